@@ -1,0 +1,292 @@
+"""release.toml's half about images, as frozen values; every refusal is one line.
+
+A path in the file is relative to the folder of the file, so that a configuration can be
+moved together with what it names.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from build.errors import ConfigError
+
+ARCHITECTURES = ("x86_64",)
+RUNLEVELS = ("sysinit", "boot", "default", "shutdown")
+NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
+"""A package or service name as Alpine writes them."""
+BRANCH = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
+MIB = 1024 * 1024
+UNITS = {"MiB": MIB, "GiB": 1024 * MIB}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table of a TOML file that is read key by key; what nobody asked for is unknown."""
+
+    file: Path
+    name: str
+    values: Mapping[str, Any]
+    """As tomllib gives them: not looked at yet."""
+
+    def fail(self, key: str, found: object, allowed: str) -> ConfigError:
+        """Return the one line that names file, key, value and what is allowed."""
+        where = f"{self.name}.{key}" if self.name else key
+        return ConfigError(f"{self.file}: {where} = {_shown(found)}: {allowed}")
+
+    def text(
+        self,
+        key: str,
+        *,
+        allowed: str,
+        default: str | None = None,
+        pattern: re.Pattern[str] | None = None,
+    ) -> str:
+        """Return the string at `key`; without `default` it must be there."""
+        value = self.values.get(key, default)
+        if value is None:
+            raise self.fail(key, None, allowed)
+        if not isinstance(value, str) or (pattern and not pattern.fullmatch(value)):
+            raise self.fail(key, value, allowed)
+        return value
+
+    def texts(
+        self,
+        key: str,
+        *,
+        allowed: str,
+        default: Sequence[str] | None = None,
+        pattern: re.Pattern[str] | None = None,
+    ) -> tuple[str, ...]:
+        """Return the list of strings at `key`, in the order written, each once."""
+        value = self.values.get(key, default)
+        if value is None:
+            raise self.fail(key, None, allowed)
+        if not isinstance(value, (list, tuple)):
+            raise self.fail(key, value, allowed)
+        for item in value:
+            if not isinstance(item, str) or not item or (pattern and not pattern.fullmatch(item)):
+                raise self.fail(key, item, allowed)
+        if len(set(value)) != len(value):
+            twice = next(item for item in value if list(value).count(item) > 1)
+            raise self.fail(key, twice, "each entry once")
+        return tuple(value)
+
+    def number(self, key: str, *, allowed: str, default: int, low: int, high: int) -> int:
+        """Return the whole number at `key`, from `low` to `high`."""
+        value = self.values.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self.fail(key, value, allowed)
+        return value
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """Return the true or false at `key`."""
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            raise self.fail(key, value, "true or false")
+        return value
+
+    def path(self, key: str, *, allowed: str, default: str | None = None) -> Path:
+        """Return the path at `key`, taken from the folder of the file."""
+        written = self.text(key, allowed=allowed, default=default)
+        # "a/../b" is told as "b" in messages; resolve() would show the whole path instead.
+        return Path(os.path.normpath(self.file.parent / written))
+
+    def section(self, key: str, *, needed: bool = True) -> "Section":
+        """Return the table at `key`; empty when it is absent and not needed."""
+        value = self.values.get(key)
+        if value is None and not needed:
+            value = {}
+        if not isinstance(value, dict):
+            raise self.fail(key, value, "a table")
+        return Section(self.file, f"{self.name}.{key}" if self.name else key, value)
+
+    def only(self, *known: str) -> None:
+        """Refuse a key that is not in `known`.
+
+        Raises:
+            ConfigError: naming the first unknown key and those that there are.
+        """
+        for key, value in self.values.items():
+            if key not in known:
+                raise self.fail(key, value, f"unknown key, there is: {', '.join(sorted(known))}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where packages come from, and who may have signed them."""
+
+    repositories: tuple[str, ...]
+    """As written: `http(s)://` or `file://` URLs or folders, each the one above `x86_64/`."""
+    mirrors: tuple[str, ...]
+    """Other places of the same repositories: what stands before `/BRANCH/NAME` differs."""
+    keys: Path
+    """A folder of `*.rsa.pub` files: the only keys that are trusted."""
+    base: Path
+    """The folder that a repository written as a relative path is taken from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """One image that release.toml asks for."""
+
+    variant: str
+    arch: str
+    disk: int
+    """Size of the disk in bytes; a multiple of 1 MiB."""
+    packages: tuple[str, ...]
+    services: Mapping[str, tuple[str, ...]]
+    """Services by runlevel."""
+    overlay: Path | None
+    """A folder of the maintainer's own files, or None."""
+    kernel_options: str
+    """Words for the kernel's command line, after those that every image has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildConfig:
+    """All that pin and build want to know of release.toml."""
+
+    file: Path
+    branch: str
+    """First part of a release's version, Alpine's branch: `v3.24`."""
+    source: Source
+    builder_source: Source
+    builder_packages: tuple[str, ...]
+    images: Mapping[str, ImageConfig]
+    lock: Path
+    store: Path
+    work: Path
+    """Folder for what can be made again: builder roots, unpacked trees."""
+
+    @property
+    def choice_sha256(self) -> str:
+        """Digest of the part that chooses packages; a lock made from another is stale."""
+        chosen = {
+            "branch": self.branch,
+            "repositories": self.source.repositories,
+            "builder": {
+                "repositories": self.builder_source.repositories,
+                "packages": sorted(self.builder_packages),
+            },
+            "images": {
+                name: {"arch": image.arch, "packages": sorted(image.packages)}
+                for name, image in self.images.items()
+            },
+        }
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def read_section(file: Path) -> Section:
+    """Return the whole file as one section.
+
+    Raises:
+        ConfigError: it cannot be read, is not UTF-8 or is not TOML (with line and column).
+    """
+    try:
+        return Section(file, "", tomllib.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file}: no such file", hint="name the configuration with `--config FILE`"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def parse_size(text: str) -> int | None:
+    """Return a size such as `512 MiB` or `1 GiB` in bytes, None when it is no such size.
+
+    >>> parse_size("512 MiB") == 512 * 1024 * 1024
+    True
+    """
+    number, _, unit = text.partition(" ")
+    if not number.isascii() or not number.isdigit() or unit not in UNITS:
+        return None
+    return int(number) * UNITS[unit]
+
+
+def read_build_config(file: Path) -> BuildConfig:
+    """Return what release.toml says about images.
+
+    Raises:
+        ConfigError: one line with file, key, value and what is allowed.
+    """
+    top = read_section(file)
+    snapshot, builder = top.section("snapshot"), top.section("builder")
+    snapshot.only("branch", "repositories", "mirrors", "keys", "lock", "store", "work")
+    builder.only("repositories", "mirrors", "keys", "packages")
+    source = _source(snapshot)
+    images = top.section("image")
+    if not images.values:
+        raise images.fail("VARIANT", None, "at least one table, such as [image.droplet]")
+    return BuildConfig(
+        file=file,
+        branch=snapshot.text("branch", allowed="Alpine's branch: v3.24", pattern=BRANCH),
+        source=source,
+        builder_source=_source(builder, source),
+        builder_packages=_packages(builder),
+        images={name: _image(images.section(name), name) for name in sorted(images.values)},
+        lock=snapshot.path("lock", allowed="a path", default="release.lock"),
+        store=snapshot.path("store", allowed="a path", default=".snowdrop/store"),
+        work=snapshot.path("work", allowed="a path", default=".snowdrop/work"),
+    )
+
+
+def _source(section: Section, otherwise: Source | None = None) -> Source:
+    if otherwise and "repositories" not in section.values:
+        return otherwise
+    return Source(
+        repositories=section.texts("repositories", allowed="a list of URLs or folders"),
+        mirrors=section.texts("mirrors", allowed="a list of URLs", default=()),
+        keys=section.path("keys", allowed="a folder of *.rsa.pub files"),
+        base=section.file.parent,
+    )
+
+
+def _packages(section: Section) -> tuple[str, ...]:
+    return section.texts("packages", allowed="a list of package names", pattern=NAME)
+
+
+def _image(section: Section, variant: str) -> ImageConfig:
+    section.only("arch", "disk", "packages", "services", "overlay", "kernel_options")
+    if not re.fullmatch(r"[a-z][a-z0-9]*", variant):
+        raise section.fail("VARIANT", variant, "lower-case letters and digits")
+    arch = section.text("arch", allowed="one of: " + ", ".join(ARCHITECTURES))
+    if arch not in ARCHITECTURES:
+        raise section.fail("arch", arch, "one of: " + ", ".join(ARCHITECTURES))
+    allowed = "a size from 64 MiB to 2048 GiB, such as 512 MiB or 1 GiB"
+    written = section.text("disk", allowed=allowed)
+    disk = parse_size(written)
+    if disk is None or not 64 * MIB <= disk <= 2048 * 1024 * MIB:
+        raise section.fail("disk", written, allowed)
+    services = section.section("services", needed=False)
+    services.only(*RUNLEVELS)
+    return ImageConfig(
+        variant=variant,
+        arch=arch,
+        disk=disk,
+        packages=_packages(section),
+        services={
+            level: services.texts(level, allowed="a list of service names", pattern=NAME)
+            for level in RUNLEVELS
+            if level in services.values
+        },
+        overlay=section.path("overlay", allowed="a folder")
+        if "overlay" in section.values
+        else None,
+        kernel_options=section.text(
+            "kernel_options",
+            allowed="words of letters, digits and =,._:/-",
+            default="",
+            pattern=re.compile(r"[A-Za-z0-9=,._:/ -]*"),
+        ),
+    )
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else json.dumps(value, default=str)

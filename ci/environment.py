@@ -1,0 +1,129 @@
+"""What a session stands on: a Python environment installed with hashes, and programs of the host.
+
+Standard library only: the noxfile imports this module before anything is installed.
+"""
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = ROOT / ".nox"
+
+TOOLS = {
+    "engine": ("podman", "podman runc"),
+    "qemu": ("qemu-system-x86_64", "qemu-system-x86"),
+    "ssh": ("ssh", "openssh-client"),
+    "git": ("git", "git"),
+    "dpkg": ("dpkg-deb", "dpkg"),
+    "qemu-img": ("qemu-img", "qemu-utils"),
+    "e2fsck": ("e2fsck", "e2fsprogs"),
+    "shellcheck": ("shellcheck", "shellcheck"),
+    "busybox": ("busybox", "busybox"),
+}
+"""What a session may ask for: the program that proves it, and Debian's packages that bring it."""
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""sbin is not on the path of an ordinary user at Debian, though e2fsck is of use to anybody."""
+
+
+class EnvironmentProblem(Exception):  # noqa: N818  # not an error of ours: a thing to be done
+    """What is missing, and the one command that brings it."""
+
+
+def python_of(name: str) -> Path:
+    """Return the python of the environment `name`, installed from `requirements/NAME.txt`.
+
+    The stamp (digest of the requirements, version of Python) is written last, so that an
+    interrupted install is made anew; two sessions at once wait for each other.
+
+    Raises:
+        EnvironmentProblem: pip could not install; its last lines are in the message.
+    """
+    folder = ENVIRONMENTS / name
+    requirements = ROOT / "requirements" / f"{name}.txt"
+    stamp, wanted = folder / "snowdrop-stamp", _stamp(requirements)
+    python = folder / "bin" / "python"
+    ENVIRONMENTS.mkdir(exist_ok=True)
+    with _locked(ENVIRONMENTS / f"{name}.lock"):
+        if stamp.is_file() and stamp.read_text() == wanted and python.exists():
+            return python
+        print(f"Installing {requirements.relative_to(ROOT)} into .nox/{name}", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        _run([sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update", str(folder)])
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, "--require-hashes", "--only-binary=:all:", "-r", str(requirements)])
+        stamp.write_text(wanted)
+    return python
+
+
+def have_tools(*names: str) -> None:
+    """Make sure that the programs behind `names` (keys of TOOLS) are there; root gets them by apt.
+
+    Raises:
+        EnvironmentProblem: some are missing and this user may not install; with the command.
+    """
+    missing = [name for name in names if not _there(name)]
+    if not missing:
+        return
+    packages = sorted({word for name in missing for word in TOOLS[name][1].split()})
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        programs = ", ".join(TOOLS[name][0] for name in missing)
+        raise EnvironmentProblem(
+            f"missing on this machine: {programs}\n"
+            f"hint: run `sudo {' '.join(command)}`, or the same of your distribution"
+        )
+    print(f"Installing with apt: {' '.join(packages)}", flush=True)
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    _run(["apt-get", "update", "--quiet"], quiet)
+    _run(command, quiet)
+
+
+def _there(name: str) -> bool:
+    if name == "engine" and _docker_answers():
+        return True
+    return (
+        shutil.which(TOOLS[name][0], path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}") is not None
+    )
+
+
+def _docker_answers() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    asked = subprocess.run(["docker", "version"], capture_output=True, check=False)  # noqa: S607
+    return asked.returncode == 0
+
+
+def _stamp(requirements: Path) -> str:
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    return f"{digest}\n{platform.python_version()} {sys.executable}\n"
+
+
+def _run(argv: Sequence[str], environment: dict[str, str] | None = None) -> None:
+    with tempfile.TemporaryFile() as output:
+        status = subprocess.run(
+            argv, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
+        ).returncode
+        if status == 0:
+            return
+        output.seek(0)
+        lines = output.read().decode(errors="backslashreplace").splitlines()
+    raise EnvironmentProblem(
+        f"`{' '.join(argv)}` failed with status {status}:\n" + "\n".join(lines[-15:])
+    )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,136 @@
+"""Snowdrop's sessions, in the order of a release. `nox -l` lists them."""
+
+import sys
+from pathlib import Path
+
+import nox
+
+# The nox command does not put this folder on the path; without it `ci` is not found.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ci.environment import EnvironmentProblem, have_tools, python_of
+
+nox.needs_version = ">=2026.10.20"
+nox.options.sessions = ["tests"]
+
+
+def python(session: nox.Session, environment: str, *tools: str) -> str:
+    """Return the python to run with, when the environment and the programs are there."""
+    try:
+        have_tools(*tools)
+        return str(python_of(environment))
+    except EnvironmentProblem as problem:
+        print(f"error: {problem}", file=sys.stderr, flush=True)
+        # nox ends with 1 whatever a session says; what to install is wrong usage: 2.
+        sys.exit(2)
+
+
+def command(session: nox.Session, *tools: str, environment: str = "release") -> None:
+    """Run `python -m ci SESSION ARGUMENTS`."""
+    interpreter = python(session, environment, *tools)
+    session.run(interpreter, "-m", "ci", session.name, *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False, tags=["release"])
+def pin(session: nox.Session) -> None:
+    """Pin the repositories of today: write release.lock and fill the store"""
+    command(session, "engine")
+
+
+@nox.session(venv_backend="none", default=False, tags=["release"])
+def build(session: nox.Session) -> None:
+    """Build the images that the lock and the sources describe"""
+    command(session, "engine", "git")
+
+
+@nox.session(venv_backend="none", default=False, tags=["release"])
+def boot(session: nox.Session) -> None:
+    """Boot the built images as droplets and check them"""
+    command(session, "qemu", "ssh", "git")
+
+
+@nox.session(venv_backend="none", default=False, tags=["release"])
+def sign(session: nox.Session) -> None:
+    """Sign the artifacts and write the provenance of the release"""
+    command(session, "git")
+
+
+@nox.session(venv_backend="none", default=False, tags=["release"])
+def publish(session: nox.Session) -> None:
+    """Publish the signed artifacts as a GitHub release"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False, tags=["release"])
+def mirror(session: nox.Session) -> None:
+    """Mirror the release to Spaces and print the import URL"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False, tags=["release"])
+def verify(session: nox.Session) -> None:
+    """Verify a release before import: a folder, a tag or a URL"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def rehearse(session: nox.Session) -> None:
+    """Rehearse a whole release on this machine, with embedded services"""
+    command(session, "engine", "qemu", "ssh", "git", "dpkg", environment="rehearsal")
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Check format, style, types and the workflows"""
+    interpreter = python(session, "dev", "shellcheck")
+    for words in (
+        ("ruff", "format", "--check", "--quiet"),
+        ("ruff", "check", "--quiet"),
+        ("mypy",),
+        ("pytest", "--quiet", "tests/repository"),
+    ):
+        session.run(interpreter, "-m", *words, external=True)
+    zizmor = Path(interpreter).with_name("zizmor")
+    session.run(str(zizmor), "--offline", "--quiet", ".github/workflows", external=True)
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run the tests, one rehearsal among them; lint follows"""
+    pytest(session, "-m", "not full")
+    session.notify("lint")
+
+
+@nox.session(venv_backend="none", default=False)
+def tests_full(session: nox.Session) -> None:
+    """Run every test, the slow tables and proofs too"""
+    pytest(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def requirements(session: nox.Session) -> None:
+    """Compile requirements/*.in anew, with hashes and without addresses"""
+    compiler = Path(python(session, "dev")).with_name("pip-compile")
+    for name in ("release", "rehearsal", "dev"):
+        # Without these words the lock would carry the addresses of this machine's registries.
+        session.run(
+            str(compiler),
+            "--quiet",
+            "--generate-hashes",
+            "--allow-unsafe",
+            "--no-emit-index-url",
+            "--no-emit-find-links",
+            "--strip-extras",
+            "--no-header",
+            f"--output-file=requirements/{name}.txt",
+            *session.posargs,
+            f"requirements/{name}.in",
+            external=True,
+        )
+
+
+def pytest(session: nox.Session, *options: str) -> None:
+    """Run pytest with everything that the tests look at."""
+    tools = ("engine", "qemu", "ssh", "git", "dpkg", "qemu-img", "e2fsck", "shellcheck", "busybox")
+    interpreter = python(session, "dev", *tools)
+    session.run(interpreter, "-m", "pytest", *options, *session.posargs, external=True)

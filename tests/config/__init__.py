@@ -1,0 +1,1 @@
+"""release.toml: what is read, and how it is refused."""

@@ -1,0 +1,84 @@
+"""A wrong release.toml is one line that names file, key, value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from build.errors import ConfigError
+from ci.config import read_config
+
+ROOT = Path(__file__).parents[2]
+GOOD = (ROOT / "release.toml").read_text()
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "release.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_committed_one_is_good_and_names_alpine(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, GOOD))
+    assert config.build.branch == "v3.24"
+    assert [url.rsplit("/", 2)[1:] for url in config.build.source.repositories] == [
+        ["v3.24", "main"],
+        ["v3.24", "community"],
+    ]
+    assert list(config.build.images) == ["droplet"]
+    assert config.build.images["droplet"].disk == 1024**3
+    assert config.build.builder_source == config.build.source
+    assert config.sign.trust_root is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            'name = "snowdrop"  ',
+            'nam = "snowdrop"  ',
+            'release.nam = "snowdrop": unknown key, there is: dist, github, name, serial',
+        ),
+        ('disk = "1 GiB"', "disk = 1", "image.droplet.disk = 1: a size from 64 MiB to 2048 GiB"),
+        ('disk = "1 GiB"', 'disk = "4 GB"', 'image.droplet.disk = "4 GB": a size from'),
+        ('disk = "1 GiB"', 'disk = "9000 GiB"', 'image.droplet.disk = "9000 GiB": a size from'),
+        ('arch = "x86_64"', "", "image.droplet.arch = nothing: one of: x86_64"),
+        ('arch = "x86_64"', 'arch = "mips"', 'image.droplet.arch = "mips": one of: x86_64'),
+        ("serial = 0", "serial = -1", "release.serial = -1: 0 to 999"),
+        ("serial = 0", "serial = true", "release.serial = true: 0 to 999"),
+        ('github = "OWNER/REPO"', 'github = "repo"', 'release.github = "repo": OWNER/REPO'),
+        ('"linux-virt"', '"linux virt"', 'image.droplet.packages = "linux virt": a list'),
+        ('"linux-virt"', '"alpine-base"', 'image.droplet.packages = "alpine-base": each'),
+        ("[builder] ", "[bilder] ", 'bilder = {"packages": '),
+        ('sysinit = ["devfs"', 'sysinit = [5, "devfs"', "image.droplet.services.sysinit = 5: a"),
+        ("sysinit = ", "sysinti = ", "image.droplet.services.sysinti = "),
+        ('bucket = "snowdrop-releases"', 'bucket = "A"', 'spaces.bucket = "A": 3 to 63'),
+        ('branch = "v3.24"', 'branch = "../x"', 'snapshot.branch = "../x": Alpine\'s branch'),
+        ("[release]", "[release", "Expected ']' at the end of a table declaration (at line"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    path = write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such file") as caught:
+        read_config(tmp_path / "none.toml")
+    assert "--config" in caught.value.hint
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "release.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="utf-8"):
+        read_config(path)
+
+
+def test_a_trust_root_needs_its_signing_configuration(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD + '\n[sign]\ntrust_root = "root.json"\n')
+    with pytest.raises(ConfigError, match="come together"):
+        read_config(path)
