@@ -1,0 +1,181 @@
+"""What a release is made of, hashed again: nothing is signed because a record says so."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from build.errors import VerificationError
+from ci.attest.checksums import Digest, hash_file
+from ci.attest.manifest import (
+    COMMIT,
+    FILE_NAME,
+    LOCK,
+    MEDIA_TYPES,
+    SHA256,
+    VERSION,
+    Artifact,
+    Manifest,
+    Table,
+)
+from ci.release.checkout import read_record
+
+RECORD_SUFFIX = ".build.json"
+REPORT_SUFFIX = ".boot.json"
+VARIANT = re.compile(r"[a-z][a-z0-9]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What all images of one release have in common."""
+
+    name: str
+    version: str
+    commit: str
+    dirty: bool
+    lock_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """One image whose bytes are those that were built and booted."""
+
+    origin: Origin
+    variant: str
+    image: Artifact
+    packages: tuple[Artifact, ...]
+    record: Mapping[str, Any]
+    """The build record, as it was read."""
+    report: Mapping[str, Any]
+    """The boot report, as it was read."""
+
+
+def collect_image(record_path: Path) -> Built:
+    """Return the image of a build record, every file of it hashed again.
+
+    Raises:
+        ConfigError: the record cannot be read.
+        VerificationError: a file differs from the record, or this image was not booted.
+    """
+    record = read_record(record_path)
+    table = Table(record_path.name, record)
+    folder = record_path.parent
+    image = _artifact(table.table("image"), "image", folder)
+    if f"{Path(image.name).stem}{RECORD_SUFFIX}" != record_path.name:
+        raise VerificationError(
+            f"{record_path.name}: is about {image.name}, expected its own image"
+        )
+    return Built(
+        origin=_origin(table),
+        variant=table.text("variant", VARIANT),
+        image=image,
+        packages=tuple(_artifact(item, "package", folder) for item in table.tables("packages")),
+        record=record,
+        report=_report(record_path, image),
+    )
+
+
+def make_manifest(built: Sequence[Built], lock: Digest, *, repository: str) -> Manifest:
+    """Return the manifest of a release of `built` images.
+
+    `lock`: of the lock file; it must be the one that all were built from.
+
+    Raises:
+        VerificationError: the images are not of one release, or not of this lock.
+    """
+    origin = built[0].origin
+    for item in built:
+        if item.origin != origin:
+            raise VerificationError(
+                f"{item.image.name}: built from another source, lock or version than "
+                f"{built[0].image.name}",
+                hint="run `nox -s build` again, for all images",
+            )
+    if lock.sha256 != origin.lock_id:
+        raise VerificationError(
+            f"{LOCK}: sha256 {lock.sha256}, the images were built from {origin.lock_id}",
+            hint="run `nox -s build` again: the lock changed since",
+        )
+    locked = Artifact(
+        name=LOCK,
+        role="lock",
+        media_type=MEDIA_TYPES["lock"],
+        size=lock.size,
+        sha256=lock.sha256,
+    )
+    return Manifest(
+        name=origin.name,
+        version=origin.version,
+        tag=origin.version,
+        repository=repository,
+        commit=origin.commit,
+        dirty=origin.dirty,
+        lock_id=origin.lock_id,
+        epoch=origin.epoch,
+        artifacts=_together([locked, *(each for item in built for each in _files(item))]),
+    )
+
+
+def _files(built: Built) -> tuple[Artifact, ...]:
+    return (built.image, *built.packages)
+
+
+def _together(artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
+    by_name: dict[str, Artifact] = {}
+    for artifact in artifacts:
+        if by_name.setdefault(artifact.name, artifact) != artifact:
+            raise VerificationError(
+                f"{artifact.name}: two images have different files of this name"
+            )
+    return tuple(by_name[name] for name in sorted(by_name))
+
+
+def _origin(table: Table) -> Origin:
+    return Origin(
+        name=table.text("name", FILE_NAME),
+        version=table.text("version", VERSION),
+        commit=table.table("source").text("commit", COMMIT),
+        dirty=table.table("source").flag("dirty"),
+        lock_id=table.table("lock").text("id", SHA256),
+        epoch=table.number("epoch"),
+    )
+
+
+def _artifact(table: Table, role: str, folder: Path) -> Artifact:
+    name = table.text("file", FILE_NAME)
+    told = Digest(table.number("size"), table.text("sha256", SHA256))
+    found = hash_file(folder / name)
+    if found != told:
+        raise VerificationError(
+            f"{name}: {found.size} bytes with sha256 {found.sha256}, "
+            f"the build record says {told.size} with {told.sha256}",
+            hint="run `nox -s build` again: the file changed after it was built",
+        )
+    return Artifact(
+        name=name,
+        role=role,
+        media_type=MEDIA_TYPES[role],
+        size=found.size,
+        sha256=found.sha256,
+    )
+
+
+def _report(record_path: Path, image: Artifact) -> Mapping[str, Any]:
+    path = record_path.with_name(record_path.name.removesuffix(RECORD_SUFFIX) + REPORT_SUFFIX)
+    again = "run `nox -s boot`: only an image that came up as a droplet is signed"
+    if not path.is_file():
+        raise VerificationError(f"{path.name}: no such boot report of {image.name}", hint=again)
+    report = read_record(path)
+    table = Table(path.name, report)
+    booted = table.table("image").text("sha256", SHA256)
+    if booted != image.sha256:
+        raise VerificationError(
+            f"{path.name}: is about the image with sha256 {booted}, "
+            f"{image.name} is now {image.sha256}",
+            hint=again,
+        )
+    if not table.flag("passed"):
+        raise VerificationError(f"{path.name}: the boot failed, expected passed", hint=again)
+    return report

@@ -1,0 +1,273 @@
+"""release.json: the manifest of a release's artifacts, and the names of all its files.
+
+A release is: the artifacts, `release.json` that lists them, `SHA256SUMS` over all of these,
+and the sigstore bundles. The manifest holds names, sizes and digests; it says nothing of
+where a file is or when it was made, so the same lock and source give the same manifest.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from build.errors import VerificationError
+
+FORMAT = 1
+MANIFEST = "release.json"
+CHECKSUMS = "SHA256SUMS"
+LOCK = "release.lock"
+"""What the lock file is called in a release, whatever release.toml calls it."""
+
+BUNDLE_SUFFIX = ".sigstore.json"
+PROVENANCE_BUNDLE = "provenance" + BUNDLE_SUFFIX
+
+ROLES = ("image", "lock", "package")
+MEDIA_TYPES = {
+    "image": "application/x-qemu-disk",  # shared-mime-info; qcow2 has no IANA name
+    "lock": "application/toml",  # IANA, TOML 1.0
+    "package": "application/gzip",  # RFC 6713; an .apk is gzip members, one after another
+}
+"""Media type by role; the role decides, never the file's name."""
+BUNDLE_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
+VERSION = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One file that the manifest names."""
+
+    name: str
+    role: str
+    """One of ROLES."""
+    media_type: str
+    size: int
+    """In bytes."""
+    sha256: str
+    """64 lower-case hex digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a release is made of."""
+
+    name: str
+    """Prefix of the images' names."""
+    version: str
+    """The release's own: `v3.24.20261123`; of a changed working tree it ends in `-dirty`."""
+    tag: str
+    """The git tag that the release is published under."""
+    repository: str
+    """OWNER/REPO."""
+    commit: str
+    dirty: bool
+    """Whether the working tree held changes that the commit does not name."""
+    lock_id: str
+    """sha256 of the lock file."""
+    epoch: int
+    """Seconds since 1970: the newest package of the lock, the only clock of the image."""
+    artifacts: tuple[Artifact, ...]
+    """Sorted by name."""
+
+    def of_role(self, role: str) -> tuple[Artifact, ...]:
+        """Return the artifacts of `role`, sorted by name."""
+        return tuple(artifact for artifact in self.artifacts if artifact.role == role)
+
+    @property
+    def signed_files(self) -> tuple[str, ...]:
+        """Names of all files that are signed one by one, in byte order."""
+        return tuple(sorted([*(item.name for item in self.artifacts), MANIFEST, CHECKSUMS]))
+
+    @property
+    def bundles(self) -> tuple[str, ...]:
+        """Names of all bundles that the release must have, in byte order."""
+        names = [bundle_name(name) for name in self.signed_files]
+        for image in self.of_role("image"):
+            names += [build_bundle(image.name), boot_bundle(image.name)]
+        return tuple(sorted([*names, PROVENANCE_BUNDLE]))
+
+
+def bundle_name(file: str) -> str:
+    """Return the name of the bundle that signs `file` itself.
+
+    >>> bundle_name("SHA256SUMS")
+    'SHA256SUMS.sigstore.json'
+    """
+    return file + BUNDLE_SUFFIX
+
+
+def build_bundle(image: str) -> str:
+    """Return the name of the bundle with the signed build record of `image`.
+
+    >>> build_bundle("snowdrop-droplet-v3.24.20261123-x86_64.qcow2")
+    'snowdrop-droplet-v3.24.20261123-x86_64.build.sigstore.json'
+    """
+    return f"{PurePosixPath(image).stem}.build{BUNDLE_SUFFIX}"
+
+
+def boot_bundle(image: str) -> str:
+    """Return the name of the bundle with the signed boot report of `image`."""
+    return f"{PurePosixPath(image).stem}.boot{BUNDLE_SUFFIX}"
+
+
+def is_bundle(name: str) -> bool:
+    """Say whether `name` is that of a bundle; bundles are never artifacts."""
+    return name.endswith(BUNDLE_SUFFIX)
+
+
+def media_type_of(name: str, manifest: Manifest) -> str:
+    """Return the media type of any file of the release."""
+    for artifact in manifest.artifacts:
+        if artifact.name == name:
+            return artifact.media_type
+    if is_bundle(name):
+        return BUNDLE_MEDIA_TYPE
+    return "application/json" if name == MANIFEST else "text/plain"
+
+
+def dump_manifest(manifest: Manifest) -> bytes:
+    """Return release.json: UTF-8 JSON, keys and artifacts sorted, two spaces, a newline.
+
+    Equal manifests give equal bytes.
+    """
+    document = {
+        "format": FORMAT,
+        "name": manifest.name,
+        "version": manifest.version,
+        "tag": manifest.tag,
+        "repository": manifest.repository,
+        "source": {"commit": manifest.commit, "dirty": manifest.dirty},
+        "lock": {"id": manifest.lock_id},
+        "epoch": manifest.epoch,
+        "artifacts": [
+            {
+                "name": artifact.name,
+                "role": artifact.role,
+                "media_type": artifact.media_type,
+                "size": artifact.size,
+                "sha256": artifact.sha256,
+            }
+            for artifact in sorted(manifest.artifacts, key=lambda item: item.name)
+        ],
+    }
+    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
+
+
+def parse_manifest(raw: bytes) -> Manifest:
+    """Return the manifest in `raw`, which must be exactly what `dump_manifest` writes.
+
+    Raises:
+        VerificationError: it is no such file; the message says which value and what is allowed.
+    """
+    try:
+        document = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise VerificationError(f"{MANIFEST}: not UTF-8 JSON ({error})") from None
+    if isinstance(document, dict) and document.get("format", FORMAT) != FORMAT:
+        raise VerificationError(
+            f"{MANIFEST}: format {document['format']!r}, this Snowdrop reads {FORMAT}",
+            hint="use the Snowdrop of that release's commit, or a newer one",
+        )
+    top = Table(MANIFEST, document)
+    source, lock = top.table("source"), top.table("lock")
+    manifest = Manifest(
+        name=top.text("name", FILE_NAME),
+        version=top.text("version", VERSION),
+        tag=top.text("tag", VERSION),
+        repository=top.text("repository", REPOSITORY),
+        commit=source.text("commit", COMMIT),
+        dirty=source.flag("dirty"),
+        lock_id=lock.text("id", SHA256),
+        epoch=top.number("epoch"),
+        artifacts=tuple(_artifact(item) for item in top.tables("artifacts")),
+    )
+    _check_names(artifact.name for artifact in manifest.artifacts)
+    if dump_manifest(manifest) != raw:
+        raise VerificationError(
+            f"{MANIFEST}: holds more than a manifest, or is written in another way; "
+            "expected are sorted keys, sorted artifacts, two spaces and one newline at the end"
+        )
+    return manifest
+
+
+def _artifact(table: "Table") -> Artifact:
+    artifact = Artifact(
+        name=table.text("name", FILE_NAME),
+        role=table.text("role", re.compile("|".join(ROLES))),
+        media_type=table.text("media_type", re.compile(r"[a-z]+/[a-z0-9.+-]+")),
+        size=table.number("size"),
+        sha256=table.text("sha256", SHA256),
+    )
+    if artifact.media_type != MEDIA_TYPES[artifact.role]:
+        raise VerificationError(
+            f"{MANIFEST}: {artifact.name} is of type {artifact.media_type}, "
+            f"expected {MEDIA_TYPES[artifact.role]}"
+        )
+    return artifact
+
+
+def _check_names(names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in (MANIFEST, CHECKSUMS) or is_bundle(name):
+            raise VerificationError(f"{MANIFEST}: {name} is among the artifacts, expected apart")
+        if name in seen:
+            raise VerificationError(f"{MANIFEST}: {name} is there twice, expected once")
+        seen.add(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One JSON object that is read key by key; each refusal names the object and the key."""
+
+    where: str
+    value: object
+
+    def fail(self, key: str, found: object, expected: str) -> VerificationError:
+        """Return the one line that names object, key, value and what is expected."""
+        return VerificationError(f"{self.where}: {key} is {json.dumps(found)}, expected {expected}")
+
+    def get(self, key: str) -> object:
+        """Return what is at `key`, whatever it is; it must be there."""
+        if not isinstance(self.value, Mapping):
+            raise VerificationError(f"{self.where}: not an object, expected one with {key!r}")
+        if key not in self.value:
+            raise VerificationError(f"{self.where}: no {key!r}, expected one")
+        return self.value[key]
+
+    def text(self, key: str, pattern: re.Pattern[str]) -> str:
+        """Return the text at `key`, which `pattern` must match as a whole."""
+        found = self.get(key)
+        if not isinstance(found, str) or not pattern.fullmatch(found):
+            raise self.fail(key, found, f"text like {pattern.pattern}")
+        return found
+
+    def number(self, key: str) -> int:
+        """Return the whole number at `key`, not below 0."""
+        found = self.get(key)
+        if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+            raise self.fail(key, found, "a whole number from 0")
+        return found
+
+    def flag(self, key: str) -> bool:
+        """Return the true or false at `key`."""
+        found = self.get(key)
+        if not isinstance(found, bool):
+            raise self.fail(key, found, "true or false")
+        return found
+
+    def table(self, key: str) -> "Table":
+        """Return the object at `key`."""
+        return Table(f"{self.where}: {key}", self.get(key))
+
+    def tables(self, key: str) -> list["Table"]:
+        """Return the objects of the list at `key`."""
+        found = self.get(key)
+        if not isinstance(found, list):
+            raise self.fail(key, found, "a list")
+        return [Table(f"{self.where}: {key}[{n}]", item) for n, item in enumerate(found)]

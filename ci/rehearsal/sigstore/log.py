@@ -1,0 +1,211 @@
+"""The transparency log: each signature becomes an entry that nobody can take out again.
+
+Sources: sigstore's Rekor v2 (rekor-tiles, API and hashedrekord 0.0.2), C2SP tlog-checkpoint
+and signed-note, RFC 8785 (the one way to write an entry's JSON).
+
+On disk: `entries` holds one entry a line in base64 and is only ever appended to; `checkpoint`
+holds the last signed tree head. At the next start the tree is made anew from the entries and
+must still contain that head, so a log that was changed behind its back does not start.
+"""
+
+import base64
+import fcntl
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from build.errors import ConfigError, VerificationError
+from ci.rehearsal.sigstore.merkle import Tree
+
+ORIGIN = "log.rehearsal.invalid"
+"""The log's name. Nothing answers there: the trust root is the same whatever the port."""
+KIND = "hashedrekord"
+VERSION = "0.0.2"
+KEY_DETAILS = "PKIX_ECDSA_P256_SHA_256"
+FIRST = b'{"apiVersion":"0.0.1","kind":"beginning","spec":{}}'
+"""Entry 0 of each log. With none before it, the first real entry would have an empty proof and
+index 0, and tools that leave out empty fields then write bundles that others cannot read."""
+
+
+def key_id(key: ed25519.Ed25519PublicKey) -> bytes:
+    """Return the log's id, 32 bytes; its first four name the key in a checkpoint (signed-note)."""
+    return hashlib.sha256(ORIGIN.encode() + b"\n\x01" + _raw(key)).digest()
+
+
+class TransparencyLog:
+    """The entries, their tree, and the key that signs its head; one process at a time."""
+
+    def __init__(self, folder: Path, key: ed25519.Ed25519PrivateKey) -> None:
+        """Open the log in `folder`, or begin one.
+
+        Raises:
+            ConfigError: another process has it open.
+            VerificationError: entries were changed or are missing since the last checkpoint.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._key = key
+        self._tree = Tree()
+        self._checkpoint = folder / "checkpoint"
+        self._one_at_a_time = Lock()
+        self._file = (folder / "entries").open("a+b")
+        try:
+            self._hold(folder)
+            self._read()
+            self._check(folder)
+        except BaseException:
+            self._file.close()
+            raise
+        if not self.size:
+            self._append(FIRST)
+
+    @property
+    def size(self) -> int:
+        """Number of entries, the first one included."""
+        return self._tree.size
+
+    @property
+    def tree(self) -> Tree:
+        """The tree over all entries: for proofs of growth."""
+        return self._tree
+
+    def close(self) -> None:
+        """Let another process open the log."""
+        self._file.close()
+
+    def add(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Append the entry that `request` asks for and return it with its proof.
+
+        `request` and the answer have the form of Rekor v2's `CreateEntryRequest` and
+        `TransparencyLogEntry`.
+
+        Raises:
+            VerificationError: it is no such request, or its signature does not fit.
+        """
+        body = entry_body(request)
+        with self._one_at_a_time:
+            return self._answer(self._append(body), body)
+
+    def checkpoint(self) -> str:
+        """Return the signed head of the tree (C2SP tlog-checkpoint)."""
+        root = base64.b64encode(self._tree.root()).decode()
+        text = f"{ORIGIN}\n{self.size}\n{root}\n"
+        signature = key_id(self._key.public_key())[:4] + self._key.sign(text.encode())
+        return f"{text}\n\u2014 {ORIGIN} {base64.b64encode(signature).decode()}\n"
+
+    def _answer(self, index: int, body: bytes) -> dict[str, Any]:
+        # protobuf's JSON: 64-bit numbers are strings, bytes are base64.
+        return {
+            "logIndex": str(index),
+            "logId": {"keyId": _text(key_id(self._key.public_key()))},
+            "kindVersion": {"kind": KIND, "version": VERSION},
+            "inclusionProof": {
+                "logIndex": str(index),
+                "rootHash": _text(self._tree.root()),
+                "treeSize": str(self.size),
+                "hashes": [_text(node) for node in self._tree.inclusion(index, self.size)],
+                "checkpoint": {"envelope": self._checkpoint.read_text(encoding="utf-8")},
+            },
+            "canonicalizedBody": _text(body),
+        }
+
+    def _append(self, body: bytes) -> int:
+        self._file.write(base64.b64encode(body) + b"\n")
+        self._file.flush()
+        self._tree.add(body)
+        fresh = self._checkpoint.with_suffix(".new")
+        fresh.write_text(self.checkpoint(), encoding="utf-8")
+        fresh.rename(self._checkpoint)
+        return self.size - 1
+
+    def _hold(self, folder: Path) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                f"{folder}: another process has this log open, expected one at a time",
+                hint="end the other rehearsal, or give this one another folder",
+            ) from None
+
+    def _read(self) -> None:
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content.rfind(b"\n") + 1
+        # A line without its end was never answered for: the process ended while writing it.
+        self._file.truncate(whole)
+        for line in content[:whole].split(b"\n")[:-1]:
+            self._tree.add(base64.b64decode(line))
+
+    def _check(self, folder: Path) -> None:
+        if not self._checkpoint.exists():
+            return
+        text = self._checkpoint.read_text(encoding="utf-8")
+        head, _, note = text.partition("\n\n")
+        try:
+            signature = base64.b64decode(note.split(" ")[2])
+            self._key.public_key().verify(signature[4:], f"{head}\n".encode())
+            size, root = int(head.split("\n")[1]), base64.b64decode(head.split("\n")[2])
+        except (InvalidSignature, ValueError, IndexError):
+            raise VerificationError(f"{self._checkpoint}: not signed by this log's key") from None
+        if size > self.size or self._tree.root(size) != root:
+            raise VerificationError(
+                f"{folder}: its {self.size} entries are not those of its checkpoint of {size}",
+                hint="the log was changed: remove the rehearsal's sigstore folder to begin anew",
+            )
+
+
+def entry_body(request: Mapping[str, Any]) -> bytes:
+    """Return the log entry for a request, in the one way that RFC 8785 allows.
+
+    Raises:
+        VerificationError: the request has another form, or its signature does not fit.
+    """
+    try:
+        asked = request["hashedRekordRequestV002"]
+        digest = base64.b64decode(asked["digest"], validate=True)
+        signature = base64.b64decode(asked["signature"]["content"], validate=True)
+        verifier = asked["signature"]["verifier"]
+        raw = base64.b64decode(verifier["x509Certificate"]["rawBytes"], validate=True)
+        key = x509.load_der_x509_certificate(raw).public_key()
+    except (KeyError, TypeError, ValueError) as error:
+        raise VerificationError(f"log entry: not a hashedrekord request ({error})") from None
+    if verifier.get("keyDetails") != KEY_DETAILS or not isinstance(key, ec.EllipticCurvePublicKey):
+        raise VerificationError(f"log entry: key is not {KEY_DETAILS}")
+    try:
+        key.verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+    except (InvalidSignature, ValueError):
+        raise VerificationError("log entry: the signature does not fit the digest") from None
+    entry = {
+        "apiVersion": VERSION,
+        "kind": KIND,
+        "spec": {
+            "hashedRekordV002": {
+                "data": {"algorithm": "SHA2_256", "digest": _text(digest)},
+                "signature": {
+                    "content": _text(signature),
+                    "verifier": {
+                        "keyDetails": KEY_DETAILS,
+                        "x509Certificate": {"rawBytes": _text(raw)},
+                    },
+                },
+            }
+        },
+    }
+    # All ASCII, no numbers: sorted keys and no spaces are all that RFC 8785 asks for here.
+    return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _raw(key: ed25519.Ed25519PublicKey) -> bytes:
+    return key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)

@@ -1,0 +1,134 @@
+"""Identity tokens with the claims of a GitHub Actions job, as an ambient credential.
+
+Source of the claims and of the request: GitHub's page "OpenID Connect reference".
+"""
+
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from build.errors import VerificationError
+
+ISSUER = "https://token.actions.githubusercontent.com"
+"""The real one's name: only the trust root tells a rehearsal's certificate from a real one."""
+AUDIENCE = "sigstore"
+LIFE = 300
+"""Seconds; GitHub's tokens live as long."""
+LEEWAY = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """The job that signs: in `build.yml`, called by `release.yml`, run for a pushed tag."""
+
+    repository: str
+    """OWNER/REPO."""
+    tag: str
+    commit: str
+    repository_id: str = "700000001"
+    owner_id: str = "600000001"
+    run_id: str = "1"
+    attempt: str = "1"
+    visibility: str = "public"
+
+    @property
+    def ref(self) -> str:
+        """The git reference that was pushed."""
+        return f"refs/tags/{self.tag}"
+
+    @property
+    def owner(self) -> str:
+        """Who owns the repository."""
+        return self.repository.partition("/")[0]
+
+    def workflow(self, file: str) -> str:
+        """Return a workflow of the repository the way tokens name it, with its reference."""
+        return f"{self.repository}/.github/workflows/{file}@{self.ref}"
+
+
+def claims_of(job: Job, audience: str, now: datetime) -> dict[str, Any]:
+    """Return the claims of `job`'s token at `now`."""
+    second = int(now.timestamp())
+    return {
+        "iss": ISSUER,
+        "aud": audience,
+        "sub": f"repo:{job.repository}:ref:{job.ref}",
+        "jti": str(uuid.uuid4()),
+        "iat": second,
+        "nbf": second,
+        "exp": second + LIFE,
+        "actor": job.owner,
+        "actor_id": job.owner_id,
+        "base_ref": "",
+        "event_name": "push",
+        "head_ref": "",
+        "job_workflow_ref": job.workflow("build.yml"),
+        "job_workflow_sha": job.commit,
+        "ref": job.ref,
+        "ref_protected": "false",
+        "ref_type": "tag",
+        "repository": job.repository,
+        "repository_id": job.repository_id,
+        "repository_owner": job.owner,
+        "repository_owner_id": job.owner_id,
+        "repository_visibility": job.visibility,
+        "run_attempt": job.attempt,
+        "run_id": job.run_id,
+        "run_number": "1",
+        "runner_environment": "github-hosted",
+        "sha": job.commit,
+        "workflow": "release",
+        "workflow_ref": job.workflow("release.yml"),
+        "workflow_sha": job.commit,
+    }
+
+
+class Issuer:
+    """Gives tokens to whoever shows the secret of the job, and checks them for the authority."""
+
+    def __init__(self, key: rsa.RSAPrivateKey, job: Job) -> None:
+        self._key = key
+        self.job = job
+        self.request_token = secrets.token_urlsafe(32)
+        """What the job sends to get an identity token; drawn at each start."""
+
+    def give(self, authorization: str, audience: str, now: datetime) -> str:
+        """Return an identity token.
+
+        Raises:
+            VerificationError: `authorization` is not the header with the job's secret.
+        """
+        kind, _, shown = authorization.partition(" ")
+        if kind.lower() != "bearer" or not secrets.compare_digest(
+            shown.encode(), self.request_token.encode()
+        ):
+            raise VerificationError("request token: not the one of this job")
+        claims = claims_of(self.job, audience, now)
+        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": "rehearsal"})
+
+    def check(self, token: str, now: datetime) -> dict[str, Any]:
+        """Return the claims of a token that is ours, for sigstore, and valid at `now`.
+
+        Raises:
+            VerificationError: it is not.
+        """
+        try:
+            claims = jwt.decode(
+                token,
+                self._key.public_key(),
+                algorithms=["RS256"],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                # PyJWT compares with its own clock; ours is compared below.
+                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
+            )
+        except jwt.InvalidTokenError as error:
+            raise VerificationError(f"identity token: {error}") from None
+        if not claims["nbf"] - LEEWAY <= now.timestamp() < claims["exp"]:
+            raise VerificationError("identity token: not valid at this time")
+        return dict(claims)

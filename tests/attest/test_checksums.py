@@ -1,0 +1,57 @@
+"""SHA256SUMS is what coreutils read and write, and leads nowhere but to files beside it."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from build.edges.process import run
+from build.errors import VerificationError
+from ci.attest.checksums import dump_checksums, hash_file, parse_checksums
+
+FILES = {"b.apk": b"package", "A.qcow2": b"image", "release+1.json": b"{}"}
+SUMS = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="no coreutils on this machine")
+def test_sha256sum_checks_our_file_and_writes_the_same(tmp_path: Path) -> None:
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+    theirs = run(["sha256sum", *sorted(FILES)], cwd=tmp_path).stdout
+    assert dump_checksums(SUMS) == theirs
+    (tmp_path / "SHA256SUMS").write_bytes(dump_checksums(SUMS))
+    run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path)
+
+
+def test_reads_what_it_wrote() -> None:
+    assert parse_checksums(dump_checksums(SUMS)) == SUMS
+
+
+ZERO = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        pytest.param(b"", "empty", id="empty"),
+        pytest.param(f"{ZERO}  a\n{ZERO}  b".encode(), "cut off", id="cut off"),
+        pytest.param(f"{ZERO}  b\n{ZERO}  a\n".encode(), "unsorted", id="unsorted"),
+        pytest.param(f"{ZERO}  a\n{ZERO}  a\n".encode(), "line 2: a again", id="twice"),
+        pytest.param(f"{ZERO} *a\n".encode(), "line 1 is", id="binary mode"),
+        pytest.param(f"{ZERO}  ../a\n".encode(), "line 1 is", id="leads out"),
+        pytest.param(f"{ZERO}  /etc/passwd\n".encode(), "line 1 is", id="absolute"),
+        pytest.param(f"{ZERO}  a\r\n".encode(), "line 1 is", id="carriage return"),
+        pytest.param(f"{'0' * 63}  a\n".encode(), "line 1 is", id="short digest"),
+        pytest.param(f"\\{ZERO}  a\n".encode(), "line 1 is", id="escaped name"),
+        pytest.param(b"\xff\xfe\n", "line 1 is", id="not UTF-8"),
+    ],
+)
+def test_refuses_what_it_would_not_have_written(raw: bytes, message: str) -> None:
+    with pytest.raises(VerificationError, match=f"^SHA256SUMS: .*{message}"):
+        parse_checksums(raw)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match=r"^image\.qcow2: no such file"):
+        hash_file(tmp_path / "image.qcow2")

@@ -1,0 +1,111 @@
+"""release.json says what a release holds in one way only, and nothing else is taken for it."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from build.errors import VerificationError
+from ci.attest.manifest import (
+    Artifact,
+    Manifest,
+    dump_manifest,
+    media_type_of,
+    parse_manifest,
+)
+
+IMAGE = Artifact(
+    name="snowdrop-droplet-v3.24.20261123-x86_64.qcow2",
+    role="image",
+    media_type="application/x-qemu-disk",
+    size=12,
+    sha256="a" * 64,
+)
+LOCK = Artifact(
+    name="release.lock", role="lock", media_type="application/toml", size=7, sha256="b" * 64
+)
+MANIFEST = Manifest(
+    name="snowdrop",
+    version="v3.24.20261123",
+    tag="v3.24.20261123",
+    repository="lighthouse/snowdrop",
+    commit="4f" * 20,
+    dirty=False,
+    lock_id="b" * 64,
+    epoch=1_795_392_000,
+    artifacts=(LOCK, IMAGE),
+)
+
+
+def test_reads_what_it_wrote_whatever_the_order_of_artifacts() -> None:
+    turned = dataclasses.replace(MANIFEST, artifacts=(IMAGE, LOCK))
+    assert dump_manifest(turned) == dump_manifest(MANIFEST)
+    assert parse_manifest(dump_manifest(turned)) == MANIFEST
+
+
+def test_names_every_bundle_that_a_release_must_have() -> None:
+    stem = "snowdrop-droplet-v3.24.20261123-x86_64"
+    assert MANIFEST.bundles == (
+        "SHA256SUMS.sigstore.json",
+        "provenance.sigstore.json",
+        "release.json.sigstore.json",
+        "release.lock.sigstore.json",
+        f"{stem}.boot.sigstore.json",
+        f"{stem}.build.sigstore.json",
+        f"{stem}.qcow2.sigstore.json",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (IMAGE.name, "application/x-qemu-disk"),
+        ("release.json", "application/json"),
+        ("SHA256SUMS", "text/plain"),
+        ("SHA256SUMS.sigstore.json", "application/vnd.dev.sigstore.bundle.v0.3+json"),
+    ],
+)
+def test_every_file_has_a_media_type(name: str, expected: str) -> None:
+    assert media_type_of(name, MANIFEST) == expected
+
+
+def artifact(**changes: object) -> Callable[[Any], None]:
+    return lambda document: document["artifacts"][0].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda d: d.update(format=2), "format 2, this Snowdrop reads 1", id="newer"),
+        pytest.param(lambda d: d.update(url="x"), "holds more than a manifest", id="more"),
+        pytest.param(lambda d: d.pop("lock"), "no 'lock'", id="less"),
+        pytest.param(lambda d: d.update(epoch=True), "epoch is true", id="no number"),
+        pytest.param(lambda d: d.update(artifacts={}), "artifacts is {}", id="no list"),
+        pytest.param(lambda d: d["artifacts"].reverse(), "written in another way", id="unsorted"),
+        pytest.param(artifact(name="../release.lock"), "name is", id="leads out"),
+        pytest.param(artifact(name=".bashrc"), "name is", id="hidden"),
+        pytest.param(artifact(name="SHA256SUMS"), "expected apart", id="reserved"),
+        pytest.param(artifact(name="a.sigstore.json"), "expected apart", id="a bundle"),
+        pytest.param(artifact(name=IMAGE.name), "there twice", id="twice"),
+        pytest.param(artifact(role="virus"), "role is", id="unknown role"),
+        pytest.param(artifact(media_type="text/html"), "is of type text/html", id="other type"),
+        pytest.param(artifact(sha256="A" * 64), "sha256 is", id="upper case"),
+        pytest.param(artifact(size=-1), "size is -1", id="negative"),
+    ],
+)
+def test_refuses_what_it_would_not_have_written(
+    change: Callable[[Any], object], message: str
+) -> None:
+    document = json.loads(dump_manifest(MANIFEST))
+    change(document)
+    raw = (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
+    with pytest.raises(VerificationError, match=f"^release.json: .*{message}"):
+        parse_manifest(raw)
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"\xff", b"[" * 100_000, b"null"])
+def test_refuses_what_is_no_manifest_at_all(raw: bytes) -> None:
+    with pytest.raises(VerificationError, match=r"^release\.json: "):
+        parse_manifest(raw)

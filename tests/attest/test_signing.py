@@ -1,0 +1,124 @@
+"""Whoever may not sign is told what is missing; nobody's token is ever shown."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from build.edges.progress import Silent
+from build.errors import ConfigError, RemoteError
+from ci.attest.signing import Job, check_job, job_of, open_instance, write_bundles
+from ci.config import SignConfig
+from ci.rehearsal.sigstore import oidc
+from ci.rehearsal.sigstore.server import Running, Sigstore
+from tests.attest.conftest import JOB
+from tests.attest.test_manifest import MANIFEST
+
+PUBLIC = SignConfig(trust_root=None, signing_config=None, issuer=oidc.ISSUER)
+
+
+@pytest.fixture(name="job")
+def _job(tmp_path: Path) -> Callable[..., Job]:
+    """Return a maker of jobs with a token of a local issuer."""
+    issuer = Sigstore.open(tmp_path / "issuer", JOB).issuer
+
+    def make(**changes: str) -> Job:
+        issuer.job = dataclasses.replace(JOB, **changes)
+        bearer = f"Bearer {issuer.request_token}"
+        token = issuer.give(bearer, oidc.AUDIENCE, datetime.now(tz=UTC))
+        return job_of({"SIGSTORE_ID_TOKEN": token}, lambda: None)
+
+    return make
+
+
+def test_without_a_token_the_permission_is_named(
+    enter: Callable[[Mapping[str, str]], None],
+) -> None:
+    with pytest.raises(ConfigError, match="no identity token") as refused:
+        job_of({}, lambda: None)
+    assert "`id-token: write`" in refused.value.hint
+    # In a job of GitHub Actions without the permission, two variables are not there.
+    enter({"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": ""})
+    with pytest.raises(ConfigError, match="insufficient OIDC token permissions") as refused:
+        job_of({})
+    assert "`id-token: write`" in refused.value.hint
+
+
+@pytest.mark.parametrize("token", ["nonsense", "a.b.c"])
+def test_a_token_that_is_none_is_refused(token: str) -> None:
+    with pytest.raises(ConfigError, match=r"identity token: .*malformed"):
+        job_of({"SIGSTORE_ID_TOKEN": token}, lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"repository": "a/b"}, "repository is a/b", id="another repository"),
+        pytest.param({"tag": "v1"}, "ref is refs/tags/v1, this release has", id="another tag"),
+        pytest.param({"commit": "0" * 40}, "sha is 0000", id="another commit"),
+        pytest.param({"visibility": "private"}, "the repository is private", id="private"),
+        pytest.param({"visibility": "internal"}, "the repository is internal", id="internal"),
+    ],
+)
+def test_a_job_whose_certificate_would_not_fit_the_release_stops(
+    job: Callable[..., Job], changes: dict[str, str], message: str
+) -> None:
+    check_job(job(), MANIFEST, PUBLIC)
+    with pytest.raises(ConfigError, match=message):
+        check_job(job(**changes), MANIFEST, PUBLIC)
+
+
+def test_a_private_repository_may_sign_with_an_instance_of_its_own(
+    job: Callable[..., Job], tmp_path: Path
+) -> None:
+    own = SignConfig(trust_root=tmp_path, signing_config=tmp_path, issuer=oidc.ISSUER)
+    check_job(job(visibility="private"), MANIFEST, own)
+
+
+def test_the_token_is_not_shown(job: Callable[..., Job]) -> None:
+    made = job()
+    assert str(made.token).count(".") == 2
+    assert str(made.token) not in repr(made)
+
+
+def test_a_file_of_the_instance_that_cannot_be_used_is_named(
+    tmp_path: Path, sigstore: Running
+) -> None:
+    config = SignConfig(
+        trust_root=sigstore.trusted_root,
+        signing_config=sigstore.signing_config,
+        issuer=oidc.ISSUER,
+    )
+    open_instance(config)
+    for broken in ("{", "{}", json.dumps({"mediaType": "x"})):
+        (tmp_path / "broken.json").write_text(broken)
+        with pytest.raises(ConfigError, match=r"broken\.json"):
+            open_instance(dataclasses.replace(config, trust_root=tmp_path / "broken.json"))
+        with pytest.raises(ConfigError, match=r"broken\.json"):
+            open_instance(dataclasses.replace(config, signing_config=tmp_path / "broken.json"))
+    with pytest.raises(ConfigError, match="absent"):
+        open_instance(dataclasses.replace(config, trust_root=tmp_path / "absent"))
+
+
+def test_what_the_authority_says_reaches_the_person(
+    job: Callable[..., Job], tmp_path: Path, sigstore: Running
+) -> None:
+    config = SignConfig(
+        trust_root=sigstore.trusted_root,
+        signing_config=sigstore.signing_config,
+        issuer=oidc.ISSUER,
+    )
+    # A token of another instance's issuer: ours refuses it, and says why.
+    with pytest.raises(RemoteError, match=r"signingCert: status 400: .*identity token: Signature"):
+        write_bundles(
+            tmp_path,
+            trust=open_instance(config),
+            job=job(),
+            files={"a.sigstore.json": "0" * 64},
+            statements={},
+            progress=Silent(),
+        )
+    assert not (tmp_path / "a.sigstore.json").exists()

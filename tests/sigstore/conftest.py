@@ -1,0 +1,43 @@
+"""A local sigstore that answers, and the unmodified client in front of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from sigstore.models import ClientTrustConfig, TrustedRoot
+from sigstore.oidc import IdentityToken, detect_credential
+from sigstore.sign import Signer, SigningContext
+from sigstore.verify import Verifier
+
+from ci.rehearsal.sigstore.oidc import Job
+from ci.rehearsal.sigstore.server import Running, Sigstore
+
+JOB = Job(repository="lighthouse/snowdrop", tag="v3.24.20261123", commit="4f" * 20)
+
+
+@pytest.fixture(name="serve")
+def _serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AbstractContextManager[Running]]:
+    """Return a maker of running instances, whose environment this process then has."""
+
+    @contextmanager
+    def serve(folder: Path) -> Iterator[Running]:
+        with Sigstore.open(folder, JOB).serve() as running, monkeypatch.context() as patch:
+            for name, value in running.environment.items():
+                patch.setenv(name, value)
+            yield running
+
+    return serve
+
+
+@contextmanager
+def signer_of(running: Running) -> Iterator[Signer]:
+    token = detect_credential()
+    assert token
+    config = ClientTrustConfig.from_json(running.client_trust_config.read_text())
+    with SigningContext.from_trust_config(config).signer(IdentityToken(token)) as signer:
+        yield signer
+
+
+def verifier_of(running: Running) -> Verifier:
+    return Verifier(trusted_root=TrustedRoot.from_file(str(running.trusted_root)))

@@ -1,0 +1,1 @@
+"""A release that is not what it claims is refused."""
