@@ -1,0 +1,1 @@
+"""From packages to a disk image: config, errors, apk, snapshot, firstboot, inside, edges, image."""

@@ -1,0 +1,5 @@
+"""What Alpine's formats say, bytes in and values out.
+
+In reading order: streams, package, trust, index, version; rsa and writing for packages of
+our own.
+"""

@@ -1,0 +1,175 @@
+"""gzip members and tar blocks: the two layers every Alpine file is made of.
+
+An `.apk` and an index are gzip members one after the other (RFC 1952), each holding tar
+blocks (POSIX.1-2008, pax). What is written here depends on no library of the host: by
+default the deflate blocks are stored ones (RFC 1951, section 3.2.4).
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+
+from build.errors import VerificationError
+
+GZIP_MAGIC = b"\x1f\x8b\x08"
+GZIP_HEADER = bytes.fromhex("1f8b0800000000000203")
+"""No name, no time, "slowest algorithm", Unix: the ten bytes that Alpine's files start with."""
+BLOCK = 512
+STORED_MOST = 0xFFFF
+CHUNK = 1 << 18
+
+
+def gzip_member(content: bytes, *, level: int = 0) -> bytes:
+    """Return one gzip member that holds `content`.
+
+    With `level` 0 the bytes are stored and the same on every machine; 1 to 9 is zlib's
+    compression, whose bytes depend on the zlib of the machine.
+    """
+    trailer = zlib.crc32(content).to_bytes(4, "little")
+    trailer += (len(content) & 0xFFFFFFFF).to_bytes(4, "little")
+    if level:
+        packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+        return b"".join([GZIP_HEADER, packer.compress(content), packer.flush(), trailer])
+    return b"".join([GZIP_HEADER, *_stored_blocks(content), trailer])
+
+
+def _stored_blocks(content: bytes) -> Iterator[bytes | memoryview]:
+    view = memoryview(content)
+    for start in range(0, max(len(content), 1), STORED_MOST):
+        piece = view[start : start + STORED_MOST]
+        last = start + STORED_MOST >= len(content)
+        length = len(piece)
+        yield bytes([last]) + length.to_bytes(2, "little") + (length ^ 0xFFFF).to_bytes(2, "little")
+        yield piece
+
+
+def member_end(raw: bytes, start: int, *, limit: int, where: str) -> int:
+    """Return where the gzip member that starts at `start` ends.
+
+    Nothing is kept of what it holds, and no more than `limit` bytes of it are unpacked.
+
+    Raises:
+        VerificationError: it is not gzip, is cut short, is damaged or holds too much.
+    """
+    for _, end in _unpacked(raw, start, limit, where):
+        start = end
+    return start
+
+
+def unpack_member(raw: bytes, start: int, *, limit: int, where: str) -> tuple[bytes, int]:
+    """Return what the gzip member at `start` holds, and where it ends.
+
+    Raises:
+        VerificationError: as `member_end`.
+    """
+    pieces = list(_unpacked(raw, start, limit, where))
+    return b"".join(piece for piece, _ in pieces), pieces[-1][1]
+
+
+def _unpacked(raw: bytes, start: int, limit: int, where: str) -> Iterator[tuple[bytes, int]]:
+    """Give the content in pieces, each with the place in `raw` that was read up to."""
+    if raw[start : start + 3] != GZIP_MAGIC:
+        raise VerificationError(f"{where}: not a gzip member, expected one at byte {start}")
+    unpacker, view, total, place = zlib.decompressobj(31), memoryview(raw), 0, start
+    try:
+        while not unpacker.eof:
+            rest = unpacker.unconsumed_tail
+            if not rest:
+                rest = bytes(view[place : place + CHUNK])
+                place += len(rest)
+            if not rest:
+                raise VerificationError(f"{where}: cut short at byte {place}")
+            piece = unpacker.decompress(rest, CHUNK)
+            total += len(piece)
+            if total > limit:
+                raise VerificationError(
+                    f"{where}: holds more than the {limit} bytes that are allowed there"
+                )
+            yield piece, place - len(unpacker.unused_data)
+    except zlib.error as error:
+        raise VerificationError(f"{where}: damaged ({error})") from None
+
+
+def tar_entry(
+    name: str,
+    content: bytes = b"",
+    *,
+    kind: bytes = b"0",
+    mode: int = 0o644,
+    mtime: int = 0,
+    target: str = "",
+    owner: str = "root",
+    group: str = "root",
+    pax: Iterable[tuple[str, str]] = (),
+) -> list[bytes]:
+    """Return the blocks of one tar member, its pax records before it when it needs any.
+
+    `kind` is tar's type flag; `name` of a folder ends in a slash. Owner and group go by
+    name, their numbers are 0. A name or target that does not fit goes into a pax record.
+    """
+    records = list(pax)
+    prefix, short = _split_name(name.encode())
+    if len(short) > 100:
+        records.append(("path", name))
+        short = short[:100]
+    link = target.encode()
+    if len(link) > 100:
+        records.append(("linkpath", target))
+        link = link[:100]
+    blocks = []
+    if records:
+        text = b"".join(_pax_record(key, value) for key, value in sorted(records))
+        blocks += [_header(b"pax", b"", b"x", 0o644, mtime, len(text), b"", "root", "root")]
+        blocks += [text, _padding(len(text))]
+    blocks.append(_header(short, prefix, kind, mode, mtime, len(content), link, owner, group))
+    return [*blocks, content, _padding(len(content))]
+
+
+def _split_name(name: bytes) -> tuple[bytes, bytes]:
+    """Return ustar's prefix and name; the name stays too long when no slash splits it."""
+    if len(name) <= 100:
+        return b"", name
+    slash = name.find(b"/", max(len(name) - 101, 1), 156)
+    if slash == -1 or slash == len(name) - 1:
+        return b"", name
+    return name[:slash], name[slash + 1 :]
+
+
+def _pax_record(key: str, value: str) -> bytes:
+    rest = f" {key}={value}\n".encode()
+    length = len(rest) + len(str(len(rest)))
+    length = len(rest) + len(str(length))
+    return str(length).encode() + rest
+
+
+def _header(
+    name: bytes,
+    prefix: bytes,
+    kind: bytes,
+    mode: int,
+    mtime: int,
+    size: int,
+    link: bytes,
+    owner: str,
+    group: str,
+) -> bytes:
+    fields = [
+        name.ljust(100, b"\0"),
+        b"%07o\0" % mode,
+        b"0000000\0" * 2,
+        b"%011o\0" % size,
+        b"%011o\0" % mtime,
+        b" " * 8,
+        kind,
+        link.ljust(100, b"\0"),
+        b"ustar\x0000",
+        owner.encode().ljust(32, b"\0"),
+        group.encode().ljust(32, b"\0"),
+        b"0000000\0" * 2,
+        prefix.ljust(155, b"\0"),
+    ]
+    header = b"".join(fields).ljust(BLOCK, b"\0")
+    return header[:148] + b"%06o\0 " % sum(header) + header[156:]
+
+
+def _padding(length: int) -> bytes:
+    return b"\0" * (-length % BLOCK)

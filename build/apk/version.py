@@ -1,0 +1,65 @@
+"""Which of two package versions is newer, by Alpine's rules.
+
+A version is numbers with dots, perhaps a letter, suffixes, perhaps a commit hash, and a
+package revision: `1.2.3b_rc1_p2~5f1c-r4` (apk-tools, apk-package(5)). A number after the
+first that starts with 0 counts as digits behind a decimal point: 1.05 is older than 1.5.
+Where apk 2 and apk 3 differ (1.0 and 1.00), this is apk 3; digits after the letter (1.0b1)
+are apk 2's alone.
+"""
+
+import re
+
+VERSION = re.compile(
+    r"(?P<numbers>\d+(?:\.\d+)*)(?:(?P<letter>[a-z])(?P<after>\d*))?(?P<suffixes>(?:_[a-z]+\d*)*)"
+    r"(?:~(?P<commit>[0-9a-f]+))?(?:-r(?P<revision>\d+))?"
+)
+BEFORE = ("alpha", "beta", "pre", "rc")
+AFTER = ("cvs", "svn", "git", "hg", "p")
+
+# What may come next in a version, from the oldest to the newest: of two that are equal so
+# far, the one that goes on with the higher kind is newer.
+EARLIER, END, REVISION, COMMIT, SUFFIX_NUMBER, LATER, LETTER, NUMBER = range(8)
+
+VersionKey = tuple[tuple[int, int, str], ...]
+
+
+def version_key(version: str) -> VersionKey:
+    """Return what sorts as the versions do.
+
+    >>> sorted(["1.10-r0", "1.9-r1", "1.10_rc1-r0"], key=version_key)
+    ['1.9-r1', '1.10_rc1-r0', '1.10-r0']
+
+    Raises:
+        ValueError: it is no version.
+    """
+    match = VERSION.fullmatch(version)
+    if match is None:
+        raise ValueError(f"{version!r}: not a version")
+    first, *others = match["numbers"].split(".")
+    key = [(NUMBER, int(first), ""), *(_number(digits) for digits in others)]
+    if match["letter"]:
+        key.append((LETTER, ord(match["letter"]), ""))
+    if match["after"]:
+        key.append((NUMBER, int(match["after"]), ""))
+    for name, digits in re.findall(r"_([a-z]+)(\d*)", match["suffixes"]):
+        key.append(_suffix(name, version))
+        if digits:
+            key.append((SUFFIX_NUMBER, int(digits), ""))
+    if match["commit"]:
+        key.append((COMMIT, 0, match["commit"]))
+    if match["revision"]:
+        key.append((REVISION, int(match["revision"]), ""))
+    return (*key, (END, 0, ""))
+
+
+def _number(digits: str) -> tuple[int, int, str]:
+    """Return the key of a number after a dot; those with a leading zero sort as text."""
+    return (NUMBER, 0, digits) if digits[0] == "0" else (NUMBER, int(digits), "")
+
+
+def _suffix(name: str, version: str) -> tuple[int, int, str]:
+    if name in BEFORE:
+        return EARLIER, BEFORE.index(name), ""
+    if name in AFTER:
+        return LATER, AFTER.index(name), ""
+    raise ValueError(f"{version!r}: not a version: suffix _{name}")

@@ -1,0 +1,265 @@
+"""Packages and indexes of Alpine's format 2, written so that equal input gives equal bytes.
+
+Standard library only. Three gzip members make a package: signature, control, data; two
+make an index: signature, content (apk-tools' apk-v2(5); abuild's abuild-sign for the
+signature). The control member and the signature member have no end-of-archive blocks, so
+that one tar goes on into the next.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Literal
+
+from build.apk.package import control_checksum, info_fields, split_members
+from build.apk.rsa import PrivateNumbers, derive_numbers, public_pem, sign_sha1
+from build.apk.streams import BLOCK, gzip_member, tar_entry
+from build.errors import BuildError
+
+LEAST_SIZE = 4096
+"""apk does not unpack a package of installed size 0, so none is written."""
+SCRIPTS = (
+    "pre-install",
+    "post-install",
+    "pre-deinstall",
+    "post-deinstall",
+    "pre-upgrade",
+    "post-upgrade",
+    "trigger",
+)
+KINDS = {"file": b"0", "symlink": b"2", "dir": b"5"}
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key with the name under which its public half is trusted."""
+
+    name: str
+    """File name of the public key, such as `rehearsal-only.rsa.pub`."""
+    numbers: PrivateNumbers = field(repr=False)
+
+    def sign(self, content: bytes) -> bytes:
+        """Return the signature that apk calls `.SIGN.RSA.`: PKCS#1 v1.5 over SHA-1."""
+        return sign_sha1(self.numbers, content)
+
+    def public_pem(self) -> bytes:
+        """Return the public half as a PEM file."""
+        return public_pem(self.numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file, folder or symbolic link of a package."""
+
+    path: str
+    """From the root, without a slash before or behind: `etc/snowdrop-release`."""
+    mode: int
+    kind: Literal["file", "dir", "symlink"]
+    content: bytes = field(default=b"", repr=False)
+    target: str = ""
+    """Of a symbolic link."""
+    owner: str = "root"
+    group: str = "root"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """All that a package says of itself, and all that it brings."""
+
+    name: str
+    version: str
+    description: str
+    arch: str = "x86_64"
+    license: str = "MIT"
+    origin: str = ""
+    """The package's own name when empty."""
+    url: str = ""
+    epoch: int
+    """Seconds since 1970: the time of every file, and of the build."""
+    depends: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
+    install_if: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    """Folders whose change starts the script `trigger`."""
+    replaces: tuple[str, ...] = ()
+    provider_priority: int | None = None
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    """Text by name, such as `post-install`."""
+    entries: tuple[Entry, ...] = ()
+    commit: str = ""
+
+
+def derive_key(seed: bytes, name: str, bits: int = 2048) -> SigningKey:
+    """Return the key that `seed` stands for, under the file name `name`.
+
+    Whoever knows the seed has the key: a signature with it authenticates nothing by
+    itself. It is for packages whose bytes are vouched for in another way.
+    """
+    return SigningKey(name, derive_numbers(seed, bits))
+
+
+def write_package(recipe: Recipe, key: SigningKey, *, level: int = 0) -> bytes:
+    """Return the `.apk` file of `recipe`, signed with `key`.
+
+    Parent folders that the recipe does not list are added (root, 0755). `level` 0 stores,
+    1 to 9 compresses with the machine's zlib.
+
+    Raises:
+        BuildError: two entries of one path, or a path or script name that cannot be.
+    """
+    data = gzip_member(_data(recipe), level=level)
+    control = gzip_member(_control(recipe, hashlib.sha256(data).hexdigest()), level=level)
+    return b"".join([_signature(control, key), control, data])
+
+
+def index_record(package: bytes) -> str:
+    """Return the lines of an index for the `.apk` file `package`, no blank line behind.
+
+    Raises:
+        VerificationError: it is not a package of format 2.
+    """
+    _, control, _ = split_members(package)
+    fields = info_fields(control, where="package")
+
+    def one(key: str) -> str:
+        return " ".join(fields.get(key, ()))
+
+    lines = [
+        ("C", control_checksum(control)),
+        ("P", one("pkgname")),
+        ("V", one("pkgver")),
+        ("A", one("arch")),
+        ("S", str(len(package))),
+        ("I", one("size")),
+        ("T", one("pkgdesc")),
+        ("U", one("url")),
+        ("L", one("license")),
+        ("o", one("origin")),
+        ("m", one("maintainer")),
+        ("t", one("builddate")),
+        ("c", one("commit")),
+        ("k", one("provider_priority")),
+        ("D", one("depend")),
+        ("p", one("provides")),
+        ("i", one("install_if")),
+    ]
+    return "".join(f"{letter}:{value}\n" for letter, value in lines if value)
+
+
+def write_index(
+    packages: Iterable[bytes | str], key: SigningKey, description: str, *, level: int = 0
+) -> bytes:
+    """Return the signed APKINDEX.tar.gz of `packages`: `.apk` files or their records.
+
+    Records are sorted, so that the order of `packages` does not matter.
+
+    Raises:
+        VerificationError: one of them is not a package of format 2.
+    """
+    records = sorted(
+        package if isinstance(package, str) else index_record(package) for package in packages
+    )
+    text = "".join(f"{record}\n" for record in sorted(records, key=_name_of_record))
+    blocks = [
+        *tar_entry("DESCRIPTION", description.encode()),
+        *tar_entry("APKINDEX", text.encode()),
+        bytes(2 * BLOCK),
+    ]
+    content = gzip_member(b"".join(blocks), level=level)
+    return _signature(content, key) + content
+
+
+def _name_of_record(record: str) -> list[str]:
+    return [line for line in record.splitlines() if line[:2] in ("P:", "V:")]
+
+
+def _signature(content: bytes, key: SigningKey) -> bytes:
+    return gzip_member(b"".join(tar_entry(f".SIGN.RSA.{key.name}", key.sign(content))))
+
+
+def _control(recipe: Recipe, datahash: str) -> bytes:
+    blocks = tar_entry(".PKGINFO", _info(recipe, datahash).encode(), mtime=recipe.epoch)
+    for name, text in sorted(recipe.scripts.items()):
+        if name not in SCRIPTS:
+            raise BuildError(
+                f"{recipe.name}: script {name!r}, expected one of {', '.join(SCRIPTS)}"
+            )
+        blocks += tar_entry(f".{name}", text.encode(), mode=0o755, mtime=recipe.epoch)
+    return b"".join(blocks)
+
+
+def _info(recipe: Recipe, datahash: str) -> str:
+    size = sum(len(entry.content) for entry in recipe.entries)
+    priority = recipe.provider_priority
+    lines = [
+        ("pkgname", recipe.name),
+        ("pkgver", recipe.version),
+        ("pkgdesc", recipe.description),
+        ("url", recipe.url),
+        ("builddate", str(recipe.epoch)),
+        ("size", str(max(size, LEAST_SIZE))),
+        ("arch", recipe.arch),
+        ("origin", recipe.origin or recipe.name),
+        ("commit", recipe.commit),
+        ("license", recipe.license),
+        *(("replaces", value) for value in recipe.replaces),
+        *(("depend", value) for value in recipe.depends),
+        *(("provides", value) for value in recipe.provides),
+        ("install_if", " ".join(recipe.install_if)),
+        ("triggers", " ".join(recipe.triggers)),
+        ("provider_priority", "" if priority is None else str(priority)),
+        ("datahash", datahash),
+    ]
+    for key, value in lines:
+        if "\n" in value:
+            raise BuildError(f"{recipe.name}: {key} = {value!r}, expected one line")
+    return "".join(f"{key} = {value}\n" for key, value in lines if value)
+
+
+def _data(recipe: Recipe) -> bytes:
+    blocks: list[bytes] = []
+    for entry in _with_parents(recipe):
+        blocks += _entry_blocks(entry, recipe.epoch)
+    return b"".join([*blocks, bytes(2 * BLOCK)])
+
+
+def _entry_blocks(entry: Entry, mtime: int) -> list[bytes]:
+    checked = {"file": entry.content, "symlink": entry.target.encode()}.get(entry.kind)
+    pax = []
+    if checked is not None:
+        digest = hashlib.sha1(checked, usedforsecurity=False).hexdigest()
+        pax = [("APK-TOOLS.checksum.SHA1", digest)]
+    return tar_entry(
+        entry.path + "/" if entry.kind == "dir" else entry.path,
+        entry.content if entry.kind == "file" else b"",
+        kind=KINDS[entry.kind],
+        mode=0o777 if entry.kind == "symlink" else entry.mode,
+        mtime=mtime,
+        target=entry.target,
+        owner=entry.owner,
+        group=entry.group,
+        pax=pax,
+    )
+
+
+def _with_parents(recipe: Recipe) -> list[Entry]:
+    """Return the entries sorted, each folder before what is in it."""
+    found: dict[str, Entry] = {}
+    for entry in recipe.entries:
+        place = PurePosixPath(entry.path)
+        if (
+            str(place) != entry.path
+            or place.is_absolute()
+            or {"..", "."} & {*entry.path.split("/")}
+        ):
+            raise BuildError(f"{recipe.name}: path {entry.path!r}, expected one like etc/motd")
+        if any(ord(letter) < 32 for letter in entry.path + entry.target):
+            raise BuildError(f"{recipe.name}: path {entry.path!r}, expected no control character")
+        if entry.path in found:
+            raise BuildError(f"{recipe.name}: {entry.path} twice, expected once")
+        found[entry.path] = entry
+    parents = {str(parent) for path in found for parent in PurePosixPath(path).parents}
+    for missing in parents - {".", *found}:
+        found[missing] = Entry(missing, 0o755, "dir")
+    return [found[path] for path in sorted(found, key=lambda path: path.split("/"))]

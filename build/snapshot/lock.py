@@ -1,0 +1,315 @@
+"""release.lock: the snapshot by digest; equal snapshots give equal bytes.
+
+TOML 1.0, written sorted, one block a package, so that a change reads well as a diff. The
+reader takes nothing that the writer would not have written.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from build.config import BuildConfig
+from build.errors import ConfigError, StaleLockError
+from build.snapshot.lock_fields import Fields, fail
+from build.snapshot.store import write_whole
+
+FORMAT = 1
+PACKAGE_FORMAT = "v2"
+COMMENT = "# The snapshot by digest, written by `nox -s pin`. Change release.toml, not this file.\n"
+AGAIN = "run `nox -s pin` to write it anew"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedRepository:
+    """One repository as it was served at the moment of the pin."""
+
+    place: Literal["image", "builder"]
+    """Whose packages come from here; "image" when both do."""
+    url: str
+    """As written in release.toml: the one above `x86_64/`."""
+    arch: str
+    index_sha256: str
+    """Of APKINDEX.tar.gz as served."""
+    index_size: int
+    """In bytes."""
+    description: str
+    """What the index calls itself, such as `v3.24.1-12-g0123abc`."""
+    key: str
+    """File name of the key that signed the index."""
+    key_sha256: str
+    """Of the key's file."""
+    mirrors: tuple[str, ...]
+    """Other places that served the same index."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedPackage:
+    """One `.apk` file, as it must be."""
+
+    name: str
+    version: str
+    arch: str
+    repository: int
+    """Its place in `Lock.repositories`, from 0."""
+    file: str
+    sha256: str
+    """Of the whole file, 64 lower-case hex digits."""
+    size: int
+    """In bytes."""
+    checksum: str
+    """`Q1` and base64: SHA-1 of the control member, as the index has it."""
+    origin: str
+    """Name of the source package."""
+    commit: str
+    """Of aports, or empty."""
+    license: str
+    build_time: int
+    """Seconds since 1970."""
+    order: Mapping[str, int]
+    """Its place, from 1, in the install order of each closure that it is in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """A snapshot: repositories, packages, and the closures they make."""
+
+    branch: str
+    arch: str
+    apk_version: str
+    """The program that solved: `apk-tools 3.0.6`."""
+    epoch: int
+    """Build time of the newest package: the only clock an image ever sees."""
+    choice_sha256: str
+    """Of the part of release.toml that chose the packages."""
+    repositories: tuple[LockedRepository, ...]
+    packages: tuple[LockedPackage, ...]
+    """Sorted by name, version, repository."""
+
+    @property
+    def closures(self) -> tuple[str, ...]:
+        """Names of the closures, sorted."""
+        return tuple(sorted({name for package in self.packages for name in package.order}))
+
+    def closure(self, name: str) -> tuple[LockedPackage, ...]:
+        """Return the packages of the closure `name` in install order.
+
+        Raises:
+            ConfigError: the lock has no such closure.
+        """
+        members = [package for package in self.packages if name in package.order]
+        if not members:
+            raise ConfigError(
+                f"release.lock: no closure {name!r}, there is: {', '.join(self.closures)}",
+                hint=AGAIN,
+            )
+        return tuple(sorted(members, key=lambda package: package.order[name]))
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the lock file: the name of the snapshot."""
+        return hashlib.sha256(dump_lock(self)).hexdigest()
+
+
+def dump_lock(lock: Lock) -> bytes:
+    """Return the content of the lock file for `lock`: UTF-8, one newline at the end."""
+    lines = [
+        COMMENT,
+        *_line("format", FORMAT),
+        *_line("package_format", PACKAGE_FORMAT),
+        *_line("branch", lock.branch),
+        *_line("arch", lock.arch),
+        *_line("apk", lock.apk_version),
+        *_line("epoch", lock.epoch),
+        *_line("choice_sha256", lock.choice_sha256),
+    ]
+    for repository in lock.repositories:
+        lines.append("\n[[repository]]\n")
+        for key in REPOSITORY_KEYS:
+            lines += _line(key, getattr(repository, key))
+    for package in sorted(lock.packages, key=_place):
+        lines.append("\n[[package]]\n")
+        for key in PACKAGE_KEYS:
+            lines += _line(key, getattr(package, key))
+    return "".join(lines).encode()
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    """Write `lock` to `path`, whole or not at all."""
+    write_whole(path, dump_lock(lock))
+
+
+def read_lock(path: Path) -> Lock:
+    """Return the lock in the file `path`.
+
+    Raises:
+        ConfigError: there is no such file, or it is not as `write_lock` writes it; one line
+            with the key and value, or the number of the first line that differs.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such file: nothing is pinned yet", hint="run `nox -s pin`"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    return parse_lock(content, where=str(path))
+
+
+def parse_lock(content: bytes, *, where: str) -> Lock:
+    """Return the lock with this content; `where` names it in errors.
+
+    Raises:
+        ConfigError: as `read_lock`.
+    """
+    try:
+        document = tomllib.loads(content.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{where}: {error}", hint=AGAIN) from None
+    if document.get("format") != FORMAT:
+        raise fail(where, "format", document.get("format"), f"{FORMAT}, the only one known")
+    lock = _lock(Fields(where, "", document))
+    _check_closures(lock, where)
+    written = dump_lock(lock)
+    if written != content:
+        raise ConfigError(
+            f"{where}: line {_first_difference(content, written)}: not as `nox -s pin` writes it",
+            hint=AGAIN,
+        )
+    return lock
+
+
+def check_fresh(lock: Lock, config: BuildConfig) -> None:
+    """Check that release.toml still asks for what `lock` was made from.
+
+    Raises:
+        StaleLockError: it asks for something else by now.
+    """
+    if lock.choice_sha256 != config.choice_sha256:
+        raise StaleLockError(
+            f"{config.lock}: made from another choice of packages or repositories than "
+            f"{config.file} holds now",
+            hint="run `nox -s pin`, or take back the change",
+        )
+
+
+REPOSITORY_KEYS = (
+    "place",
+    "url",
+    "arch",
+    "index_sha256",
+    "index_size",
+    "description",
+    "key",
+    "key_sha256",
+    "mirrors",
+)
+PACKAGE_KEYS = (
+    "name",
+    "version",
+    "arch",
+    "repository",
+    "file",
+    "sha256",
+    "size",
+    "checksum",
+    "origin",
+    "commit",
+    "license",
+    "build_time",
+    "order",
+)
+
+
+def _place(package: LockedPackage) -> tuple[str, str, int]:
+    return package.name, package.version, package.repository
+
+
+def _line(key: str, value: object) -> list[str]:
+    return [f"{key} = {_toml(value)}\n"]
+
+
+def _toml(value: object) -> str:
+    match value:
+        case int():
+            return str(value)
+        case str():
+            # JSON's escapes are TOML's too; DEL is the one character JSON leaves as it is.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case tuple():
+            return "[" + ", ".join(_toml(item) for item in value) + "]"
+        case Mapping():
+            pairs = ", ".join(f"{key} = {_toml(item)}" for key, item in sorted(value.items()))
+            return "{ " + pairs + " }"
+        case _:
+            raise TypeError(f"{value!r}: no value of a lock")
+
+
+def _lock(top: Fields) -> Lock:
+    top.only("format", "package_format", "branch", "arch", "apk", "epoch", "choice_sha256")
+    if top.text("package_format") != PACKAGE_FORMAT:
+        raise top.fail("package_format", f"{PACKAGE_FORMAT!r}, the only one known")
+    repositories = tuple(_repository(fields) for fields in top.tables("repository"))
+    return Lock(
+        branch=top.text("branch"),
+        arch=top.text("arch"),
+        apk_version=top.text("apk"),
+        epoch=top.number("epoch"),
+        choice_sha256=top.sha256("choice_sha256"),
+        repositories=repositories,
+        packages=tuple(_package(fields, len(repositories)) for fields in top.tables("package")),
+    )
+
+
+def _repository(fields: Fields) -> LockedRepository:
+    fields.only(*REPOSITORY_KEYS)
+    return LockedRepository(
+        place=fields.place("place"),
+        url=fields.text("url"),
+        arch=fields.text("arch"),
+        index_sha256=fields.sha256("index_sha256"),
+        index_size=fields.number("index_size"),
+        description=fields.text("description", empty=True),
+        key=fields.file_name("key"),
+        key_sha256=fields.sha256("key_sha256"),
+        mirrors=fields.texts("mirrors"),
+    )
+
+
+def _package(fields: Fields, repositories: int) -> LockedPackage:
+    fields.only(*PACKAGE_KEYS)
+    package = LockedPackage(
+        name=fields.file_name("name"),
+        version=fields.file_name("version"),
+        arch=fields.text("arch"),
+        repository=fields.number("repository", below=repositories),
+        file=fields.file_name("file"),
+        sha256=fields.sha256("sha256"),
+        size=fields.number("size"),
+        checksum=fields.checksum("checksum"),
+        origin=fields.text("origin", empty=True),
+        commit=fields.text("commit", empty=True),
+        license=fields.text("license", empty=True),
+        build_time=fields.number("build_time"),
+        order=fields.order("order"),
+    )
+    if package.file != f"{package.name}-{package.version}.apk":
+        raise fields.fail("file", f"{package.name}-{package.version}.apk")
+    return package
+
+
+def _check_closures(lock: Lock, where: str) -> None:
+    for name in lock.closures:
+        places = [package.order[name] for package in lock.closure(name)]
+        if places != list(range(1, len(places) + 1)):
+            raise fail(where, f"order.{name}", places, "each place from 1 on, once")
+
+
+def _first_difference(found: bytes, wanted: bytes) -> int:
+    pairs = zip(found.splitlines(), wanted.splitlines(), strict=False)
+    same = [one == other for one, other in pairs]
+    return same.index(False) + 1 if False in same else len(same) + 1

@@ -1,0 +1,1 @@
+"""Alpine's formats: packages and indexes read, refused and written."""

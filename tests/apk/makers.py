@@ -1,0 +1,101 @@
+"""Makers of small signed packages, and the real Alpine data that some tests read."""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from build.apk.package import unpack_data
+from build.apk.streams import gzip_member, tar_entry
+from build.apk.trust import Keyring
+from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_package
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+ALPINE = SHARED / "alpine-v3.19"
+SMALL = ALPINE / "repo/v3.19/main"
+APK3 = SHARED / "apk3"
+
+needs_alpine = pytest.mark.skipif(
+    not ALPINE.is_dir(), reason="no folder `shared` with real Alpine packages beside the project"
+)
+EPOCH = 1_700_000_000
+
+
+@cache
+def key(name: str = "tests.rsa.pub") -> SigningKey:
+    """Return the key that the tests trust, or by another name one that they do not."""
+    return derive_key(b"tests of snowdrop " + name.encode(), name)
+
+
+def trusted() -> Keyring:
+    """Return a key ring with the tests' key only."""
+    return Keyring("the tests' keys", {key().name: key().public_pem()})
+
+
+def recipe(
+    name: str = "hello", version: str = "1.0-r0", *, depends: tuple[str, ...] = ()
+) -> Recipe:
+    """Return a package of one program, a link to it, a folder and a script."""
+    return Recipe(
+        name=name,
+        version=version,
+        description="Says hello",
+        epoch=EPOCH,
+        depends=depends,
+        provides=(f"cmd:{name}={version}",),
+        scripts={"post-install": "#!/bin/sh\nexit 0\n"},
+        entries=(
+            Entry(f"usr/bin/{name}", 0o4755, "file", b"#!/bin/sh\necho hello\n"),
+            Entry(f"usr/bin/{name}-again", 0o777, "symlink", target=name),
+            Entry(f"var/lib/{name}", 0o700, "dir"),
+            Entry(f"usr/share/{'d' * 90}/{'f' * 180}", 0o640, "file", b"far down", group="shadow"),
+        ),
+    )
+
+
+def package(
+    name: str = "hello", version: str = "1.0-r0", *, depends: tuple[str, ...] = ()
+) -> bytes:
+    """Return that package, signed by the tests' key."""
+    return write_package(recipe(name, version, depends=depends), key())
+
+
+def package_of(members: Iterable[tarfile.TarInfo]) -> bytes:
+    """Return a well-signed package whose data member holds just these tar members."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for member in members:
+            archive.addfile(member)
+    data = gzip_member(content.getvalue())
+    info = "pkgname = odd\npkgver = 1-r0\narch = x86_64\nsize = 4096\n"
+    info += f"datahash = {hashlib.sha256(data).hexdigest()}\n"
+    control = gzip_member(b"".join(tar_entry(".PKGINFO", info.encode())))
+    signature = tar_entry(f".SIGN.RSA.{key().name}", key().sign(control))
+    return gzip_member(b"".join(signature)) + control + data
+
+
+def real_packages() -> list[Path]:
+    """Return the files of the small real repository."""
+    return sorted((SMALL / "x86_64").glob("*.apk"))
+
+
+def real_keys() -> Keyring:
+    """Return Alpine's keys."""
+    return Keyring.from_folder(ALPINE / "keys")
+
+
+def real_apk(version: int, into: Path) -> list[str]:
+    """Return the words that start Alpine's own apk 2 or 3, unpacked below `into`."""
+    if version == 3:
+        (static,) = (APK3 / "x86_64").glob("apk-tools-static-*.apk")
+        unpack_data(static.read_bytes(), into)
+        return [str(into / "sbin/apk.static")]
+    for name in ("musl-1", "apk-tools", "libcrypto3", "libssl3", "zlib"):
+        (found,) = (SMALL / "x86_64").glob(f"{name}*.apk")
+        unpack_data(found.read_bytes(), into)
+    loader = str(into / "lib/ld-musl-x86_64.so.1")
+    return [loader, "--library-path", str(into / "lib"), str(into / "sbin/apk")]

@@ -1,0 +1,93 @@
+"""An index is believed when a trusted key signed it, and not a byte of it before."""
+
+from pathlib import Path
+
+import pytest
+
+from build.apk.index import parse_records, read_index
+from build.apk.package import SIGNATURE_MOST
+from build.apk.streams import gzip_member, member_end
+from build.apk.trust import Keyring
+from build.apk.writing import write_index
+from build.errors import ConfigError, SnapshotError, VerificationError
+from tests.apk.makers import ALPINE, key, needs_alpine, package, real_keys, trusted
+
+INDEX = "APKINDEX.tar.gz"
+
+
+@needs_alpine
+def test_the_full_indexes_of_alpine_are_read_whole() -> None:
+    indexes = [
+        read_index(
+            (ALPINE / "full" / name / "x86_64" / INDEX).read_bytes(), real_keys(), where=name
+        )
+        for name in ("main", "community")
+    ]
+    assert [len(index.records) for index in indexes] == [5443, 17587]
+    records = {record.name: record for index in indexes for record in index.records}
+    assert records["busybox-binsh"].provides[0].startswith("/bin/sh")
+    assert records["mkinitfs"].provider_priority == 900
+    assert "openrc" in records["chrony-openrc"].install_if
+    assert all(record.size > 0 and record.build_time > 0 for record in records.values())
+
+
+def test_an_index_changed_or_signed_by_a_stranger_is_refused() -> None:
+    raw = write_index([package()], key(), "tests")
+    assert read_index(raw, trusted(), where=INDEX).signer == key().name
+    end = member_end(raw, 0, limit=SIGNATURE_MOST, where=INDEX)
+    other = write_index([package("other")], key(), "tests")
+    with pytest.raises(VerificationError, match=f"^{INDEX}: not what tests.rsa.pub signed"):
+        read_index(raw[:end] + other[end:], trusted(), where=INDEX)
+    with pytest.raises(VerificationError, match=f"^{INDEX}: unsigned"):
+        read_index(raw[end:], trusted(), where=INDEX)
+    foreign = write_index([package()], key("stranger.rsa.pub"), "tests")
+    with pytest.raises(VerificationError, match=r"signed by stranger\.rsa\.pub, which is not in"):
+        read_index(foreign, trusted(), where=INDEX)
+
+
+def test_what_nobody_signed_is_not_even_unpacked() -> None:
+    raw = write_index([package()], key(), "tests")
+    end = member_end(raw, 0, limit=SIGNATURE_MOST, where=INDEX)
+    bomb = gzip_member(bytes(50_000_000), level=9)
+    with pytest.raises(VerificationError, match=r"not what tests\.rsa\.pub signed"):
+        read_index(raw[:end] + bomb, trusted(), where=INDEX)
+
+
+def test_an_index_of_format_3_is_called_by_its_name() -> None:
+    for magic in (b"ADB.", b"ADBd", b"ADBc"):
+        with pytest.raises(SnapshotError, match=rf"format 3 \({magic.decode()}\)"):
+            read_index(magic + bytes(100), trusted(), where=INDEX)
+
+
+GOOD = "C:Q11mV5+Yq5WHkhWIJP27rBrg7izKg=\nP:zlib\nV:1.3.1-r0\nA:x86_64\nS:53932\nI:110592\n"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (GOOD.replace("S:53932\n", ""), "package 'zlib': field 'S' is not usable"),
+        (GOOD.replace("53932", "many"), "package 'zlib': field"),
+        (GOOD.replace("P:zlib", "P:../zlib"), "not a package's name and version"),
+        (GOOD.replace("V:1.3.1-r0", "V:1/../../x"), "not a package's name and version"),
+        (GOOD.replace("C:Q1", "C:Q2"), "expected Q1"),
+        (GOOD + "P:other\n", "a line twice"),
+        (GOOD + "no letter\n", "without a letter"),
+    ],
+)
+def test_a_record_that_is_no_package_is_refused(changed: str, message: str) -> None:
+    (record,) = parse_records(GOOD.encode(), where=INDEX)
+    assert record.file_name == "zlib-1.3.1-r0.apk"
+    with pytest.raises(VerificationError, match=message):
+        parse_records(changed.encode(), where=INDEX)
+
+
+def test_a_folder_of_keys_without_usable_keys_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such folder"):
+        Keyring.from_folder(tmp_path / "none")
+    with pytest.raises(ConfigError, match=r"no \*.rsa.pub file"):
+        Keyring.from_folder(tmp_path)
+    (tmp_path / "good.rsa.pub").write_bytes(key().public_pem())
+    assert Keyring.from_folder(tmp_path).names == ("good.rsa.pub",)
+    (tmp_path / "bad.rsa.pub").write_text("no key")
+    with pytest.raises(ConfigError, match=r"bad\.rsa\.pub: not a public RSA key of 2048 bits"):
+        Keyring.from_folder(tmp_path)

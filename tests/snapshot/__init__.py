@@ -1,0 +1,1 @@
+"""From repositories to a lock: nothing unverified gets in, nothing is half-written."""
