@@ -1,0 +1,105 @@
+"""The recipe of openapi.json: the part of GitHub's own description that a release touches.
+
+    npm pack @octokit/openapi@23.0.2
+    tar -xzf octokit-openapi-23.0.2.tgz package/generated/api.github.com.json
+    python -m ci.rehearsal.github.cut_openapi package/generated/api.github.com.json
+
+writes openapi.json beside this file. Kept are the operations below with all that they refer
+to; left out are every other path, examples that no answer of the double begins with, links to
+pages, and extensions (`x-...`). Nothing is changed but `servers`, which becomes `/`: the double
+answers for the API host and for the upload host. Format: OpenAPI 3.0.3; licence: see NOTICE.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TARGET = Path(__file__).parent / "openapi.json"
+OPERATIONS = frozenset(
+    {
+        "repos/list-releases",
+        "repos/create-release",
+        "repos/get-release",
+        "repos/get-release-by-tag",
+        "repos/get-latest-release",
+        "repos/update-release",
+        "repos/delete-release",
+        "repos/list-release-assets",
+        "repos/upload-release-asset",
+        "repos/get-release-asset",
+        "repos/delete-release-asset",
+        "git/get-ref",
+        "git/get-tag",
+    }
+)
+EXAMPLES = ("release", "release-asset", "git-ref", "git-tag")
+"""Of components/examples: the double's answers are these with other values."""
+LEFT_OUT = ("externalDocs", "examples", "servers", "callbacks")
+
+
+def cut(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the cut of the whole description `document`."""
+    paths = {path: _operations(item) for path, item in document["paths"].items()}
+    paths = {path: item for path, item in paths.items() if item}
+    components: dict[str, dict[str, Any]] = {}
+    waiting = [f"#/components/examples/{name}" for name in EXAMPLES] + list(_references(paths))
+    while waiting:
+        kind, name = waiting.pop().removeprefix("#/components/").split("/")
+        if name in components.setdefault(kind, {}):
+            continue
+        value = document["components"][kind][name]
+        components[kind][name] = value if kind == "examples" else _plain(value)
+        waiting += _references(components[kind][name])
+    return {
+        "openapi": document["openapi"],
+        "info": document["info"],
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": components,
+    }
+
+
+def _operations(item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        method: _plain(operation)
+        for method, operation in item.items()
+        if isinstance(operation, dict) and operation.get("operationId") in OPERATIONS
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            key: _plain(inner)
+            for key, inner in value.items()
+            if key not in LEFT_OUT and not key.startswith("x-")
+        }
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _references(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for inner in value.values():
+            yield from _references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _references(inner)
+
+
+def main(argv: list[str]) -> int:
+    """Write openapi.json from the whole description that the command line names."""
+    if len(argv) != 1:
+        print("usage: python -m ci.rehearsal.github.cut_openapi FILE", file=sys.stderr)
+        return 2
+    document = cut(json.loads(Path(argv[0]).read_text(encoding="utf-8")))
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    TARGET.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

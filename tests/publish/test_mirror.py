@@ -1,0 +1,202 @@
+"""The mirror serves strangers the very bytes that were signed, for ever; on a real S3 server."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import ClientError
+
+from build.errors import ConfigError, PublishError, RemoteError
+from ci.config import SpacesConfig, read_config
+from ci.publish import mirror_command
+from ci.publish.files import read_release
+from ci.publish.mirror import Access, Mirrored, mirror_release, open_bucket
+from ci.rehearsal.s3 import ObjectStore, running
+from tests.publish.conftest import Outcome
+from tests.publish.release import IMAGE, VERSION, Counted, write_config, write_release
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with running(tmp_path_factory.mktemp("s3")) as store:
+        yield store
+
+
+@pytest.fixture
+def spaces(store: ObjectStore, tmp_path: Path) -> dict[str, str]:
+    """Return a [spaces] table with a prefix of this test's own."""
+    return {
+        "bucket": store.bucket,
+        "region": "fra1",
+        "prefix": f"{tmp_path.name.replace('_', '-')}/",
+        "endpoint": store.endpoint,
+        "public_url": store.public_url,
+    }
+
+
+@pytest.fixture
+def keys(store: ObjectStore) -> dict[str, str]:
+    return {"SPACES_KEY": store.key, "SPACES_SECRET": store.secret}
+
+
+def test_an_importer_gets_the_signed_bytes(
+    tmp_path: Path, spaces: dict[str, str], keys: dict[str, str], call: Callable[..., Outcome]
+) -> None:
+    dist = write_release(tmp_path)
+    config = write_config(tmp_path, spaces=spaces)
+
+    outcome = call(mirror_command, config, "--json", environment=keys)
+
+    url = f"{spaces['public_url']}/{spaces['prefix']}{VERSION}/{IMAGE}"
+    assert outcome.data["import"] == [url]
+    head = requests.head(url, timeout=5)
+    assert (head.status_code, head.headers["Content-Type"]) == (200, "application/x-qemu-disk")
+    assert "immutable" in head.headers["Cache-Control"]
+    for path in dist.iterdir():
+        served = requests.get(f"{url.removesuffix(IMAGE)}{path.name}", timeout=5)
+        assert served.content == path.read_bytes()
+    size = sum(path.stat().st_size for path in dist.iterdir())
+    assert outcome.progress.steps["Mirror 13 files"] == size
+    assert outcome.progress.steps["Read 13 files as a stranger"] == size
+
+
+def test_a_second_run_uploads_nothing(
+    tmp_path: Path, spaces: dict[str, str], keys: dict[str, str], call: Callable[..., Outcome]
+) -> None:
+    write_release(tmp_path)
+    config = write_config(tmp_path, spaces=spaces)
+    first = call(mirror_command, config, environment=keys)
+    second = call(mirror_command, config, environment=keys)
+    assert (first.text.count(" uploaded "), second.text.count(" kept ")) == (13, 13)
+    assert f"import URL: {spaces['public_url']}/" in second.text
+    assert not any(title.startswith("Mirror") for title in second.progress.steps)
+
+
+def test_other_bytes_at_a_key_are_refused_and_stay(
+    tmp_path: Path, spaces: dict[str, str], keys: dict[str, str], call: Callable[..., Outcome]
+) -> None:
+    write_release(tmp_path)
+    config = write_config(tmp_path, spaces=spaces)
+    call(mirror_command, config, environment=keys)
+    url = f"{spaces['public_url']}/{spaces['prefix']}{VERSION}/{IMAGE}"
+    before = requests.get(url, timeout=5).content
+    write_release(tmp_path, salt="other bytes")
+
+    with pytest.raises(PublishError, match=r"the mirror holds sha256 \w+ .*, expected sha256 \w+"):
+        call(mirror_command, config, environment=keys)
+    assert requests.get(url, timeout=5).content == before
+
+
+def test_damage_behind_a_right_label_is_found(
+    tmp_path: Path,
+    store: ObjectStore,
+    spaces: dict[str, str],
+    keys: dict[str, str],
+    call: Callable[..., Outcome],
+) -> None:
+    image = write_release(tmp_path) / IMAGE
+    config = write_config(tmp_path, spaces=spaces)
+    release = read_release(read_config(config), Counted())
+    label = next(file.sha256 for file in release.files if file.name == IMAGE)
+    store.client().put_object(
+        Bucket=store.bucket,
+        Key=f"{spaces['prefix']}{VERSION}/{IMAGE}",
+        Body=image.read_bytes()[:-1] + b"x",
+        Metadata={"sha256": label},
+    )
+    with pytest.raises(PublishError, match=f"{IMAGE}: a reader gets sha256"):
+        call(mirror_command, config, environment=keys)
+
+
+def mirrored(
+    tmp_path: Path,
+    spaces: dict[str, str],
+    store: ObjectStore,
+    watch: Callable[[AWSPreparedRequest], None],
+) -> tuple[Mirrored, ...]:
+    """Mirror by a client that shows each PUT to `watch` before it is sent."""
+    config = read_config(write_config(tmp_path, spaces=spaces))
+    assert isinstance(config.spaces, SpacesConfig)
+    client = open_bucket(config.spaces, Access(key=store.key, secret=store.secret))
+    client.meta.events.register("before-send.s3.PutObject", lambda request, **_: watch(request))
+    release = read_release(config, Counted())
+    return mirror_release(
+        client, config.spaces, release, progress=Counted(), wait=lambda seconds: None
+    )
+
+
+def test_an_upload_asks_for_what_spaces_needs(
+    tmp_path: Path, spaces: dict[str, str], store: ObjectStore
+) -> None:
+    write_release(tmp_path)
+    sent: list[dict[str, str]] = []
+
+    def watch(request: AWSPreparedRequest) -> None:
+        # Signed values are bytes, whatever the types say.
+        values: dict[str, object] = dict(request.headers)
+        sent.append(
+            {key: str(v, "ascii") if isinstance(v, bytes) else str(v) for key, v in values.items()}
+        )
+
+    mirrored(tmp_path, spaces, store, watch)
+    assert len(sent) == 13
+    for headers in sent:
+        shown = {key.lower(): value for key, value in headers.items()}
+        assert shown["x-amz-acl"] == "public-read"
+        assert shown["if-none-match"] == "*"
+        assert shown["x-amz-meta-sha256"] == shown["x-amz-content-sha256"]
+        assert not any("checksum" in key or "trailer" in key for key in shown)
+
+
+def test_a_key_that_was_filled_meanwhile_is_compared(
+    tmp_path: Path, spaces: dict[str, str], store: ObjectStore
+) -> None:
+    write_release(tmp_path)
+
+    def race(request: AWSPreparedRequest) -> None:
+        key = f"{spaces['prefix']}{VERSION}/{IMAGE}"
+        if str(request.url).endswith(IMAGE):
+            store.client().put_object(Bucket=store.bucket, Key=key, Body=b"somebody else's")
+
+    with pytest.raises(PublishError, match="the mirror holds sha256 unknown"):
+        mirrored(tmp_path, spaces, store, race)
+
+
+def test_strangers_can_neither_list_nor_write(
+    store: ObjectStore, tmp_path: Path, spaces: dict[str, str]
+) -> None:
+    assert requests.get(store.public_url, timeout=5).status_code == 403
+    assert requests.put(f"{store.public_url}/x", data=b"x", timeout=5).status_code == 403
+    write_release(tmp_path)
+    config = read_config(write_config(tmp_path, spaces=spaces))
+    assert config.spaces
+    client = open_bucket(config.spaces, Access(key=store.key, secret=store.key))
+    with pytest.raises(RemoteError) as refused:
+        mirror_release(
+            client,
+            config.spaces,
+            read_release(config, Counted()),
+            progress=Counted(),
+            wait=lambda seconds: None,
+        )
+    assert isinstance(refused.value.__cause__, ClientError)
+    assert "SPACES_SECRET" in refused.value.hint
+
+
+def test_what_is_missing_is_named(
+    tmp_path: Path, spaces: dict[str, str], call: Callable[..., Outcome]
+) -> None:
+    write_release(tmp_path)
+    with pytest.raises(ConfigError, match=r"no \[spaces\]"):
+        call(mirror_command, write_config(tmp_path))
+    config = write_config(tmp_path, spaces=spaces)
+    with pytest.raises(ConfigError, match=r"^SPACES_KEY"):
+        call(mirror_command, config)
+    with pytest.raises(ConfigError, match=r"^SPACES_SECRET"):
+        call(mirror_command, config, environment={"SPACES_KEY": "key"})
+    write_release(tmp_path, version=f"{VERSION}-dirty")
+    away = write_config(tmp_path, spaces={**spaces, "public_url": "https://files.example.org"})
+    with pytest.raises(PublishError, match="no commit holds"):
+        call(mirror_command, away, environment={"SPACES_KEY": "k", "SPACES_SECRET": "s"})

@@ -1,0 +1,277 @@
+"""A release appears at GitHub whole and right, or not at all; running it again finishes it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from build.errors import ConfigError, PublishError, RemoteError, VerificationError
+from ci.attest.checksums import hash_file
+from ci.config import read_config
+from ci.publish import command
+from ci.publish.files import read_release
+from ci.publish.github_release import ReleaseHost, download_asset, published_assets
+from ci.publish.walk import Published, publish_release
+from ci.rehearsal.github.server import running
+from ci.rehearsal.github.state import Fault, Kind, World
+from tests.publish.conftest import Outcome
+from tests.publish.release import (
+    COMMIT,
+    IMAGE,
+    REPOSITORY,
+    VERSION,
+    Counted,
+    world_in,
+    write_config,
+    write_release,
+)
+
+TOKEN = {"GITHUB_TOKEN": "no secret at all"}
+CREATE, UPLOAD, UPDATE = (
+    "repos/create-release",
+    "repos/upload-release-asset",
+    "repos/update-release",
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return world_in(tmp_path)
+
+
+@pytest.fixture
+def api(world: World) -> Iterator[str]:
+    with running(world) as url:
+        yield url
+    assert world.violations == []
+
+
+@pytest.fixture
+def publish(tmp_path: Path, api: str) -> Callable[..., Published]:
+    """Return a publisher of what dist holds, which waits for nothing."""
+
+    def publisher(*, replace: bool = False, progress: Counted | None = None) -> Published:
+        progress = progress or Counted()
+        release = read_release(read_config(write_config(tmp_path, api=api)), progress)
+        host = ReleaseHost(api, REPOSITORY, "token", wait=lambda seconds: None)
+        return publish_release(host, release, "notes", replace=replace, progress=progress)
+
+    return publisher
+
+
+def stored(world: World) -> dict[str, str]:
+    """Return the sha256 of every file that the one release at GitHub serves."""
+    (release,) = world.releases.values()
+    return {asset.name: hash_file(world.blob(asset.number)).sha256 for asset in release.assets}
+
+
+def made(dist: Path) -> dict[str, str]:
+    return {path.name: hash_file(path).sha256 for path in dist.iterdir()}
+
+
+def test_a_stranger_downloads_what_was_signed(
+    tmp_path: Path, world: World, api: str, call: Callable[..., Outcome]
+) -> None:
+    dist = write_release(tmp_path)
+    config = write_config(tmp_path, api=api)
+
+    outcome = call(command, config, environment=TOKEN)
+
+    (release,) = world.releases.values()
+    assert (release.draft, release.immutable, world.tags) == (False, True, {VERSION: COMMIT})
+    assert f"/releases/tag/{VERSION}: published, 13 files uploaded" in outcome.text
+    for name in made(dist):
+        address = f"{api}/{REPOSITORY}/releases/download/{VERSION}/{name}"
+        assert requests.get(address, timeout=5).content == (dist / name).read_bytes()
+    assert release.body.startswith("## Check it first")
+    assert f"build.yml@refs/tags/{VERSION}" in release.body
+
+
+def test_a_second_run_finds_nothing_to_do(
+    tmp_path: Path, publish: Callable[..., Published], world: World
+) -> None:
+    dist = write_release(tmp_path)
+    first, second = publish(), publish()
+    assert (first.before, second.before) == (False, True)
+    assert (second.uploaded, set(second.kept)) == ((), set(made(dist)))
+    assert len(world.releases) == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind"),
+    [
+        (CREATE, "502-before"),
+        (CREATE, "502-after"),
+        (CREATE, "reset-after"),
+        (UPLOAD, "502-before"),
+        (UPLOAD, "502-after"),
+        (UPLOAD, "reset-after"),
+        (UPLOAD, "reset-midway"),
+        (UPLOAD, "starter"),
+        (UPLOAD, "damaged"),
+        (UPDATE, "502-before"),
+        (UPDATE, "502-after"),
+        (UPDATE, "reset-after"),
+    ],
+)
+def test_a_failure_on_the_way_is_made_good(
+    operation: str,
+    kind: Kind,
+    tmp_path: Path,
+    publish: Callable[..., Published],
+    world: World,
+) -> None:
+    dist = write_release(tmp_path)
+    progress = Counted()
+    world.faults.append(Fault(operation, kind, IMAGE if operation == UPLOAD else ""))
+
+    publish(progress=progress)
+
+    assert not world.faults
+    assert stored(world) == made(dist)
+    assert progress.steps["Upload 13 files"] == sum(path.stat().st_size for path in dist.iterdir())
+
+
+def test_an_interrupted_run_is_finished_by_the_next(
+    tmp_path: Path, publish: Callable[..., Published], world: World
+) -> None:
+    dist = write_release(tmp_path)
+    world.faults += [Fault(UPLOAD, "starter", IMAGE)] * 9
+    with pytest.raises(RemoteError, match="502"):
+        publish()
+    assert world.of_tag(VERSION).draft
+    world.faults.clear()
+
+    outcome = publish()
+
+    assert outcome.kept
+    assert IMAGE in outcome.uploaded
+    assert stored(world) == made(dist)
+
+
+def test_empty_drafts_of_lost_answers_are_removed(
+    tmp_path: Path, publish: Callable[..., Published], world: World, api: str
+) -> None:
+    dist = write_release(tmp_path)
+    host = ReleaseHost(api, REPOSITORY, "token", wait=lambda seconds: None)
+    for _ in range(3):
+        host.create_draft(VERSION, COMMIT, "notes")
+    publish()
+    assert stored(world) == made(dist)
+
+
+def test_what_is_published_is_never_changed(
+    tmp_path: Path, publish: Callable[..., Published], world: World
+) -> None:
+    write_release(tmp_path)
+    publish()
+    before = stored(world)
+    dist = write_release(tmp_path, salt="other bytes")
+
+    with pytest.raises(PublishError) as refused:
+        publish(replace=True)
+
+    name = str(refused.value).split(":")[0]
+    assert f"published with sha256 {before[name]} " in str(refused.value)
+    assert f"expected sha256 {made(dist)[name]} " in str(refused.value)
+    assert "serial" in refused.value.hint
+    assert stored(world) == before
+
+
+def test_a_draft_that_differs_is_exchanged_only_when_told(
+    tmp_path: Path, publish: Callable[..., Published], world: World
+) -> None:
+    write_release(tmp_path)
+    world.faults += [Fault(UPDATE, "502-before")] * 9
+    with pytest.raises(RemoteError):
+        publish()
+    world.faults.clear()
+    dist = write_release(tmp_path, salt="other bytes")
+
+    with pytest.raises(PublishError) as refused:
+        publish()
+    assert "--replace" in refused.value.hint
+    publish(replace=True)
+    assert stored(world) == made(dist)
+
+
+def test_bytes_that_rot_at_github_are_not_published(
+    tmp_path: Path, publish: Callable[..., Published], world: World
+) -> None:
+    write_release(tmp_path)
+    world.faults += [Fault(UPDATE, "502-before")] * 9
+    with pytest.raises(RemoteError):
+        publish()
+    world.faults.clear()
+    blob = world.blob(world.of_tag(VERSION).asset(IMAGE).number)
+    blob.write_bytes(blob.read_bytes()[:-1] + b"x")
+
+    with pytest.raises(PublishError, match=f"{IMAGE}: read back with sha256"):
+        publish()
+    assert world.of_tag(VERSION).draft
+
+
+@pytest.mark.parametrize("annotated", [False, True])
+def test_a_tag_of_other_sources_is_refused(
+    annotated: bool, tmp_path: Path, publish: Callable[..., Published], world: World
+) -> None:
+    write_release(tmp_path)
+    world.tags[VERSION] = "6" * 40
+    world.annotated = {VERSION} if annotated else set()
+    with pytest.raises(PublishError, match="names commit 6666"):
+        publish()
+    assert not world.releases
+    world.tags[VERSION] = COMMIT
+    publish()
+    # A workflow's token may be refused a target whose workflows differ from the main branch's.
+    assert world.of_tag(VERSION).commitish == "main"
+
+
+def test_a_flipped_byte_in_dist_goes_nowhere(
+    tmp_path: Path, publish: Callable[..., Published], world: World
+) -> None:
+    image = write_release(tmp_path) / IMAGE
+    image.write_bytes(image.read_bytes()[:-1] + b"x")
+    with pytest.raises(VerificationError, match=f"{IMAGE}: sha256 .* SHA256SUMS says"):
+        publish()
+    (tmp_path / "dist" / f"{IMAGE}.sigstore.json").unlink()
+    with pytest.raises(PublishError, match=r"qcow2.sigstore.json: no such file"):
+        publish()
+    assert not world.releases
+
+
+def test_the_token_is_named_when_it_is_missing(
+    tmp_path: Path, call: Callable[..., Outcome]
+) -> None:
+    write_release(tmp_path)
+    with pytest.raises(ConfigError, match=r"^GITHUB_TOKEN"):
+        call(command, write_config(tmp_path))
+    with pytest.raises(ConfigError, match=r"^github.api .* expected https"):
+        call(command, write_config(tmp_path, api="http://git.example.org"), environment=TOKEN)
+
+
+def test_uncommitted_changes_stay_on_this_machine(
+    tmp_path: Path, api: str, call: Callable[..., Outcome]
+) -> None:
+    write_release(tmp_path, version=f"{VERSION}-dirty")
+    with pytest.raises(PublishError, match="no commit holds"):
+        call(command, write_config(tmp_path), environment=TOKEN)
+    assert call(command, write_config(tmp_path, api=api), environment=TOKEN).status == 0
+
+
+def test_published_assets_can_be_listed_and_fetched(
+    tmp_path: Path, api: str, publish: Callable[..., Published]
+) -> None:
+    dist = write_release(tmp_path)
+    publish()
+    for token in (None, "token"):
+        found = published_assets(api, REPOSITORY, VERSION, token, wait=lambda seconds: None)
+        assert [asset.name for asset in found] == sorted(made(dist))
+        image = next(asset for asset in found if asset.name == IMAGE)
+        into = tmp_path / "got"
+        sha256 = download_asset(image, into, token=token, wait=lambda seconds: None)
+        assert image.digest == f"sha256:{sha256}"
+        assert into.read_bytes() == (dist / IMAGE).read_bytes()
+    with pytest.raises(RemoteError, match="404"):
+        published_assets(api, REPOSITORY, "v0", None, wait=lambda seconds: None)
