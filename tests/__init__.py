@@ -1,1 +1,1 @@
-"""Snowdrop's tests: a folder a room, `journeys/` for a whole release, `repository/` for the tree."""
+"""Snowdrop's tests: a folder a room, `journeys/` for whole releases, `repository/` for the tree."""

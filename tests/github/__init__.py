@@ -1,0 +1,1 @@
+"""The double of GitHub behaves as the API description says."""

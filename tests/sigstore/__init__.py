@@ -1,0 +1,1 @@
+"""The local sigstore, seen through the unmodified client."""

@@ -1,0 +1,5 @@
+"""Where the world is touched, and nowhere else in `build`.
+
+`process` starts programs, `container` runs them in a root of their own without network,
+`workshop` makes the folders of one build, `progress` tells what is going on.
+"""

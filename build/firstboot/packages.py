@@ -1,0 +1,182 @@
+"""Whatever snowdrop adds to an image, as signed packages with their own index.
+
+Three packages: `snowdrop-init` (the service that a droplet runs first, and what it needs
+of sshd and the network), `snowdrop-release` (which release this is) and, when release.toml
+names an overlay, `snowdrop-overlay`. Equal arguments and equal files give equal bytes.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
+from build.errors import BuildError
+from build.firstboot.overlay import overlay_entries
+
+DEPENDS = ("busybox", "openrc", "openssh-server")
+"""What the local packages need of the repositories."""
+KEY_NAME = "snowdrop-local.rsa.pub"
+KEY_SEED = b"snowdrop local packages"
+"""Public: the packages' bytes are vouched for by the image and by the release, not by this."""
+
+INIT_VERSION = "0.1.0-r0"
+"""Of the service; raised when a file in `files/` changes in a release."""
+FILES = Path(__file__).parent / "files"
+INIT_FILES = {
+    "etc/conf.d/snowdrop-init": 0o644,
+    "etc/init.d/snowdrop-init": 0o755,
+    "etc/network/interfaces": 0o644,
+    "etc/ssh/sshd_config.d/50-snowdrop.conf": 0o644,
+    "usr/libexec/snowdrop-init": 0o755,
+}
+"""Mode by path. Written out: a checkout may lose the executable bit."""
+INIT_FOLDERS = {"etc/snowdrop/authorized_keys": 0o755, "var/lib/snowdrop": 0o700}
+"""sshd does not trust keys in a folder that others may write (sshd_config(5), StrictModes)."""
+
+RELEASE_VERSION = re.compile(
+    r"[A-Za-z.-]*(?P<numbers>\d+(?:\.\d+)*)(?P<dirty>-dirty)?", flags=re.ASCII
+)
+WORD = re.compile(r"[A-Za-z0-9._+-]*", flags=re.ASCII)
+"""A value in /etc/snowdrop-release that needs no quotes, whoever reads it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalPackages:
+    """A repository of our own."""
+
+    packages: tuple[tuple[str, bytes], ...]
+    """File name such as `snowdrop-init-0.1.0-r0.apk`, and its bytes; sorted by name."""
+    index: bytes
+    """APKINDEX.tar.gz of these packages, signed with the same key."""
+    key_name: str
+    """File name of the public key."""
+    public_pem: bytes
+    names: tuple[str, ...]
+    """For `apk add`: plain names."""
+
+
+def local_packages(
+    *,
+    variant: str,
+    version: str,
+    branch: str,
+    arch: str,
+    epoch: int,
+    commit: str,
+    lock_id: str,
+    overlay: Path | None,
+    replaces: Iterable[str] = (),
+) -> LocalPackages:
+    """Return the packages that go into the image `variant` of release `version`.
+
+    `epoch` in seconds since 1970 is the time of every file. `overlay` is the folder of the
+    maintainer's own files; they win over files of the packages that `replaces` names, and
+    over snowdrop-init's.
+
+    Raises:
+        ConfigError: there is no folder `overlay`.
+        BuildError: a value or a file that cannot be in a package; the message names it.
+    """
+    release = _apk_version(version)
+    recipes = [
+        _init(arch, epoch, commit),
+        Recipe(
+            name="snowdrop-release",
+            version=release,
+            description="Which release this system was installed from",
+            arch=arch,
+            epoch=epoch,
+            commit=commit,
+            entries=(
+                _release_file(
+                    NAME="snowdrop",
+                    VARIANT=variant,
+                    VERSION=version,
+                    BRANCH=branch,
+                    ARCH=arch,
+                    COMMIT=commit,
+                    LOCK=lock_id,
+                    EPOCH=str(epoch),
+                ),
+            ),
+        ),
+    ]
+    if overlay is not None:
+        recipes.append(
+            Recipe(
+                name="snowdrop-overlay",
+                version=release,
+                description="Files of the image's maintainer",
+                arch=arch,
+                license="custom",
+                epoch=epoch,
+                commit=commit,
+                replaces=tuple(sorted({"snowdrop-init", *replaces})),
+                entries=overlay_entries(overlay),
+            )
+        )
+    return _repository(recipes, f"snowdrop {version}")
+
+
+def _repository(recipes: list[Recipe], description: str) -> LocalPackages:
+    key = _key()
+    recipes = sorted(recipes, key=lambda recipe: recipe.name)
+    packages = [(f"{one.name}-{one.version}.apk", write_package(one, key)) for one in recipes]
+    return LocalPackages(
+        packages=tuple(packages),
+        index=write_index([content for _, content in packages], key, description),
+        key_name=KEY_NAME,
+        public_pem=key.public_pem(),
+        names=tuple(recipe.name for recipe in recipes),
+    )
+
+
+@cache
+def _key() -> SigningKey:
+    return derive_key(KEY_SEED, KEY_NAME)
+
+
+def _init(arch: str, epoch: int, commit: str) -> Recipe:
+    files = [
+        Entry(path, mode, "file", content=(FILES / path).read_bytes())
+        for path, mode in INIT_FILES.items()
+    ]
+    folders = [Entry(path, mode, "dir") for path, mode in INIT_FOLDERS.items()]
+    return Recipe(
+        name="snowdrop-init",
+        version=INIT_VERSION,
+        description="Makes the system the droplet that it runs on",
+        arch=arch,
+        license="Apache-2.0",
+        epoch=epoch,
+        commit=commit,
+        depends=DEPENDS,
+        entries=(*files, *folders),
+    )
+
+
+def _release_file(**values: str) -> Entry:
+    for key, value in values.items():
+        if not WORD.fullmatch(value):
+            raise BuildError(
+                f"/etc/snowdrop-release: {key} = {value!r}, expected letters, digits and ._+-"
+            )
+    text = "".join(f"{key}={value}\n" for key, value in values.items())
+    return Entry("etc/snowdrop-release", 0o644, "file", content=text.encode())
+
+
+def _apk_version(version: str) -> str:
+    """Return a release's version as apk compares them (apk-tools, apk-package(5)).
+
+    A dirty tree's packages count as older than those of the clean release of that name, so
+    that a system which has them goes on to the release.
+
+    >>> _apk_version("v3.24.20261123.1"), _apk_version("edge.20261123-dirty")
+    ('3.24.20261123.1-r0', '20261123_pre-r0')
+    """
+    match = RELEASE_VERSION.fullmatch(version)
+    if match is None:
+        raise BuildError(f"release {version!r}: expected a version such as v3.24.20261123.1")
+    return match["numbers"] + ("_pre" if match["dirty"] else "") + "-r0"

@@ -1,0 +1,101 @@
+"""`boot`: the images of this release, booted as droplets and checked."""
+
+import argparse
+from pathlib import Path
+
+from build.edges.process import PATH, PLAIN
+from build.errors import ConfigError
+from ci.boot.checks import MOMENTS, BootReport, report_path
+from ci.boot.machine import ACCELERATORS
+from ci.boot.walk import Circumstances, boot_image
+from ci.config import ReleaseConfig, read_config
+from ci.release.checkout import build_records, read_record
+from ci.report.console import Console
+
+NAME = "boot"
+HELP = "Boot the built images as droplets and check them"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `boot` takes."""
+    parser.add_argument(
+        "records",
+        nargs="*",
+        type=Path,
+        metavar="RECORD",
+        help="a *.build.json; without any, those of this release in dist",
+    )
+    parser.add_argument("--variant", help="boot only this image")
+    parser.add_argument(
+        "--image", type=Path, metavar="FILE.qcow2", help="boot this file: it has the same bytes"
+    )
+    parser.add_argument(
+        "--timeout", type=seconds, default=180.0, metavar="S", help="seconds to the first login"
+    )
+    parser.add_argument(
+        "--accelerator",
+        choices=ACCELERATORS,
+        default=ACCELERATORS[0],
+        # Not found out by trying: where KVM only pretends to work, the try hangs for ever.
+        help="tcg works everywhere (default); kvm is faster where /dev/kvm really works",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the droplet running until it is switched off"
+    )
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Boot each image and print its checks; 1 when one does not hold."""
+    config = read_config(arguments.config)
+    records = _records(arguments, config)
+    here = Circumstances(
+        work=config.build.work / "boot",
+        accelerator=arguments.accelerator,
+        timeout=arguments.timeout,
+        keep=arguments.keep,
+        environment={**PLAIN, "PATH": console.environment.get("PATH") or PATH},
+    )
+    reports = []
+    for record in records:
+        report = boot_image(record, here, console.progress, image=arguments.image)
+        tell(report, report_path(record), console)
+        reports.append(report)
+    console.data({"reports": [report.document() for report in reports]})
+    return 0 if all(report.passed for report in reports) else 1
+
+
+def tell(report: BootReport, path: Path, console: Console) -> None:
+    """Print one report for a person."""
+    rows = []
+    for check in report.checks:
+        rows.append(["ok" if check.passed else "FAILED", check.name, check.found])
+        if not check.passed:
+            rows.append(["", "", f"expected: {check.expected}"])
+    console.line(f"{report.image_file}: QEMU {report.qemu}, {report.accelerator}")
+    console.table(rows)
+    times = [f"{name} {report.seconds[name]:.1f}" for name in MOMENTS if name in report.seconds]
+    console.line(f"seconds: {', '.join(times)}")
+    failed = sum(not check.passed for check in report.checks)
+    console.line(f"{path}: " + (f"{failed} checks failed" if failed else "all checks passed"))
+
+
+def _records(arguments: argparse.Namespace, config: ReleaseConfig) -> list[Path]:
+    records: list[Path] = arguments.records or build_records(config)
+    if arguments.variant:
+        records = [path for path in records if read_record(path)["variant"] == arguments.variant]
+        if not records:
+            raise ConfigError(f"--variant {arguments.variant}: no such build record")
+    if arguments.image and len(records) != 1:
+        raise ConfigError(
+            f"--image {arguments.image}: there are {len(records)} build records, expected one",
+            hint="name the record too, or the variant with `--variant`",
+        )
+    return records
+
+
+def seconds(text: str) -> float:
+    """Return a time-out; argparse turns the refusal into a message that says `seconds`."""
+    value = float(text)
+    if not 0 < value <= 24 * 3600:
+        raise ValueError(text)
+    return value

@@ -1,0 +1,1 @@
+"""A root without a network, in every engine."""

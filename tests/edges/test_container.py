@@ -1,0 +1,123 @@
+"""A program in the container sees its own root and nothing of this machine."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from build.apk.package import unpack_data
+from build.edges.container import Engine, Mount, choose_engine, prepare_root
+from build.edges.process import PLAIN
+from build.errors import BuildError, ProcessError
+
+PACKAGES = Path(__file__).parents[3] / "shared/alpine-v3.19/repo/v3.19/main/x86_64"
+FROM_ENGINES = {"HOME", "HOSTNAME", "TERM", "container", "PWD", "SHLVL"}
+"""What engines and a shell set by themselves."""
+APPLETS = ("chown", "env", "hostname", "mknod", "sleep", "tail", "touch")
+SH = ("/bin/busybox", "sh", "-c")
+
+pytestmark = [
+    pytest.mark.skipif(not PACKAGES.exists(), reason="real Alpine packages are not at hand"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="engines need root: devices, owners, mounts"),
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("root")
+    for name in ("musl-1.2.4_git20230717-r4", "busybox-1.36.1-r15"):
+        unpack_data((PACKAGES / f"{name}.apk").read_bytes(), folder)
+    for applet in APPLETS:
+        (folder / "bin" / applet).symlink_to("busybox")
+    prepare_root(folder, ["/data", "/data/inner", "/out"])
+    return folder
+
+
+@pytest.fixture(params=["docker", "podman", "unshare"])
+def engine(request: pytest.FixtureRequest, root: Path) -> Engine:
+    try:
+        return choose_engine(root, [*SH, "true"], wanted=request.param).engine
+    except BuildError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def odd_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example")
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+def test_there_is_no_network(engine: Engine, root: Path) -> None:
+    done = engine.run(root, [*SH, "tail -n +3 /proc/net/dev"], environment=PLAIN)
+    interfaces = [line.split(":")[0].strip() for line in done.text.splitlines()]
+    assert interfaces == ["lo"]
+
+
+def test_only_what_was_listed_is_writable(engine: Engine, root: Path, tmp_path: Path) -> None:
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "in/inner").mkdir()
+    script = (
+        "for place in / /data /data/inner /out /tmp; do"
+        '  touch $place/new 2>/dev/null && echo "$place"; done;'
+        "mknod /data/inner/null c 1 3 && echo gone >/data/inner/null && chown 100:101 /data/inner"
+    )
+    done = engine.run(
+        root,
+        [*SH, script],
+        mounts=[Mount(tmp_path / "in", "/data", read_only=True), Mount(tmp_path / "out", "/out")],
+        tmpfs=["/data/inner"],
+        environment=PLAIN,
+    )
+    assert (done.status, done.text.split()) == (0, ["/data/inner", "/out", "/tmp"])  # noqa: S108
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
+    assert not list((tmp_path / "in/inner").iterdir())
+
+
+@pytest.mark.usefixtures("odd_host")
+def test_neither_environment_nor_umask_come_along(engine: Engine, root: Path) -> None:
+    done = engine.run(
+        root, [*SH, "umask; hostname; env"], environment={"PATH": "/bin", "ONE": "two words"}
+    )
+    umask, name, *variables = done.text.splitlines()
+    assert (umask, name) == ("0022", "snowdrop")
+    found = dict(line.split("=", 1) for line in variables)
+    assert {key: found[key] for key in found.keys() - FROM_ENGINES} == {
+        "PATH": "/bin",
+        "ONE": "two words",
+    }
+
+
+def test_lines_are_told_and_the_status_is_kept(engine: Engine, root: Path) -> None:
+    lines: list[str] = []
+    script = "echo one; echo two; echo wrong >&2; exit 7"
+    done = engine.run(root, [*SH, script], environment=PLAIN, on_line=lines.append)
+    assert (done.status, lines, done.stdout) == (7, ["one", "two"], b"one\ntwo\n")
+    assert b"wrong" in done.stderr
+
+
+def test_a_program_that_hangs_is_ended_and_leaves_nothing(engine: Engine, root: Path) -> None:
+    with pytest.raises(ProcessError, match=r"still running after 0\.5 s, ended$"):
+        engine.run(root, [*SH, "sleep 4321"], environment=PLAIN, timeout=0.5)
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert "sleep 4321" not in listed.stdout
+    assert not list((root / "out").iterdir())
+
+
+def test_an_engine_is_chosen_by_what_really_runs(root: Path) -> None:
+    choice = choose_engine(root, [*SH, "true"])
+    assert choice.engine.version
+    assert all(reason and "\n" not in reason for _, reason in choice.refused)
+    with pytest.raises(BuildError) as caught:
+        choose_engine(root, ["/no/such/program"])
+    message = str(caught.value)
+    assert message.startswith("no container engine works here: docker: ")
+    assert "; podman: " in message
+    assert "; unshare: " in message
+    assert "\n" not in message

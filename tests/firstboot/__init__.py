@@ -1,0 +1,1 @@
+"""A droplet finds out who it is, and nobody is locked out on the way."""

@@ -1,0 +1,1 @@
+"""A whole image from lock and store."""

@@ -1,0 +1,282 @@
+"""An image is written whole with its record, or not at all and with the reason."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from build.apk.writing import Entry, Recipe, derive_key, write_index, write_package
+from build.config import MIB, BuildConfig, ImageConfig, Source
+from build.edges.container import Choice, Mount, OnLine
+from build.edges.process import Finished
+from build.edges.progress import Silent
+from build.errors import BuildError, NotReproducibleError, VerificationError
+from build.image import Image, Origin, build_image, compare_images
+from build.snapshot.lock import Lock, LockedPackage, LockedRepository
+from build.snapshot.store import Store
+
+ROOT = Path(__file__).parents[2]
+EPOCH = 1_700_000_000
+ORIGIN = Origin(name="snowdrop", version="v3.24.20261123", commit="c" * 40, dirty=False)
+STEM = "snowdrop-droplet-v3.24.20261123-x86_64"
+KEY = derive_key(b"tests of image", "tests.rsa.pub")
+
+
+@dataclass
+class PaperEngine:
+    """An engine that starts nothing: it reads the plan and leaves what the builder would."""
+
+    name: str = "paper"
+    version: str = "1"
+    lines: Sequence[Mapping[str, object]] = ()
+    status: int = 0
+    plan: Mapping[str, object] = field(default_factory=dict)
+    seen: dict[str, list[str]] = field(default_factory=dict)
+
+    def run(
+        self,
+        root: Path,
+        argv: Sequence[str],
+        *,
+        mounts: Sequence[Mount] = (),
+        tmpfs: Sequence[str] = (),
+        environment: Mapping[str, str],
+        timeout: float | None = None,
+        on_line: OnLine | None = None,
+    ) -> Finished:
+        """Leave the results that the builder would, and keep what was given."""
+        del tmpfs, environment, timeout
+        places = {mount.target: mount.source for mount in mounts} | {"/": root}
+        self.plan = json.loads((places["/in"] / "plan.json").read_text())
+        self.seen = {
+            target: sorted(str(path.relative_to(source)) for path in source.rglob("*"))
+            for target, source in places.items()
+        }
+        for line in self.lines:
+            if on_line:
+                on_line(json.dumps(line))
+        out = places["/out"]
+        if self.status == 0:
+            (out / str(self.plan["image"])).write_bytes(b"an image")
+            (out / "tree.txt").write_text(".\tdir\n")
+            tree = {"entries": 1, "sha256": "1" * 64, "bytes": 0}
+            raw = {"size": 64 * MIB, "sha256": "2" * 64}
+            result = {"raw": raw, "tree": tree, "seconds": {"install": 1.5}}
+            (out / "result.json").write_text(json.dumps(result))
+        return Finished(tuple(argv), self.status, b"", b"the last words")
+
+
+@dataclass(frozen=True)
+class World:
+    """One snapshot in a store, and where its image goes."""
+
+    config: BuildConfig
+    lock: Lock
+    store: Store
+    work: Path
+    out: Path
+    engine: PaperEngine
+
+    def build(self) -> Image:
+        """Build the one image there is."""
+        return build_image(
+            self.config,
+            "droplet",
+            self.lock,
+            self.store,
+            ORIGIN,
+            wanted_engine=None,
+            work=self.work,
+            out=self.out,
+            progress=Silent(),
+            clock=lambda: 0.0,
+        )
+
+    def left(self) -> list[str]:
+        """Return the names of what lies in both folders."""
+        return sorted(path.name for folder in (self.work, self.out) for path in folder.glob("*"))
+
+
+def package(name: str, store: Store, *closures: str) -> LockedPackage:
+    entry = Entry(f"usr/share/{name}", 0o644, "file", content=name.encode())
+    raw = write_package(
+        Recipe(name=name, version="1.0-r0", description=name, epoch=EPOCH, entries=(entry,)), KEY
+    )
+    return LockedPackage(
+        name=name,
+        version="1.0-r0",
+        arch="x86_64",
+        repository=0,
+        file=f"{name}-1.0-r0.apk",
+        sha256=store.put(raw),
+        size=len(raw),
+        checksum="Q1",
+        origin=name,
+        commit="",
+        license="MIT",
+        build_time=EPOCH,
+        order=dict.fromkeys(closures, 1),
+    )
+
+
+def snapshot(store: Store) -> Lock:
+    index = write_index([], KEY, "tests")
+    return Lock(
+        branch="v3.24",
+        arch="x86_64",
+        apk_version="apk-tools 3.0.6",
+        epoch=EPOCH,
+        choice_sha256="0" * 64,
+        repositories=(
+            LockedRepository(
+                place="image",
+                url="https://mirror.example/v3.24/main",
+                arch="x86_64",
+                index_sha256=store.put(index),
+                index_size=len(index),
+                description="tests",
+                key=KEY.name,
+                key_sha256=store.put(KEY.public_pem()),
+                mirrors=(),
+            ),
+        ),
+        packages=(
+            package("apk-tools-static", store, "apk"),
+            package("busybox", store, "droplet"),
+            package("python3", store, "builder"),
+        ),
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    store = Store(tmp_path / "store")
+    source = Source(repositories=(), mirrors=(), keys=tmp_path, base=tmp_path)
+    image = ImageConfig(
+        variant="droplet",
+        arch="x86_64",
+        disk=64 * MIB,
+        packages=("busybox",),
+        services={"default": ("sshd", "chronyd")},
+        overlay=None,
+        kernel_options="",
+    )
+    config = BuildConfig(
+        file=tmp_path / "release.toml",
+        branch="v3.24",
+        source=source,
+        builder_source=source,
+        builder_packages=("python3",),
+        images={"droplet": image},
+        lock=tmp_path / "release.lock",
+        store=tmp_path / "store",
+        work=tmp_path / "work",
+    )
+    engine = PaperEngine()
+    chosen: Callable[..., Choice] = lambda *_, **__: Choice(engine, (("docker", "not here"),))  # noqa: E731
+    monkeypatch.setattr("build.image.choose_engine", chosen)
+    return World(config, snapshot(store), store, tmp_path / "work", tmp_path / "dist", engine)
+
+
+def test_image_and_record_are_written_and_nothing_else_stays(world: World) -> None:
+    image = world.build()
+    assert [name for name in world.left() if not name.endswith(".apk")] == [
+        f"{STEM}.build.json",
+        f"{STEM}.qcow2",
+    ]
+    record = json.loads(image.record_path.read_text())
+    assert record == image.record
+    content = image.path.read_bytes()
+    assert record["image"] == {
+        "file": f"{STEM}.qcow2",
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    assert record["engine"]["refused"] == [{"name": "docker", "reason": "not here"}]
+    assert record["lock"] == {"id": world.lock.id}
+    assert {entry["file"] for entry in record["packages"]} == {
+        path.name for path in world.out.glob("*.apk")
+    }
+
+
+def test_the_builder_sees_the_closure_and_no_other_file_of_this_machine(world: World) -> None:
+    world.build()
+    seen, plan = world.engine.seen, world.engine.plan
+    assert "usr/share/python3" in seen["/"]
+    assert "usr/share/apk-tools-static" in seen["/apk"]
+    assert "r0/x86_64/busybox-1.0-r0.apk" in seen["/apk/packages"]
+    assert not any("python3" in name for name in seen["/apk/packages"])
+    assert f"keys/{KEY.name}" in seen["/apk/packages"]
+    assert all(name.startswith("build") for name in seen["/snowdrop"])
+    assert not any("image.py" in name or "apk" in name for name in seen["/snowdrop"])
+    assert str(world.work) not in json.dumps(plan)
+    assert plan["public_repositories"] == ["https://mirror.example/v3.24/main"]
+
+
+def test_what_an_image_is_called_depends_on_the_lock_alone(world: World) -> None:
+    world.build()
+    first = world.engine.plan
+    world.build()
+    assert world.engine.plan == first
+    replace(world, lock=replace(world.lock, epoch=EPOCH + 1)).build()
+    for key in ("root_uuid", "hash_seed", "disk_id"):
+        assert world.engine.plan[key] != first[key]
+
+
+def test_a_damaged_package_is_not_even_unpacked(world: World) -> None:
+    damaged = world.store.path(world.lock.closure("droplet")[0].sha256)
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes() + b"!")
+    with pytest.raises(VerificationError, match="sha256"):
+        world.build()
+    assert world.left() == []
+
+
+def test_a_failed_step_is_told_and_leaves_nothing(world: World) -> None:
+    world.engine.status = 1
+    world.engine.lines = [
+        {"step": "install"},
+        {"error": "service x of runlevel default: no /etc/init.d/x", "hint": "leave it out"},
+    ]
+    with pytest.raises(BuildError, match=r"^service x of runlevel default") as caught:
+        world.build()
+    assert caught.value.hint == "leave it out"
+    assert world.left() == []
+
+
+def test_a_builder_that_dies_shows_its_last_words(world: World) -> None:
+    world.engine.status = 137
+    with pytest.raises(BuildError, match=r"ended with status 137:\nthe last words$"):
+        world.build()
+
+
+def test_a_full_disk_is_one_line(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = type("Usage", (), {"free": 1})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: free)
+    with pytest.raises(BuildError, match=r"0 MiB free, about \d+ MiB needed$"):
+        world.build()
+    assert world.left() == []
+
+
+def test_builds_that_differ_say_in_what(world: World) -> None:
+    first = world.build()
+    compare_images(first, first)
+    record = dict(first.record) | {"tree": {"sha256": "3" * 64}}
+    second = replace(first, record=record, listing=b".\tdir\netc/hosts\tfile\n")
+    with pytest.raises(NotReproducibleError) as caught:
+        compare_images(first, second)
+    assert str(caught.value).splitlines() == [
+        f"two builds of {STEM}.qcow2 differ in: tree",
+        "  second etc/hosts\tfile",
+    ]
+
+
+def test_a_bare_python_is_enough_to_build() -> None:
+    # The archive of a release is built again by a python without any package installed.
+    script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import build.image"
+    subprocess.run([sys.executable, "-I", "-S", "-B", "-c", script], check=True)

@@ -1,0 +1,174 @@
+"""The maintainer's day: the same bytes again, and what is refused on the way."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.conftest import SHARED, Rehearsal, ci, succeed
+
+
+def test_the_rehearsal_leaves_no_process_behind(rehearsal: Rehearsal) -> None:
+    running = succeed(["ps", "-eo", "args"])
+    left = [line for line in running.splitlines() if str(rehearsal.state) in line]
+    assert left == []
+
+
+def test_another_day_place_and_engine_give_the_same_bytes(rehearsal: Rehearsal) -> None:
+    """Another umask, time zone and container engine; everything unpacked anew."""
+    if os.geteuid() != 0:
+        pytest.skip("the engine `unshare` needs root")
+    config = rehearsal.state / "again.toml"
+    text = rehearsal.config.read_text()
+    config.write_text(text.replace('work = "work"', 'work = "elsewhere/work"'))
+    lines = config.read_text().splitlines()
+    config.write_text(
+        "\n".join('dist = "again"' if line.startswith("dist = ") else line for line in lines)
+    )
+    done = ci(
+        *("build", "--config", str(config), "--engine", "unshare", "--json"),
+        env={**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "C"},
+        umask=0o077,
+    )
+    assert done.returncode == 0, done.stderr
+    (again,) = json.loads(done.stdout)["images"]
+    first = rehearsal.record("build")
+    assert again["engine"]["name"] == "unshare"
+    for what in ("tree", "raw", "image"):
+        assert again[what]["sha256"] == first[what]["sha256"], what
+
+
+def test_the_droplet_was_seen_to_come_up(rehearsal: Rehearsal) -> None:
+    report = rehearsal.record("boot")
+    assert report["passed"] is True
+    assert report["image"]["sha256"] == rehearsal.record("build")["image"]["sha256"]
+    assert all(check["passed"] for check in report["checks"])
+    assert 0 < report["seconds"]["kernel"] < report["seconds"]["ssh"]
+
+
+def test_pinning_again_changes_nothing(rehearsal: Rehearsal) -> None:
+    before = (rehearsal.state / "release.lock").read_bytes()
+    done = ci("pin", "--check", "--config", str(rehearsal.config))
+    assert done.returncode == 0, done.stderr
+    assert (rehearsal.state / "release.lock").read_bytes() == before
+
+
+def test_a_lock_from_another_choice_of_packages_is_stale(rehearsal: Rehearsal) -> None:
+    config = rehearsal.state / "other.toml"
+    config.write_text(rehearsal.config.read_text().replace('"alpine-base", ', ""))
+    done = ci("build", "--config", str(config))
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: ")
+    assert "nox -s pin" in done.stderr
+
+
+def test_an_index_signed_by_an_unknown_key_is_refused(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    done = ci("pin", "--config", str(_with(rehearsal, "keys", f'keys = "{tmp_path}"')))
+    assert done.returncode == 2
+    (tmp_path / "other.rsa.pub").write_bytes(
+        succeed(["openssl", "genrsa", "-out", tmp_path / "key", "2048"]).encode()
+        + succeed(["openssl", "rsa", "-in", tmp_path / "key", "-pubout"]).encode()
+    )
+    done = ci("pin", "--config", str(_with(rehearsal, "keys", f'keys = "{tmp_path}"')))
+    assert done.returncode == 1
+    assert "rehearsal-only.rsa.pub" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_package_that_does_not_exist_is_told_in_the_words_of_apk(rehearsal: Rehearsal) -> None:
+    changed = rehearsal.config.read_text().replace('"alpine-base"', '"alpine-bass"')
+    config = rehearsal.state / "missing.toml"
+    config.write_text(changed)
+    done = ci("pin", "--check", "--config", str(config))
+    assert done.returncode == 1
+    assert "alpine-bass (no such package)" in done.stderr
+
+
+def test_a_disk_too_small_says_how_much_is_needed(rehearsal: Rehearsal) -> None:
+    config = _with(rehearsal, "disk", 'disk = "64 MiB"', name="small.toml")
+    done = ci("build", "--config", str(config))
+    assert done.returncode == 1
+    assert "MiB" in done.stderr
+    assert "image.droplet.disk" in done.stderr
+
+
+def test_a_damaged_package_in_the_store_is_fetched_anew(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    succeed(["cp", "-r", rehearsal.state / "store", tmp_path / "store"])
+    largest = max((tmp_path / "store").rglob("*"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.chmod(0o644)
+    largest.write_bytes(content)
+    config = _with(rehearsal, "store", f'store = "{tmp_path}/store"', name="damaged.toml")
+    done = ci("build", "--config", str(config))
+    assert done.returncode == 0, done.stderr
+    assert "is damaged" in done.stderr
+    assert hashlib.sha256(largest.read_bytes()).hexdigest() == largest.name
+
+
+def _with(rehearsal: Rehearsal, key: str, line: str, *, name: str = "changed.toml") -> Path:
+    """Return the rehearsal's configuration with the first line of `key` replaced."""
+    lines = rehearsal.config.read_text().splitlines()
+    (number, *_) = [n for n, text in enumerate(lines) if text.startswith(f"{key} = ")]
+    lines[number] = line
+    config = rehearsal.state / name
+    config.write_text("\n".join(lines) + "\n")
+    return config
+
+
+def test_the_closure_is_what_the_real_apk_chooses(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    apk3 = SHARED / "apk3"
+    if not apk3.is_dir():
+        pytest.skip("shared/apk3, a real apk 3.0.6, is not beside this checkout")
+    program = tmp_path / "apk"
+    with program.open("wb") as file:
+        archive = apk3 / "x86_64" / "apk-tools-static-3.0.6-r0.apk"
+        done = subprocess.run(
+            ["tar", "--warning=no-unknown-keyword", "-xzOf", archive, "sbin/apk.static"],
+            stdout=file,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+    assert done.returncode == 0
+    program.chmod(0o755)
+    root, sample = tmp_path / "root", rehearsal.state / "sample"
+    common: list[object] = [
+        program,
+        "--arch",
+        "x86_64",
+        "--root",
+        root,
+        "--keys-dir",
+        sample / "keys",
+    ]
+    common += ["--repository", sample / "image", "--repositories-file", "/dev/null"]
+    common += ["--no-network", "--no-cache", "--no-progress"]
+    succeed([*common, "--initdb", "add"])
+    lock = (rehearsal.state / "release.lock").read_text()
+    said = succeed([*common, "--simulate", "add", *_wanted(rehearsal)])
+    # apk 3 pads the counter: `( 1/66) Installing libc6 (2.41-r1)`.
+    chosen = re.findall(r"^\( *\d+/\d+\) Installing (\S+) \(", said, re.MULTILINE)
+    assert chosen == _closure(lock, "droplet")
+
+
+def _wanted(rehearsal: Rehearsal) -> list[str]:
+    import tomllib
+
+    from build.firstboot.packages import DEPENDS
+
+    packages = tomllib.loads(rehearsal.config.read_text())["image"]["droplet"]["packages"]
+    return list(dict.fromkeys([*packages, *DEPENDS]))
+
+
+def _closure(lock: str, name: str) -> list[str]:
+    import tomllib
+
+    packages = tomllib.loads(lock)["package"]
+    members = [package for package in packages if name in package["order"]]
+    return [package["name"] for package in sorted(members, key=lambda p: p["order"][name])]

@@ -1,0 +1,1 @@
+"""Tests of ci/release: the commands as a maintainer types them."""

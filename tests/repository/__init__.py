@@ -1,0 +1,1 @@
+"""The tree itself: arrows, ignore file, workflows, what the README says."""

@@ -1,0 +1,78 @@
+"""Who may import whom: design, section 3."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STANDARD_LIBRARY_ALONE = (
+    "build.config",
+    "build.errors",
+    "build.image",
+    "build.snapshot.lock",
+    "build.snapshot.store",
+    "build.apk.writing",
+    "build.apk.package",
+    "build.firstboot.packages",
+    "build.edges.container",
+)
+"""What turns a lock and a store into an image."""
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def modules(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found, f"{folder} holds no module"
+    return found
+
+
+def test_build_never_imports_ci() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules("build")
+        for name in imports(path)
+        if name.split(".")[0] == "ci"
+    ]
+    assert wrong == []
+
+
+def test_what_runs_in_the_builder_needs_only_the_standard_library() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules("build/inside")
+        for name in imports(path)
+        if name.split(".")[0] not in sys.stdlib_module_names
+        and not name.startswith("build.inside")
+        and name != "build"
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", STANDARD_LIBRARY_ALONE)
+def test_lock_to_image_needs_only_the_standard_library(module: str) -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {module}"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_noxfile_imports_nothing_of_ours_but_the_environment() -> None:
+    ours = {name for name in imports(ROOT / "noxfile.py") if name.split(".")[0] in ("build", "ci")}
+    assert ours == {"ci.environment"}
+
+
+def test_a_session_can_start_before_anything_is_installed() -> None:
+    names = set(imports(ROOT / "ci" / "environment.py"))
+    assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names

@@ -1,0 +1,141 @@
+"""The tree keeps what it says of itself."""
+
+import inspect
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import build.errors as errors
+from build.errors import SnowdropError
+from ci.__main__ import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_our_source_is_not_ignored() -> None:
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), "check-ignore", "build", "ci", "build/config.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_exit_codes_are_those_of_the_documentation() -> None:
+    kinds = [
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, SnowdropError)
+    ]
+    assert len(kinds) > 5
+    assert {kind.exit_code for kind in kinds} == {1, 2, 3}
+
+
+def test_requirements_have_hashes_and_no_addresses() -> None:
+    for path in sorted((ROOT / "requirements").glob("*.txt")):
+        text = path.read_text()
+        assert "://" not in text, path.name
+        for block in re.split(r"\n(?=\S)", text):
+            if re.match(r"[a-z0-9]", block):
+                assert "--hash=sha256:" in block, f"{path.name}: {block.splitlines()[0]}"
+
+
+def test_every_folder_of_python_says_what_is_in_it() -> None:
+    folders = {path.parent for path in tracked_files() if path.suffix == ".py"} - {ROOT}
+    missing = [
+        str(folder.relative_to(ROOT))
+        for folder in folders
+        if not (folder / "__init__.py").is_file()
+        or not (folder / "__init__.py").read_text().startswith(('"""', 'r"""'))
+    ]
+    assert missing == []
+
+
+def test_a_building_has_at_most_nine_doors() -> None:
+    for building in ("build", "ci"):
+        doors = [
+            path.name
+            for path in (ROOT / building).iterdir()
+            if (path.suffix == ".py" and not path.name.startswith("__"))
+            or (path / "__init__.py").is_file()
+        ]
+        assert len(doors) <= 9, doors
+
+
+def test_ci_run_is_the_test_command_of_the_readme() -> None:
+    command = (ROOT / ".ci" / "run").read_text().splitlines()[-1]
+    assert command.endswith("nox -s tests")
+    assert command in (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def sessions() -> set[str]:
+    return set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
+
+
+def test_every_command_has_its_session(sessions: set[str]) -> None:
+    assert set(COMMANDS) <= sessions
+
+
+def steps_of(path: Path) -> list[dict[str, Any]]:
+    jobs = yaml.safe_load(path.read_text())["jobs"]
+    return [step for job in jobs.values() for step in job.get("steps", [])]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_only_installs_and_runs_sessions(path: Path, sessions: set[str]) -> None:
+    for step in steps_of(path):
+        if "run" not in step:
+            continue
+        for command in step["run"].strip().split(" && "):
+            words = command.removeprefix("sudo ").split()
+            if "-s" in words and any(word.endswith("nox") for word in words):
+                assert words[words.index("-s") + 1] in sessions, command
+            else:
+                assert "install" in words or "update" in words or "venv" in words, command
+            assert "${{" not in command, "text of an event never stands in a command"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_grants_little_and_pins_its_actions(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {}
+    for name, job in workflow["jobs"].items():
+        allowed = {"contents": "read"}
+        if name in ("attest",) or (path.name == "release.yml" and name == "build"):
+            allowed["id-token"] = "write"
+        if name == "publish":
+            allowed["contents"] = "write"
+        assert job["permissions"] == allowed, name
+    for step in steps_of(path):
+        if "uses" in step:
+            assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
+
+
+def test_the_privileged_container_runs_where_there_is_no_credential() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "build.yml").read_text())
+    job = workflow["jobs"]["build"]
+    assert "secrets" not in str(job)
+    assert "id-token" not in job["permissions"]
+
+
+def test_the_configuration_of_tools_makes_nothing_installable() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert set(settings) == {"tool"}

@@ -1,0 +1,1 @@
+"""Tests of the sample distribution: its packages and its own apk."""
