@@ -1,0 +1,159 @@
+"""From a Debian package to the entries of a package of Alpine's format.
+
+A `.deb` is an ar archive with a tar of files in it (deb(5)); dpkg-deb gives that tar.
+"""
+
+import io
+import re
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from build.apk.writing import Entry
+from build.edges.process import run
+from build.errors import BuildError
+from ci.rehearsal.sample.elf import is_elf, read_linked
+from ci.rehearsal.sample.recipes import SampleRecipe
+
+COMMANDS = re.compile(r"(?:usr/)?s?bin/([^/]+)")
+LIBRARIES = re.compile(r"(?:usr/)?lib(?:64)?/(?:x86_64-linux-gnu/)?([^/]+\.so(?:\.[^/]*)?)")
+SCRIPT = re.compile(r"\.(?:pre|post)-(?:install|upgrade|deinstall)|\.trigger")
+
+
+@dataclass(frozen=True, slots=True)
+class DebFile:
+    """One file or symbolic link of a Debian package."""
+
+    mode: int
+    content: bytes
+    target: str
+    """Of a symbolic link; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a Debian package brings."""
+
+    files: Mapping[str, DebFile]
+    """By path from the root, without a slash before it; folders are left out."""
+    epoch: int
+    """The newest time in it, seconds since 1970: when Debian built it."""
+
+
+def read_deb(path: Path) -> Contents:
+    """Return the files of a `.deb`.
+
+    Raises:
+        ProcessError: dpkg-deb cannot read it.
+    """
+    tar = run(["dpkg-deb", "--fsys-tarfile", str(path)]).stdout
+    files: dict[str, DebFile] = {}
+    epoch = 0
+    with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as archive:
+        for member in archive:
+            name = member.name.removeprefix("./")
+            epoch = max(epoch, int(member.mtime))
+            if member.issym():
+                files[name] = DebFile(0o777, b"", member.linkname)
+            elif member.islnk():
+                files[name] = files[member.linkname.removeprefix("./")]
+            elif member.isfile():
+                reader = archive.extractfile(member)
+                files[name] = DebFile(member.mode & 0o7777, reader.read() if reader else b"", "")
+    return Contents(files, epoch)
+
+
+def taken_entries(recipe: SampleRecipe, debs: Sequence[Contents]) -> dict[str, Entry]:
+    """Return what `recipe` takes out of its Debian packages, by path.
+
+    Raises:
+        BuildError: a line of `files` takes nothing, so Debian has moved something.
+    """
+    entries: dict[str, Entry] = {}
+    used = set()
+    for deb in debs:
+        for path, file in deb.files.items():
+            place = recipe.place_of(path)
+            if place is None:
+                continue
+            used |= {choice for choice in recipe.files if choice.place_of(path)}
+            entries[place] = (
+                Entry(place, file.mode, "symlink", target=file.target)
+                if file.target
+                else Entry(place, file.mode, "file", file.content)
+            )
+    for choice in recipe.files:
+        if choice not in used:
+            found = choice.pattern.pattern
+            raise BuildError(f"{recipe.name}: nothing matches {found}, expected a file of Debian's")
+    return entries
+
+
+def own_entries(recipe: SampleRecipe) -> dict[str, Entry]:
+    """Return our own files, folders and links of `recipe`, by path.
+
+    The mode comes from the table or from a `#!` in the first line, never from the checkout:
+    that one follows the umask.
+    """
+    entries = {folder: Entry(folder, 0o755, "dir") for folder in recipe.folders}
+    for path in sorted(recipe.own_files.rglob("*")):
+        place = path.relative_to(recipe.own_files).as_posix()
+        if path.is_file() and not SCRIPT.fullmatch(place):
+            content = path.read_bytes()
+            mode = 0o755 if content.startswith(b"#!") else 0o644
+            entries[place] = Entry(place, mode, "file", content)
+    for place, target in recipe.links.items():
+        entries[place] = Entry(place, 0o777, "symlink", target=target)
+    return entries
+
+
+def own_scripts(recipe: SampleRecipe) -> dict[str, str]:
+    """Return the package scripts of `recipe` by name, such as `post-install`."""
+    return {
+        path.name[1:]: path.read_text(encoding="utf-8")
+        for path in sorted(recipe.own_files.glob(".*"))
+        if SCRIPT.fullmatch(path.name)
+    }
+
+
+def with_modes(entries: Mapping[str, Entry], modes: Mapping[str, str]) -> dict[str, Entry]:
+    """Return the entries with the mode, owner and group that the table names."""
+    changed = dict(entries)
+    for path, line in modes.items():
+        mode, owner, group = line.split()
+        entry = entries[path]
+        changed[path] = Entry(
+            path, int(mode, 8), entry.kind, entry.content, entry.target, owner, group
+        )
+    return changed
+
+
+def linked_names(entries: Iterable[Entry], version: str) -> tuple[list[str], list[str]]:
+    """Return what the files need and what they give, as abuild writes it: `so:` and `cmd:`."""
+    needs: set[str] = set()
+    gives: dict[str, str] = {}
+    for entry in entries:
+        if command := COMMANDS.fullmatch(entry.path):
+            gives[f"cmd:{command.group(1)}"] = version
+        if entry.kind != "file" or not is_elf(entry.content) or entry.path.endswith(".ko"):
+            continue
+        linked = read_linked(entry.content)
+        needs |= {f"so:{name}" for name in linked.needed}
+        library = LIBRARIES.fullmatch(entry.path)
+        if library and linked.soname:
+            gives[f"so:{linked.soname}"] = _library_version(library.group(1))
+    return (
+        sorted(needs - set(gives)),
+        [f"{name}={value}" for name, value in sorted(gives.items())],
+    )
+
+
+def _library_version(file_name: str) -> str:
+    """Return the version behind `.so.` in a file name, 0 when there is none apk would take.
+
+    >>> _library_version("libz.so.1.3.1"), _library_version("libaio.so.1t64")
+    ('1.3.1', '1')
+    """
+    found = re.search(r"\.so\.(\d+(?:\.\d+)*)", file_name)
+    return found.group(1) if found else "0"

@@ -1,0 +1,64 @@
+"""Kernel modules: the ones a droplet needs, with all that they need, decompressed."""
+
+import lzma
+import re
+from collections.abc import Iterable, Mapping
+
+from build.apk.writing import Entry
+from build.errors import BuildError
+from ci.rehearsal.sample.convert import Contents
+from ci.rehearsal.sample.elf import module_tags
+
+MODULES = re.compile(r"usr/lib/modules/(?P<release>[^/]+)/(?P<path>.*)")
+MODULE_SUFFIX = ".ko.xz"
+LISTS = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
+RELEASE_FILE = "usr/share/kernel/virt/kernel.release"
+"""Where Alpine's kernels say their release; a change of it starts mkinitfs' trigger."""
+
+
+def kernel_entries(deb: Contents, wanted: Iterable[str]) -> dict[str, Entry]:
+    """Return the modules `wanted` with those that they need, and the file with the release.
+
+    Raises:
+        BuildError: a module is neither there nor built in.
+    """
+    files = {
+        match["path"]: file.content
+        for path, file in deb.files.items()
+        if (match := MODULES.fullmatch(path))
+    }
+    release = next(match["release"] for path in deb.files if (match := MODULES.fullmatch(path)))
+    folder = f"lib/modules/{release}"
+    entries = {
+        f"{folder}/{name}": Entry(f"{folder}/{name}", 0o644, "file", files[name]) for name in LISTS
+    }
+    for path, content in _closure(files, wanted).items():
+        place = f"{folder}/{path.removesuffix('.xz')}"
+        entries[place] = Entry(place, 0o644, "file", content)
+    entries[RELEASE_FILE] = Entry(RELEASE_FILE, 0o644, "file", f"{release}\n".encode())
+    return entries
+
+
+def _closure(files: Mapping[str, bytes], wanted: Iterable[str]) -> dict[str, bytes]:
+    by_name = {_name(path): path for path in files if path.endswith(MODULE_SUFFIX)}
+    built_in = {_name(line) for line in files["modules.builtin"].decode().split()}
+    found: dict[str, bytes] = {}
+    todo = list(wanted)
+    while todo:
+        name = todo.pop().replace("-", "_")
+        path = by_name.get(name)
+        if path is None and name not in built_in:
+            raise BuildError(f"kernel module {name}: neither there nor built in")
+        if path is None or path in found:
+            continue
+        found[path] = lzma.decompress(files[path])
+        tags = module_tags(found[path])
+        todo += [need for line in tags.get("depends", []) for need in line.split(",") if need]
+        # Loaded before it where there is one, such as net_failover's crc: never obligatory.
+        soft = " ".join(tags.get("softdep", ())).replace("pre:", "").replace("post:", "").split()
+        todo += [need for need in soft if need.replace("-", "_") in by_name]
+    return found
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2].partition(".ko")[0].replace("-", "_")

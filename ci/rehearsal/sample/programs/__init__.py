@@ -1,0 +1,1 @@
+"""Programs that the sample distribution carries as package content: mkinitfs.sh, apk."""

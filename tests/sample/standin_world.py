@@ -1,0 +1,207 @@
+"""What the tests of the stand-in apk share: real apks beside it, repositories made here."""
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
+from ci.rehearsal.sample.standin import FOLDER, LAUNCHER, standin_entries
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared"
+ALPINE = SHARED / "alpine-v3.19" / "repo" / "v3.19" / "main"
+FULL = (SHARED / "alpine-v3.19" / "full" / "main", SHARED / "alpine-v3.19" / "full" / "community")
+APK3 = SHARED / "apk3" / "x86_64" / "apk-tools-static-3.0.6-r0.apk"
+LIBRARIES = ("musl-1.2", "apk-tools-2", "libcrypto3-", "libssl3-", "zlib-")
+
+needs_alpine = pytest.mark.skipif(not ALPINE.exists(), reason="real Alpine packages are not here")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changing root needs root")
+
+NEW = 1_735_689_600
+"""The first second of 2025: every package of these tests is older, every test is later."""
+
+INSTALLING = re.compile(r"^\( *\d+/\d+\) Installing (\S+) \((\S+)\)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One apk; `command` starts it."""
+
+    name: str
+    command: tuple[str, ...]
+
+    def __call__(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run it, in an empty environment."""
+        argv = [*self.command, *map(str, words)]
+        return subprocess.run(argv, capture_output=True, text=True, env={}, check=False)
+
+    def add(
+        self, root: Path, world: "Repositories", *words: str, options: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `add` as Snowdrop does."""
+        urls = [word for folder in world.folders for word in ("--repository", str(folder))]
+        quiet = ("--no-network", "--no-cache", "--no-progress", *options, "add", *words)
+        keys = ("--keys-dir", world.keys, "--repositories-file", "/dev/null")
+        return self("--arch", "x86_64", "--root", root, *keys, *urls, *quiet)
+
+    def choose(self, base: Path, world: "Repositories", *words: str) -> tuple[int, list[str]]:
+        """Return the exit status and the `name-version` of what it would install, in order."""
+        root = base / f"choose-{self.name}"
+        if not root.exists():
+            root.mkdir()
+            assert self.add(root, world, options=["--initdb"]).returncode == 0
+        finished = self.add(root, world, *words, options=["--simulate"])
+        return finished.returncode, ["-".join(one) for one in INSTALLING.findall(finished.stdout)]
+
+
+@dataclass(frozen=True)
+class Repositories:
+    """Folders above x86_64/, and the keys that are trusted."""
+
+    folders: tuple[Path, ...]
+    keys: Path
+
+
+def install_standin(base: Path) -> Tool:
+    """Put the files of the sample's package below `base`; it runs isolated, as installed."""
+    for path, mode, content in standin_entries():
+        target = base / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        target.chmod(mode)
+    program = LAUNCHER.partition("\n")[2].replace(f'"/{FOLDER}"', repr(str(base / FOLDER)))
+    return Tool("standin", (sys.executable, "-I", "-S", "-B", "-c", program))
+
+
+def install_apk3(base: Path) -> Tool:
+    """Unpack apk 3.0.6, which is static."""
+    _unpack(APK3, base)
+    return Tool("apk3", (str(base / "sbin" / "apk.static"),))
+
+
+def install_apk2(base: Path) -> Tool:
+    """Unpack apk 2.14 with its libraries; musl's loader starts it."""
+    for path in (ALPINE / "x86_64").glob("*.apk"):
+        if path.name.startswith(LIBRARIES):
+            _unpack(path, base)
+    loader = str(base / "lib" / "ld-musl-x86_64.so.1")
+    return Tool("apk2", (loader, "--library-path", f"{base}/lib", f"{base}/sbin/apk"))
+
+
+def _unpack(package: Path, base: Path) -> None:
+    with tarfile.open(package, ignore_zeros=True) as archive:
+        archive.extractall(base, filter="tar")
+
+
+def alpine(base: Path, *folders: Path) -> Repositories:
+    """Return real Alpine repositories and all keys that are at hand."""
+    keys = base / "alpine-keys"
+    if not keys.exists():
+        shutil.copytree(SHARED / "alpine-v3.19" / "keys", keys)
+    return Repositories(folders or (ALPINE,), keys)
+
+
+def make_key(seed: bytes = b"tests", name: str = "tests.rsa.pub") -> SigningKey:
+    """Return the key of the repositories made here, or another one."""
+    return derive_key(seed, name)
+
+
+def recipe(
+    name: str,
+    version: str = "1-r0",
+    entries: Iterable[Entry] = (),
+    **more: Any,  # noqa: ANN401
+) -> Recipe:
+    """Return a small package; `more` is whatever else a recipe has."""
+    brought = tuple(entries)
+    return Recipe(
+        name=name, version=version, description=name, epoch=1_700_000_000, entries=brought, **more
+    )
+
+
+def folder(path: str, mode: int = 0o755, owner: str = "root") -> Entry:
+    """Return a folder of a package."""
+    return Entry(path, mode, "dir", owner=owner, group=owner)
+
+
+def file(path: str, text: str | bytes, mode: int = 0o644, owner: str = "root") -> Entry:
+    """Return a file of a package."""
+    content = text.encode() if isinstance(text, str) else text
+    return Entry(path, mode, "file", content=content, owner=owner, group=owner)
+
+
+def link(path: str, target: str) -> Entry:
+    """Return a symbolic link of a package."""
+    return Entry(path, 0o777, "symlink", target=target)
+
+
+def shell(base: Path) -> Recipe:
+    """Return a package with what a script needs: Alpine's busybox, its loader, two users."""
+    unpacked = base / "shell"
+    for name in ("busybox-1", "musl-1"):
+        _unpack(next((ALPINE / "x86_64").glob(f"{name}*.apk")), unpacked)
+    users = "root:x:0:0::/:/bin/sh\nfoo:x:77:78::/:/bin/sh\n"
+    return recipe(
+        "shell",
+        entries=[
+            *map(folder, ("bin", "dev", "etc", "lib")),
+            file("bin/busybox", (unpacked / "bin/busybox").read_bytes(), 0o755),
+            link("bin/sh", "busybox"),
+            file(
+                "lib/ld-musl-x86_64.so.1",
+                (unpacked / "lib/ld-musl-x86_64.so.1").read_bytes(),
+                0o755,
+            ),
+            file("etc/passwd", users),
+            file("etc/group", "root:x:0:\nfoo:x:78:\n"),
+        ],
+    )
+
+
+def publish(base: Path, key: SigningKey, *repositories: Iterable[Recipe]) -> Repositories:
+    """Write repositories of the given packages, signed."""
+    folders = []
+    for number, recipes in enumerate(repositories):
+        home = base / f"repository-{number}" / "x86_64"
+        home.mkdir(parents=True)
+        packages = {f"{r.name}-{r.version}.apk": write_package(r, key, level=1) for r in recipes}
+        for name, content in packages.items():
+            (home / name).write_bytes(content)
+        (home / "APKINDEX.tar.gz").write_bytes(write_index(packages.values(), key, "t", level=1))
+        folders.append(home.parent)
+    keys = base / "keys"
+    keys.mkdir()
+    (keys / key.name).write_bytes(key.public_pem())
+    return Repositories(tuple(folders), keys)
+
+
+def tree(root: Path, *, without: Sequence[str]) -> dict[str, tuple[object, ...]]:
+    """Return path -> mode, owner, group, content, links and time of all below `root`.
+
+    The time of a file counts where a package gave it, so where it is before `NEW`.
+    """
+    found: dict[str, tuple[object, ...]] = {}
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        if any(name == one or name.startswith(f"{one}/") for one in without):
+            continue
+        status = path.lstat()
+        regular = stat.S_ISREG(status.st_mode)
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if regular else ""
+        target = str(path.readlink()) if path.is_symlink() else ""
+        links = status.st_nlink if regular else 0
+        time = int(status.st_mtime) if regular and status.st_mtime < NEW else 0
+        owner = (status.st_uid, status.st_gid)
+        found[name] = (oct(status.st_mode), *owner, content, target, links, time)
+    return found
