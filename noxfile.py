@@ -37,6 +37,18 @@ def pin(session: nox.Session) -> None:
     command(session, "engine")
 
 
+@nox.session(venv_backend="none", default=False)
+def diff(session: nox.Session) -> None:
+    """Show what differs between two locks: files, archives, tags or release URLs"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def store(session: nox.Session) -> None:
+    """Look after the store: verify finds damaged blobs, gc frees what nothing needs"""
+    command(session)
+
+
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def build(session: nox.Session) -> None:
     """Build the images that the lock and the sources describe"""
@@ -47,6 +59,12 @@ def build(session: nox.Session) -> None:
 def boot(session: nox.Session) -> None:
     """Boot the built images as droplets and check them"""
     command(session, "qemu", "ssh", "git")
+
+
+@nox.session(venv_backend="none", default=False, tags=["release"])
+def archive(session: nox.Session) -> None:
+    """Write the snapshot as one archive that needs no mirror"""
+    command(session, "git")
 
 
 @nox.session(venv_backend="none", default=False, tags=["release"])

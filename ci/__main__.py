@@ -15,8 +15,11 @@ from ci.report.console import open_console
 
 COMMANDS = {
     "pin": "ci.release.pin_command",
+    "diff": "ci.release.diff_command",
+    "store": "ci.release.store_command",
     "build": "ci.release.build_command",
     "boot": "ci.boot.command",
+    "archive": "ci.release.archive_command",
     "sign": "ci.attest.command",
     "publish": "ci.publish.command",
     "mirror": "ci.publish.mirror_command",

@@ -7,31 +7,25 @@ member: the files. The checksum in an index is the SHA-1 of the control member's
 """
 
 import base64
-import gzip
 import hashlib
-import io
 import os
 import re
-import shutil
-import tarfile
-import zlib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build.apk.streams import BLOCK, member_end, unpack_member
+from build.apk.info import CONTROL_MOST, PackageInfo, info_fields, package_info
+from build.apk.streams import member_end, unpack_member, unpacked_pieces
+from build.apk.tar import TarMember, TarReader, placed_members, read_files
 from build.errors import BuildError, SnapshotError, VerificationError
 
 if TYPE_CHECKING:
     from build.apk.trust import Keyring
 
 SIGNATURE_MOST = 1 << 16
-CONTROL_MOST = 1 << 24
 DATA_MOST = 1 << 33
 """Bytes that a member may hold, unpacked: far more than any real one does."""
 SIGNATURE = re.compile(r"\.SIGN\.([A-Z0-9]+)\.([A-Za-z0-9_][A-Za-z0-9+._@-]*)")
-DAMAGE = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error)
 FORMAT_3 = (b"ADB.", b"ADBd", b"ADBc")
 """First bytes of apk 3's own format: plain, deflated, with a compression header."""
 
@@ -50,29 +44,6 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackageInfo:
-    """What a package's `.PKGINFO` says of it."""
-
-    name: str
-    version: str
-    arch: str
-    size: int
-    """Installed, in bytes."""
-    description: str
-    url: str
-    license: str
-    origin: str
-    commit: str
-    build_time: int
-    """Seconds since 1970."""
-    datahash: str
-    """SHA-256 of the data member."""
-    depends: tuple[str, ...]
-    provides: tuple[str, ...]
-    triggers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PackageFile:
     """A package whose signature and hashes were checked."""
 
@@ -87,11 +58,15 @@ class PackageFile:
     """Of the whole file, in bytes."""
 
 
-def read_package(raw: bytes, keys: "Keyring", *, where: str) -> PackageFile:
+def read_package(
+    raw: bytes, keys: "Keyring", *, where: str, look_inside: bool = True
+) -> PackageFile:
     """Return what the `.apk` file `raw` is, with every link of the chain inside it checked.
 
     A trusted key signed the control member, which holds the hash of the data member, whose
-    names stay below the root. The errors name the member that is wrong.
+    names stay below the root and whose files have the SHA-1 that stands beside each. The
+    errors name the member that is wrong. Without `look_inside` the data member is hashed
+    and not unpacked: enough for bytes that were looked into before.
 
     Raises:
         VerificationError: unsigned, signed by a key that is not trusted, changed, damaged,
@@ -104,15 +79,14 @@ def read_package(raw: bytes, keys: "Keyring", *, where: str) -> PackageFile:
     end = member_end(raw, signature.end, limit=CONTROL_MOST, where=named)
     control = raw[signature.end : end]
     keys.verify(signature.key, signature.value, control, signature.algorithm, where=named)
-    info = _info(info_fields(control, where=where), where)
+    info = package_info(info_fields(control, where=where), where=where)
     found = hashlib.sha256(memoryview(raw)[end:]).hexdigest()
     if found != info.datahash:
         raise VerificationError(
             f"{where}: data member: sha256 {found}, its .PKGINFO says {info.datahash}"
         )
-    with _open_data(raw, end, where) as archive:
-        for _ in _members(archive, where):
-            pass
+    if look_inside:
+        _check_files(raw, end, where)
     return PackageFile(
         signer=signature.key,
         info=info,
@@ -143,7 +117,7 @@ def read_signature(raw: bytes, *, where: str) -> Signature:
     """
     named = f"{where}: signature member"
     content, end = unpack_member(raw, 0, limit=SIGNATURE_MOST, where=named)
-    files = _tar_files(content, named)
+    files = read_files([content], where=named)
     match = SIGNATURE.fullmatch(next(iter(files), ""))
     if match is None or len(files) != 1:
         raise VerificationError(f"{where}: unsigned, expected one .SIGN.RSA.KEY at its start")
@@ -169,80 +143,6 @@ def control_checksum(control: bytes) -> str:
     return "Q1" + base64.b64encode(digest).decode()
 
 
-def info_fields(control: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the values of `.PKGINFO` by key, in the order written.
-
-    Raises:
-        VerificationError: the control member has no `.PKGINFO` that can be read.
-    """
-    content, _ = unpack_member(control, 0, limit=CONTROL_MOST, where=f"{where}: control member")
-    named = f"{where}: control member"
-    files = _tar_files(content, named)
-    if next(iter(files), "") != ".PKGINFO":
-        raise VerificationError(f"{named}: does not start with .PKGINFO")
-    try:
-        text = files[".PKGINFO"].decode()
-    except UnicodeDecodeError as error:
-        raise VerificationError(f"{named}: .PKGINFO: {error}, expected UTF-8") from None
-    fields: dict[str, tuple[str, ...]] = {}
-    for line in text.splitlines():
-        key, equals, value = line.partition(" = ")
-        if equals and not line.startswith("#"):
-            fields[key] = (*fields.get(key, ()), value)
-    return fields
-
-
-def _tar_files(content: bytes, where: str) -> dict[str, bytes]:
-    """Return the files of a tar that may lack its end blocks, in their order."""
-    files: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content + bytes(2 * BLOCK))) as archive:
-            for member in archive:
-                file = archive.extractfile(member) if member.isreg() else None
-                if file is None or member.name in files:
-                    raise VerificationError(f"{where}: {member.name!r}: not a file, or there twice")
-                files[member.name] = file.read()
-    except tarfile.TarError as error:
-        raise VerificationError(f"{where}: not readable as tar ({error})") from None
-    return files
-
-
-def _info(fields: Mapping[str, tuple[str, ...]], where: str) -> PackageInfo:
-    def one(key: str, otherwise: str | None = None) -> str:
-        values = fields.get(key, () if otherwise is None else (otherwise,))
-        if len(values) != 1:
-            raise VerificationError(
-                f"{where}: control member: {key} {len(values)} times in .PKGINFO, expected once"
-            )
-        return values[0]
-
-    def number(key: str) -> int:
-        value = one(key, "0")
-        if not value.isascii() or not value.isdigit():
-            raise VerificationError(f"{where}: control member: {key} = {value!r}, not a number")
-        return int(value)
-
-    def words(key: str) -> tuple[str, ...]:
-        return tuple(" ".join(fields.get(key, ())).split())
-
-    return PackageInfo(
-        name=one("pkgname"),
-        version=one("pkgver"),
-        arch=one("arch"),
-        size=number("size"),
-        description=one("pkgdesc", ""),
-        url=one("url", ""),
-        license=one("license", ""),
-        origin=one("origin", ""),
-        commit=one("commit", ""),
-        build_time=number("builddate"),
-        datahash=one("datahash"),
-        depends=words("depend"),
-        provides=words("provides"),
-        triggers=words("triggers"),
-    )
-
-
 def unpack_data(raw: bytes, into: Path) -> None:
     """Write the files of the package `raw` below `into`, which is there already.
 
@@ -258,37 +158,50 @@ def unpack_data(raw: bytes, into: Path) -> None:
     tree = _Tree(into)
     start = member_end(raw, 0, limit=SIGNATURE_MOST, where="signature member")
     start = member_end(raw, start, limit=CONTROL_MOST, where="control member")
-    with _open_data(raw, start, "package") as archive:
-        for member in _members(archive, "package"):
-            _unpack_entry(archive, member, tree)
+    reader = _data_reader(raw, start, "package")
+    for member in placed_members(reader, where="data member"):
+        _unpack_entry(reader, member, tree)
 
 
-def _open_data(raw: bytes, start: int, where: str) -> tarfile.TarFile:
-    stream = gzip.GzipFile(fileobj=io.BytesIO(memoryview(raw)[start:]))
-    try:
-        return tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 18, errorlevel=2)
-    except DAMAGE as error:
-        raise VerificationError(f"{where}: data member: damaged ({error})") from None
+def _data_reader(raw: bytes, start: int, where: str) -> TarReader:
+    named = f"{where}: data member"
+    return TarReader(unpacked_pieces(raw, start, limit=DATA_MOST, where=named), where=named)
 
 
-def _unpack_entry(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: "_Tree") -> None:
-    path = tree.place(member.name)
-    if member.isdir():
-        tree.folder(member.name, member.mode)
+def _check_files(raw: bytes, start: int, where: str) -> None:
+    """Check names and kinds in the data member, and the SHA-1 that apk keeps with each file."""
+    reader = _data_reader(raw, start, where)
+    for member in placed_members(reader, where=f"{where}: data member"):
+        if not member.sha1:
+            continue
+        digest = hashlib.sha1(member.target.encode(errors="surrogateescape"), usedforsecurity=False)
+        for piece in reader.content():
+            digest.update(piece)
+        if digest.hexdigest() != member.sha1:
+            raise VerificationError(
+                f"{where}: data member: {member.name!r}: sha1 {digest.hexdigest()}, "
+                f"the record beside it says {member.sha1}"
+            )
+
+
+def _unpack_entry(reader: TarReader, member: TarMember, tree: "_Tree") -> None:
+    path = tree.place(member.path)
+    if member.kind == "dir":
+        tree.folder(member.path, member.mode)
         return
     if path.is_dir() and not path.is_symlink():
-        raise BuildError(f"{member.name}: a folder of another package, expected none there")
+        raise BuildError(f"{member.path}: a folder of another package, expected none there")
     path.unlink(missing_ok=True)
-    if member.issym():
-        path.symlink_to(member.linkname)
+    if member.kind == "symlink":
+        path.symlink_to(member.target)
         tree.forget()
-    elif member.islnk():
-        os.link(tree.place(member.linkname), path, follow_symlinks=False)
+    elif member.kind == "hardlink":
+        target = tree.place(member.target.removeprefix("./"))
+        os.link(target, path, follow_symlinks=False)
     else:
-        content = archive.extractfile(member)
         with path.open("xb") as file:
-            if content is not None:
-                shutil.copyfileobj(content, file, 1 << 18)
+            for piece in reader.content():
+                file.write(piece)
         path.chmod(member.mode & 0o7777)
         os.utime(path, (member.mtime, member.mtime))
 
@@ -302,12 +215,12 @@ class _Tree:
 
     def place(self, name: str) -> Path:
         """Return where `name` is written; its parents are followed and made, itself not."""
-        *parents, last = _parts(name)
+        *parents, last = name.split("/")
         return self._follow(tuple(parents)) / last
 
     def folder(self, name: str, mode: int) -> None:
         """Make the folder `name`, or keep the one (or the link to one) that is there."""
-        path = self._follow(tuple(_parts(name)))
+        path = self._follow(tuple(name.split("/")))
         # Whoever unpacks must be able to write into it, root or not.
         path.chmod((mode & 0o7777) | 0o700)
 
@@ -348,43 +261,3 @@ class _Tree:
             path.chmod(0o755)  # whatever the umask
         except FileExistsError:
             raise BuildError(f"{name}: a file of another package, expected a folder") from None
-
-
-def _members(archive: tarfile.TarFile, where: str) -> Iterator[tarfile.TarInfo]:
-    """Give the members of a data stream, each with a name and kind that may be there.
-
-    Raises:
-        VerificationError: naming the first that may not, or what is damaged.
-    """
-    seen: set[str] = set()
-    try:
-        for member in archive:
-            name = "/".join(_parts(member.name))
-            for text in (member.name, member.linkname):
-                if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
-                    raise _refused(where, member, "a control character in the name")
-            if name in seen:
-                raise _refused(where, member, "there twice")
-            if member.islnk() and "/".join(_parts(member.linkname)) not in seen:
-                raise _refused(where, member, f"a hard link to {member.linkname!r}, not before it")
-            if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-                raise _refused(where, member, "a device, pipe or unknown kind")
-            seen.add(name)
-            yield member
-    except DAMAGE as error:
-        raise VerificationError(f"{where}: data member: damaged ({error})") from None
-
-
-def _refused(where: str, member: tarfile.TarInfo, found: str) -> VerificationError:
-    return VerificationError(
-        f"{where}: data member: {member.name!r}: {found}, expected files, folders and links"
-    )
-
-
-def _parts(name: str) -> list[str]:
-    parts = name.removesuffix("/").split("/")
-    if name.startswith("./"):
-        parts = parts[1:]
-    if not parts or any(part in ("", ".", "..") for part in parts):
-        raise VerificationError(f"data member: {name!r}, expected a path below the root")
-    return parts

@@ -16,6 +16,7 @@ GZIP_HEADER = bytes.fromhex("1f8b0800000000000203")
 BLOCK = 512
 STORED_MOST = 0xFFFF
 CHUNK = 1 << 18
+INPUT = 1 << 16
 
 
 def gzip_member(content: bytes, *, level: int = 0) -> bytes:
@@ -65,16 +66,32 @@ def unpack_member(raw: bytes, start: int, *, limit: int, where: str) -> tuple[by
     return b"".join(piece for piece, _ in pieces), pieces[-1][1]
 
 
+def unpacked_pieces(raw: bytes, start: int, *, limit: int, where: str) -> Iterator[bytes]:
+    """Give what the gzip member at `start` holds, which ends where `raw` does.
+
+    Raises:
+        VerificationError: as `member_end`, or something comes behind it.
+    """
+    for piece, end in _unpacked(raw, start, limit, where):
+        yield piece
+        start = end
+    if start != len(raw):
+        raise VerificationError(f"{where}: {len(raw) - start} bytes behind its end")
+
+
 def _unpacked(raw: bytes, start: int, limit: int, where: str) -> Iterator[tuple[bytes, int]]:
     """Give the content in pieces, each with the place in `raw` that was read up to."""
     if raw[start : start + 3] != GZIP_MAGIC:
         raise VerificationError(f"{where}: not a gzip member, expected one at byte {start}")
+    if raw[start + 3 : start + 4] not in (b"\0", b""):
+        # Names and comments there would be bytes that nobody signed, or none that is read.
+        raise VerificationError(f"{where}: a gzip header with extra fields, expected none")
     unpacker, view, total, place = zlib.decompressobj(31), memoryview(raw), 0, start
     try:
         while not unpacker.eof:
             rest = unpacker.unconsumed_tail
             if not rest:
-                rest = bytes(view[place : place + CHUNK])
+                rest = bytes(view[place : place + INPUT])
                 place += len(rest)
             if not rest:
                 raise VerificationError(f"{where}: cut short at byte {place}")
@@ -122,6 +139,18 @@ def tar_entry(
         blocks += [text, _padding(len(text))]
     blocks.append(_header(short, prefix, kind, mode, mtime, len(content), link, owner, group))
     return [*blocks, content, _padding(len(content))]
+
+
+def tar_header(name: str, size: int, *, mtime: int) -> bytes:
+    """Return the header block of a plain file (0644, root) of `size` bytes.
+
+    Raises:
+        ValueError: the name does not fit into ustar's fields.
+    """
+    prefix, short = _split_name(name.encode())
+    if len(short) > 100:
+        raise ValueError(f"{name!r}: too long for a tar header")
+    return _header(short, prefix, b"0", 0o644, mtime, size, b"", "root", "root")
 
 
 def _split_name(name: bytes) -> tuple[bytes, bytes]:

@@ -36,8 +36,11 @@ class Keyring:
     """Content of each key file."""
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "Keyring":
+    def from_folder(cls, folder: Path, arch: str = "") -> "Keyring":
         """Return the keys in the `*.rsa.pub` files of `folder`.
+
+        When it has a folder called `arch`, as Alpine's own has, only the keys in there are
+        trusted: a key of another architecture signs nothing here.
 
         Raises:
             ConfigError: there is no such folder, no key in it, or a file that is no RSA key
@@ -45,6 +48,8 @@ class Keyring:
         """
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder, expected one of trusted *.rsa.pub files")
+        if arch and (folder / arch).is_dir():
+            folder = folder / arch
         files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.rsa.pub"))}
         if not files:
             raise ConfigError(f"{folder}: no *.rsa.pub file, expected the keys that are trusted")

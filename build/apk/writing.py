@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
-from build.apk.package import control_checksum, info_fields, split_members
+from build.apk.info import info_fields
+from build.apk.package import control_checksum, split_members
 from build.apk.rsa import PrivateNumbers, derive_numbers, public_pem, sign_sha1
 from build.apk.streams import BLOCK, gzip_member, tar_entry
 from build.errors import BuildError

@@ -1,4 +1,5 @@
 """From repositories to a lock and the bytes it names.
 
-In reading order: pin, mirror, solve, chain, lock (with lock_fields), store, fill, compare.
+In reading order: pin, mirror, solve, chain, lock (with lock_fields), store, fill,
+archive (with archive_readme), compare.
 """

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 ANY_ARCH = "noarch"
 
 
-def check_package(raw: bytes, record: IndexRecord, keys: "Keyring") -> PackageFile:
+def check_package(
+    raw: bytes, record: IndexRecord, keys: "Keyring", *, look_inside: bool = True
+) -> PackageFile:
     """Return what the package `raw` says, checked to be the one that `record` names.
+
+    Without `look_inside` the files in it are hashed together and not one by one.
 
     Raises:
         VerificationError: size, checksum, name, version or architecture differ, or the
@@ -28,7 +32,7 @@ def check_package(raw: bytes, record: IndexRecord, keys: "Keyring") -> PackageFi
     # The size comes first, so that a file cut short is called by its name.
     if len(raw) != record.size:
         raise VerificationError(f"{where}: {len(raw)} bytes, the index says {record.size}")
-    package = read_package(raw, keys, where=where)
+    package = read_package(raw, keys, where=where, look_inside=look_inside)
     info = package.info
     links = [
         ("checksum", package.checksum, record.checksum),

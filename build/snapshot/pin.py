@@ -5,75 +5,52 @@ and nothing else. The lock file is not written here.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
-from build.apk.index import Index, IndexRecord, read_index
-from build.apk.package import PackageFile, unpack_data
-from build.apk.trust import Keyring
-from build.config import BuildConfig, Source
+from build.apk.package import unpack_data
+from build.config import BuildConfig
 from build.edges.progress import Progress
-from build.errors import ConfigError, RemoteError, VerificationError
-from build.snapshot.chain import check_package
+from build.errors import ConfigError, RemoteError, SnapshotError, SnowdropError, VerificationError
+from build.snapshot.answers import Answers
+from build.snapshot.consistency import check_forward, note_replaced, out_of_step
+from build.snapshot.fetching import VanishedError
+from build.snapshot.gather import Gatherer, known_from
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository
-from build.snapshot.mirror import Fetcher, locate, mirrored
-from build.snapshot.solve import EngineFor, Offer, Solver, bootstrap
+from build.snapshot.mirror import INDEX, Fetcher, Fetching
+from build.snapshot.mirrors import INDEX_FETCH_MOST, Group, Repository, read_group
+from build.snapshot.solve import EngineFor, Offer, Solver, UnsolvedError, bootstrap
 from build.snapshot.store import Store
 
-INDEX = "APKINDEX.tar.gz"
-INDEX_FETCH_MOST = 1 << 26
-"""Bytes of an index as served: thirty times Alpine's largest."""
-Place = Literal["image", "builder"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repository:
-    """A repository as it was read just now."""
-
-    place: Place
-    url: str
-    """As written in release.toml."""
-    location: str | Path
-    arch: str
-    index: Index
-    keys: Keyring
-    mirrors: tuple[str, ...]
-    """Those that serve the same index."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """The repositories of one place, and where they stand in the lock."""
-
-    repositories: tuple[Repository, ...]
-    keys: Keyring
-    first: int
-    """Number of the first of them in the lock."""
-
-    @property
-    def indexes(self) -> list[Index]:
-        """The indexes, in order."""
-        return [repository.index for repository in self.repositories]
+PAUSES = (10.0, 30.0)
+"""Seconds before indexes that do not fit are fetched a second and a third time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pinner:
-    """The edges of one pin, and what it has gathered so far."""
+    """The edges of one pin, and what one try of it has gathered so far."""
 
-    store: Store
+    gatherer: Gatherer
     engine_for: EngineFor
-    fetcher: Fetcher
-    progress: Progress
     work: Path
-    known: Mapping[str, str]
-    """SHA-256 by `C:` checksum of packages that an earlier lock named."""
-    packages: dict[tuple[int, str], tuple[IndexRecord, PackageFile]] = field(default_factory=dict)
-    """By number of the repository in the lock, and file name."""
     places: dict[tuple[int, str], dict[str, int]] = field(default_factory=dict)
-    """Place in each closure, by the same."""
+    """Place in each closure, by number of the repository in the lock and file name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The repositories of a try; one group when the builder has no others."""
+
+    image: Group
+    builder: Group
+
+    @property
+    def repositories(self) -> tuple[Repository, ...]:
+        """All of them, in the order of the lock."""
+        others = () if self.builder is self.image else self.builder.repositories
+        return (*self.image.repositories, *others)
 
 
 def pin(
@@ -84,59 +61,110 @@ def pin(
     progress: Progress,
     extra_packages: Sequence[str] = (),
     previous: Lock | None = None,
-    fetcher: Fetcher | None = None,
+    fetcher: Fetching | None = None,
+    allow_older: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Lock:
     """Return the lock of what the repositories serve now; all it names is in `store`.
 
     `extra_packages` are asked for in every image besides its own. What `previous` names and
-    the store still has is not fetched again.
+    the store still has is not fetched again; a repository older than it was there is refused
+    unless `allow_older`. Repositories that do not fit each other are read three times.
 
     Raises:
         ConfigError: a repository or the folder of keys cannot be what release.toml says.
-        VerificationError: something is not what a trusted key signed.
-        SnapshotError: a package is missing, or packages contradict each other.
-        RemoteError: a mirror does not answer or lacks a file.
+        VerificationError: something is not what a trusted key signed, or mirrors disagree.
+        SnapshotError: a package is missing, or packages contradict each other, or a mirror
+            lags.
+        RemoteError: no mirror answers or has a file.
         BuildError: there is no container engine.
     """
     config.work.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="pin-", dir=config.work) as work:
-        pinner = Pinner(
-            store=store,
-            engine_for=engine_for,
-            fetcher=fetcher or Fetcher(time.sleep),
-            progress=progress,
-            work=Path(work),
-            known={p.checksum: p.sha256 for p in previous.packages} if previous else {},
-        )
-        return _pin(config, pinner, extra_packages)
+    answers = Answers.load(config.work / "answers.json", store)
+    gatherer = Gatherer(
+        store=store,
+        fetcher=fetcher or Fetcher(sleep, answers=answers),
+        progress=progress,
+        known=known_from(previous),
+    )
+
+    def attempt(groups: Groups) -> Lock:
+        return _pin(config, groups, gatherer, engine_for, extra_packages)
+
+    def read() -> Groups:
+        groups = _read_groups(config, gatherer)
+        if previous is not None:
+            check_forward(groups.repositories, previous, store, allow_older=allow_older)
+        return groups
+
+    groups, lock = _patiently(read, attempt, gatherer, sleep)
+    if previous is not None:
+        note_replaced(groups.repositories, previous, progress)
+    answers.save()
+    return lock
 
 
-def _pin(config: BuildConfig, pinner: Pinner, extra_packages: Sequence[str]) -> Lock:
+def _patiently(
+    read: Callable[[], Groups],
+    attempt: Callable[[Groups], Lock],
+    gatherer: Gatherer,
+    sleep: Callable[[float], None],
+) -> tuple[Groups, Lock]:
+    """Return the repositories and their lock; those that do not fit are read again."""
+    for tries, pause in enumerate((*PAUSES, None), 1):
+        groups = read()
+        try:
+            return groups, attempt(groups)
+        except (UnsolvedError, RemoteError, VerificationError) as error:
+            if not _may_pass(error, groups, gatherer):
+                raise
+            if pause is None:
+                said = out_of_step(groups.repositories, error, tries)
+                raise SnapshotError(said, hint=error.hint) from None
+            told = f"{_first_line(error)}: everything is read again in {pause:.0f} s"
+            gatherer.progress.note(told)
+            sleep(pause)
+            gatherer.forget()
+    raise AssertionError("the last try returns or raises")
+
+
+def _pin(
+    config: BuildConfig,
+    groups: Groups,
+    gatherer: Gatherer,
+    engine_for: EngineFor,
+    extra_packages: Sequence[str],
+) -> Lock:
     arch = _only_arch(config)
-    image = _read_repositories("image", config.source, arch, 0, pinner)
-    builder = image
-    if config.builder_source != config.source:
-        first = len(image.repositories)
-        builder = _read_repositories("builder", config.builder_source, arch, first, pinner)
-
-    solver = _prepare_solver(image, "apk", arch, pinner)
-    other = solver if builder is image else _prepare_solver(builder, None, arch, pinner)
-    _add_closure("builder", config.builder_packages, builder, other, pinner)
-    for variant, wanted in config.images.items():
-        packages = list(dict.fromkeys([*wanted.packages, *extra_packages]))
-        _add_closure(variant, packages, image, solver, pinner)
-
-    repositories = [*image.repositories, *(() if builder is image else builder.repositories)]
+    image, builder = groups.image, groups.builder
+    with TemporaryDirectory(prefix="pin-", dir=config.work) as work:
+        pinner = Pinner(gatherer=gatherer, engine_for=engine_for, work=Path(work))
+        solver = _prepare_solver(image, "apk", arch, pinner)
+        other = solver if builder is image else _prepare_solver(builder, None, arch, pinner)
+        _add_closure("builder", config.builder_packages, builder, other, pinner)
+        for variant, wanted in config.images.items():
+            packages = list(dict.fromkeys([*wanted.packages, *extra_packages]))
+            _add_closure(variant, packages, image, solver, pinner)
+        apk_version = solver.version()
     locked = _locked_packages(pinner)
     return Lock(
         branch=config.branch,
         arch=arch,
-        apk_version=solver.version(),
+        apk_version=apk_version,
         epoch=max(package.build_time for package in locked),
         choice_sha256=config.choice_sha256,
-        repositories=tuple(_locked_repository(repository, pinner) for repository in repositories),
+        repositories=tuple(_locked_repository(found, gatherer) for found in groups.repositories),
         packages=locked,
     )
+
+
+def _read_groups(config: BuildConfig, gatherer: Gatherer) -> Groups:
+    arch, edges = _only_arch(config), (gatherer.fetcher, gatherer.progress)
+    image = read_group("image", config.source, arch, 0, *edges)
+    if config.builder_source == config.source:
+        return Groups(image, image)
+    first = len(image.repositories)
+    return Groups(image, read_group("builder", config.builder_source, arch, first, *edges))
 
 
 def _only_arch(config: BuildConfig) -> str:
@@ -146,49 +174,34 @@ def _only_arch(config: BuildConfig) -> str:
     return archs[0]
 
 
-def _read_repositories(
-    place: Place, source: Source, arch: str, first: int, pinner: Pinner
-) -> Group:
-    """Fetch and verify the indexes of `source`, and see which mirrors serve the same."""
-    keys = Keyring.from_folder(source.keys)
-    repositories = []
-    with pinner.progress.step(f"Fetch {len(source.repositories)} indexes ({place})") as step:
-        for url in source.repositories:
-            location = locate(url, source.base)
-            raw = pinner.fetcher.fetch(location, f"{arch}/{INDEX}", limit=INDEX_FETCH_MOST)
-            index = read_index(raw, keys, where=f"{url}/{arch}/{INDEX}")
-            step.advance(len(raw))
-            mirrors = _agreeing(url, source, index, arch, pinner)
-            repositories.append(
-                Repository(
-                    place=place,
-                    url=url,
-                    location=location,
-                    arch=arch,
-                    index=index,
-                    keys=keys,
-                    mirrors=mirrors,
-                )
+def _may_pass(error: SnowdropError, groups: Groups, gatherer: Gatherer) -> bool:
+    """Return whether reading everything again may bring another end.
+
+    It may when a server has moved on since its index was read, and when something is missing
+    that only the server's next state has. Bytes that are wrong under an index that stays are
+    wrong for good.
+    """
+    served = [(found, found.served_by[0]) for found in groups.repositories]
+    web = any(isinstance(place.location, str) for _, place in served)
+    missing = isinstance(error, VanishedError) or (
+        isinstance(error, UnsolvedError) and error.passing
+    )
+    if missing and isinstance(gatherer.fetcher, Fetcher) and web:
+        return True
+    try:
+        return any(
+            found.index.raw
+            != gatherer.fetcher.fetch(
+                place.location, f"{found.arch}/{INDEX}", limit=INDEX_FETCH_MOST
             )
-    return Group(repositories=tuple(repositories), keys=keys, first=first)
+            for found, place in served
+        )
+    except RemoteError:
+        return False
 
 
-def _agreeing(url: str, source: Source, index: Index, arch: str, pinner: Pinner) -> tuple[str, ...]:
-    """Return the mirrors that serve the very bytes of `index`; the others are told."""
-    agreeing = []
-    for mirror in source.mirrors:
-        other = mirrored(url, mirror)
-        try:
-            location = locate(other, source.base)
-            raw = pinner.fetcher.fetch(location, f"{arch}/{INDEX}", limit=INDEX_FETCH_MOST)
-        except RemoteError as error:
-            pinner.progress.note(f"mirror left out: {error}")
-            continue
-        if raw == index.raw:
-            agreeing.append(mirror)
-        else:
-            pinner.progress.note(f"mirror left out: {other}: another index than {url}")
-    return tuple(agreeing)
+def _first_line(error: SnowdropError) -> str:
+    return str(error).partition("\n")[0].rstrip(":")
 
 
 def _prepare_solver(group: Group, closure: str | None, arch: str, pinner: Pinner) -> Solver:
@@ -196,8 +209,8 @@ def _prepare_solver(group: Group, closure: str | None, arch: str, pinner: Pinner
     offers = bootstrap(group.indexes)
     root = pinner.work / f"apk-{group.first}"
     root.mkdir()
-    for package in _gather(offers, group, "apk", pinner):
-        unpack_data(pinner.store.read(package.sha256), root)
+    for package in pinner.gatherer.gather(offers, group, "apk"):
+        unpack_data(pinner.gatherer.store.read(package.sha256), root)
     if closure is not None:
         _enter(closure, offers, group, pinner)
     return Solver.prepare(root, pinner.engine_for, arch=arch)
@@ -209,46 +222,8 @@ def _add_closure(
     """Let apk choose for `packages`, and gather what it chose."""
     keys = group.keys.files
     offers = solver.solve(packages, group.indexes, keys, pinner.work, asked_by=closure)
-    _gather(offers, group, closure, pinner)
+    pinner.gatherer.gather(offers, group, closure)
     _enter(closure, offers, group, pinner)
-
-
-def _gather(
-    offers: Sequence[Offer], group: Group, closure: str, pinner: Pinner
-) -> list[PackageFile]:
-    """Return the checked packages of `offers`; each is in the store."""
-    total = sum(offer.record.size for offer in offers)
-    packages = []
-    with pinner.progress.step(f"Verify {len(offers)} packages ({closure})", total=total) as step:
-        for offer in offers:
-            key = (group.first + offer.repository, offer.record.file_name)
-            if key not in pinner.packages:
-                package = _obtain(offer.record, group.repositories[offer.repository], pinner)
-                pinner.packages[key] = (offer.record, package)
-            packages.append(pinner.packages[key][1])
-            step.advance(offer.record.size)
-    return packages
-
-
-def _obtain(record: IndexRecord, repository: Repository, pinner: Pinner) -> PackageFile:
-    raw = _kept(record, pinner)
-    if raw is None:
-        name = f"{repository.arch}/{record.file_name}"
-        raw = pinner.fetcher.fetch(repository.location, name, limit=record.size)
-    package = check_package(raw, record, repository.keys)
-    pinner.store.put(raw)
-    return package
-
-
-def _kept(record: IndexRecord, pinner: Pinner) -> bytes | None:
-    """Return the file when an earlier lock named it and the store has it whole."""
-    sha256 = pinner.known.get(record.checksum)
-    if sha256 is None or not pinner.store.has(sha256):
-        return None
-    try:
-        return pinner.store.read(sha256)
-    except VerificationError:
-        return None
 
 
 def _enter(closure: str, offers: Sequence[Offer], group: Group, pinner: Pinner) -> None:
@@ -260,7 +235,7 @@ def _enter(closure: str, offers: Sequence[Offer], group: Group, pinner: Pinner) 
 def _locked_packages(pinner: Pinner) -> tuple[LockedPackage, ...]:
     locked = []
     for key, order in pinner.places.items():
-        record, package = pinner.packages[key]
+        record, package = pinner.gatherer.packages[key]
         locked.append(
             LockedPackage(
                 name=record.name,
@@ -281,16 +256,19 @@ def _locked_packages(pinner: Pinner) -> tuple[LockedPackage, ...]:
     return tuple(sorted(locked, key=lambda entry: (entry.name, entry.version, entry.repository)))
 
 
-def _locked_repository(repository: Repository, pinner: Pinner) -> LockedRepository:
+def _locked_repository(repository: Repository, gatherer: Gatherer) -> LockedRepository:
     signer, index = repository.index.signer, repository.index
+    mirrors = [place.written for place in repository.served_by if place.written]
     return LockedRepository(
         place=repository.place,
         url=repository.url,
         arch=repository.arch,
-        index_sha256=pinner.store.put(index.raw),
+        index_sha256=gatherer.store.put(index.raw),
         index_size=len(index.raw),
         description=index.description,
         key=signer,
-        key_sha256=pinner.store.put(repository.keys.files[signer]),
-        mirrors=repository.mirrors,
+        key_sha256=gatherer.store.put(repository.keys.files[signer]),
+        mirrors=tuple(
+            mirror for mirror in mirrors if (repository.url, mirror) not in gatherer.left_out
+        ),
     )

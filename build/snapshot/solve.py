@@ -16,6 +16,7 @@ from build.apk.version import VersionKey, version_key
 from build.edges.container import Engine, Mount, prepare_root
 from build.edges.process import PLAIN, Finished
 from build.errors import SnapshotError
+from build.snapshot.reasons import explain, is_out_of_step
 
 EngineFor = Callable[[Path, Sequence[str]], Engine]
 """From a root and a program to try in it, the engine that runs it."""
@@ -32,6 +33,19 @@ WORK = "/work"
 """Where the indexes and keys show up in the container."""
 SECONDS = 300.0
 REASON_LINES = 40
+
+
+class UnsolvedError(SnapshotError):
+    """apk finds no set of packages; `passing` when repositories seem to be out of step."""
+
+    def __init__(self, asked_by: str, report: str) -> None:
+        words = "\n".join(f"  {sentence}" for sentence in explain(report))
+        super().__init__(
+            f"{asked_by}: apk finds no set of packages that fits:\n{report}"
+            + (f"\nin other words:\n{words}" if words else ""),
+            hint="change `packages` or `repositories` in release.toml by what apk says",
+        )
+        self.passing = is_out_of_step(report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,50 +66,53 @@ def bootstrap(indexes: Sequence[Index]) -> tuple[Offer, ...]:
     Raises:
         SnapshotError: no repository brings apk, or something it needs.
     """
-    offers = _offers_by_name(indexes)
-    start = next((name for name in PROGRAMS if name in offers), None)
+    start = next((name for name in PROGRAMS if _best(name, indexes)), None)
     if start is None:
         raise SnapshotError(
             f"no repository brings {' or '.join(PROGRAMS)}",
             hint="name the repository that does: Alpine's `main`",
         )
     done: dict[str, Offer] = {}
-    _follow(start, "the bootstrap", offers, done, set())
+    _follow(start, "the bootstrap", indexes, done, set())
     return tuple(done.values())
 
 
 def _follow(
-    wanted: str, by: str, offers: Mapping[str, list[Offer]], done: dict[str, Offer], seen: set[str]
+    wanted: str, by: str, indexes: Sequence[Index], done: dict[str, Offer], seen: set[str]
 ) -> None:
     match = NAME_OF_DEPENDENCY.match(wanted)
     name = match[0] if match else wanted
     if wanted.startswith("!") or name in seen:
         return
     seen.add(name)
-    if name not in offers:
+    offer = _best(name, indexes)
+    if offer is None:
         raise SnapshotError(f"{name}: no repository brings it, {by} needs it")
-    offer = offers[name][0]
     for dependency in offer.record.depends:
-        _follow(dependency, offer.record.name, offers, done, seen)
+        _follow(dependency, offer.record.name, indexes, done, seen)
     done.setdefault(offer.record.name, offer)
 
 
-def _offers_by_name(indexes: Sequence[Index]) -> dict[str, list[Offer]]:
-    """Return the packages by the names they have or provide, the best one first."""
-    ranked: dict[str, list[tuple[bool, VersionKey, int, Offer]]] = {}
-    for number, index in enumerate(indexes):
-        for record in index.records:
-            offer = Offer(number, record)
-            own = (True, _key(record.version), -number, offer)
-            ranked.setdefault(record.name, []).append(own)
-            for provided in record.provides:
-                name, _, version = provided.partition("=")
-                rank = (False, _key(version), record.provider_priority or 0, offer)
-                ranked.setdefault(name, []).append(rank)
-    return {
-        name: [row[3] for row in sorted(rows, key=lambda row: row[:3], reverse=True)]
-        for name, rows in ranked.items()
-    }
+def _best(name: str, indexes: Sequence[Index]) -> Offer | None:
+    """Return the newest package called `name`, or the best of those that provide it."""
+    own = [
+        (_key(record.version), -number, Offer(number, record))
+        for number, index in enumerate(indexes)
+        for record in index.records.named(name)
+    ]
+    others = [
+        (_key(_provided(name, record)), record.provider_priority or 0, Offer(number, record))
+        for number, index in enumerate(indexes)
+        for record in (() if own else index.records.providing(name))
+    ]
+    ranked = max(own or others, key=lambda row: row[:2], default=None)
+    return ranked[2] if ranked else None
+
+
+def _provided(name: str, record: IndexRecord) -> str:
+    """Return the version in which `record` provides `name`, or nothing."""
+    pairs = [provided.partition("=") for provided in record.provides]
+    return next((version for found, _, version in pairs if found == name), "")
 
 
 def _key(version: str) -> VersionKey:
@@ -160,8 +177,8 @@ class Solver:
         `asked_by` names the closure in errors.
 
         Raises:
-            SnapshotError: apk finds no answer (the message ends in its reasons), or one that
-                is not in the indexes.
+            UnsolvedError: apk finds no answer; the message holds its reasons and ours.
+            SnapshotError: it gives one that is not in the indexes.
         """
         with TemporaryDirectory(prefix="solve-", dir=work) as folder:
             shared = Path(folder)
@@ -178,11 +195,7 @@ class Solver:
             self.root, argv, mounts=[Mount(shared, WORK)], environment=PLAIN, timeout=SECONDS
         )
         if done.status != 0:
-            reasons = done.last_lines(REASON_LINES)
-            raise SnapshotError(
-                f"{asked_by}: apk finds no set of packages that fits:\n{reasons}",
-                hint="change `packages` or `repositories` in release.toml by what apk says",
-            )
+            raise UnsolvedError(asked_by, done.last_lines(REASON_LINES))
         return done
 
 
@@ -229,11 +242,16 @@ def _lay_out(shared: Path, indexes: Sequence[Index], keys: Mapping[str, bytes], 
 
 
 def _offered(chosen: Sequence[tuple[str, str]], indexes: Sequence[Index]) -> tuple[Offer, ...]:
-    offers: dict[tuple[str, str], Offer] = {}
-    for number, index in enumerate(indexes):
-        for record in index.records:
-            offers.setdefault((record.name, record.version), Offer(number, record))
-    missing = [f"{name}-{version}" for name, version in chosen if (name, version) not in offers]
-    if missing:
-        raise SnapshotError(f"apk chose {', '.join(missing)}: not in the indexes")
-    return tuple(offers[key] for key in chosen)
+    offers = []
+    for name, version in chosen:
+        found = (
+            Offer(number, record)
+            for number, index in enumerate(indexes)
+            for record in index.records.named(name)
+            if record.version == version
+        )
+        offer = next(found, None)
+        if offer is None:
+            raise SnapshotError(f"apk chose {name}-{version}: not in the indexes")
+        offers.append(offer)
+    return tuple(offers)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from build.edges.progress import Progress
 from build.errors import VerificationError
+from build.snapshot.archive import open_archive
 from ci.attest.checksums import Digest, hash_file
 from ci.attest.manifest import (
     COMMIT,
@@ -18,6 +20,7 @@ from ci.attest.manifest import (
     Artifact,
     Manifest,
     Table,
+    archive_name,
 )
 from ci.release.checkout import read_record
 
@@ -77,8 +80,37 @@ def collect_image(record_path: Path) -> Built:
     )
 
 
-def make_manifest(built: Sequence[Built], lock: Digest, *, repository: str) -> Manifest:
-    """Return the manifest of a release of `built` images.
+def collect_archive(folder: Path, origin: Origin, progress: Progress) -> Artifact:
+    """Return the snapshot archive in `folder`, every byte of it held against its lock.
+
+    Raises:
+        ConfigError: its lock is not as a lock is written.
+        VerificationError: there is none, it is damaged, or it is not that of `origin`'s lock.
+    """
+    name = archive_name(origin.name, origin.version)
+    again = "run `nox -s archive`"
+    if not (folder / name).is_file():
+        raise VerificationError(f"{name}: no such snapshot archive", hint=again)
+    archive = open_archive(folder / name)
+    if archive.lock.id != origin.lock_id:
+        raise VerificationError(
+            f"{name}: holds the snapshot {archive.lock.id}, "
+            f"the images were built from {origin.lock_id}",
+            hint=again,
+        )
+    archive.check(progress)
+    found = hash_file(folder / name)
+    return Artifact(
+        name=name,
+        role="archive",
+        media_type=MEDIA_TYPES["archive"],
+        size=found.size,
+        sha256=found.sha256,
+    )
+
+
+def common_origin(built: Sequence[Built], lock: Digest) -> Origin:
+    """Return what all images of a release have in common.
 
     `lock`: of the lock file; it must be the one that all were built from.
 
@@ -98,6 +130,18 @@ def make_manifest(built: Sequence[Built], lock: Digest, *, repository: str) -> M
             f"{LOCK}: sha256 {lock.sha256}, the images were built from {origin.lock_id}",
             hint="run `nox -s build` again: the lock changed since",
         )
+    return origin
+
+
+def make_manifest(
+    built: Sequence[Built], lock: Digest, archive: Artifact, *, repository: str
+) -> Manifest:
+    """Return the manifest of a release of `built` images, their lock and its archive.
+
+    Raises:
+        VerificationError: as `common_origin`, or two images have different files of one name.
+    """
+    origin = common_origin(built, lock)
     locked = Artifact(
         name=LOCK,
         role="lock",
@@ -114,7 +158,7 @@ def make_manifest(built: Sequence[Built], lock: Digest, *, repository: str) -> M
         dirty=origin.dirty,
         lock_id=origin.lock_id,
         epoch=origin.epoch,
-        artifacts=_together([locked, *(each for item in built for each in _files(item))]),
+        artifacts=_together([locked, archive, *(each for item in built for each in _files(item))]),
     )
 
 

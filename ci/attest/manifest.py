@@ -22,8 +22,9 @@ LOCK = "release.lock"
 BUNDLE_SUFFIX = ".sigstore.json"
 PROVENANCE_BUNDLE = "provenance" + BUNDLE_SUFFIX
 
-ROLES = ("image", "lock", "package")
+ROLES = ("archive", "image", "lock", "package")
 MEDIA_TYPES = {
+    "archive": "application/x-tar",  # shared-mime-info; tar has no IANA name
     "image": "application/x-qemu-disk",  # shared-mime-info; qcow2 has no IANA name
     "lock": "application/toml",  # IANA, TOML 1.0
     "package": "application/gzip",  # RFC 6713; an .apk is gzip members, one after another
@@ -90,6 +91,15 @@ class Manifest:
         for image in self.of_role("image"):
             names += [build_bundle(image.name), boot_bundle(image.name)]
         return tuple(sorted([*names, PROVENANCE_BUNDLE]))
+
+
+def archive_name(name: str, version: str) -> str:
+    """Return the name of the snapshot archive of a release.
+
+    >>> archive_name("snowdrop", "v3.24.20261123")
+    'snowdrop-v3.24.20261123-snapshot.tar'
+    """
+    return f"{name}-{version}-snapshot.tar"
 
 
 def bundle_name(file: str) -> str:

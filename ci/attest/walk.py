@@ -13,7 +13,7 @@ from pathlib import Path
 from build.edges.progress import Progress
 from build.snapshot.lock import Lock, dump_lock, read_lock
 from ci.attest.checksums import dump_checksums, hash_bytes, hash_file
-from ci.attest.collect import Built, collect_image, make_manifest
+from ci.attest.collect import Built, collect_archive, collect_image, common_origin, make_manifest
 from ci.attest.manifest import (
     BUNDLE_SUFFIX,
     CHECKSUMS,
@@ -71,7 +71,9 @@ def sign_release(
             built.append(collect_image(record))
             step.advance(1)
     lock = read_lock(config.build.lock)
-    manifest = make_manifest(built, hash_bytes(dump_lock(lock)), repository=config.repository)
+    digest = hash_bytes(dump_lock(lock))
+    archive = collect_archive(config.dist, common_origin(built, digest), progress)
+    manifest = make_manifest(built, digest, archive, repository=config.repository)
     job = job_of(environment)
     check_job(job, manifest, config.sign)
     trust = open_instance(config.sign)

@@ -65,13 +65,15 @@ GOOD = "C:Q11mV5+Yq5WHkhWIJP27rBrg7izKg=\nP:zlib\nV:1.3.1-r0\nA:x86_64\nS:53932\
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (GOOD.replace("S:53932\n", ""), "package 'zlib': field 'S' is not usable"),
-        (GOOD.replace("53932", "many"), "package 'zlib': field"),
+        (GOOD.replace("S:53932\n", ""), "package 'zlib': field 'S' is missing"),
+        (GOOD.replace("53932", "many"), "field 'S': 'many', expected a number"),
         (GOOD.replace("P:zlib", "P:../zlib"), "not a package's name and version"),
         (GOOD.replace("V:1.3.1-r0", "V:1/../../x"), "not a package's name and version"),
         (GOOD.replace("C:Q1", "C:Q2"), "expected Q1"),
         (GOOD + "P:other\n", "a line twice"),
         (GOOD + "no letter\n", "without a letter"),
+        (GOOD + "\n" + GOOD, "zlib: one version of it twice"),
+        (GOOD + "T:a\x1b[2J\n", r"line 7: control character '\\x1b'"),
     ],
 )
 def test_a_record_that_is_no_package_is_refused(changed: str, message: str) -> None:
@@ -91,3 +93,15 @@ def test_a_folder_of_keys_without_usable_keys_is_refused(tmp_path: Path) -> None
     (tmp_path / "bad.rsa.pub").write_text("no key")
     with pytest.raises(ConfigError, match=r"bad\.rsa\.pub: not a public RSA key of 2048 bits"):
         Keyring.from_folder(tmp_path)
+
+
+def test_keys_of_another_architecture_are_not_trusted(tmp_path: Path) -> None:
+    for folder, name in [("x86_64", "tests.rsa.pub"), ("aarch64", "other.rsa.pub")]:
+        (tmp_path / folder).mkdir()
+        for place in (tmp_path, tmp_path / folder):  # as /usr/share/apk/keys is laid out
+            (place / name).write_bytes(key(name).public_pem())
+    assert Keyring.from_folder(tmp_path).names == ("other.rsa.pub", "tests.rsa.pub")
+    keys = Keyring.from_folder(tmp_path, "x86_64")
+    assert read_index(write_index([], key(), ""), keys, where=INDEX).signer == "tests.rsa.pub"
+    with pytest.raises(VerificationError, match=r"other\.rsa\.pub, which is not in .*/x86_64$"):
+        read_index(write_index([], key("other.rsa.pub"), ""), keys, where=INDEX)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from build.edges.progress import Silent
+from build.snapshot.archive import write_archive
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository, write_lock
+from build.snapshot.store import Store
 from ci.config import ReleaseConfig, read_config
 from ci.rehearsal.sigstore.oidc import Job
 from ci.rehearsal.sigstore.server import Running, Sigstore
@@ -45,7 +48,7 @@ def locked_package(name: str, version: str, *closures: str) -> LockedPackage:
         repository=0,
         file=f"{name}-{version}.apk",
         sha256=hashlib.sha256(name.encode()).hexdigest(),
-        size=1000,
+        size=len(name),
         checksum="Q1" + "A" * 27 + "=",
         origin=name,
         commit="",
@@ -55,6 +58,8 @@ def locked_package(name: str, version: str, *closures: str) -> LockedPackage:
     )
 
 
+CONTENT = (b"libstdc++", b"python3", b"index", b"key")
+"""What the lock names."""
 LOCK = Lock(
     branch="v3.24",
     arch="x86_64",
@@ -66,11 +71,11 @@ LOCK = Lock(
             place="image",
             url="packages",
             arch="x86_64",
-            index_sha256="1" * 64,
-            index_size=10,
+            index_sha256=hashlib.sha256(b"index").hexdigest(),
+            index_size=len(b"index"),
             description="v3.24.1",
             key="alpine.rsa.pub",
-            key_sha256="2" * 64,
+            key_sha256=hashlib.sha256(b"key").hexdigest(),
             mirrors=(),
         ),
     ),
@@ -108,6 +113,11 @@ class Workshop:
         """The image."""
         return self.dist / f"{STEM}.qcow2"
 
+    @property
+    def archive(self) -> Path:
+        """The snapshot archive."""
+        return self.dist / f"snowdrop-{VERSION}-snapshot.tar"
+
     def change(self, path: Path, **values: object) -> None:
         """Write other values into a record."""
         path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
@@ -127,6 +137,10 @@ def _workshop(tmp_path: Path) -> Workshop:
     workshop.image.write_bytes(b"QFI\xfb image")
     package = workshop.dist / "snowdrop-init-1.0-r0.apk"
     package.write_bytes(b"package")
+    store = Store(tmp_path / "store")
+    for content in CONTENT:
+        store.put(content)
+    write_archive(workshop.archive, LOCK, store, trust_root=None, progress=Silent())
     record = {
         "format": 1,
         "name": "snowdrop",

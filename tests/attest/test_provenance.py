@@ -48,10 +48,13 @@ def test_the_statement_is_this_to_the_last_field() -> None:
                         "digest": {"gitCommit": "4f" * 20},
                     },
                     {"name": "release.lock", "digest": {"sha256": "b" * 64}},
-                    {"name": "alpine.rsa.pub", "digest": {"sha256": "2" * 64}},
+                    {
+                        "name": "alpine.rsa.pub",
+                        "digest": {"sha256": LOCK.repositories[0].key_sha256},
+                    },
                     {
                         "name": "image/x86_64/APKINDEX.tar.gz",
-                        "digest": {"sha256": "1" * 64},
+                        "digest": {"sha256": LOCK.repositories[0].index_sha256},
                         "annotations": {"description": "v3.24.1"},
                     },
                     {

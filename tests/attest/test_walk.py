@@ -4,6 +4,7 @@ import argparse
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from sigstore_models.common.v1 import HashAlgorithm
 
 from build.edges.progress import Silent
 from build.errors import RemoteError, VerificationError
+from build.snapshot.archive import write_archive
+from build.snapshot.store import Store
 from ci.attest import command
 from ci.attest.checksums import parse_checksums
 from ci.attest.manifest import PROVENANCE_BUNDLE, parse_manifest
@@ -155,6 +158,32 @@ def test_signing_again_gives_the_same_files_with_new_bundles(
             id="another lock",
         ),
         pytest.param(
+            lambda shop: shop.archive.unlink(),
+            f"^snowdrop-{VERSION}-snapshot.tar: no such snapshot archive",
+            "nox -s archive",
+            id="no archive",
+        ),
+        pytest.param(
+            lambda shop: shop.archive.write_bytes(
+                shop.archive.read_bytes().replace(b"libstdc++\0", b"libstdc--\0")
+            ),
+            "image/0/x86_64/libstdc.*.apk: sha256 .* its lock says",
+            "",
+            id="archive changed",
+        ),
+        pytest.param(
+            lambda shop: write_archive(
+                shop.archive,
+                replace(LOCK, epoch=1),
+                Store(shop.root / "store"),
+                trust_root=None,
+                progress=Silent(),
+            ),
+            f"snapshot.tar: holds the snapshot .* the images were built from {LOCK.id}",
+            "nox -s archive",
+            id="another archive",
+        ),
+        pytest.param(
             lambda shop: shop.change(shop.record, packages=[{"file": "../release.toml"}]),
             r'file is "\.\./release.toml"',
             "",
@@ -207,7 +236,7 @@ def test_the_command_lists_what_it_signed(
         assert command.run(arguments, console) == 0
         if as_json:
             told = json.loads(out.getvalue())
-            assert (told["version"], len(told["bundles"])) == (VERSION, 8)
+            assert (told["version"], len(told["bundles"])) == (VERSION, 9)
         else:
             assert "SHA256SUMS" in out.getvalue()
-            assert f"8 bundles of {VERSION}" in out.getvalue()
+            assert f"9 bundles of {VERSION}" in out.getvalue()

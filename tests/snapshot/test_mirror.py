@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from build.errors import ConfigError, RemoteError
-from build.snapshot.mirror import PAUSES, Fetcher, locate
+from build.snapshot.fetching import PAUSES
+from build.snapshot.mirror import Fetcher, locate
 
 Reply = Callable[[BaseHTTPRequestHandler], None]
 

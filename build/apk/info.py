@@ -1,0 +1,123 @@
+"""`.PKGINFO`: what a package says of itself, in its control member.
+
+`KEY = VALUE` lines behind comments; a key may come again where it names a list (apk-tools,
+apk-package(5)).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from build.apk.streams import unpacked_pieces
+from build.apk.tar import CONTROL, read_files
+from build.errors import VerificationError
+
+CONTROL_MOST = 1 << 24
+"""Bytes that a control member may hold, unpacked: far more than any real one does."""
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._-]*")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._~-]*")
+DIGITS_MOST = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageInfo:
+    """What a package's `.PKGINFO` says of it."""
+
+    name: str
+    version: str
+    arch: str
+    size: int
+    """Installed, in bytes."""
+    description: str
+    url: str
+    license: str
+    origin: str
+    commit: str
+    build_time: int
+    """Seconds since 1970."""
+    datahash: str
+    """SHA-256 of the data member."""
+    depends: tuple[str, ...]
+    provides: tuple[str, ...]
+    triggers: tuple[str, ...]
+
+
+def info_fields(control: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the values of `.PKGINFO` by key, in the order written.
+
+    Raises:
+        VerificationError: the control member has no `.PKGINFO` that can be read.
+    """
+    named = f"{where}: control member"
+    pieces = unpacked_pieces(control, 0, limit=CONTROL_MOST, where=named)
+    files = read_files(pieces, where=named)
+    if next(iter(files), "") != ".PKGINFO":
+        raise VerificationError(f"{named}: does not start with .PKGINFO")
+    return parse_info(files[".PKGINFO"], where=named)
+
+
+def parse_info(content: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the values in the text of a `.PKGINFO` by key.
+
+    Raises:
+        VerificationError: it is not UTF-8, or holds control characters.
+    """
+    try:
+        lines = content.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise VerificationError(f"{where}: .PKGINFO: {error}, expected UTF-8") from None
+    fields: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        if CONTROL.search(line):
+            raise VerificationError(f"{where}: .PKGINFO: {line!r}: a control character")
+        key, equals, value = line.partition(" = ")
+        if equals and not line.startswith("#"):
+            fields[key] = (*fields.get(key, ()), value)
+    return fields
+
+
+def package_info(fields: Mapping[str, tuple[str, ...]], *, where: str) -> PackageInfo:
+    """Return what the values of a `.PKGINFO` say.
+
+    Raises:
+        VerificationError: a value is missing, there twice, or not of its kind.
+    """
+
+    def one(key: str, otherwise: str | None = None) -> str:
+        values = fields.get(key, () if otherwise is None else (otherwise,))
+        if len(values) != 1:
+            raise VerificationError(
+                f"{where}: control member: {key} {len(values)} times in .PKGINFO, expected once"
+            )
+        return values[0]
+
+    def matching(key: str, pattern: re.Pattern[str]) -> str:
+        if not pattern.fullmatch(one(key)):
+            raise VerificationError(f"{where}: control member: {key} = {one(key)!r}, not a {key}")
+        return one(key)
+
+    def number(key: str) -> int:
+        value = one(key, "0")
+        if not value.isascii() or not value.isdigit() or len(value) > DIGITS_MOST:
+            raise VerificationError(f"{where}: control member: {key} = {value!r}, not a number")
+        return int(value)
+
+    def words(key: str) -> tuple[str, ...]:
+        return tuple(" ".join(fields.get(key, ())).split())
+
+    return PackageInfo(
+        name=matching("pkgname", NAME),
+        version=matching("pkgver", VERSION),
+        arch=one("arch"),
+        size=number("size"),
+        description=one("pkgdesc", ""),
+        url=one("url", ""),
+        license=one("license", ""),
+        origin=one("origin", ""),
+        commit=one("commit", ""),
+        build_time=number("builddate"),
+        datahash=one("datahash"),
+        depends=words("depend"),
+        provides=words("provides"),
+        triggers=words("triggers"),
+    )

@@ -1,0 +1,266 @@
+"""Reading tar as Alpine writes it, piece by piece: nothing is believed, nothing is kept.
+
+POSIX.1-2008 ustar headers and pax records (`path`, `linkpath`, `size`, `mtime`, and apk's own
+`APK-TOOLS.checksum.SHA1`). What else tar can say (devices, sparse files, GNU's long names,
+records for all that follows) no package needs, so it is refused. The reader that verifies
+a package is the one that unpacks it.
+"""
+
+import itertools
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from build.apk.streams import BLOCK
+from build.errors import VerificationError
+
+Kind = Literal["file", "hardlink", "symlink", "dir"]
+KINDS: dict[bytes, Kind] = {
+    b"0": "file",
+    b"\0": "file",
+    b"1": "hardlink",
+    b"2": "symlink",
+    b"5": "dir",
+}
+PAX = b"x"
+PAX_MOST = 1 << 20
+"""Bytes that the pax records of one member may take."""
+HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 32s 32s 8s 8s 155s 12x")
+"""Name, mode, uid, gid, size, mtime, checksum, kind, target, magic, owner, group, device,
+prefix (POSIX.1-2008, pax, "ustar Interchange Format")."""
+CHECKSUM = "APK-TOOLS.checksum.SHA1"
+TIME = re.compile(r"\d{1,12}(\.\d{1,9})?")
+CONTROL = re.compile("[\0-\x1f\x7f]")
+OF_CONTROL = re.compile(r"\.(PKGINFO|SIGN\..*|(pre|post)-(install|upgrade|deinstall)|trigger)")
+"""Names that mean something in a control member (apk-tools, apk-v2(5))."""
+
+
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    """One entry of a tar; its content comes from the reader."""
+
+    name: str
+    """As written; bytes that are not UTF-8 as surrogates."""
+    kind: Kind
+    mode: int
+    size: int
+    """Of the content, in bytes."""
+    mtime: float
+    """Seconds since 1970."""
+    target: str
+    """Of a link, else empty."""
+    sha1: str
+    """What apk's own record says of content or target, in hex; empty when there is none."""
+
+    @property
+    def path(self) -> str:
+        """The name without `./` before it and `/` behind it."""
+        return self.name.removeprefix("./").removesuffix("/")
+
+
+class TarReader:
+    """The members of a tar that comes in pieces, each read at most once, in order."""
+
+    def __init__(self, pieces: Iterable[bytes], *, where: str) -> None:
+        self._pieces = iter(pieces)
+        self._buffer = b""
+        self._place = 0
+        self._left = 0
+        """Bytes of the present member that were not read."""
+        self._padding = 0
+        self._where = where
+
+    def __iter__(self) -> Iterator[TarMember]:
+        """Give the members; the content of one is gone when the next is asked for.
+
+        End blocks may be missing; behind them only zeros may come.
+
+        Raises:
+            VerificationError: damaged, cut short, or a member of a kind that is refused.
+        """
+        while (header := self._header()) is not None:
+            records: dict[str, str] = {}
+            if header[156:157] == PAX:
+                records = self._records(header)
+                following = self._header()
+                if following is None:
+                    raise self._fail("ends in a pax header")
+                header = following
+            yield self._member(header, records)
+            for _ in self.content():
+                pass
+            self._take(self._padding, "padding")
+
+    def content(self) -> Iterator[bytes]:
+        """Give what is left of the present member's content, in pieces."""
+        while self._left:
+            if self._place == len(self._buffer):
+                self._refill("content")
+            end = min(len(self._buffer), self._place + self._left)
+            piece = self._buffer[self._place : end]
+            self._place = end
+            self._left -= len(piece)
+            yield piece
+
+    def _member(self, header: bytes, records: dict[str, str]) -> TarMember:
+        fields = HEADER.unpack(header)
+        # GNU's own header, which apk signs with, keeps times where ustar has the prefix.
+        prefix = _text(fields[14]) if fields[9][5:6] == b"\0" else ""
+        name = records.get("path") or "/".join(filter(None, [prefix, _text(fields[0])]))
+        kind = KINDS.get(fields[7])
+        if kind is None or any(key.startswith("GNU.sparse") for key in records):
+            raise VerificationError(
+                f"{self._where}: {name!r}: a device, pipe or unknown kind, "
+                "expected files, folders and links"
+            )
+        if "size" in records:
+            size = self._number(records["size"].encode(), 10)
+        else:
+            size = self._number(fields[4], 8)
+        if kind != "file" and size:
+            raise self._fail(f"{name!r}: a {kind} with content")
+        mtime = records.get("mtime", "")
+        if mtime and not TIME.fullmatch(mtime):
+            raise self._fail(f"{name!r}: mtime {mtime!r}")
+        self._left, self._padding = size, -size % BLOCK
+        return TarMember(
+            name=name,
+            kind=kind,
+            mode=self._number(fields[1], 8),
+            size=size,
+            mtime=float(mtime) if mtime else self._number(fields[5], 8),
+            target=records.get("linkpath", _text(fields[8])) if kind.endswith("link") else "",
+            sha1=records.get(CHECKSUM, ""),
+        )
+
+    def _header(self) -> bytes | None:
+        """Return the next header, None at the end of the archive."""
+        if self._place == len(self._buffer) and not self._more():
+            return None
+        header = self._take(BLOCK, "header")
+        if header[0] == 0 and not any(header):
+            self._expect_zeros()
+            return None
+        if header[257:262] != b"ustar":
+            raise self._fail("not a tar header")
+        written = self._number(header[148:156], 8)
+        if written != sum(header) - sum(header[148:156]) + 8 * 32:
+            raise self._fail("a header whose checksum is wrong")
+        return header
+
+    def _records(self, header: bytes) -> dict[str, str]:
+        """Return the pax records behind `header`."""
+        size = self._number(header[124:136], 8)
+        if size > PAX_MOST:
+            raise self._fail(f"pax records of {size} bytes")
+        content = self._take(size, "pax records")
+        self._take(-size % BLOCK, "padding")
+        records: dict[str, str] = {}
+        place = 0
+        while place < size:
+            digits, space, _ = content[place : place + 9].partition(b" ")
+            length = int(digits) if space and digits.isdigit() else 0
+            record = content[place + len(digits) + 1 : place + length]
+            key, equals, value = record[:-1].partition(b"=")
+            if not (equals and record.endswith(b"\n") and place + length <= size):
+                raise self._fail("pax records that cannot be read")
+            if _text(key) in records:
+                raise self._fail(f"pax record {_text(key)!r} twice")
+            records[_text(key)] = value.decode(errors="surrogateescape")
+            place += length
+        return records
+
+    def _number(self, field: bytes, base: int) -> int:
+        digits = field.strip(b"\0 ") or b"0"
+        if digits.isdigit():
+            try:
+                return int(digits, base)
+            except ValueError:
+                pass
+        raise self._fail(f"{field!r} where a number is expected")
+
+    def _take(self, size: int, what: str) -> bytes:
+        if not size:
+            return b""
+        while len(self._buffer) - self._place < size:
+            self._refill(what)
+        self._place += size
+        return self._buffer[self._place - size : self._place]
+
+    def _refill(self, what: str) -> None:
+        if not self._more():
+            raise self._fail(f"cut short in the middle of a {what}")
+
+    def _more(self) -> bool:
+        for piece in self._pieces:
+            if piece:
+                self._buffer = self._buffer[self._place :] + piece
+                self._place = 0
+                return True
+        return False
+
+    def _expect_zeros(self) -> None:
+        rest = self._buffer[self._place :]
+        self._buffer, self._place = b"", 0
+        if any(piece.count(0) != len(piece) for piece in itertools.chain([rest], self._pieces)):
+            raise self._fail("something behind its end")
+
+    def _fail(self, found: str) -> VerificationError:
+        return VerificationError(f"{self._where}: not a tar that can be read: {found}")
+
+
+def read_files(pieces: Iterable[bytes], *, where: str) -> dict[str, bytes]:
+    """Return the files of a small tar by name, in their order; it holds nothing else.
+
+    Raises:
+        VerificationError: it does, or one is there twice, or it cannot be read.
+    """
+    reader = TarReader(pieces, where=where)
+    files: dict[str, bytes] = {}
+    for member in reader:
+        if member.kind != "file" or member.name in files or CONTROL.search(member.name):
+            raise VerificationError(f"{where}: {member.name!r}: not a file, or there twice")
+        files[member.name] = b"".join(reader.content())
+    return files
+
+
+def placed_members(reader: TarReader, *, where: str) -> Iterator[TarMember]:
+    """Give the members of `reader`, each with a name that a package may bring.
+
+    Raises:
+        VerificationError: naming the first that it may not.
+    """
+    seen: set[str] = set()
+    for member in reader:
+        path = member.path
+        if CONTROL.search(member.name) or CONTROL.search(member.target):
+            raise _refused(where, member, "a control character in the name")
+        _check_path(member, path, where)
+        if path in seen:
+            raise _refused(where, member, "there twice")
+        if member.kind == "hardlink" and member.target.removeprefix("./") not in seen:
+            _check_path(member, member.target.removeprefix("./"), where)
+            raise _refused(where, member, f"a hard link to {member.target!r}, not before it")
+        if OF_CONTROL.fullmatch(path):
+            raise _refused(where, member, "a name that apk takes for a control file")
+        seen.add(path)
+        yield member
+
+
+def _check_path(member: TarMember, path: str, where: str) -> None:
+    parts = path.split("/")
+    if "" in parts or "." in parts or ".." in parts:
+        shown = member.name if path == member.path else member.target
+        raise VerificationError(f"{where}: {shown!r}, expected a path below the root")
+
+
+def _refused(where: str, member: TarMember, found: str) -> VerificationError:
+    return VerificationError(
+        f"{where}: {member.name!r}: {found}, expected files, folders and links"
+    )
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode(errors="surrogateescape")

@@ -1,0 +1,198 @@
+"""The difference of two locks as a person reads it: rows, Markdown, JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from build.snapshot.compare import ClosureDifference, LockDifference, compare_closures
+from build.snapshot.lock import Lock
+from ci.report.table import markdown_table, size_text
+
+HEADER = ("closure", "change", "package", "old", "new", "size", "origin")
+TOTALS_HEADER = ("closure", "packages", "size", "changes")
+OPEN_ROWS = 20
+"""A longer table is folded in Markdown, so that a pull request can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two locks, and what it was called by."""
+
+    name: str
+    lock: Lock
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two locks held against each other."""
+
+    old: Side
+    new: Side
+    closures: tuple[ClosureDifference, ...]
+
+    @property
+    def different(self) -> bool:
+        """Whether an image could differ: other packages, or another order of installing them."""
+        return any(closure.different for closure in self.closures)
+
+
+def difference_of(old: Side, new: Side) -> Difference:
+    """Return the difference of the two locks."""
+    return Difference(old, new, compare_closures(old.lock, new.lock))
+
+
+def rows(difference: Difference) -> list[list[str]]:
+    """Return a row for every change, for HEADER."""
+    return [
+        [change.closure, *_cells(change)]
+        for closure in difference.closures
+        for change in closure.changes
+    ]
+
+
+def total_rows(difference: Difference) -> list[list[str]]:
+    """Return a row for every closure, for TOTALS_HEADER."""
+    return [
+        [
+            closure.name,
+            _moved(str(closure.old_count), str(closure.new_count)),
+            f"{size_text(closure.new_size)} ({signed_size(closure.size_change)})",
+            _summary(closure),
+        ]
+        for closure in difference.closures
+    ]
+
+
+def other_lines(difference: Difference) -> list[str]:
+    """Return what else differs, a line each: apk, the newest package, the indexes."""
+    old, new = difference.old.lock, difference.new.lock
+    lines = []
+    if old.apk_version != new.apk_version:
+        lines.append(f"apk: {shown(old.apk_version)} -> {shown(new.apk_version)}")
+    if old.epoch != new.epoch:
+        lines.append(f"newest package: {_day(old.epoch)} -> {_day(new.epoch)}")
+    before = {(each.place, each.url): each for each in old.repositories}
+    for repository in new.repositories:
+        known = before.pop((repository.place, repository.url), None)
+        if known is None:
+            lines.append(f"repository {shown(repository.url)}: new")
+        elif known.index_sha256 != repository.index_sha256:
+            moved = f"{shown(known.description)} -> {shown(repository.description)}"
+            lines.append(f"index of {shown(repository.url)}: {moved}")
+    return lines + [f"repository {shown(url)}: gone" for _, url in before]
+
+
+def markdown(difference: Difference) -> str:
+    """Return the difference as GitHub's Markdown: totals first, a section for each closure."""
+    parts = [
+        f"Snapshot {_side(difference.old)} → {_side(difference.new)}",
+        markdown_table(total_rows(difference), TOTALS_HEADER),
+    ]
+    if lines := other_lines(difference):
+        parts.append("\n".join(f"- {_escaped(line)}" for line in lines))
+    parts += [_section(closure) for closure in difference.closures if closure.changes]
+    return "\n\n".join(parts)
+
+
+def document(difference: Difference) -> Mapping[str, object]:
+    """Return the difference as values for JSON; sizes in bytes."""
+    return {
+        "old": {"name": difference.old.name, "lock": difference.old.lock.id},
+        "new": {"name": difference.new.name, "lock": difference.new.lock.id},
+        "different": difference.different,
+        "other": other_lines(difference),
+        "closures": {closure.name: _closure(closure) for closure in difference.closures},
+    }
+
+
+def signed_size(size: int) -> str:
+    """Return a change of size as a person reads it.
+
+    >>> signed_size(1500), signed_size(-20), signed_size(0)
+    ('+1.5 kB', '-20 B', '0 B')
+    """
+    return size_text(0) if size == 0 else f"{'+' if size > 0 else '-'}{size_text(abs(size))}"
+
+
+def shown(text: str) -> str:
+    r"""Return `text` with whatever could move a cursor or end a line written as an escape.
+
+    A lock from elsewhere may say anything.
+
+    >>> print(shown("\x1b[2Jmusl"))
+    \x1b[2Jmusl
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def _cells(change: LockDifference) -> list[str]:
+    size = signed_size(change.size_change)
+    versions = [change.old or "-", change.new or "-"]
+    return [change.kind, change.name, *versions, size, shown(change.origin) or "-"]
+
+
+def _moved(old: str, new: str) -> str:
+    return new if old == new else f"{old} -> {new}"
+
+
+def _summary(closure: ClosureDifference) -> str:
+    parts = [f"{count} {kind}" for kind, count in closure.counts.items()]
+    if closure.reordered:
+        parts.append("another order")
+    return ", ".join(parts) or "none"
+
+
+def _section(closure: ClosureDifference) -> str:
+    title = f"{closure.name}: {_summary(closure)} ({signed_size(closure.size_change)})"
+    cells = [[_escaped(cell) for cell in _cells(change)] for change in closure.changes]
+    table = markdown_table(cells, HEADER[1:])
+    if len(cells) <= OPEN_ROWS:
+        return f"### {title}\n\n{table}"
+    return f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
+
+
+def _escaped(text: str) -> str:
+    """Return `text` so that Markdown leaves it as it is."""
+    return "".join(f"\\{letter}" if letter in "\\`*_[]<>&@#~" else letter for letter in text)
+
+
+def _side(side: Side) -> str:
+    return f"{_escaped(shown(side.name))} (`{side.lock.id[:12]}`)"
+
+
+def _day(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, tz=UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _closure(closure: ClosureDifference) -> Mapping[str, object]:
+    return {
+        "packages": {"old": closure.old_count, "new": closure.new_count},
+        "size": {"old": closure.old_size, "new": closure.new_size, "change": closure.size_change},
+        "totals": dict(closure.counts),
+        "reordered": closure.reordered,
+        "changes": [_change(change) for change in closure.changes],
+    }
+
+
+def _change(change: LockDifference) -> Mapping[str, object]:
+    return {
+        "kind": change.kind,
+        "name": change.name,
+        "old": change.old,
+        "new": change.new,
+        "old_size": change.old_size,
+        "new_size": change.new_size,
+        "size_change": change.size_change,
+        "origin": change.origin,
+    }
+
+
+def told(difference: Difference) -> Sequence[str]:
+    """Return the lines for a terminal that stand around the tables."""
+    lines = list(other_lines(difference))
+    if not difference.different:
+        lines.append("the same packages in the same order")
+    return lines

@@ -1,0 +1,177 @@
+"""What a release will change is told exactly: in a table, in Markdown and as data."""
+
+import io
+import tarfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from build.apk.index import IndexRecord, read_index
+from build.apk.streams import unpack_member
+from build.apk.writing import Entry, Recipe, write_index, write_package
+from build.snapshot.lock import Lock, write_lock
+from ci.release.differences import Side, difference_of, markdown, rows, signed_size
+from tests.apk.makers import SMALL, key, needs_alpine, real_keys
+from tests.release.conftest import Desk
+from tests.snapshot.conftest import lock_of, locked
+from tests.snapshot.test_mirror import answer, serving
+from tests.snapshot.test_pin import as_root
+
+REPLACED = {"alpine-keys": "2.5-r0", "alpine-conf": "3.17.1-r0", "mdev-conf": "4.6-r0"}
+"""Name and version: one newer than in the real repository, one older, one of the same version."""
+
+
+def changed_copy(folder: Path) -> Path:
+    """Return a copy of the small repository in which three packages were replaced."""
+    arch = folder / "x86_64"
+    arch.mkdir(parents=True)
+    raw = (SMALL / "x86_64" / "APKINDEX.tar.gz").read_bytes()
+    index = read_index(raw, real_keys(), where="index")
+    texts: list[bytes | str] = []
+    for record, text in zip(index.records, records_of(raw), strict=True):
+        if record.name in REPLACED:
+            content = write_package(other(record, REPLACED[record.name]), key())
+            (arch / f"{record.name}-{REPLACED[record.name]}.apk").write_bytes(content)
+            texts.append(content)
+        else:
+            (arch / record.file_name).symlink_to(SMALL / "x86_64" / record.file_name)
+            texts.append(text)
+    (arch / "APKINDEX.tar.gz").write_bytes(write_index(texts, key(), "changed copy", level=6))
+    return folder
+
+
+def records_of(raw: bytes) -> list[str]:
+    """Return the records of an index as they are written."""
+    end = unpack_member(raw, 0, limit=1 << 20, where="index")[1]
+    content, _ = unpack_member(raw, end, limit=1 << 24, where="index")
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        file = archive.extractfile("APKINDEX")
+        assert file is not None
+        return [f"{record}\n" for record in file.read().decode().strip().split("\n\n")]
+
+
+def other(record: IndexRecord, version: str) -> Recipe:
+    """Return a package that fits where `record` does."""
+    return Recipe(
+        name=record.name,
+        version=version,
+        description=record.description,
+        license=record.license,
+        origin=record.origin,
+        epoch=record.build_time,
+        depends=record.depends,
+        provides=tuple(each.replace(record.version, version) for each in record.provides),
+        install_if=tuple(each.replace(record.version, version) for each in record.install_if),
+        entries=(Entry(f"etc/{record.name}.replaced", 0o644, "file", b"another one\n"),),
+    )
+
+
+@needs_alpine
+@as_root
+def test_three_replaced_packages_are_shown_and_nothing_else(desk: Desk, tmp_path: Path) -> None:
+    desk.configure(SMALL)
+    assert desk.ci("pin", "--engine", "unshare").status == 0
+    before = desk.lock
+    old = tmp_path / "old.lock"
+    write_lock(old, before)
+    desk.configure(changed_copy(tmp_path / "copy"))
+    pinned = desk.ci("pin", "--engine", "unshare")
+    after = desk.lock
+
+    sizes = {package.name: package.size for package in before.packages}
+    new_sizes = {package.name: package.size for package in after.packages}
+    origins = {package.name: package.origin for package in after.packages}
+    versions = {package.name: package.version for package in before.packages}
+    kinds = {"alpine-conf": "downgraded", "alpine-keys": "upgraded", "mdev-conf": "replaced"}
+    expected = [
+        {
+            "kind": kinds[name],
+            "name": name,
+            "old": versions[name],
+            "new": REPLACED[name],
+            "old_size": sizes[name],
+            "new_size": new_sizes[name],
+            "size_change": new_sizes[name] - sizes[name],
+            "origin": origins[name],
+        }
+        for name in sorted(REPLACED)
+    ]
+    assert versions["mdev-conf"] == REPLACED["mdev-conf"]
+
+    said = desk.ci("diff", old, desk.folder / "release.lock", "--json")
+    assert said.status == 0
+    closures = said.data["closures"]
+    assert closures["droplet"]["changes"] == expected
+    assert closures["droplet"]["totals"] == {"downgraded": 1, "replaced": 1, "upgraded": 1}
+    change = sum(new_sizes[name] - sizes[name] for name in REPLACED)
+    assert closures["droplet"]["size"]["change"] == change
+    assert [closures[name]["changes"] for name in ("apk", "builder")] == [[], []]
+
+    table = desk.ci("diff", old, desk.folder / "release.lock").out
+    found = [line.split() for line in table.splitlines() if line.split()[1:2] != []]
+    shown = [words[1:5] for words in found if words[1] in kinds.values()]
+    assert shown == [[each[key] for key in ("kind", "name", "old", "new")] for each in expected]
+    totals = "1 upgraded, 1 downgraded, 1 replaced"
+    assert [line.split()[0] for line in table.splitlines() if totals in line] == ["droplet"]
+    assert table.splitlines()[0] in pinned.out
+
+    text = desk.ci("diff", old, desk.folder / "release.lock", "--markdown").out
+    cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    assert [row[:4] for row in cells if row[0] in kinds.values()] == shown
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        f"### droplet: {totals} ({signed_size(change)})"
+    ]
+
+
+def test_a_lock_is_found_as_file_archive_tag_and_url(desk: Desk) -> None:
+    desk.configure("https://mirror.example/v3.19/main")
+    path = desk.folder / "release.lock"
+    write_lock(path, lock_of(locked("musl", 1)))
+    desk.release("v3.19.1")
+    write_lock(path, lock_of(locked("busybox", 2), locked("musl", 1)))
+    with serving(answer(200, path.read_bytes())) as url:
+        for new in (path, desk.folder, f"{url}/releases/tag/v3.19.2", f"{url}/release.lock"):
+            said = desk.ci("diff", "v3.19.1", new, "--json", "--exit-code")
+            assert said.status == 3, said.err
+            (change,) = said.data["closures"]["droplet"]["changes"]
+            assert (change["kind"], change["name"]) == ("added", "busybox")
+    assert desk.ci("diff", "v3.19.1", "HEAD", "--exit-code").status == 0
+
+
+@pytest.mark.parametrize("where", ["v9.99", "--help=x", "../none", "HEAD:release.lock", "a b"])
+def test_what_is_no_lock_is_said_with_what_could_be(desk: Desk, where: str) -> None:
+    desk.configure("https://mirror.example/v3.19/main")
+    write_lock(desk.folder / "release.lock", lock_of(locked("musl", 1)))
+    desk.release("v3.19.1")
+    said = (
+        desk.ci("diff", "v3.19.1", "--", where)
+        if "-" in where[:1]
+        else desk.ci("diff", "v3.19.1", where)
+    )
+    assert said.status == 2
+    assert "Traceback" not in said.err
+
+
+def test_an_order_alone_is_a_difference_and_an_index_alone_is_none() -> None:
+    old = lock_of(locked("busybox", 2), locked("musl", 1))
+    turned = lock_of(locked("busybox", 1), locked("musl", 2))
+    moved = replace(old, repositories=(replace(old.repositories[0], index_sha256="e" * 64),))
+    assert difference_of(Side("a", old), Side("b", turned)).different
+    difference = difference_of(Side("a", old), Side("b", moved))
+    assert (difference.different, rows(difference)) == (False, [])
+    assert "index of https://mirror" in markdown(difference)
+
+
+def test_a_long_list_is_folded_and_odd_texts_do_no_harm() -> None:
+    many = _lock(replace(locked(f"p{n}", n), origin="<b>|\x1b[2J\n") for n in range(1, 30))
+    text = markdown(difference_of(Side("old", lock_of(locked("p1", 1))), Side("new", many)))
+    assert "<details><summary>droplet: 28 added, 1 changed" not in text
+    assert "<details><summary>droplet: 28 added (+42.5 kB)</summary>" in text
+    assert "\x1b" not in text
+    assert r"| added | p2 | - | 1.0-r0 | +1.5 kB | \<b\>\|\\x1b\[2J\\n |" in text
+
+
+def _lock(packages: Iterable[object]) -> Lock:
+    return lock_of(*packages)  # type: ignore[arg-type]

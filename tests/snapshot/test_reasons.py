@@ -1,0 +1,116 @@
+"""What apk says when packages do not fit, and the same in words that say what to do."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from build.apk.writing import Entry, Recipe, write_index, write_package
+from build.edges.process import PLAIN
+from build.snapshot.reasons import explain, is_out_of_step, parse_reasons
+from tests.apk.makers import key, needs_alpine, real_apk
+
+MAIN: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "musl": ("1.0-r0", (), ()),
+    "libfoo": ("2.0-r0", ("musl",), ("so:libfoo.so.2=2.0",)),
+    "busybox": ("1.36-r0", (), ()),
+    "uclibc": ("1.0-r0", ("!musl",), ()),
+    "dev-a": ("1.0-r0", (), ("device-manager=1",)),
+    "dev-b": ("1.0-r0", (), ("device-manager=2",)),
+    "sh1": ("1.0-r0", (), ("anysh",)),
+    "sh2": ("1.0-r0", (), ("anysh",)),
+    "tool": ("1.0-r0", ("so:libfoo.so.3",), ()),
+    "newtool": ("1.0-r0", ("libfoo>=3.0",), ()),
+    "wantsmusl": ("1.0-r0", ("musl", "uclibc"), ()),
+}
+"""Version, depends, provides."""
+
+CASES: dict[tuple[str, ...], tuple[bool, tuple[str, ...]]] = {
+    ("nosuch",): (False, ("nosuch: no repository brings it, release.toml asks for it",)),
+    ("tool",): (True, ("so:libfoo.so.3: no repository brings it, tool-1.0-r0 needs it",)),
+    ("newtool",): (
+        True,
+        ("newtool-1.0-r0 needs libfoo>=3.0, the repositories have libfoo-2.0-r0",),
+    ),
+    ("busybox>2",): (
+        False,
+        ("release.toml asks for busybox>2, the repositories have busybox-1.36-r0",),
+    ),
+    ("wantsmusl",): (
+        False,
+        ("uclibc-1.0-r0 refuses to be beside musl-1.0-r0, which wantsmusl-1.0-r0 wants",),
+    ),
+    ("musl", "uclibc"): (
+        False,
+        ("uclibc-1.0-r0 refuses to be beside musl-1.0-r0, which release.toml wants",),
+    ),
+    ("dev-a", "dev-b"): (
+        False,
+        ("dev-a-1.0-r0 and dev-b-1.0-r0 both bring device-manager, which only one package may",),
+    ),
+    ("anysh",): (False, ("anysh: several packages bring it (sh1, sh2): name one of them",)),
+}
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids=["apk 2", "apk 3"])
+def simulate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The words that ask the real apk what it would add from the packages above."""
+    folder = tmp_path_factory.mktemp("reasons")
+    place = folder / "main/x86_64"
+    for path in (place, folder / "keys", folder / "root", folder / "apk"):
+        path.mkdir(parents=True)
+    packages = [
+        write_package(
+            Recipe(
+                name=name,
+                version=version,
+                description="",
+                epoch=0,
+                depends=depends,
+                provides=provides,
+                entries=(Entry(f"usr/{name}", 0o644, "file", b"x"),),
+            ),
+            key(),
+        )
+        for name, (version, depends, provides) in MAIN.items()
+    ]
+    (place / "APKINDEX.tar.gz").write_bytes(write_index(packages, key(), "main"))
+    (folder / "keys" / key().name).write_bytes(key().public_pem())
+    start = real_apk(request.param, folder / "apk")
+    options = {"arch": "x86_64", "root": folder / "root", "keys-dir": folder / "keys"}
+    options |= {"repository": place.parent, "repositories-file": Path("/dev/null")}
+    words = [f"--{name}={value}" for name, value in options.items()]
+    common = [*start, *words, "--no-network", "--no-cache", "--no-progress"]
+    subprocess.run([*common, "--initdb", "--usermode", "add"], env=PLAIN, capture_output=True)
+    subprocess.run([*common, "--initdb", "add"], env=PLAIN, capture_output=True)
+    return [*common, "--simulate", "add"]
+
+
+@needs_alpine
+@pytest.mark.parametrize("asked", CASES.keys(), ids=" ".join)
+def test_the_reports_of_both_apks_are_told_in_plain_words(
+    asked: tuple[str, ...], simulate: list[str]
+) -> None:
+    done = subprocess.run([*simulate, *asked], env=PLAIN, capture_output=True, text=True)
+    report = done.stdout + done.stderr
+    assert done.returncode != 0, report
+    passing, words = CASES[asked]
+    assert explain(report) == words, report
+    assert is_out_of_step(report) == passing
+
+
+def test_long_lists_that_apk_breaks_into_lines_are_read_whole() -> None:
+    report = (
+        "ERROR: unable to select packages:\n"
+        "  so:libcrypto.so.9 (no such package):\n"
+        "    required by: one-1.0-r0[so:libcrypto.so.9]\n"
+        "                 two-1.0-r0[so:libcrypto.so.9]\n"
+    )
+    (reason,) = parse_reasons(report)
+    assert [by for by, _ in reason.needs("required by")] == ["one-1.0-r0", "two-1.0-r0"]
+    assert is_out_of_step(report)
+
+
+def test_other_text_has_no_reasons() -> None:
+    assert explain("ERROR: Unable to lock database: Permission denied\n") == ()
+    assert not is_out_of_step("")
