@@ -253,7 +253,10 @@ def _scan(file: BinaryIO, path: Path) -> "Iterator[tuple[str, tuple[bytes, int, 
         if place + size > end:
             raise VerificationError(f"{path}: cut short in {name}", hint="fetch it again")
         yield name, (header, place, size)
+        file.seek(place + size)
         place += size + -size % BLOCK
+        if any(file.read(-size % BLOCK)):
+            raise VerificationError(f"{path}: damaged behind {name}", hint="fetch it again")
 
 
 def _name_and_size(header: bytes, path: Path, place: int) -> tuple[str, int]:

@@ -4,6 +4,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import requests
 
@@ -11,7 +12,6 @@ from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError
 from ci.attest.manifest import CHECKSUMS, MANIFEST, VERSION, Manifest, bundle_name
 from ci.verify.release import SMALL
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -135,7 +135,8 @@ def at(place: int, piece: bytes) -> Callable[[Path], None]:
 
     def change(path: Path) -> None:
         content = bytearray(path.read_bytes())
-        content[place : place + len(piece)] = piece
+        first = place % len(content)
+        content[first : first + len(piece)] = piece
         path.write_bytes(content)
 
     return change
@@ -185,6 +186,7 @@ DAMAGES = [
     pytest.param(put("image/0/x86_64/evil.apk", b"x"), "not a file that its lock", id="more files"),
     pytest.param(put("../../etc/passwd", b"x"), "not a file that its lock names", id="way out"),
     pytest.param(put("/etc/passwd", b"x"), "not a file that its lock names", id="absolute"),
+    pytest.param(at(-2 * BLOCK - 1, b"x"), "damaged behind trust/", id="padding"),
     pytest.param(at(0, b"READYOU.txt"), "no snapshot archive", id="name, old checksum"),
     pytest.param(at(100, b"0000777\0"), "no snapshot archive", id="mode"),
     pytest.param(at(124, b"-0000000001\0"), "no snapshot archive", id="negative size"),
