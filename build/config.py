@@ -194,7 +194,9 @@ def read_section(file: Path) -> Section:
         raise ConfigError(
             f"{file}: no such file", hint="name the configuration with `--config FILE`"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
+        # TOMLDecodeError and UnicodeDecodeError are ValueErrors; a number of thousands of digits
+        # is a plain one.
         raise ConfigError(f"{file}: {error}") from None
 
 

@@ -19,8 +19,8 @@ from build.errors import VerificationError
 if TYPE_CHECKING:
     from build.apk.trust import Keyring
 
-INDEX_MOST = 1 << 28
-"""Bytes that an index may hold, unpacked: ten times Alpine's largest."""
+INDEX_MOST = 1 << 26
+"""Bytes that an index may hold, unpacked: eight times Alpine's largest."""
 CHECKSUM = re.compile(r"Q1[A-Za-z0-9+/]{27}=")
 NUMBERS = "SItk"
 BLOCK = re.compile(

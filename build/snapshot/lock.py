@@ -168,7 +168,8 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
     """
     try:
         document = tomllib.loads(content.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: a number of 5,000 digits and a list a thousand deep, too.
         raise ConfigError(f"{where}: {error}", hint=AGAIN) from None
     if document.get("format") != FORMAT:
         raise fail(where, "format", document.get("format"), f"{FORMAT}, the only one known")

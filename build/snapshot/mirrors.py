@@ -46,6 +46,8 @@ class Repository:
     arch: str
     index: Index
     keys: Keyring
+    mirrors: tuple[str, ...]
+    """As written: all that there are."""
     served_by: tuple[Place, ...]
     """Those that serve this index, the one it came from first."""
 
@@ -135,7 +137,13 @@ def _read_repository(
     if index is None:
         raise failures[0]
     return Repository(
-        place=place, url=url, arch=arch, index=index, keys=keys, served_by=tuple(served)
+        place=place,
+        url=url,
+        arch=arch,
+        index=index,
+        keys=keys,
+        mirrors=source.mirrors,
+        served_by=tuple(served),
     )
 
 

@@ -4,6 +4,7 @@ Read `pin` first. Every byte ends up in the store, so that a build needs lock an
 and nothing else. The lock file is not written here.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,33 @@ class Pinner:
     work: Path
     places: dict[tuple[int, str], dict[str, int]] = field(default_factory=dict)
     """Place in each closure, by number of the repository in the lock and file name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What an earlier lock says of mirrors: true still where nothing has changed since.
+
+    Without it a mirror that is down for an hour would change the lock of a snapshot that is
+    the same.
+    """
+
+    previous: Lock | None
+
+    def mirrors(self, number: int, repository: Repository, gatherer: Gatherer) -> frozenset[str]:
+        """Return the mirrors that served this very index, and each package taken from it."""
+        if self.previous is None:
+            return frozenset()
+        known = {package.checksum for package in self.previous.packages}
+        taken = (record for (n, _), (record, _) in gatherer.packages.items() if n == number)
+        if any(record.checksum not in known for record in taken):
+            return frozenset()
+        sha256 = hashlib.sha256(repository.index.raw).hexdigest()
+        return frozenset(
+            mirror
+            for locked in self.previous.repositories
+            if (locked.url, locked.index_sha256) == (repository.url, sha256)
+            for mirror in locked.mirrors
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +117,7 @@ def pin(
     )
 
     def attempt(groups: Groups) -> Lock:
-        return _pin(config, groups, gatherer, engine_for, extra_packages)
+        return _pin(config, groups, gatherer, engine_for, extra_packages, Agreed(previous))
 
     def read() -> Groups:
         groups = _read_groups(config, gatherer)
@@ -134,6 +162,7 @@ def _pin(
     gatherer: Gatherer,
     engine_for: EngineFor,
     extra_packages: Sequence[str],
+    agreed: Agreed,
 ) -> Lock:
     arch = _only_arch(config)
     image, builder = groups.image, groups.builder
@@ -153,7 +182,10 @@ def _pin(
         apk_version=apk_version,
         epoch=max(package.build_time for package in locked),
         choice_sha256=config.choice_sha256,
-        repositories=tuple(_locked_repository(found, gatherer) for found in groups.repositories),
+        repositories=tuple(
+            _locked_repository(number, found, gatherer, agreed)
+            for number, found in enumerate(groups.repositories)
+        ),
         packages=locked,
     )
 
@@ -256,9 +288,13 @@ def _locked_packages(pinner: Pinner) -> tuple[LockedPackage, ...]:
     return tuple(sorted(locked, key=lambda entry: (entry.name, entry.version, entry.repository)))
 
 
-def _locked_repository(repository: Repository, gatherer: Gatherer) -> LockedRepository:
+def _locked_repository(
+    number: int, repository: Repository, gatherer: Gatherer, agreed: Agreed
+) -> LockedRepository:
     signer, index = repository.index.signer, repository.index
-    mirrors = [place.written for place in repository.served_by if place.written]
+    now = [place.written for place in repository.served_by]
+    missing = {mirror for url, mirror in gatherer.left_out if url == repository.url}
+    before = agreed.mirrors(number, repository, gatherer)
     return LockedRepository(
         place=repository.place,
         url=repository.url,
@@ -269,6 +305,8 @@ def _locked_repository(repository: Repository, gatherer: Gatherer) -> LockedRepo
         key=signer,
         key_sha256=gatherer.store.put(repository.keys.files[signer]),
         mirrors=tuple(
-            mirror for mirror in mirrors if (repository.url, mirror) not in gatherer.left_out
+            mirror
+            for mirror in repository.mirrors
+            if mirror in before or (mirror in now and mirror not in missing)
         ),
     )

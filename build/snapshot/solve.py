@@ -39,6 +39,7 @@ class UnsolvedError(SnapshotError):
     """apk finds no set of packages; `passing` when repositories seem to be out of step."""
 
     def __init__(self, asked_by: str, report: str) -> None:
+        report = _shown(report)
         words = "\n".join(f"  {sentence}" for sentence in explain(report))
         super().__init__(
             f"{asked_by}: apk finds no set of packages that fits:\n{report}"
@@ -212,8 +213,15 @@ def parse_simulation(text: str) -> tuple[tuple[str, str], ...]:
     lines = list(INSTALLING.finditer(text))
     places = [(int(match["place"]), int(match["count"])) for match in lines]
     if not lines or places != [(place, len(lines)) for place in range(1, len(lines) + 1)]:
-        raise SnapshotError(f"apk --simulate: an answer that cannot be read:\n{text[-2000:]}")
+        raise SnapshotError(
+            f"apk --simulate: an answer that cannot be read:\n{_shown(text[-2000:])}"
+        )
     return tuple((match["name"], match["version"]) for match in lines)
+
+
+def _shown(text: str) -> str:
+    """Return a program's output for a terminal, which it shall not steer."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def _arguments(program: str, arch: str, repositories: Sequence[str]) -> list[str]:

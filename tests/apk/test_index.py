@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from build.apk.index import parse_records, read_index
 from build.apk.package import SIGNATURE_MOST
-from build.apk.streams import gzip_member, member_end
+from build.apk.streams import gzip_member, member_end, tar_entry
 from build.apk.trust import Keyring
 from build.apk.writing import write_index
 from build.errors import ConfigError, SnapshotError, VerificationError
@@ -105,3 +109,20 @@ def test_keys_of_another_architecture_are_not_trusted(tmp_path: Path) -> None:
     assert read_index(write_index([], key(), ""), keys, where=INDEX).signer == "tests.rsa.pub"
     with pytest.raises(VerificationError, match=r"other\.rsa\.pub, which is not in .*/x86_64$"):
         read_index(write_index([], key("other.rsa.pub"), ""), keys, where=INDEX)
+
+
+def test_a_signature_with_sha256_counts_and_is_not_taken_for_one_with_sha1() -> None:
+    private = generate_private_key(65537, 2048)
+    pem = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    keys = Keyring("the keys", {"modern.rsa.pub": pem})
+    raw = write_index([package()], key(), "tests")
+    member = raw[member_end(raw, 0, limit=SIGNATURE_MOST, where=INDEX) :]
+    value = private.sign(member, PKCS1v15(), SHA256())
+
+    def index(kind: str) -> bytes:
+        entry = tar_entry(f".SIGN.{kind}.modern.rsa.pub", value)
+        return gzip_member(b"".join(entry)) + member
+
+    assert read_index(index("RSA256"), keys, where=INDEX).signer == "modern.rsa.pub"
+    with pytest.raises(VerificationError, match=r"not what modern\.rsa\.pub signed"):
+        read_index(index("RSA"), keys, where=INDEX)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import MappingProxyType
@@ -67,6 +68,7 @@ def mirror_of(
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             mirror.asked.append((self.path, dict(self.headers)))
@@ -185,11 +187,12 @@ def _start(handler: BaseHTTPRequestHandler, length: int, etag: str = "") -> None
     handler.end_headers()
 
 
+@cache
 def made(
     name: str,
     version: str = "1.0-r0",
     *,
-    depends: Sequence[str] = (),
+    depends: tuple[str, ...] = (),
     epoch: int = EPOCH,
     text: bytes = b"x",
 ) -> bytes:
@@ -200,13 +203,14 @@ def made(
             version=version,
             description=name,
             epoch=epoch,
-            depends=tuple(depends),
+            depends=depends,
             entries=(Entry(f"usr/share/{name}", 0o644, "file", text * 2000),),
         ),
         key(),
     )
 
 
+@cache
 def apk_package() -> bytes:
     """Return a package with a file where apk is looked for; nobody runs it."""
     entries = (Entry("sbin/apk.static", 0o755, "file", b"not run"),)
@@ -216,7 +220,11 @@ def apk_package() -> bytes:
     return write_package(recipe, key())
 
 
-BASIC = (apk_package, lambda: made("musl"), lambda: made("hello", depends=("musl",)))
+BASIC: tuple[Callable[[], bytes], ...] = (
+    apk_package,
+    lambda: made("musl"),
+    lambda: made("hello", depends=("musl",)),
+)
 
 
 def publish(folder: Path, *packages: bytes, tail: str = TAIL, description: str = "tests") -> Path:

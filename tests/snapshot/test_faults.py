@@ -60,7 +60,7 @@ PASSING: dict[str, list[Reply]] = {
 }
 
 
-@pytest.mark.parametrize("name", [INDEX, HELLO])
+@pytest.mark.parametrize("name", [pytest.param(INDEX, marks=pytest.mark.full), HELLO])
 @pytest.mark.parametrize("fault", PASSING.keys())
 def test_a_mirror_that_stumbles_gives_the_same_lock(
     fault: str, name: str, mirror: Mirror, tmp_path: Path

@@ -128,3 +128,20 @@ def test_a_package_that_one_place_lacks_comes_from_the_other(tmp_path: Path) -> 
     (Path(two) / TAIL / ARCH / HELLO).unlink()
     alone = world(tmp_path / "alone", f"{one}/{TAIL}", mirrors=[two])
     assert pin_world(alone).repositories[0].mirrors == ()
+
+
+def test_a_mirror_that_is_down_does_not_change_the_lock_of_an_unchanged_snapshot(
+    tmp_path: Path,
+) -> None:
+    one, two = served(tmp_path / "one", *basics(), made("new")), tmp_path / "two"
+    served(two, *basics(), made("new"))
+    config = world(tmp_path, f"{one}/{TAIL}", mirrors=[str(two)])
+    lock = pin_world(config)
+    assert lock.repositories[0].mirrors == (str(two),)
+    two.rename(tmp_path / "down")
+    notes = Notes()
+    assert pin_world(config, previous=lock, notes=notes).id == lock.id
+    assert len(notes.told) == 1
+    # A package that was never compared with it: then it did not agree on all that is taken.
+    more = world(tmp_path, f"{one}/{TAIL}", mirrors=[str(two)], packages=["hello", "new"])
+    assert pin_world(more, previous=lock).repositories[0].mirrors == ()

@@ -1,0 +1,88 @@
+"""Whole pins for the bench: on the small repository, and solving on the full indexes."""
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from build.apk.index import read_index
+from build.apk.package import unpack_data
+from build.config import BuildConfig
+from build.edges.container import Engine, choose_engine
+from build.edges.progress import Silent
+from build.snapshot.lock import Lock
+from build.snapshot.pin import pin
+from build.snapshot.solve import Solver
+from build.snapshot.store import Store
+from tests.apk.makers import ALPINE, APK3, SMALL, real_keys
+from tests.snapshot.test_pin import config
+
+FULL_SET = ("alpine-base", "linux-virt", "openssh", "chrony", "e2fsprogs-extra", "docker", "nginx")
+
+
+def engine_for(root: Path, argv: Sequence[str]) -> Engine:
+    """Return what pin itself would run apk with on this machine."""
+    return choose_engine(root, argv).engine
+
+
+def pinned(wanted: BuildConfig, *, previous: Lock | None = None) -> Lock:
+    """Return a lock of what is served now."""
+    return pin(
+        wanted,
+        store=Store(wanted.store),
+        engine_for=engine_for,
+        progress=Silent(),
+        previous=previous,
+    )
+
+
+def first_and_warm(folder: Path) -> tuple[float, float]:
+    """Return the seconds of a first pin, and of the best of three with nothing new."""
+    wanted = config(folder, [SMALL])
+    start = time.perf_counter()
+    lock = pinned(wanted)
+    first = time.perf_counter() - start
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert pinned(wanted, previous=lock).id == lock.id
+        times.append(time.perf_counter() - start)
+    return first, min(times)
+
+
+def memory_of_solving() -> int:
+    """Return the most memory in MB that a process of its own takes for the full indexes.
+
+    The packages of those are not at hand, so this is pin up to the moment of fetching.
+    """
+    root = Path(__file__).resolve().parents[2]
+    argv = [sys.executable, "-m", "tests.bench.pinning"]
+    done = subprocess.run(argv, cwd=root, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def solve_on_full_indexes() -> int:
+    """Verify and parse both indexes, solve on them, and return the number of packages."""
+    keys = real_keys()
+    indexes = [
+        read_index(
+            (ALPINE / "full" / name / "x86_64/APKINDEX.tar.gz").read_bytes(), keys, where=name
+        )
+        for name in ("main", "community")
+    ]
+    with TemporaryDirectory() as folder:
+        work, apk = Path(folder) / "work", Path(folder) / "apk"
+        work.mkdir()
+        apk.mkdir()
+        (static,) = (APK3 / "x86_64").glob("apk-tools-static-*.apk")
+        unpack_data(static.read_bytes(), apk)
+        solver = Solver.prepare(apk, engine_for, arch="x86_64")
+        return len(solver.solve(FULL_SET, indexes, keys.files, work, asked_by="bench"))
+
+
+if __name__ == "__main__":
+    assert solve_on_full_indexes() > 50
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
