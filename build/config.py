@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from build.errors import ConfigError
+from build.firstboot.packages import DEPENDS
 
 ARCHITECTURES = ("x86_64",)
 RUNLEVELS = ("sysinit", "boot", "default", "shutdown")
@@ -166,7 +167,10 @@ class BuildConfig:
 
     @property
     def choice_sha256(self) -> str:
-        """Digest of the part that chooses packages; a lock made from another is stale."""
+        """Digest of what chooses packages; a lock made from another choice is stale.
+
+        Besides release.toml that is what the first-boot service needs: solved into every image.
+        """
         chosen = {
             "branch": self.branch,
             "repositories": self.source.repositories,
@@ -175,7 +179,7 @@ class BuildConfig:
                 "packages": sorted(self.builder_packages),
             },
             "images": {
-                name: {"arch": image.arch, "packages": sorted(image.packages)}
+                name: {"arch": image.arch, "packages": sorted({*image.packages, *DEPENDS})}
                 for name, image in self.images.items()
             },
         }

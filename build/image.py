@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from build.apk.index import INDEX, locked_records
 from build.apk.package import unpack_data
 from build.config import BuildConfig, ImageConfig
 from build.edges.container import Choice, choose_engine, prepare_root
@@ -24,6 +25,7 @@ from build.edges.workshop import Workshop, check_room, copy_program, told, works
 from build.errors import BuildError, NotReproducibleError
 from build.firstboot.packages import LocalPackages, local_packages
 from build.inside.qcow2 import digest
+from build.snapshot.excerpt import excerpt
 from build.snapshot.lock import Lock, LockedPackage
 from build.snapshot.store import Store, write_whole
 
@@ -191,19 +193,27 @@ def _task(config: BuildConfig, variant: str, lock: Lock, origin: Origin) -> _Tas
 
 
 def _collect(folder: Path, task: _Task, store: Store) -> None:
-    """Lay out the repositories as apk reads them: indexes as served, files of the closure, keys."""
+    """Lay out the repositories as apk reads them: indexes, files of the closure, keys.
+
+    The indexes name the closure and nothing else: one that is newer than a package of the lock
+    would have apk look for the newer one.
+    """
     lock, local = task.lock, task.local
+    closure = lock.closure(task.image.variant)
     for number, repository in enumerate(lock.repositories):
         if repository.place == "image":
             place = folder / f"r{number}" / repository.arch
-            store.link(repository.index_sha256, place / "APKINDEX.tar.gz")
+            place.mkdir(parents=True)
+            records = locked_records(store.read(repository.index_sha256), where=repository.url)
+            taken = {(each.name, each.version) for each in closure if each.repository == number}
+            (place / INDEX).write_bytes(excerpt(records, taken, repository.description))
             store.link(repository.key_sha256, folder / "keys" / repository.key)
-    for package in lock.closure(task.image.variant):
+    for package in closure:
         place = folder / f"r{package.repository}" / lock.repositories[package.repository].arch
         store.link(package.sha256, place / package.file)
     place = folder / "local" / lock.arch
     place.mkdir(parents=True)
-    (place / "APKINDEX.tar.gz").write_bytes(local.index)
+    (place / INDEX).write_bytes(local.index)
     (folder / "keys" / local.key_name).write_bytes(local.public_pem)
     for name, content in local.packages:
         (place / name).write_bytes(content)
@@ -229,11 +239,13 @@ def _plan(task: _Task) -> Mapping[str, Any]:
         "disk_id": uuid.uuid5(SNOWDROP, f"{lock.id}/{image.variant}/disk").fields[0],
         "kernel_options": image.kernel_options,
         "repositories": ["local", *(f"r{number}" for number, _ in repositories)],
-        "public_repositories": [
-            repository.url
-            for _, repository in repositories
-            if repository.url.startswith(("http://", "https://"))
-        ],
+        "public_repositories": list(
+            dict.fromkeys(
+                repository.url
+                for _, repository in repositories
+                if repository.url.startswith(("http://", "https://"))
+            )
+        ),
         "world": sorted({*image.packages, *local.names}),
         "expected": expected | dict(_name_and_version(name) for name, _ in local.packages),
         "local_key": local.key_name,

@@ -6,7 +6,7 @@ one block of `LETTER:value` lines a package (apk-tools, apk-v2(5); wiki "Apk spe
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
@@ -19,6 +19,8 @@ from build.errors import VerificationError
 if TYPE_CHECKING:
     from build.apk.trust import Keyring
 
+INDEX = "APKINDEX.tar.gz"
+"""Name of the file, in the folder of an architecture."""
 INDEX_MOST = 1 << 26
 """Bytes that an index may hold, unpacked: eight times Alpine's largest."""
 CHECKSUM = re.compile(r"Q1[A-Za-z0-9+/]{27}=")
@@ -121,6 +123,18 @@ class Records(Sequence[IndexRecord]):
                 found.append(self._at(self._start(line)))
         return tuple(dict.fromkeys(found))
 
+    def written(self, wanted: Set[tuple[str, str]]) -> tuple[str, ...]:
+        """Return those of the packages whose name and version are `wanted`, as the index says it.
+
+        One text a package, no blank line behind: what `build.apk.writing.write_index` takes.
+        """
+        found = []
+        for name in sorted({name for name, _ in wanted}):
+            for place in self._by_name.get(name, ()):
+                if (name, self._at(place).version) in wanted:
+                    found.append(self._block(place) + "\n")
+        return tuple(found)
+
     @property
     def newest(self) -> int:
         """Build time of the newest package in seconds since 1970; 0 when none says one."""
@@ -133,9 +147,11 @@ class Records(Sequence[IndexRecord]):
         return 0 if before == -1 else before + 2
 
     def _at(self, place: int) -> IndexRecord:
+        return _from_fields({line[0]: line[2:] for line in self._block(place).split("\n")})
+
+    def _block(self, place: int) -> str:
         end = self._text.find("\n\n", place)
-        block = self._text[place:] if end == -1 else self._text[place:end]
-        return _from_fields({line[0]: line[2:] for line in block.strip("\n").split("\n")})
+        return (self._text[place:] if end == -1 else self._text[place:end]).strip("\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +180,7 @@ def read_index(raw: bytes, keys: "Keyring", *, where: str) -> Index:
     signature = read_signature(raw, where=where)
     signed = raw[signature.end :]
     keys.verify(signature.key, signature.value, signed, signature.algorithm, where=where)
-    files = read_files(unpacked_pieces(signed, 0, limit=INDEX_MOST, where=where), where=where)
-    if "APKINDEX" not in files:
-        raise VerificationError(f"{where}: no APKINDEX inside, expected one")
+    files = _files(signed, where)
     description = _text(files.get("DESCRIPTION", b""), where).strip()
     if CONTROL.search(description):
         raise VerificationError(f"{where}: DESCRIPTION {description!r}: a control character")
@@ -176,6 +190,28 @@ def read_index(raw: bytes, keys: "Keyring", *, where: str) -> Index:
         signer=signature.key,
         records=parse_records(files.pop("APKINDEX"), where=where),
     )
+
+
+def locked_records(raw: bytes, *, where: str) -> Records:
+    """Return the packages of the index `raw`; its signature is not looked at.
+
+    For bytes that a lock names by SHA-256: who signed them was checked when they were pinned.
+
+    Raises:
+        VerificationError: it is not readable.
+        SnapshotError: it is an index of format 3.
+    """
+    refuse_format_3(raw, where=where)
+    signed = raw[read_signature(raw, where=where).end :]
+    return parse_records(_files(signed, where)["APKINDEX"], where=where)
+
+
+def _files(signed: bytes, where: str) -> dict[str, bytes]:
+    """Return the files behind the signature, an APKINDEX among them."""
+    files = read_files(unpacked_pieces(signed, 0, limit=INDEX_MOST, where=where), where=where)
+    if "APKINDEX" not in files:
+        raise VerificationError(f"{where}: no APKINDEX inside, expected one")
+    return files
 
 
 def parse_records(content: bytes, *, where: str) -> Records:

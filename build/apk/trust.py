@@ -39,8 +39,7 @@ class Keyring:
     def from_folder(cls, folder: Path, arch: str = "") -> "Keyring":
         """Return the keys in the `*.rsa.pub` files of `folder`.
 
-        When it has a folder called `arch`, as Alpine's own has, only the keys in there are
-        trusted: a key of another architecture signs nothing here.
+        Those of one architecture are in a folder of their own: see `trusted_folder`.
 
         Raises:
             ConfigError: there is no such folder, no key in it, or a file that is no RSA key
@@ -48,8 +47,7 @@ class Keyring:
         """
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder, expected one of trusted *.rsa.pub files")
-        if arch and (folder / arch).is_dir():
-            folder = folder / arch
+        folder = trusted_folder(folder, arch)
         files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.rsa.pub"))}
         if not files:
             raise ConfigError(f"{folder}: no *.rsa.pub file, expected the keys that are trusted")
@@ -88,6 +86,15 @@ class Keyring:
             key.verify(signature, signed, PKCS1v15(), ALGORITHMS[algorithm])
         except InvalidSignature:
             raise VerificationError(f"{where}: not what {name} signed") from None
+
+
+def trusted_folder(folder: Path, arch: str) -> Path:
+    """Return where in `folder` the keys are that are trusted for packages of `arch`.
+
+    When it has a folder called `arch`, as Alpine's own has, only those in there are: a key of
+    another architecture signs nothing here.
+    """
+    return folder / arch if arch and (folder / arch).is_dir() else folder
 
 
 @cache

@@ -121,7 +121,7 @@ def local_packages(
 
 
 def _repository(recipes: list[Recipe], description: str) -> LocalPackages:
-    key = _key()
+    key = local_key()
     recipes = sorted(recipes, key=lambda recipe: recipe.name)
     packages = [(f"{one.name}-{one.version}.apk", write_package(one, key)) for one in recipes]
     return LocalPackages(
@@ -134,7 +134,8 @@ def _repository(recipes: list[Recipe], description: str) -> LocalPackages:
 
 
 @cache
-def _key() -> SigningKey:
+def local_key() -> SigningKey:
+    """Return the key of what is made here: local packages, and excerpts of indexes."""
     return derive_key(KEY_SEED, KEY_NAME)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from build.apk.index import INDEX
 from build.apk.streams import BLOCK, tar_header
 from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError, SnapshotError, VerificationError
@@ -23,7 +24,6 @@ from build.snapshot.archive_readme import readme
 from build.snapshot.lock import Lock, dump_lock, parse_lock
 from build.snapshot.store import Store
 
-INDEX = "APKINDEX.tar.gz"
 LOCK, README, SUMS = "release.lock", "README.txt", "snapshot.sha256"
 TRUST_ROOT = "trust/trusted_root.json"
 MOST = {LOCK: 1 << 24, README: 1 << 20, SUMS: 1 << 24, TRUST_ROOT: 1 << 24}
@@ -323,7 +323,10 @@ def _sums(members: Mapping[str, Member]) -> bytes:
 
 
 def _served(lock: Lock, base: Path) -> Iterator[tuple[tuple[str | Path, str], str]]:
-    """Give member by place and name: the repositories, and the mirrors that agreed."""
+    """Give member by place and name: the repositories, and the mirrors that agreed.
+
+    Of several indexes of one repository, the last and newest comes last, and counts.
+    """
     from build.snapshot.mirror import locate, mirrored
 
     for name in members_of(lock):

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
-from build.snapshot.lock import Lock
+from build.snapshot.lock import Lock, LockedPackage
 
 OWN_CLOSURES = ("apk", "builder")
 """Those that are not an image."""
@@ -87,7 +87,7 @@ def _program(lock: Lock) -> str:
 
 def _install(lock: Lock, variant: str, repositories: Sequence[str]) -> str:
     names = textwrap.fill(
-        " ".join(package.name for package in lock.closure(variant)),
+        " ".join(_wanted(package, lock) for package in lock.closure(variant)),
         width=90,
         initial_indent=" " * 8,
         subsequent_indent=" " * 8,
@@ -95,16 +95,28 @@ def _install(lock: Lock, variant: str, repositories: Sequence[str]) -> str:
         break_on_hyphens=False,
     ).replace("\n", " \\\n")
     options = "".join(f'        --repository "$PWD/{folder}" \\\n' for folder in repositories)
+    listed, none = "", "/dev/null"
+    if lock.mixed:
+        # What several indexes name lies beside the first, and only of lines in a file do apk 2
+        # and apk 3 agree which is the first.
+        lines = " ".join(f'"$PWD/{folder}"' for folder in repositories)
+        options, none = "", '"$PWD/repositories"'
+        listed = f"    printf '%s\\n' {lines} > repositories\n"
     return f"""\
 INSTALL THE PACKAGES OF {variant.upper()}
 
 As root, since packages give files to users and run scripts; without any network.
 
     mkdir {variant}
-    $apk --arch {lock.arch} --root "$PWD/{variant}" --initdb --keys-dir "$PWD/keys" \\
-{options}        --repositories-file /dev/null --no-network --no-cache --no-progress add \\
+{listed}    $apk --arch {lock.arch} --root "$PWD/{variant}" --initdb --keys-dir "$PWD/keys" \\
+{options}        --repositories-file {none} --no-network --no-cache --no-progress add \\
 {names}
 """
+
+
+def _wanted(package: LockedPackage, lock: Lock) -> str:
+    """Return what apk is asked for: with its version when a newer index names another."""
+    return f"{package.name}={package.version}" if lock.mixed else package.name
 
 
 CHECK = """\

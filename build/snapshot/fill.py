@@ -4,17 +4,21 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from build.apk.index import INDEX
+from build.apk.trust import trusted_folder
 from build.config import BuildConfig, Source
 from build.edges.progress import Progress
 from build.errors import RemoteError, SnapshotError, SnowdropError
+from build.snapshot.fetching import VanishedError
 from build.snapshot.lock import Lock, LockedRepository
 from build.snapshot.mirror import Fetching, locate, mirrored
+from build.snapshot.mirrors import INDEX_FETCH_MOST
 from build.snapshot.store import Store
 
-INDEX = "APKINDEX.tar.gz"
 MOVED = (
     "the mirror has moved on since the pin: bring the snapshot's archive and name it with "
-    "`--snapshot`, or run `nox -s pin` again and build from the new lock"
+    "`--snapshot`, or any that has it, for `nox -s store -- take ARCHIVE`; or run `nox -s pin` "
+    "again and build from the new lock"
 )
 
 
@@ -105,7 +109,12 @@ def _fetch(blob: Blob, repository: LockedRepository, source: Source, fetcher: Fe
     refusals: list[SnowdropError] = []
     for url in urls:
         try:
-            content = fetcher.fetch(locate(url, source.base), name, limit=blob.size)
+            # An index keeps its name: a longer one is another, which its bytes shall say.
+            limit = INDEX_FETCH_MOST if blob.file == INDEX else blob.size
+            content = fetcher.fetch(locate(url, source.base), name, limit=limit)
+        except VanishedError as error:
+            refusals.append(VanishedError(str(error), hint=MOVED))
+            continue
         except RemoteError as error:
             refusals.append(error)
             continue
@@ -135,7 +144,8 @@ def _fill_keys(config: BuildConfig, lock: Lock, store: Store) -> None:
     for repository in lock.repositories:
         if store.has(repository.key_sha256):
             continue
-        path = _source(config, repository).keys / repository.key
+        folder = trusted_folder(_source(config, repository).keys, repository.arch)
+        path = folder / repository.key
         content = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(content).hexdigest() != repository.key_sha256:
             raise SnapshotError(

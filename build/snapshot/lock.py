@@ -7,17 +7,19 @@ reader takes nothing that the writer would not have written.
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from build.config import BuildConfig
 from build.errors import ConfigError, StaleLockError
 from build.snapshot.lock_fields import Fields, fail
 from build.snapshot.store import write_whole
 
-FORMAT = 1
+FORMAT, MIXED_FORMAT = 1, 2
+"""The second when a repository has several indexes: a reader that knows only the first would
+take packages for those of the newest."""
 PACKAGE_FORMAT = "v2"
 COMMENT = "# The snapshot by digest, written by `nox -s pin`. Change release.toml, not this file.\n"
 AGAIN = "run `nox -s pin` to write it anew"
@@ -84,10 +86,16 @@ class Lock:
     epoch: int
     """Build time of the newest package: the only clock an image ever sees."""
     choice_sha256: str
-    """Of the part of release.toml that chose the packages."""
+    """Of what chose the packages, in release.toml most of it."""
     repositories: tuple[LockedRepository, ...]
+    """One for each index; a repository of which there are several has the older ones first."""
     packages: tuple[LockedPackage, ...]
     """Sorted by name, version, repository."""
+
+    @property
+    def mixed(self) -> bool:
+        """Whether a repository has several indexes, each vouching for packages of its own time."""
+        return _format([(each.place, each.url) for each in self.repositories]) == MIXED_FORMAT
 
     @property
     def closures(self) -> tuple[str, ...]:
@@ -118,7 +126,7 @@ def dump_lock(lock: Lock) -> bytes:
     """Return the content of the lock file for `lock`: UTF-8, one newline at the end."""
     lines = [
         COMMENT,
-        *_line("format", FORMAT),
+        *_line("format", MIXED_FORMAT if lock.mixed else FORMAT),
         *_line("package_format", PACKAGE_FORMAT),
         *_line("branch", lock.branch),
         *_line("arch", lock.arch),
@@ -171,8 +179,7 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
     except (ValueError, RecursionError) as error:
         # Not only TOMLDecodeError: a number of 5,000 digits and a list a thousand deep, too.
         raise ConfigError(f"{where}: {error}", hint=AGAIN) from None
-    if document.get("format") != FORMAT:
-        raise fail(where, "format", document.get("format"), f"{FORMAT}, the only one known")
+    _check_format(document, where)
     lock = _lock(Fields(where, "", document))
     _check_closures(lock, where)
     written = dump_lock(lock)
@@ -224,6 +231,25 @@ PACKAGE_KEYS = (
     "build_time",
     "order",
 )
+
+
+def _check_format(document: Mapping[str, Any], where: str) -> None:
+    """Check the format first: of one that is unknown, nothing else can be told."""
+    found, tables = document.get("format"), document.get("repository")
+    tables = tables if isinstance(tables, list) else []
+    pairs = [(each.get("place"), each.get("url")) for each in tables if isinstance(each, dict)]
+    expected = _format(pairs)
+    if found != expected or isinstance(found, bool):
+        indexes = "one index" if expected == FORMAT else "several indexes"
+        raise fail(
+            where, "format", found, f"{expected}, the only one known with {indexes} a repository"
+        )
+
+
+def _format(repositories: Sequence[tuple[object, object]]) -> int:
+    """Return the format for indexes of these repositories: place and URL of each."""
+    twice = any(each in repositories[:number] for number, each in enumerate(repositories))
+    return MIXED_FORMAT if twice else FORMAT
 
 
 def _place(package: LockedPackage) -> tuple[str, str, int]:

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from build.apk.index import INDEX
 from build.errors import ConfigError, RemoteError
 from build.snapshot.answers import Answers
 from build.snapshot.fetching import MOVED, TIMEOUTS, VanishedError, Watch, Web
-
-INDEX = "APKINDEX.tar.gz"
-"""The file whose name stays while its bytes change: asked for with a condition."""
 
 
 class Fetching(Protocol):
@@ -89,6 +87,7 @@ class Fetcher:
             watch(len(content))
             return content
         url = f"{place}/{name}"
+        # The file whose name stays while its bytes change: asked for with a condition.
         answers = self.answers if name.endswith(INDEX) else None
         kept = answers.kept(url) if answers else None
         answer = self._web.get(url, limit=limit, kept=kept, watch=watch)

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from build.apk.index import Index, IndexRecord, read_index
+from build.apk.index import INDEX, Index, IndexRecord, read_index
 from build.apk.trust import Keyring
 from build.config import Source
 from build.edges.progress import Progress
 from build.errors import RemoteError, VerificationError
 from build.snapshot.fetching import Watch
-from build.snapshot.mirror import INDEX, Fetching, fetch_watched, locate, mirrored
+from build.snapshot.mirror import Fetching, fetch_watched, locate, mirrored
 
 INDEX_FETCH_MOST = 1 << 26
 """Bytes of an index as served: thirty times Alpine's largest."""
@@ -58,13 +58,35 @@ class Group:
 
     repositories: tuple[Repository, ...]
     keys: Keyring
+    """What apk trusts; each repository has its own for what is verified here."""
     first: int
     """Number of the first of them in the lock."""
+    excerpts: tuple[Index, ...] = ()
+    """What is shown to apk in place of the indexes, when it may not choose from all of them."""
 
     @property
     def indexes(self) -> list[Index]:
-        """The indexes, in order."""
+        """What apk chooses from: an index a repository, in order."""
+        return list(self.excerpts) or self.whole
+
+    @property
+    def whole(self) -> list[Index]:
+        """The indexes as their repositories signed them."""
         return [repository.index for repository in self.repositories]
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The repositories of a try; one group when the builder has no others."""
+
+    image: Group
+    builder: Group
+
+    @property
+    def repositories(self) -> tuple[Repository, ...]:
+        """All of them, in the order of the lock."""
+        others = () if self.builder is self.image else self.builder.repositories
+        return (*self.image.repositories, *others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from build.apk.index import INDEX
 from build.apk.package import unpack_data
 from build.config import BuildConfig
 from build.edges.progress import Progress
@@ -19,10 +20,18 @@ from build.snapshot.answers import Answers
 from build.snapshot.consistency import check_forward, note_replaced, out_of_step
 from build.snapshot.fetching import VanishedError
 from build.snapshot.gather import Gatherer, known_from
-from build.snapshot.lock import Lock, LockedPackage, LockedRepository
-from build.snapshot.mirror import INDEX, Fetcher, Fetching
-from build.snapshot.mirrors import INDEX_FETCH_MOST, Group, Repository, read_group
-from build.snapshot.solve import EngineFor, Offer, Solver, UnsolvedError, bootstrap
+from build.snapshot.lock import Lock, LockedPackage, LockedRepository, check_fresh
+from build.snapshot.mirror import Fetcher, Fetching
+from build.snapshot.mirrors import INDEX_FETCH_MOST, Group, Groups, Repository, read_group
+from build.snapshot.partial import Partial, joined, without_unused
+from build.snapshot.solve import (
+    EngineFor,
+    LackingError,
+    Offer,
+    Solver,
+    UnsolvedError,
+    bootstrap,
+)
 from build.snapshot.store import Store
 
 PAUSES = (10.0, 30.0)
@@ -50,13 +59,15 @@ class Agreed:
 
     previous: Lock | None
 
-    def mirrors(self, number: int, repository: Repository, gatherer: Gatherer) -> frozenset[str]:
-        """Return the mirrors that served this very index, and each package taken from it."""
+    def mirrors(
+        self, number: int, repository: Repository, packages: Sequence[LockedPackage]
+    ) -> frozenset[str]:
+        """Return the mirrors that served this very index, and each of `packages` from it."""
         if self.previous is None:
             return frozenset()
         known = {package.checksum for package in self.previous.packages}
-        taken = (record for (n, _), (record, _) in gatherer.packages.items() if n == number)
-        if any(record.checksum not in known for record in taken):
+        taken = (package for package in packages if package.repository == number)
+        if any(package.checksum not in known for package in taken):
             return frozenset()
         sha256 = hashlib.sha256(repository.index.raw).hexdigest()
         return frozenset(
@@ -67,20 +78,6 @@ class Agreed:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """The repositories of a try; one group when the builder has no others."""
-
-    image: Group
-    builder: Group
-
-    @property
-    def repositories(self) -> tuple[Repository, ...]:
-        """All of them, in the order of the lock."""
-        others = () if self.builder is self.image else self.builder.repositories
-        return (*self.image.repositories, *others)
-
-
 def pin(
     config: BuildConfig,
     *,
@@ -89,6 +86,7 @@ def pin(
     progress: Progress,
     extra_packages: Sequence[str] = (),
     previous: Lock | None = None,
+    only: Sequence[str] | None = None,
     fetcher: Fetching | None = None,
     allow_older: bool = False,
     sleep: Callable[[float], None] = time.sleep,
@@ -99,25 +97,35 @@ def pin(
     the store still has is not fetched again; a repository older than it was there is refused
     unless `allow_older`. Repositories that do not fit each other are read three times.
 
+    With `only`, no packages move but those of these names, what is built from the same source,
+    and what they force: the rest stays as `previous` has it, which must all be in `store`. When
+    `only` is empty nothing moves, and every package is looked into anew.
+
     Raises:
-        ConfigError: a repository or the folder of keys cannot be what release.toml says.
+        ConfigError: a repository or the folder of keys cannot be what release.toml says, or
+            `previous` has no package that is in `only`.
+        StaleLockError: with `only`, `previous` was made from another choice.
         VerificationError: something is not what a trusted key signed, or mirrors disagree.
         SnapshotError: a package is missing, or packages contradict each other, or a mirror
             lags.
         RemoteError: no mirror answers or has a file.
         BuildError: there is no container engine.
     """
+    if only is not None and previous is not None:
+        check_fresh(previous, config)
     config.work.mkdir(parents=True, exist_ok=True)
     answers = Answers.load(config.work / "answers.json", store)
-    gatherer = Gatherer(
-        store=store,
-        fetcher=fetcher or Fetcher(sleep, answers=answers),
-        progress=progress,
-        known=known_from(previous),
-    )
+    edges = fetcher or Fetcher(sleep, answers=answers)
+    known = {} if only is not None and not only else known_from(previous)
+    gatherer = Gatherer(store=store, fetcher=edges, progress=progress, known=known)
+
+    def choose(groups: Groups) -> Lock:
+        return _pin(config, groups, gatherer, engine_for, extra_packages, Agreed(previous))
 
     def attempt(groups: Groups) -> Lock:
-        return _pin(config, groups, gatherer, engine_for, extra_packages, Agreed(previous))
+        if only is None or previous is None:
+            return choose(groups)
+        return _move(Partial.of(config, previous, groups, store), only, choose, progress)
 
     def read() -> Groups:
         groups = _read_groups(config, gatherer)
@@ -130,6 +138,23 @@ def pin(
         note_replaced(groups.repositories, previous, progress)
     answers.save()
     return lock
+
+
+def _move(
+    partial: Partial, names: Sequence[str], choose: Callable[[Groups], Lock], progress: Progress
+) -> Lock:
+    """Return the lock in which `names` move, and as few others as apk lets be."""
+    moving = partial.start(names)
+    while True:
+        try:
+            return without_unused(choose(partial.groups(moving)))
+        except (UnsolvedError, LackingError) as error:
+            more = partial.forced(error, moving)
+            if not more:
+                raise
+            told = ", ".join(sorted({name for names in more.values() for name in names}))
+            progress.note(f"{', '.join(names)}: does not fit all that stays, may move too: {told}")
+            moving = joined(moving, more)
 
 
 def _patiently(
@@ -183,7 +208,7 @@ def _pin(
         epoch=max(package.build_time for package in locked),
         choice_sha256=config.choice_sha256,
         repositories=tuple(
-            _locked_repository(number, found, gatherer, agreed)
+            _locked_repository(found, gatherer, agreed.mirrors(number, found, locked))
             for number, found in enumerate(groups.repositories)
         ),
         packages=locked,
@@ -237,8 +262,11 @@ def _first_line(error: SnowdropError) -> str:
 
 
 def _prepare_solver(group: Group, closure: str | None, arch: str, pinner: Pinner) -> Solver:
-    """Unpack apk out of the repositories; as `closure` it goes into the lock."""
-    offers = bootstrap(group.indexes)
+    """Unpack apk out of the repositories; as `closure` it goes into the lock.
+
+    One that does not is no part of what stays: it is taken from all that there is.
+    """
+    offers = bootstrap(group.indexes if closure else group.whole)
     root = pinner.work / f"apk-{group.first}"
     root.mkdir()
     for package in pinner.gatherer.gather(offers, group, "apk"):
@@ -289,12 +317,12 @@ def _locked_packages(pinner: Pinner) -> tuple[LockedPackage, ...]:
 
 
 def _locked_repository(
-    number: int, repository: Repository, gatherer: Gatherer, agreed: Agreed
+    repository: Repository, gatherer: Gatherer, before: frozenset[str]
 ) -> LockedRepository:
+    """Return what the lock says of it; the mirrors `before` are those that agreed before."""
     signer, index = repository.index.signer, repository.index
     now = [place.written for place in repository.served_by]
     missing = {mirror for url, mirror in gatherer.left_out if url == repository.url}
-    before = agreed.mirrors(number, repository, gatherer)
     return LockedRepository(
         place=repository.place,
         url=repository.url,

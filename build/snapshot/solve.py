@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from build.apk.index import Index, IndexRecord
+from build.apk.index import INDEX, Index, IndexRecord
 from build.apk.version import VersionKey, version_key
 from build.edges.container import Engine, Mount, prepare_root
 from build.edges.process import PLAIN, Finished
@@ -39,7 +39,7 @@ class UnsolvedError(SnapshotError):
     """apk finds no set of packages; `passing` when repositories seem to be out of step."""
 
     def __init__(self, asked_by: str, report: str) -> None:
-        report = _shown(report)
+        self.asked_by, self.report = asked_by, (report := _shown(report))
         words = "\n".join(f"  {sentence}" for sentence in explain(report))
         super().__init__(
             f"{asked_by}: apk finds no set of packages that fits:\n{report}"
@@ -47,6 +47,14 @@ class UnsolvedError(SnapshotError):
             hint="change `packages` or `repositories` in release.toml by what apk says",
         )
         self.passing = is_out_of_step(report)
+
+
+class LackingError(SnapshotError):
+    """No repository brings what is `wanted`, which the package `by` needs to run apk."""
+
+    def __init__(self, wanted: str, by: str) -> None:
+        super().__init__(f"{wanted}: no repository brings it, {by} needs it")
+        self.wanted, self.by = wanted, by
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,8 @@ def bootstrap(indexes: Sequence[Index]) -> tuple[Offer, ...]:
     is unpacked to run apk, never installed.
 
     Raises:
-        SnapshotError: no repository brings apk, or something it needs.
+        SnapshotError: no repository brings apk.
+        LackingError: none brings something it needs.
     """
     start = next((name for name in PROGRAMS if _best(name, indexes)), None)
     if start is None:
@@ -81,28 +90,37 @@ def bootstrap(indexes: Sequence[Index]) -> tuple[Offer, ...]:
 def _follow(
     wanted: str, by: str, indexes: Sequence[Index], done: dict[str, Offer], seen: set[str]
 ) -> None:
-    match = NAME_OF_DEPENDENCY.match(wanted)
-    name = match[0] if match else wanted
+    name = name_of(wanted)
     if wanted.startswith("!") or name in seen:
         return
     seen.add(name)
     offer = _best(name, indexes)
     if offer is None:
-        raise SnapshotError(f"{name}: no repository brings it, {by} needs it")
+        raise LackingError(name, by)
     for dependency in offer.record.depends:
         _follow(dependency, offer.record.name, indexes, done, seen)
     done.setdefault(offer.record.name, offer)
 
 
+def name_of(dependency: str) -> str:
+    """Return what a dependency asks for, without the version.
+
+    >>> name_of("so:libz.so.1"), name_of("musl>=1.2")
+    ('so:libz.so.1', 'musl')
+    """
+    match = NAME_OF_DEPENDENCY.match(dependency)
+    return match[0] if match else dependency
+
+
 def _best(name: str, indexes: Sequence[Index]) -> Offer | None:
     """Return the newest package called `name`, or the best of those that provide it."""
     own = [
-        (_key(record.version), -number, Offer(number, record))
+        (rank(record.version), -number, Offer(number, record))
         for number, index in enumerate(indexes)
         for record in index.records.named(name)
     ]
     others = [
-        (_key(_provided(name, record)), record.provider_priority or 0, Offer(number, record))
+        (rank(_provided(name, record)), record.provider_priority or 0, Offer(number, record))
         for number, index in enumerate(indexes)
         for record in (() if own else index.records.providing(name))
     ]
@@ -116,7 +134,8 @@ def _provided(name: str, record: IndexRecord) -> str:
     return next((version for found, _, version in pairs if found == name), "")
 
 
-def _key(version: str) -> VersionKey:
+def rank(version: str) -> VersionKey:
+    """Return what versions are ordered by; what is no version comes before all of them."""
     try:
         return version_key(version)
     except ValueError:
@@ -246,7 +265,7 @@ def _lay_out(shared: Path, indexes: Sequence[Index], keys: Mapping[str, bytes], 
     for number, index in enumerate(indexes):
         folder = shared / f"r{number}" / arch
         folder.mkdir(parents=True)
-        (folder / "APKINDEX.tar.gz").write_bytes(index.raw)
+        (folder / INDEX).write_bytes(index.raw)
 
 
 def _offered(chosen: Sequence[tuple[str, str]], indexes: Sequence[Index]) -> tuple[Offer, ...]:

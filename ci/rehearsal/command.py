@@ -6,10 +6,10 @@ import shutil
 import time
 from pathlib import Path
 
-from build.apk.index import read_index
+from build.apk.index import INDEX, read_index
 from build.apk.trust import Keyring
 from build.errors import ConfigError
-from build.snapshot.mirror import INDEX, Fetcher, locate
+from build.snapshot.mirror import Fetcher, locate
 from build.snapshot.mirrors import INDEX_FETCH_MOST
 from ci.rehearsal.configuration import SAMPLE_BRANCH, Contents, branch_of
 from ci.rehearsal.sample.lists import (

@@ -71,14 +71,15 @@ def other_lines(difference: Difference) -> list[str]:
         lines.append(f"apk: {shown(old.apk_version)} -> {shown(new.apk_version)}")
     if old.epoch != new.epoch:
         lines.append(f"newest package: {_day(old.epoch)} -> {_day(new.epoch)}")
-    before = {(each.place, each.url): each for each in old.repositories}
-    for repository in new.repositories:
-        known = before.pop((repository.place, repository.url), None)
+    before, after = _indexes(old), _indexes(new)
+    for key, indexes in after.items():
+        known = before.pop(key, None)
         if known is None:
-            lines.append(f"repository {shown(repository.url)}: new")
-        elif known.index_sha256 != repository.index_sha256:
-            moved = f"{shown(known.description)} -> {shown(repository.description)}"
-            lines.append(f"index of {shown(repository.url)}: {moved}")
+            lines.append(f"repository {shown(key[1])}: new")
+        elif known.keys() != indexes.keys():
+            moved = f"{shown(' and '.join(known.values()))} -> "
+            moved += shown(" and ".join(indexes.values()))
+            lines.append(f"index of {shown(key[1])}: {moved}")
     return lines + [f"repository {shown(url)}: gone" for _, url in before]
 
 
@@ -132,6 +133,15 @@ def _cells(change: LockDifference) -> list[str]:
     size = signed_size(change.size_change)
     versions = [change.old or "-", change.new or "-"]
     return [change.kind, change.name, *versions, size, shown(change.origin) or "-"]
+
+
+def _indexes(lock: Lock) -> dict[tuple[str, str], dict[str, str]]:
+    """Return description by SHA-256 of the indexes of each repository, by its place and URL."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for each in lock.repositories:
+        indexes = found.setdefault((each.place, each.url), {})
+        indexes[each.index_sha256] = each.description
+    return found
 
 
 def _moved(old: str, new: str) -> str:

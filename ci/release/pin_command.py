@@ -1,13 +1,16 @@
 """`pin`: release.toml -> release.lock and store; `pin --check`: would a new one differ?"""
 
 import argparse
+import time
 from pathlib import Path
 
 from build.edges.container import choose_engine
 from build.errors import StaleLockError
 from build.firstboot.packages import DEPENDS
 from build.snapshot.archive import Archive, open_archive
-from build.snapshot.lock import Lock, dump_lock, read_lock, write_lock
+from build.snapshot.fill import fill_store
+from build.snapshot.lock import Lock, check_fresh, dump_lock, read_lock, write_lock
+from build.snapshot.mirror import Fetcher
 from build.snapshot.pin import pin
 from build.snapshot.store import Store
 from ci.config import ReleaseConfig, read_config
@@ -25,7 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write no lock; exit 3 when a newer snapshot would change it",
     )
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--package",
+        nargs="+",
+        dest="packages",
+        metavar="NAME",
+        help="move only these packages, what is built from the same source, and what they force; "
+        "the rest stays at the lock",
+    )
+    what.add_argument(
         "--from",
         dest="archive",
         type=Path,
@@ -44,12 +56,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Pin, then tell what changed; return 0, or 3 with --check when the lock is out of date."""
     config = read_config(arguments.config)
     before = read_lock(config.build.lock) if config.build.lock.exists() else None
-    if arguments.check and before is None:
+    if before is None and (arguments.check or arguments.packages):
         read_lock(config.build.lock)  # says that there is none, and what to run
     archive = open_archive(arguments.archive) if arguments.archive else None
     store = Store(config.build.store)
     # Until the lock is written nothing but this hold says that the new blobs are needed.
     with store.in_use():
+        if before is not None and arguments.packages:
+            # Before anything is asked: a choice that is stale is told first.
+            check_fresh(before, config.build)
+            fill_store(config.build, before, store, Fetcher(time.sleep), console.progress)
         lock = _pin(config, store, archive, before, arguments, console)
         _tell(config, lock, before, console)
         if not arguments.check:
@@ -70,13 +86,19 @@ def _pin(
     arguments: argparse.Namespace,
     console: Console,
 ) -> Lock:
+    # An archive is older than today's lock for a reason, and brings all bytes itself. One of
+    # several indexes a repository can only be pinned as it is: nobody else knows what stayed.
+    previous, only = (None, None) if archive else (before, arguments.packages)
+    if archive and archive.lock.mixed:
+        previous, only = archive.lock, ()
+        archive.fill(store, console.progress)
     lock = pin(
         config.build,
         store=store,
         engine_for=lambda root, argv: choose_engine(root, argv, wanted=arguments.engine).engine,
         extra_packages=DEPENDS,
-        # An archive is older than today's lock for a reason, and brings all bytes itself.
-        previous=None if archive else before,
+        previous=previous,
+        only=only,
         progress=console.progress,
         fetcher=archive.fetcher(config.build.source.base) if archive else None,
         allow_older=arguments.allow_older,

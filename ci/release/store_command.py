@@ -1,9 +1,11 @@
-"""`store verify` and `store gc`: is the kept closure whole, and what of it is not needed?"""
+"""`store verify`, `gc`, `take`: is the store whole, what is not needed, what an archive has."""
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 
 from build.errors import ConfigError
+from build.snapshot.archive import open_archive
 from build.snapshot.fill import names_of
 from build.snapshot.lock import Lock, read_lock
 from build.snapshot.store import Store, Swept
@@ -12,7 +14,7 @@ from ci.release.locks import release_locks
 from ci.report.console import Console
 from ci.report.table import size_text
 
-HELP = "Look after the store: `verify` finds damaged blobs, `gc` frees what nothing needs"
+HELP = "Look after the store: verify it, free what nothing needs, or take in an archive"
 KEEP = 3
 UNKNOWN = "named by no lock of the last releases"
 
@@ -21,9 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `store` takes."""
     parser.add_argument(
         "action",
-        choices=["verify", "gc"],
+        choices=["verify", "gc", "take"],
         help="verify: hash every blob, and move damaged ones to the quarantine; "
-        "gc: delete what neither the lock nor a kept release needs",
+        "gc: delete what neither the lock nor a kept release needs; "
+        "take: put in what a snapshot archive holds, of whichever release",
+    )
+    parser.add_argument(
+        "archive", nargs="?", type=Path, metavar="ARCHIVE", help="take: the snapshot archive"
     )
     parser.add_argument(
         "--keep",
@@ -35,12 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Verify (1 when a blob is damaged) or sweep."""
+    """Verify (1 when a blob is damaged), sweep, or take."""
     config = read_config(arguments.config)
-    store = Store(config.build.store)
-    if arguments.action == "verify":
-        if arguments.dry_run or arguments.keep is not None:
-            raise ConfigError("store verify: takes neither --keep nor --dry-run, which are gc's")
+    store, action = Store(config.build.store), arguments.action
+    if action != "gc" and (arguments.dry_run or arguments.keep is not None):
+        raise ConfigError(f"store {action}: takes neither --keep nor --dry-run, which are gc's")
+    if (action == "take") != (arguments.archive is not None):
+        raise ConfigError("store take: needs an ARCHIVE, and nothing else does")
+    if action == "take":
+        return _take(arguments.archive, store, console)
+    if action == "verify":
         return _verify(config, store, console)
     keep = KEEP if arguments.keep is None else arguments.keep
     return _sweep(config, store, keep, arguments.dry_run, console)
@@ -80,6 +90,15 @@ def _verify(config: ReleaseConfig, store: Store, console: Console) -> int:
         }
     )
     return 1 if damaged else 0
+
+
+def _take(path: Path, store: Store, console: Console) -> int:
+    archive = open_archive(path)
+    with store.in_use():
+        archive.fill(store, console.progress)
+    console.line(f"{store.folder}: has what {path} holds, snapshot {archive.lock.id}")
+    console.data({"archive": str(path), "lock": archive.lock.id, "blobs": len(archive.members)})
+    return 0
 
 
 def _sweep(config: ReleaseConfig, store: Store, keep: int, dry_run: bool, console: Console) -> int:

@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,17 +23,17 @@ REPLACED = {"alpine-keys": "2.5-r0", "alpine-conf": "3.17.1-r0", "mdev-conf": "4
 """Name and version: one newer than in the real repository, one older, one of the same version."""
 
 
-def changed_copy(folder: Path) -> Path:
-    """Return a copy of the small repository in which three packages were replaced."""
+def changed_copy(folder: Path, replaced: Mapping[str, str] = REPLACED) -> Path:
+    """Return a copy of the small repository in which some packages were replaced."""
     arch = folder / "x86_64"
     arch.mkdir(parents=True)
     raw = (SMALL / "x86_64" / "APKINDEX.tar.gz").read_bytes()
     index = read_index(raw, real_keys(), where="index")
     texts: list[bytes | str] = []
     for record, text in zip(index.records, records_of(raw), strict=True):
-        if record.name in REPLACED:
-            content = write_package(other(record, REPLACED[record.name]), key())
-            (arch / f"{record.name}-{REPLACED[record.name]}.apk").write_bytes(content)
+        if record.name in replaced:
+            content = write_package(other(record, replaced[record.name]), key())
+            (arch / f"{record.name}-{replaced[record.name]}.apk").write_bytes(content)
             texts.append(content)
         else:
             (arch / record.file_name).symlink_to(SMALL / "x86_64" / record.file_name)

@@ -218,15 +218,8 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
         assert "nox -s archive" in refused.value.hint
 
 
-@needs_alpine
-@as_root
-@pytest.mark.parametrize("version", [2, 3])
-def test_a_stranger_installs_by_the_readme_with_plain_apk(version: int, tmp_path: Path) -> None:
-    """The commands of README.txt, one after the other, without any network."""
-    wanted = config(tmp_path, [SMALL] if version == 2 else [SMALL, APK3])
-    lock = pinned(wanted)
-    path = archived(tmp_path, lock, Store(wanted.store))
-    folder = tmp_path / "unpacked"
+def installed_by_the_readme(path: Path, folder: Path) -> tuple[str, set[tuple[str, str]]]:
+    """Return what the commands of README.txt print, without any network, and what they install."""
     folder.mkdir()
     subprocess.run(["tar", "-xf", path], cwd=folder, check=True)
     text = (folder / "README.txt").read_text()
@@ -240,15 +233,21 @@ def test_a_stranger_installs_by_the_readme_with_plain_apk(version: int, tmp_path
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"apk-tools {version}." in done.stdout
     installed = next((folder / "droplet").glob("**/apk/db/installed")).read_text()
-    found = set(
-        zip(
-            re.findall(r"^P:(.*)", installed, re.MULTILINE),
-            re.findall(r"^V:(.*)", installed, re.MULTILINE),
-            strict=True,
-        )
-    )
+    names = re.findall(r"^P:(.*)", installed, re.MULTILINE)
+    versions = re.findall(r"^V:(.*)", installed, re.MULTILINE)
+    return done.stdout, set(zip(names, versions, strict=True))
+
+
+@needs_alpine
+@as_root
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_stranger_installs_by_the_readme_with_plain_apk(version: int, tmp_path: Path) -> None:
+    wanted = config(tmp_path, [SMALL] if version == 2 else [SMALL, APK3])
+    lock = pinned(wanted)
+    path = archived(tmp_path, lock, Store(wanted.store))
+    said, found = installed_by_the_readme(path, tmp_path / "unpacked")
+    assert f"apk-tools {version}." in said
     assert found == {(package.name, package.version) for package in lock.closure("droplet")}
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from build.apk.index import Index, read_index
+from build.apk.index import INDEX, Index, read_index
 from build.edges.process import PLAIN
-from build.snapshot.mirror import INDEX
 from build.snapshot.solve import Solver
 from tests.apk.makers import ALPINE, SMALL, needs_alpine, real_apk, real_keys
 from tests.snapshot.test_pin import PACKAGES, as_root, config, engine_for, pinned

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from build.apk.index import INDEX
 from build.apk.package import SIGNATURE_MOST, split_members
 from build.apk.streams import gzip_member, member_end, tar_entry
 from build.apk.writing import write_index
 from build.errors import SnapshotError, SnowdropError, VerificationError
-from build.snapshot.mirror import INDEX
 from tests.apk.makers import key
 from tests.snapshot import damage
 from tests.snapshot.damage import (

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from build.apk.index import INDEX
 from build.errors import RemoteError, SnapshotError, SnowdropError, VerificationError
 from build.snapshot.fetching import VanishedError
 from build.snapshot.lock import dump_lock
-from build.snapshot.mirror import INDEX, Fetcher
+from build.snapshot.mirror import Fetcher
 from build.snapshot.store import Store
 from tests.snapshot.served import (
     ARCH,

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,20 @@ def test_a_lock_edited_by_hand_is_refused_in_one_line(
     assert "\n" not in str(failure.value)
 
 
-def test_a_lock_is_stale_when_release_toml_asks_for_something_else(
-    lock: Lock, tmp_path: Path
+def test_several_indexes_of_a_repository_are_another_format(lock: Lock, tmp_path: Path) -> None:
+    path = tmp_path / "release.lock"
+    newer = replace(lock.repositories[0], index_sha256="e" * 64)
+    mixed = replace(lock, repositories=(*lock.repositories, newer))
+    write_lock(path, mixed)
+    text = path.read_text()
+    assert (read_lock(path), "format = 2\n" in text) == (mixed, True)
+    path.write_text(text.replace("format = 2", "format = 1"))
+    with pytest.raises(ConfigError, match="format = 1: expected 2, the only one known with sever"):
+        read_lock(path)
+
+
+def test_a_lock_is_stale_when_something_else_is_asked_for(
+    lock: Lock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "release.toml"
     text = """
@@ -100,3 +113,6 @@ def test_a_lock_is_stale_when_release_toml_asks_for_something_else(
     fresh = lock_of(*lock.packages)
     object.__setattr__(fresh, "choice_sha256", config.choice_sha256)
     check_fresh(fresh, config)
+    monkeypatch.setattr("build.config.DEPENDS", ("busybox", "openrc"))
+    with pytest.raises(StaleLockError, match="another choice of packages"):
+        check_fresh(fresh, config)

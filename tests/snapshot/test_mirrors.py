@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from build.apk.index import INDEX
 from build.apk.package import read_package, split_members
 from build.apk.streams import gzip_member, unpack_member
 from build.errors import RemoteError, VerificationError
-from build.snapshot.mirror import INDEX
 from tests.apk.makers import EPOCH, key, trusted
 from tests.snapshot.served import (
     ARCH,

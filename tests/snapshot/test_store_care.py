@@ -157,6 +157,19 @@ def test_a_damaged_key_is_taken_from_the_folder_of_keys(
         fill_store(wanted, lock, store, Mirrors(), Silent())
 
 
+def test_a_key_is_looked_for_where_pin_trusts_it(kept: tuple[BuildConfig, Lock, Store]) -> None:
+    wanted, lock, store = kept
+    sha256 = lock.repositories[0].key_sha256
+    own = wanted.source.keys / "x86_64"
+    own.mkdir()
+    store.path(sha256).unlink()
+    with pytest.raises(SnapshotError, match=f"^{own / key().name}: not the key of the lock"):
+        fill_store(wanted, lock, store, Mirrors(), Silent())
+    (wanted.source.keys / key().name).rename(own / key().name)
+    fill_store(wanted, lock, store, Mirrors(), Silent())
+    assert store.read(sha256) == key().public_pem()
+
+
 def test_every_blob_of_a_lock_has_a_name(kept: tuple[BuildConfig, Lock, Store]) -> None:
     _, lock, store = kept
     assert set(names_of(lock)) == dict(store.blobs()).keys()
