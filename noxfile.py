@@ -126,6 +126,20 @@ def tests_full(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def bench(session: nox.Session) -> None:
+    """Measure verification and pin on real data, as ratios with their bounds"""
+    session.run(python(session, "dev"), "-m", "tests.bench", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def fuzz(session: nox.Session) -> None:
+    """Throw damaged input at every parser, for minutes"""
+    options = ("--hypothesis-profile=fuzz", "--timeout=0", "tests/snapshot/test_parsers.py")
+    interpreter = python(session, "dev")
+    session.run(interpreter, "-m", "pytest", *options, *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
 def requirements(session: nox.Session) -> None:
     """Compile requirements/*.in anew, with hashes and without addresses"""
     compiler = Path(python(session, "dev")).with_name("pip-compile")
@@ -138,7 +152,7 @@ def requirements(session: nox.Session) -> None:
             "--allow-unsafe",
             "--no-emit-index-url",
             "--no-emit-find-links",
-            "--strip-extras",
+            "--no-strip-extras",
             "--no-header",
             f"--output-file=requirements/{name}.txt",
             *session.posargs,

@@ -59,8 +59,10 @@ def python_of(name: str) -> Path:
         print(f"Installing {requirements.relative_to(ROOT)} into .nox/{name}", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         _run([sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update", str(folder)])
+        # The file names every package: nothing is left to resolve, whatever came out since.
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _run([*pip, "--require-hashes", "--only-binary=:all:", "-r", str(requirements)])
+        wheels = ("--no-deps", "--only-binary=:all:", "--require-hashes")
+        _run([*pip, *wheels, "-r", str(requirements)])
         stamp.write_text(wanted)
     return python
 
