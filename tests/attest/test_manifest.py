@@ -15,6 +15,7 @@ from ci.attest.manifest import (
     media_type_of,
     parse_manifest,
 )
+from tests.attest.conftest import COMMIT
 
 IMAGE = Artifact(
     name="snowdrop-droplet-v3.24.20261123-x86_64.qcow2",
@@ -31,7 +32,7 @@ MANIFEST = Manifest(
     version="v3.24.20261123",
     tag="v3.24.20261123",
     repository="lighthouse/snowdrop",
-    commit="4f" * 20,
+    commit=COMMIT,
     dirty=False,
     lock_id="b" * 64,
     epoch=1_795_392_000,
@@ -52,10 +53,14 @@ def test_names_every_bundle_that_a_release_must_have() -> None:
         "provenance.sigstore.json",
         "release.json.sigstore.json",
         "release.lock.sigstore.json",
+        "snapshot.sigstore.json",
         f"{stem}.boot.sigstore.json",
         f"{stem}.build.sigstore.json",
         f"{stem}.qcow2.sigstore.json",
+        f"{stem}.sbom.sigstore.json",
     )
+    second = dataclasses.replace(MANIFEST, previous="v3.24.20261101")
+    assert set(second.bundles) - set(MANIFEST.bundles) == {"difference.sigstore.json"}
 
 
 @pytest.mark.parametrize(
