@@ -23,6 +23,8 @@ from sigstore.hashes import Hashed
 from sigstore.models import Bundle, ClientTrustConfig, InvalidBundle
 from sigstore.oidc import ExpiredIdentity, IdentityError, IdentityToken, detect_credential
 from sigstore.sign import Signer, SigningContext
+from sigstore.verify import Verifier
+from sigstore.verify.policy import Identity
 from sigstore_models.common.v1 import HashAlgorithm
 
 from build.edges.progress import Progress
@@ -39,7 +41,6 @@ SECONDS = 60.0
 PAUSE = 2.0
 """Seconds before the second try."""
 T = TypeVar("T")
-Order = Callable[[Signer], Bundle]
 TRUST_CONFIG = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 
 
@@ -162,23 +163,38 @@ def write_bundles(
     Raises:
         RemoteError: a service did not answer, or refused; with its URL and its words.
     """
-    total = len(files) + len(statements)
-    with progress.step("Sign", total=total, unit="files") as step, _own_errors():
-        hand = _Hand(trust, job.token)
-        for name, order in _orders(files, statements):
-            bundle = hand.sign(order)
-            (folder / name).write_text(bundle.to_json() + "\n", encoding="utf-8")
+    orders = [*_files(files), *_statements(statements)]
+    with progress.step("Sign", total=len(orders), unit="files") as step, _own_errors():
+        hand, verifier = _Hand(trust, job.token), Verifier(trusted_root=trust.trusted_root)
+        signer = Identity(identity=job.run.builder)
+        for order in orders:
+            bundle = hand.sign(order.sign)
+            # What nobody could verify is found before it is kept.
+            order.check(verifier, bundle=bundle, policy=signer)
+            (folder / order.name).write_text(bundle.to_json() + "\n", encoding="utf-8")
             step.advance(1)
 
 
-def _orders(
-    files: Mapping[str, str], statements: Mapping[str, bytes]
-) -> Iterator[tuple[str, Order]]:
+@dataclass(frozen=True, slots=True)
+class _Order:
+    name: str
+    """Of the bundle."""
+    sign: Callable[[Signer], Bundle]
+    check: Callable[..., object]
+    """Verifies: takes a Verifier, `bundle` and `policy`."""
+
+
+def _files(files: Mapping[str, str]) -> Iterator[_Order]:
     for name, sha256 in files.items():
         digest = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(sha256))
-        yield name, partial(Signer.sign_artifact, input_=digest)
+        sign = partial(Signer.sign_artifact, input_=digest)
+        yield _Order(name, sign, partial(Verifier.verify_artifact, input_=digest))
+
+
+def _statements(statements: Mapping[str, bytes]) -> Iterator[_Order]:
     for name, statement in statements.items():
-        yield name, partial(Signer.sign_dsse, input_=Statement(statement))
+        sign = partial(Signer.sign_dsse, input_=Statement(statement))
+        yield _Order(name, sign, Verifier.verify_dsse)
 
 
 class _Hand:
@@ -189,7 +205,7 @@ class _Hand:
         self.token = token
         self.signer: Signer | None = None
 
-    def sign(self, order: Order) -> Bundle:
+    def sign(self, order: Callable[[Signer], Bundle]) -> Bundle:
         """Return the bundle that `order` asks for.
 
         An entry that the log took from the attempt that failed is harmless: it says that these
@@ -204,7 +220,7 @@ class _Hand:
             time.sleep(PAUSE)
             return _within(lambda: self._try(order))
 
-    def _try(self, order: Order) -> Bundle:
+    def _try(self, order: Callable[[Signer], Bundle]) -> Bundle:
         if self.signer is None:
             with self.context.signer(self.token) as signer:
                 self.signer = signer

@@ -5,32 +5,45 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from sigstore.hashes import Hashed
 from sigstore.models import Bundle, TrustedRoot
 from sigstore.verify import Verifier, policy
 from sigstore_models.common.v1 import HashAlgorithm
 
 from build.edges.progress import Silent
-from build.errors import RemoteError, VerificationError
+from build.errors import PublishError, RemoteError, VerificationError
 from build.snapshot.archive import write_archive
 from build.snapshot.lock import write_lock
 from build.snapshot.store import Store
 from ci.attest import command, signing
 from ci.attest.checksums import parse_checksums
-from ci.attest.manifest import DIFFERENCE_BUNDLE, PROVENANCE_BUNDLE, parse_manifest
+from ci.attest.manifest import (
+    DIFFERENCE_BUNDLE,
+    PROVENANCE_BUNDLE,
+    SNAPSHOT_BUNDLE,
+    bundle_name,
+    parse_manifest,
+)
 from ci.attest.statements import (
     BOOT_REPORT_TYPE,
+    PROVENANCE_TYPE,
     SBOM_TYPE,
     boot_passed,
     build_record_type,
+    snapshot_type,
 )
+from ci.publish.files import read_release
 from ci.rehearsal.sigstore.server import Running, Sigstore
 from ci.report.console import Console
+from tests.apk.makers import key
 from tests.attest.conftest import JOB, LOCK, STEM, VERSION, Workshop, git
-from tests.attest.documents import POLICY, statement_in
+from tests.attest.documents import POLICY, RELEASE, SCHEMAS, complaints, statement_in
 
 
 def test_every_file_and_statement_verifies_and_nothing_else_is_there(
@@ -97,6 +110,31 @@ def test_each_image_has_its_record_its_boot_and_its_sbom_as_statements(
     assert result["snowdrop_report"] == json.loads(workshop.report.read_text())
 
 
+def test_all_that_is_said_is_in_the_published_forms(workshop: Workshop, sigstore: Running) -> None:
+    manifest = workshop.sign().manifest
+    assert complaints(json.loads((workshop.dist / "release.json").read_text()), RELEASE) == []
+    forms = {PROVENANCE_TYPE: "provenance", BOOT_REPORT_TYPE: "test-result"}
+    seen = set()
+    for name in set(manifest.bundles) - {bundle_name(file) for file in manifest.signed_files}:
+        statement = statement_in(workshop.dist / name, sigstore.trusted_root)
+        assert complaints(statement, SCHEMAS / "statement.schema.json") == [], name
+        seen.add(statement["predicateType"])
+        if form := forms.get(statement["predicateType"]):
+            schema = SCHEMAS / f"{form}.schema.json"
+            assert complaints(statement["predicate"], schema) == [], name
+            del statement["predicate"][sorted(statement["predicate"])[0]]
+            assert complaints(statement["predicate"], schema), name
+        if statement["predicateType"] == SBOM_TYPE:
+            validator = JsonStrictValidator(SchemaVersion.V1_6)
+            assert validator.validate_str(json.dumps(statement["predicate"])) is None
+    assert seen == {
+        *forms,
+        SBOM_TYPE,
+        build_record_type(JOB.repository),
+        snapshot_type(JOB.repository),
+    }
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -112,6 +150,56 @@ def test_a_boot_counts_as_passed_only_when_all_of_it_did(change: dict[str, objec
     result = {"result": "PASSED", "failedTests": [], "snowdrop_report": {"passed": True}}
     assert boot_passed(result)
     assert not boot_passed({**result, **change})
+
+
+def test_the_snapshot_names_each_index_with_the_key_that_signed_it(
+    workshop: Workshop, sigstore: Running
+) -> None:
+    signed = workshop.sign()
+    statement = statement_in(workshop.dist / SNAPSHOT_BUNDLE, sigstore.trusted_root)
+    name = workshop.archive.name
+    assert statement["subject"] == [{"name": name, "digest": {"sha256": signed.sums[name]}}]
+    said, (repository,) = statement["predicate"], LOCK.repositories
+    assert said["lock"] == {"id": LOCK.id}
+    (index,) = said["repositories"]
+    assert index["index"]["sha256"] == repository.index_sha256
+    assert index["key"] == {"name": repository.key, "sha256": repository.key_sha256}
+    assert (index["packages"], said["closures"]) == (4, {"apk": 1, "builder": 1, "droplet": 2})
+
+
+def test_a_snapshot_that_the_trusted_keys_did_not_sign_is_not_believed(
+    workshop: Workshop, sigstore: Running
+) -> None:
+    del sigstore
+    (trusted,) = (workshop.root / "keys").iterdir()
+    trusted.write_bytes(key("other").public_pem())
+    with pytest.raises(VerificationError, match=r"APKINDEX\.tar\.gz: .*tests\.rsa\.pub"):
+        workshop.sign()
+
+
+def test_an_interrupted_end_is_no_release_and_a_second_run_finishes_it(
+    workshop: Workshop, sigstore: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del sigstore
+    before = workshop.sign()
+    moved: list[Path] = []
+    move = Path.replace
+
+    def stop_half_way(path: Path, target: Path) -> Path:
+        if len(moved) == 10:
+            raise KeyboardInterrupt
+        moved.append(target)
+        return move(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stop_half_way)
+        with pytest.raises(KeyboardInterrupt):
+            workshop.sign()
+    assert not (workshop.dist / ".signing").exists()
+    with pytest.raises(PublishError, match=r"sigstore\.json: no such file"):
+        read_release(workshop.config, Silent())
+    assert workshop.sign() == before
+    assert read_release(workshop.config, Silent()).manifest == before.manifest
 
 
 def test_the_release_before_is_compared_package_by_package(
