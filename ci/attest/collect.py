@@ -241,7 +241,7 @@ def _inventory(record_path: Path, image: Artifact) -> Artifact | None:
         raise VerificationError(
             f"{path.name}: is about the image with sha256 {seen}, "
             f"{image.name} is now {image.sha256}",
-            hint="run `nox -s build` again: the inspection is of another image",
+            hint="remove it, or write it anew with `nox -s inspect -- IMAGE --write FILE`",
         )
     return artifact_of(path, "inventory")
 

@@ -41,7 +41,7 @@ from ci.publish.files import read_release
 from ci.rehearsal.sigstore.server import Running, Sigstore
 from ci.report.console import Console
 from tests.apk.makers import key
-from tests.attest.conftest import JOB, LOCK, STEM, VERSION, Workshop, git
+from tests.attest.conftest import JOB, LOCK, STEM, VERSION, Workshop, git, make_workshop
 from tests.attest.documents import POLICY, RELEASE, SCHEMAS, complaints, statement_in
 
 
@@ -225,6 +225,29 @@ def test_signing_again_gives_the_same_files_with_new_bundles(
     assert changed == set(signed.manifest.bundles)
 
 
+def test_two_machines_say_the_same_but_for_the_run(
+    tmp_path: Path, enter: Callable[[Mapping[str, str]], None]
+) -> None:
+    written, provenances = [], []
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        shop = make_workshop(tmp_path / number)
+        job = replace(JOB, run_id=number)
+        with Sigstore.open(shop.root / "sigstore", job).serve() as running:
+            enter(running.environment)
+            shop.sign()
+        written.append(
+            {name: raw for name, raw in shop.snapshot().items() if "sigstore" not in name}
+        )
+        statement = statement_in(shop.dist / PROVENANCE_BUNDLE, running.trusted_root)
+        run = statement["predicate"]["runDetails"].pop("metadata")
+        assert run["invocationId"].endswith(f"/actions/runs/{number}/attempts/1")
+        provenances.append(statement)
+    assert written[0] == written[1]
+    assert {"release.json", "SHA256SUMS", f"{STEM}.cdx.json"} <= written[0].keys()
+    assert provenances[0] == provenances[1]
+
+
 @pytest.mark.usefixtures("sigstore")
 @pytest.mark.parametrize(
     ("damage", "message", "hint"),
@@ -262,7 +285,7 @@ def test_signing_again_gives_the_same_files_with_new_bundles(
         pytest.param(
             lambda shop: shop.change(shop.inventory, image={"sha256": "0" * 64}),
             "image.json: is about the image with sha256 0000",
-            "nox -s build",
+            "remove it, or write it anew with `nox -s inspect",
             id="another image inspected",
         ),
         pytest.param(
