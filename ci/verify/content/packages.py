@@ -10,6 +10,7 @@ from build.errors import VerificationError
 from build.snapshot.lock import Lock
 from ci.attest.manifest import FILE_NAME, Artifact, Manifest, Table, build_bundle
 from ci.attest.predicates.packages import own_package_url, package_url
+from ci.attest.predicates.snapshot import member_name
 from ci.verify.content.head import Head
 from ci.verify.content.statements import at
 from ci.verify.reading import parse_strict, read_small
@@ -73,8 +74,10 @@ def check_image_sbom(
     Raises:
         VerificationError: naming what is there too much, or not.
     """
-    expected = _locked(lock, variant)
-    expected |= {(own_package_url(each.info, manifest), each.artifact.sha256) for each in own}
+    expected = _locked(lock, variant) | {
+        (each.artifact.name, own_package_url(each.info, manifest), each.artifact.sha256)
+        for each in own
+    }
     _same(_components(sbom), expected, "the SBOM", "the lock and the release")
 
 
@@ -144,11 +147,15 @@ def _is_package(item: object) -> bool:
 
 
 def _locked(lock: Lock, closure: str) -> set[tuple[str, ...]]:
-    return {(package_url(each, lock), each.sha256) for each in lock.closure(closure)}
+    """Return name in the archive, package URL and sha256 of each package of a closure."""
+    return {
+        (member_name(lock, each), package_url(each, lock), each.sha256)
+        for each in lock.closure(closure)
+    }
 
 
 def _components(sbom: Mapping[str, Any]) -> set[tuple[str, ...]]:
-    """Return package URL and sha256 of each component.
+    """Return name, package URL and sha256 of each component.
 
     Raises:
         VerificationError: one has not both, once.
@@ -169,10 +176,12 @@ def _component(item: object) -> tuple[str, ...]:
         for entry in (hashes if isinstance(hashes, list) else [])
         if at(entry, "alg") == "SHA-256"
     ]
-    purl = at(item, "purl")
-    if not isinstance(purl, str) or len(digests) != 1:
-        raise VerificationError(f"the SBOM: {purl}: {len(digests)} SHA-256, expected one")
-    return purl, str(digests[0])
+    name, purl = at(item, "bom-ref"), at(item, "purl")
+    if not isinstance(name, str) or not isinstance(purl, str) or len(digests) != 1:
+        raise VerificationError(
+            f"the SBOM: {name}: {len(digests)} SHA-256, expected one, and a purl"
+        )
+    return name, purl, str(digests[0])
 
 
 def _same(
