@@ -41,8 +41,11 @@ def open_plain(path: Path) -> Iterator[BufferedReader]:
     if not stat.S_ISREG(kind):
         os.close(handle)
         raise VerificationError(f"{path.name}: {_kind(kind)}, expected a plain file")
-    with os.fdopen(handle, "rb") as file:
-        yield file
+    try:
+        with os.fdopen(handle, "rb") as file:
+            yield file
+    except OSError as error:
+        raise VerificationError(f"{path.name}: cannot be read ({error.strerror})") from None
 
 
 def hash_plain(path: Path) -> Digest:

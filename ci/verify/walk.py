@@ -58,9 +58,9 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
         "of": order.trust.root.date,
         "sha256": order.trust.root.sha256,
     }
-    tell(findings, arguments.target, trusting, console, explained=arguments.explain)
     if findings.passed:
         _keep_whom(order, findings, console)
+    tell(findings, arguments.target, trusting, console, explained=arguments.explain)
     return 0 if findings.passed else 1
 
 
@@ -207,28 +207,45 @@ def _download(remote: Remote, order: Order, console: Console) -> Findings:
 
 @contextmanager
 def _staging(save: Path | None) -> Iterator[Path]:
-    """Give a folder beside `save` (a rename keeps it) that is gone afterwards, whatever happens."""
-    if save is not None:
-        save.parent.mkdir(parents=True, exist_ok=True)
+    """Give a folder beside `save` (a rename keeps it) that is gone afterwards, whatever happens.
+
+    Raises:
+        ConfigError: there is no room, or no right to write there.
+    """
     place = save.parent if save is not None else None
-    with TemporaryDirectory(prefix=".verify-", dir=place) as folder:
-        inner = Path(folder) / "release"
-        inner.mkdir()
-        yield inner
+    try:
+        if place is not None:
+            place.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".verify-", dir=place) as folder:
+            inner = Path(folder) / "release"
+            inner.mkdir()
+            yield inner
+    except requests.RequestException:
+        raise  # an OSError too, but of another machine
+    except OSError as error:
+        where = f"--save {save}" if save else "temporary folder"
+        raise ConfigError(f"{where}: {error.strerror}, nothing was kept") from None
 
 
 def _keep_whom(order: Order, findings: Findings, console: Console) -> None:
-    """Write the policy file at its first use, and show it; without one, say what it would hold."""
+    """Write the policy file at its first use, and show it; without one, say what it would hold.
+
+    Raises:
+        VerificationError: the certificate has no such numbers.
+        ConfigError: the file cannot be written.
+    """
+    facts = findings.facts
     whom = replace(
         order.expectation.whom,
-        repository_id=findings.facts["repository_id"],
-        owner_id=findings.facts["owner_id"],
+        repository_id=facts["repository_id"],
+        owner_id=facts["owner_id"],
     )
     if order.policy is None:
-        console.line(
+        findings.note(
             f"signed by repository number {whom.repository_id} of owner number {whom.owner_id}; "
             "`--policy FILE` keeps them for the next time"
         )
     elif not order.policy.exists():
         write_whom(order.policy, whom)
-        console.line(f"\n{order.policy}, written now, demanded from now on:\n{dump_whom(whom)}")
+        findings.note(f"{order.policy}: written now, demanded from now on")
+        console.line(f"{order.policy}:\n{dump_whom(whom)}")

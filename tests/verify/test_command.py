@@ -158,6 +158,7 @@ def test_a_policy_file_is_written_and_shown_once_and_demanded_from_then_on(
     shown = capsys.readouterr().out
     assert policy.read_text() in shown
     assert 'repository_id = "700000001"\nowner_id = "600000001"\n' in policy.read_text()
+    assert shown.rstrip().splitlines()[-1].startswith(f"{scene.folder}: verified")
     before = policy.read_text()
     words = ["verify", scene.target, "--policy", str(policy), "--trust-root"]
     assert main([*words, str(scene.trust_root)]) == 0
@@ -174,6 +175,22 @@ def test_a_policy_file_is_not_written_from_what_was_refused(scene: Scene, ask: A
     scene.words += ["--policy", str(policy)]
     assert ask(scene).code == 1
     assert not policy.exists()
+
+
+def test_a_certificate_without_numbers_makes_no_policy_file(scene: Scene, ask: Ask) -> None:
+    scene.resign(scene.stage.mint.claiming(repository_id='1"\nissuer = "x'))
+    scene.words += ["--policy", str(scene.place / "policy.toml")]
+    told = ask(scene)
+    assert told.code == 1
+    assert told.err.startswith("error: certificate: repository number ")
+    assert not (scene.place / "policy.toml").exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_line(scene: Scene, ask: Ask, serve: Serve) -> None:
+    (scene.place / "file").touch()
+    told = ask(remote(scene, serve(scene.folder), "--save", str(scene.place / "file" / "kept")))
+    assert told.code == 2
+    assert told.err.startswith(f"error: --save {scene.place}/file/kept: ")
 
 
 def test_a_configuration_where_one_stands_trusts_nobody(

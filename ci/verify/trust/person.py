@@ -10,7 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.errors import ConfigError
+from build.errors import ConfigError, VerificationError
 from ci.config import ISSUER, REPOSITORY, URL
 
 NUMBER = re.compile(r"[0-9]{1,20}")
@@ -65,8 +65,12 @@ def write_whom(path: Path, whom: Whom) -> None:
     """Write the policy file `path`, which must not be there yet.
 
     Raises:
+        VerificationError: the numbers of `whom` are none.
         ConfigError: it is there, or cannot be written.
     """
+    for what, number in (("repository", whom.repository_id), ("owner", whom.owner_id)):
+        if number is None or not NUMBER.fullmatch(number):
+            raise VerificationError(f"certificate: {what} number {number!r}, expected digits")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

@@ -1,7 +1,8 @@
 """Attacks on a release, a named row each: what is done, and which check must catch it.
 
-`content` changes bytes, `bundles` and `statements` change signatures and what they sign,
-`identity` signs as somebody else, `trust` touches whom to believe and which release is served.
+`content` changes bytes, `packages` the lists of packages; `bundles` and `statements` change
+signatures and what they sign; `identity` signs as somebody else; `trust` touches whom to believe
+and which release is served.
 """
 
 from collections.abc import Callable

@@ -229,7 +229,7 @@ ATTACKS = [
         "timestamp of another authority",
         minted(lambda scene: scene.stage.mint.but(clock=scene.stage.foreign.keys), SIGNED),
         ON_IMAGE,
-        SIGNED,
+        "is not in your trust root of",
     ),
     Attack("timestamp of another signature", stamp_of(LOCKED), ON_IMAGE, "no time of signing"),
     Attack("proof of another entry", other_proof, ON_IMAGE, "does not hold this signature"),
