@@ -16,7 +16,7 @@ from ci.verify.content.deep import Deep
 from ci.verify.content.head import Expectation, verify_head
 from ci.verify.release import verify_folder
 from ci.verify.report.checks import Findings, Stopped
-from ci.verify.report.explain import explanations
+from ci.verify.report.explain import EXPLANATIONS, explanations
 from ci.verify.report.table import tell
 from ci.verify.single import verify_image
 from ci.verify.target import Remote, fetch_head, fetch_rest, locate, web_of
@@ -71,6 +71,12 @@ def _without_target(arguments: argparse.Namespace, console: Console) -> int:
             hint="`nox -s verify -- --explain` says what each check proves",
         )
     console.line(explanations())
+    console.data(
+        {
+            check: {"proves": proves, "does_not_prove": not_proves}
+            for check, (proves, not_proves) in EXPLANATIONS.items()
+        }
+    )
     return 0
 
 

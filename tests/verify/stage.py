@@ -77,13 +77,18 @@ class Stage:
         return Job(repository=REPOSITORY, tag=tag, commit=self.commits[tag])
 
 
-def make_stage(root: Path, enter: Callable[[Mapping[str, str]], None]) -> Stage:
-    """Return the stage in the empty folder `root`; `enter` puts this process into a job."""
+def make_stage(
+    root: Path, enter: Callable[[Mapping[str, str]], None], *, padding: int = 0
+) -> Stage:
+    """Return the stage in the empty folder `root`; `enter` puts this process into a job.
+
+    `padding`: bytes that each image is longer than it need be.
+    """
     config = _workshop(root)
     folders, commits = {}, {}
     for tag, image in ((OLD, b"QFI\xfb older "), (NEW, b"QFI\xfb newer ")):
         commits[tag] = _commit(root, tag)
-        _build(config, tag, commits[tag], image)
+        _build(config, tag, commits[tag], image + bytes(padding))
         job = Job(repository=REPOSITORY, tag=tag, commit=commits[tag])
         with Sigstore.open(root / "sigstore", job).serve() as running:
             enter(running.environment)

@@ -1,18 +1,22 @@
 """`verify` as a person types it: whom to trust is said, and nothing unverified is kept."""
 
+import functools
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ci.__main__ import main
 from ci.attest.manifest import PROVENANCE_BUNDLE, boot_bundle, bundle_name
 from ci.verify.command import no_socket
-from tests.verify.conftest import Serve, Told
+from tests.verify.conftest import Quiet, Serve, Told
 from tests.verify.stage import IMAGE, NEW, OLD, REPOSITORY, Scene, Stage, stem
 
 ROOT = Path(__file__).parents[2]
@@ -136,6 +140,47 @@ def test_the_download_command_keeps_nothing_that_it_refused(
     before = sorted(scene.place.rglob("*"))
     told = ask(remote(scene, serve(scene.folder), "--save", str(scene.place / "kept")))
     assert told.code == 1
+    assert sorted(scene.place.rglob("*")) == before
+
+
+def test_an_interrupted_download_keeps_nothing(scene: Scene) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Stalling(Quiet):
+        """A server that stops in the middle of the image."""
+
+        def copyfile(self, source: Any, outputfile: Any) -> None:  # noqa: ANN401
+            if self.path.endswith(IMAGE):
+                outputfile.write(source.read(4))
+                outputfile.flush()
+                asked.set()
+                go_on.wait(30)
+            else:
+                super().copyfile(source, outputfile)
+
+    handler = functools.partial(Stalling, directory=str(scene.folder))
+    before = sorted(scene.place.rglob("*"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        target = f"http://127.0.0.1:{server.server_address[1]}"
+        words = remote(scene, target, "--save", str(scene.place / "kept")).argv
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ci", *words],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert asked.wait(60)
+        assert sorted(scene.place.rglob("*")) != before
+        process.terminate()
+        _, told = process.communicate(timeout=30)
+        go_on.set()
+        server.shutdown()
+        thread.join()
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "interrupted"
     assert sorted(scene.place.rglob("*")) == before
 
 

@@ -22,10 +22,11 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # no re-export
 from ci.__main__ import main
 from ci.rehearsal.sigstore.trust import trusted_root
 from ci.verify.trust.bundles import PUBLIC_ROOT
+from ci.verify.trust.refresh import Source
 from ci.verify.trust.root import read_root
 from tests.verify.conftest import Serve, Told
 from tests.verify.mint import Json
-from tests.verify.stage import Scene, Stage
+from tests.verify.stage import REPOSITORY, Scene, Stage
 
 Ask = Callable[[Scene], Told]
 
@@ -164,6 +165,27 @@ def test_a_root_that_lost_keys_is_kept_only_when_that_is_accepted(
     assert json.loads(mine.read_text()) == honest
     assert update(address, repository, mine, "--accept-removals") == 0
     assert mine.read_bytes() == content
+
+
+def test_verify_takes_the_root_of_today_for_one_run_and_says_so(
+    stage: Stage,
+    repository: Repository,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    repository.publish(trusted_root(stage.mint.keys))
+    source = Source(serve(repository.folder), repository.root.read_bytes())
+    monkeypatch.setattr("ci.verify.walk.PUBLIC", source)
+    words = ["verify", str(stage.new), "--repository", REPOSITORY]
+    assert main(words) == 1
+    assert "an authority that the trust root" in capsys.readouterr().out
+    before = PUBLIC_ROOT.read_bytes()
+    assert main([*words, "--refresh"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"trust root renewed from {source.url}: of ")
+    assert f"trust root {source.url}" in out
+    assert PUBLIC_ROOT.read_bytes() == before
 
 
 @pytest.mark.parametrize("lie", ["other key", "other bytes", "no root"])
