@@ -103,6 +103,12 @@ def test_who_needs_whom_can_be_followed_from_the_image_on(sbom: dict[str, Any]) 
     }
 
 
+def test_a_package_that_apk_added_unasked_can_be_reached_too() -> None:
+    sbom = json.loads(image_sbom(IMAGE, "droplet", Group(PARTS, ["alpine-base"]), MANIFEST))
+    graph = {item["ref"]: item.get("dependsOn", []) for item in sbom["dependencies"]}
+    assert graph[IMAGE.name] == [BASE, OWN_FILE.name]
+
+
 def test_the_builders_own_document_names_builder_and_apk() -> None:
     builder = Group(locked_parts(SNAPSHOT, "builder"), ["python3"])
     apk = Group(locked_parts(SNAPSHOT, "apk"), ["apk-tools-static"])

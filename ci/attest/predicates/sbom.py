@@ -130,14 +130,25 @@ def _write(described: Component, groups: Sequence[Group], manifest: Manifest) ->
     )
     bom.serial_number = _serial(described, parts.values())
     for group in groups:
-        providers = _providers(group.parts)
-        bom.register_dependency(
-            described, [components[ref] for ref in _needed("image", group.wanted, providers)]
-        )
-        for part in group.parts:
-            needed = _needed(part.info.name, part.info.depends, providers) - {part.ref}
-            bom.register_dependency(components[part.ref], [components[ref] for ref in needed])
+        first, graph = _graph(group)
+        bom.register_dependency(described, [components[ref] for ref in first])
+        for ref, needed in graph.items():
+            bom.register_dependency(components[ref], [components[each] for each in needed])
     return (JsonV1Dot6(bom).output_as_string(indent=2) + "\n").encode()
+
+
+def _graph(group: Group) -> tuple[set[str], dict[str, set[str]]]:
+    """Return what the whole needs, and what each part needs, all by their refs.
+
+    A part that nobody needs is there because others are (apk's `install_if`): the whole has it.
+    """
+    providers = _providers(group.parts)
+    graph = {
+        part.ref: _needed(part.info.name, part.info.depends, providers) - {part.ref}
+        for part in group.parts
+    }
+    unasked = graph.keys() - set[str]().union(*graph.values())
+    return _needed("image", group.wanted, providers) | unasked, graph
 
 
 def _serial(described: Component, parts: Iterable[Part]) -> uuid.UUID:
