@@ -90,6 +90,15 @@ def parse_strict(raw: bytes, *, where: str) -> object:
         raise VerificationError(f"{where}: not the JSON of one meaning ({error})") from None
 
 
+def same_json(one: object, other: object) -> bool:
+    """Return whether two JSON values are the same, where Python takes 1, 1.0 and true for equal.
+
+    >>> same_json({"a": 1}, {"a": True}), same_json({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    (False, True)
+    """
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def printable(text: str, most: int = 400) -> str:
     r"""Return `text` cut to `most` characters, with nothing in it that a terminal obeys.
 

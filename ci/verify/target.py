@@ -20,7 +20,7 @@ HEAD_FILES = (MANIFEST, CHECKSUMS, bundle_name(CHECKSUMS))
 """What names and signs all the rest: fetched and checked before anything large."""
 RELEASE_PAGE = re.compile(r"(https?://.+)/releases/(?:tag|download)/([^/]+)/?")
 IMAGE_PAGE = re.compile(r"(https?://.+)/[^/]+\.qcow2")
-NAMED = re.compile(r"v[0-9][A-Za-z0-9.-]*")
+NAMED = re.compile(r"v[0-9]+\.[A-Za-z0-9.-]+")
 """A folder of a mirror that is called like a release must hold that release."""
 TIMEOUT = (10, 60)
 """Seconds to connect, and between two pieces of an answer."""
@@ -49,11 +49,20 @@ def locate(target: str, *, repository: str, web: str) -> Path | Remote:
     """
     if target.startswith(("http://", "https://")):
         return _remote(target)
-    if Path(target).is_dir() or Path(target).is_file():
-        return Path(target)
-    if VERSION.fullmatch(target) and not Path(target).exists():
+    if (path := local(target)) is not None:
+        return path
+    if VERSION.fullmatch(target):
         return Remote(f"{web}/{repository}/releases/download/{target}", target)
     raise ConfigError(f"{target}: neither a folder, nor an image, nor an http(s) URL, nor a tag")
+
+
+def local(target: str) -> Path | None:
+    """Return the folder or file on this machine that `target` is; None when it is none."""
+    with suppress(OSError):  # a longer name than a file can have
+        path = Path(target)
+        if path.is_dir() or path.is_file():
+            return path
+    return None
 
 
 def _remote(url: str) -> Remote:

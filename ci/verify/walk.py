@@ -19,7 +19,7 @@ from ci.verify.report.checks import Findings, Stopped
 from ci.verify.report.explain import EXPLANATIONS, explanations
 from ci.verify.report.table import tell
 from ci.verify.single import verify_image
-from ci.verify.target import Remote, fetch_head, fetch_rest, locate, web_of
+from ci.verify.target import Remote, fetch_head, fetch_rest, local, locate, web_of
 from ci.verify.trust.bundles import PUBLIC_ROOT, Trust
 from ci.verify.trust.person import Whom, dump_whom, read_whom, write_whom
 from ci.verify.trust.refresh import PUBLIC, fetch_root
@@ -118,14 +118,20 @@ def _whom(arguments: argparse.Namespace, config: ReleaseConfig | None) -> Whom:
 
 
 def _check_apart(arguments: argparse.Namespace) -> None:
-    """Check that nothing that decides whom to believe lies in what is verified; nothing is read."""
-    target = Path(arguments.target)
-    if not target.exists():
+    """Check that nothing that decides whom to believe lies in what is verified; nothing is read.
+
+    That is anywhere in a folder, and beside an image.
+    """
+    target = local(arguments.target)
+    if target is None:
         return
     folder = (target if target.is_dir() else target.parent).resolve()
     for option in ("config", "policy", "trust_root", "keys"):
         path = getattr(arguments, option)
-        if path is not None and path.resolve().is_relative_to(folder):
+        if path is None:
+            continue
+        inside = path.resolve()
+        if inside.parent == folder or (target.is_dir() and inside.is_relative_to(folder)):
             raise ConfigError(
                 f"--{option.replace('_', '-')} {path}: lies in what is verified, which cannot say "
                 "whom to trust",

@@ -259,6 +259,15 @@ def test_one_image_with_all_of_its_bundles(scene: Scene, ask: Ask) -> None:
     assert any(NEW in note for note in told.document["notes"])
 
 
+def test_one_image_may_lie_above_what_one_trusts(scene: Scene) -> None:
+    """In a home folder, say; but nothing beside the image counts."""
+    words = ["verify", str(scene / IMAGE), "--repository", REPOSITORY, "--trust-root"]
+    for name, code in (("mine/root.json", 0), ("root.json", 2)):
+        (scene / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(scene.trust_root, scene / name)
+        assert main([*words, str(scene / name)]) == code
+
+
 def test_one_image_with_its_own_bundle_alone(scene: Scene, ask: Ask) -> None:
     alone = scene.place / "alone"
     alone.mkdir()
@@ -341,6 +350,7 @@ def test_explain_stands_beside_the_result(scene: Scene, capsys: pytest.CaptureFi
     [
         ((), "no target, expected a folder"),
         (("no such thing", "--repository", "a/b"), "neither a folder, nor an image"),
+        (("a" * 300 + "/b", "--repository", "a/b"), "neither a folder, nor an image"),
         (("v1",), "whom to trust was not said"),
         (("v1", "--repository", "nobody"), "--repository nobody: expected OWNER/REPO"),
         ((".", "--repository", "a/b", "--save", "x"), "the target is a file already"),

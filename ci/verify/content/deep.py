@@ -28,7 +28,7 @@ from ci.verify.content.packages import (
     variant_of,
 )
 from ci.verify.content.statements import at
-from ci.verify.reading import parse_strict, read_small
+from ci.verify.reading import parse_strict, read_small, same_json
 from ci.verify.report.checks import Findings, Stopped
 
 UNTRUE = "what is stated about the packages is not what the files hold"
@@ -78,7 +78,7 @@ class Deep:
             "snapshot as stated",
             expected="what was found in the archive",
             found="what was found in the archive"
-            if found == snapshot_predicate(snapshot)
+            if same_json(found, snapshot_predicate(snapshot))
             else "something else",
             meaning=UNTRUE,
         )
@@ -107,7 +107,7 @@ def _dependencies(head: Head, lock: Lock, findings: Findings) -> None:
         head.manifest, lock, variants=[], config_sha256="", run=Run(builder="", invocation="")
     )
     expected = at(made, "buildDefinition", "resolvedDependencies")
-    same = at(definition, "resolvedDependencies") == expected
+    same = same_json(at(definition, "resolvedDependencies"), expected)
     words = "source, lock, keys, indexes and packages of the lock"
     findings.add(
         "dependencies in the provenance",

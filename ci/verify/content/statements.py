@@ -32,7 +32,7 @@ from ci.attest.statements import (
     snapshot_type,
 )
 from ci.verify.content.head import Head, demand_all
-from ci.verify.reading import parse_strict, read_small
+from ci.verify.reading import parse_strict, read_small, same_json
 from ci.verify.report.checks import Findings, Stopped
 from ci.verify.trust.bundles import Statement, Trust
 from ci.verify.trust.policy import Policy
@@ -244,7 +244,7 @@ def _sbom(folder: Path, image: Artifact, head: Head, trust: Trust, findings: Fin
     ):
         path = folder / sbom_bundle(image.name)
         statement = sbom_of(path, image, trust, head.policy)
-        if statement.predicate != parse_strict(read_small(folder / name), where=name):
+        if not same_json(statement.predicate, parse_strict(read_small(folder / name), where=name)):
             raise VerificationError(f"{path.name}: states another SBOM than {name}")
         head.statements[path.name] = statement
 
