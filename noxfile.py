@@ -87,7 +87,13 @@ def mirror(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def verify(session: nox.Session) -> None:
-    """Verify a release before import: a folder, a tag or a URL"""
+    """Verify a release before import: a folder, an image, a tag or a URL"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def trust(session: nox.Session) -> None:
+    """Show which sigstore is believed; --update asks for the root of today"""
     command(session)
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "publish": "ci.publish.command",
     "mirror": "ci.publish.mirror_command",
     "verify": "ci.verify.command",
+    "trust": "ci.verify.trust.command",
     "rehearse": "ci.rehearsal.command",
 }
 """Each a module with HELP, add_arguments and run; imported when it is asked for, since sigstore

@@ -22,6 +22,8 @@ class SignConfig:
     signing_config: Path | None
     """A signing_config.json; None is the public good instance's."""
     issuer: str
+    public_log: bool = False
+    """Whether a repository that is not public may tell its name to the public log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ def read_config(file: Path) -> ReleaseConfig:
 
 
 def _sign(section: Section) -> SignConfig:
-    section.only("trust_root", "signing_config", "issuer")
+    section.only("trust_root", "signing_config", "issuer", "public_log")
     paths = {
         key: section.path(key, allowed="a path to a JSON file") if key in section.values else None
         for key in ("trust_root", "signing_config")
@@ -106,7 +108,9 @@ def _sign(section: Section) -> SignConfig:
     if (paths["trust_root"] is None) != (paths["signing_config"] is None):
         raise ConfigError(f"{section.file}: sign: trust_root and signing_config come together")
     return SignConfig(
-        **paths, issuer=section.text("issuer", allowed="a URL", default=ISSUER, pattern=URL)
+        **paths,
+        issuer=section.text("issuer", allowed="a URL", default=ISSUER, pattern=URL),
+        public_log=section.flag("public_log", default=False),
     )
 
 

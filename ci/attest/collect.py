@@ -1,11 +1,13 @@
 """What a release is made of, hashed again: nothing is signed because a record says so."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from build.apk.info import PackageInfo, info_fields, package_info
+from build.apk.package import split_members
 from build.edges.progress import Progress
 from build.errors import VerificationError
 from build.snapshot.archive import open_archive
@@ -22,10 +24,13 @@ from ci.attest.manifest import (
     Table,
     archive_name,
 )
+from ci.attest.predicates.snapshot import VerifiedSnapshot, verify_snapshot
+from ci.config import ReleaseConfig
 from ci.release.checkout import read_record
 
 RECORD_SUFFIX = ".build.json"
 REPORT_SUFFIX = ".boot.json"
+INVENTORY_SUFFIX = ".image.json"
 VARIANT = re.compile(r"[a-z][a-z0-9]*")
 
 
@@ -48,7 +53,10 @@ class Built:
     origin: Origin
     variant: str
     image: Artifact
-    packages: tuple[Artifact, ...]
+    packages: tuple[tuple[Artifact, PackageInfo], ...]
+    """Those of our own, each with what it says of itself."""
+    inventory: Artifact | None
+    """image.json: what an inspection saw in the image; None when there was none."""
     record: Mapping[str, Any]
     """The build record, as it was read."""
     report: Mapping[str, Any]
@@ -74,36 +82,47 @@ def collect_image(record_path: Path) -> Built:
         origin=_origin(table),
         variant=table.text("variant", VARIANT),
         image=image,
-        packages=tuple(_artifact(item, "package", folder) for item in table.tables("packages")),
+        packages=tuple(_package(item, folder) for item in table.tables("packages")),
+        inventory=_inventory(record_path, image),
         record=record,
         report=_report(record_path, image),
     )
 
 
-def collect_archive(folder: Path, origin: Origin, progress: Progress) -> Artifact:
-    """Return the snapshot archive in `folder`, every byte of it held against its lock.
+def collect_archive(
+    config: ReleaseConfig, origin: Origin, progress: Progress
+) -> tuple[Artifact, VerifiedSnapshot]:
+    """Return the snapshot archive in dist and what it holds, the whole chain checked again.
 
     Raises:
         ConfigError: its lock is not as a lock is written.
-        VerificationError: there is none, it is damaged, or it is not that of `origin`'s lock.
+        VerificationError: there is none, it is damaged or not signed by the trusted keys, or
+            it is not that of `origin`'s lock.
     """
-    name = archive_name(origin.name, origin.version)
+    path = config.dist / archive_name(origin.name, origin.version)
     again = "run `nox -s archive`"
-    if not (folder / name).is_file():
-        raise VerificationError(f"{name}: no such snapshot archive", hint=again)
-    archive = open_archive(folder / name)
+    if not path.is_file():
+        raise VerificationError(f"{path.name}: no such snapshot archive", hint=again)
+    archive = open_archive(path)
     if archive.lock.id != origin.lock_id:
         raise VerificationError(
-            f"{name}: holds the snapshot {archive.lock.id}, "
+            f"{path.name}: holds the snapshot {archive.lock.id}, "
             f"the images were built from {origin.lock_id}",
             hint=again,
         )
-    archive.check(progress)
-    found = hash_file(folder / name)
+    build = config.build
+    keys = {"image": build.source.keys, "builder": build.builder_source.keys}
+    snapshot = verify_snapshot(archive, keys, progress)
+    return artifact_of(path, "archive"), snapshot
+
+
+def artifact_of(path: Path, role: str) -> Artifact:
+    """Return the file at `path` as an artifact, hashed as it lies there."""
+    found = hash_file(path)
     return Artifact(
-        name=name,
-        role="archive",
-        media_type=MEDIA_TYPES["archive"],
+        name=path.name,
+        role=role,
+        media_type=MEDIA_TYPES[role],
         size=found.size,
         sha256=found.sha256,
     )
@@ -133,22 +152,8 @@ def common_origin(built: Sequence[Built], lock: Digest) -> Origin:
     return origin
 
 
-def make_manifest(
-    built: Sequence[Built], lock: Digest, archive: Artifact, *, repository: str
-) -> Manifest:
-    """Return the manifest of a release of `built` images, their lock and its archive.
-
-    Raises:
-        VerificationError: as `common_origin`, or two images have different files of one name.
-    """
-    origin = common_origin(built, lock)
-    locked = Artifact(
-        name=LOCK,
-        role="lock",
-        media_type=MEDIA_TYPES["lock"],
-        size=lock.size,
-        sha256=lock.sha256,
-    )
+def start_manifest(origin: Origin, *, repository: str, previous: str | None) -> Manifest:
+    """Return the manifest of a release with no artifacts yet; `previous` is a tag."""
     return Manifest(
         name=origin.name,
         version=origin.version,
@@ -158,12 +163,28 @@ def make_manifest(
         dirty=origin.dirty,
         lock_id=origin.lock_id,
         epoch=origin.epoch,
-        artifacts=_together([locked, archive, *(each for item in built for each in _files(item))]),
+        artifacts=(),
+        previous=previous,
     )
 
 
-def _files(built: Built) -> tuple[Artifact, ...]:
-    return (built.image, *built.packages)
+def complete_manifest(
+    manifest: Manifest, built: Sequence[Built], others: Sequence[Artifact]
+) -> Manifest:
+    """Return `manifest` with all artifacts: those of the images, and `others`.
+
+    Raises:
+        VerificationError: two images have different files of one name.
+    """
+    artifacts = [*others, *(each for item in built for each in _files(item))]
+    return replace(manifest, artifacts=_together(artifacts))
+
+
+def _files(built: Built) -> Iterator[Artifact]:
+    yield built.image
+    yield from (artifact for artifact, _ in built.packages)
+    if built.inventory:
+        yield built.inventory
 
 
 def _together(artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
@@ -190,24 +211,43 @@ def _origin(table: Table) -> Origin:
 def _artifact(table: Table, role: str, folder: Path) -> Artifact:
     name = table.text("file", FILE_NAME)
     told = Digest(table.number("size"), table.text("sha256", SHA256))
-    found = hash_file(folder / name)
-    if found != told:
+    found = artifact_of(folder / name, role)
+    if (found.size, found.sha256) != (told.size, told.sha256):
         raise VerificationError(
             f"{name}: {found.size} bytes with sha256 {found.sha256}, "
             f"the build record says {told.size} with {told.sha256}",
             hint="run `nox -s build` again: the file changed after it was built",
         )
-    return Artifact(
-        name=name,
-        role=role,
-        media_type=MEDIA_TYPES[role],
-        size=found.size,
-        sha256=found.sha256,
-    )
+    return found
+
+
+def _package(table: Table, folder: Path) -> tuple[Artifact, PackageInfo]:
+    artifact = _artifact(table, "package", folder)
+    _, control, _ = split_members((folder / artifact.name).read_bytes())
+    info = package_info(info_fields(control, where=artifact.name), where=artifact.name)
+    return artifact, info
+
+
+def _beside(record_path: Path, suffix: str) -> Path:
+    return record_path.with_name(record_path.name.removesuffix(RECORD_SUFFIX) + suffix)
+
+
+def _inventory(record_path: Path, image: Artifact) -> Artifact | None:
+    path = _beside(record_path, INVENTORY_SUFFIX)
+    if not path.is_file():
+        return None
+    seen = Table(path.name, read_record(path)).table("image").text("sha256", SHA256)
+    if seen != image.sha256:
+        raise VerificationError(
+            f"{path.name}: is about the image with sha256 {seen}, "
+            f"{image.name} is now {image.sha256}",
+            hint="remove it, or write it anew with `nox -s inspect -- IMAGE --write FILE`",
+        )
+    return artifact_of(path, "inventory")
 
 
 def _report(record_path: Path, image: Artifact) -> Mapping[str, Any]:
-    path = record_path.with_name(record_path.name.removesuffix(RECORD_SUFFIX) + REPORT_SUFFIX)
+    path = _beside(record_path, REPORT_SUFFIX)
     again = "run `nox -s boot`: only an image that came up as a droplet is signed"
     if not path.is_file():
         raise VerificationError(f"{path.name}: no such boot report of {image.name}", hint=again)

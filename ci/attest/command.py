@@ -4,11 +4,11 @@ import argparse
 
 from ci.attest.walk import sign_release
 from ci.config import read_config
-from ci.release.checkout import build_records
+from ci.release.checkout import ROOT, build_records
 from ci.report.console import Console
 
 NAME = "sign"
-HELP = "Sign the artifacts, SHA256SUMS, provenance, build records and boot reports"
+HELP = "Sign the artifacts, SHA256SUMS, provenance, SBOMs and all that was seen of the build"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         build_records(config),
         environment=console.environment,
         progress=console.progress,
+        checkout=ROOT,
     )
     manifest = signed.manifest
     console.table(sorted(signed.sums.items()), header=("signed", "sha256"))

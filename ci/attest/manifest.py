@@ -21,15 +21,20 @@ LOCK = "release.lock"
 
 BUNDLE_SUFFIX = ".sigstore.json"
 PROVENANCE_BUNDLE = "provenance" + BUNDLE_SUFFIX
+SNAPSHOT_BUNDLE = "snapshot" + BUNDLE_SUFFIX
+DIFFERENCE_BUNDLE = "difference" + BUNDLE_SUFFIX
 
-ROLES = ("archive", "image", "lock", "package")
 MEDIA_TYPES = {
     "archive": "application/x-tar",  # shared-mime-info; tar has no IANA name
     "image": "application/x-qemu-disk",  # shared-mime-info; qcow2 has no IANA name
+    "inventory": "application/json",  # RFC 8259
     "lock": "application/toml",  # IANA, TOML 1.0
     "package": "application/gzip",  # RFC 6713; an .apk is gzip members, one after another
+    "sbom": "application/vnd.cyclonedx+json",  # IANA, CycloneDX
+    "source": "application/x-tar",
 }
 """Media type by role; the role decides, never the file's name."""
+ROLES = tuple(MEDIA_TYPES)
 BUNDLE_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
@@ -74,6 +79,9 @@ class Manifest:
     """Seconds since 1970: the newest package of the lock, the only clock of the image."""
     artifacts: tuple[Artifact, ...]
     """Sorted by name."""
+    previous: str | None = None
+    """Tag of the release before, which the statement of differences starts from; None for the
+    first."""
 
     def of_role(self, role: str) -> tuple[Artifact, ...]:
         """Return the artifacts of `role`, sorted by name."""
@@ -89,8 +97,11 @@ class Manifest:
         """Names of all bundles that the release must have, in byte order."""
         names = [bundle_name(name) for name in self.signed_files]
         for image in self.of_role("image"):
-            names += [build_bundle(image.name), boot_bundle(image.name)]
-        return tuple(sorted([*names, PROVENANCE_BUNDLE]))
+            names += [build_bundle(image.name), boot_bundle(image.name), sbom_bundle(image.name)]
+        names += [PROVENANCE_BUNDLE, SNAPSHOT_BUNDLE]
+        if self.previous is not None:
+            names.append(DIFFERENCE_BUNDLE)
+        return tuple(sorted(names))
 
 
 def archive_name(name: str, version: str) -> str:
@@ -100,6 +111,33 @@ def archive_name(name: str, version: str) -> str:
     'snowdrop-v3.24.20261123-snapshot.tar'
     """
     return f"{name}-{version}-snapshot.tar"
+
+
+def source_name(name: str, version: str) -> str:
+    """Return the name of the source archive of a release.
+
+    >>> source_name("snowdrop", "v3.24.20261123")
+    'snowdrop-v3.24.20261123-source.tar'
+    """
+    return f"{name}-{version}-source.tar"
+
+
+def image_sbom_name(image: str) -> str:
+    """Return the name of the SBOM of `image`.
+
+    >>> image_sbom_name("snowdrop-droplet-v3.24.20261123-x86_64.qcow2")
+    'snowdrop-droplet-v3.24.20261123-x86_64.cdx.json'
+    """
+    return f"{PurePosixPath(image).stem}.cdx.json"
+
+
+def builder_sbom_name(name: str, version: str) -> str:
+    """Return the name of the SBOM of what builds the images of a release.
+
+    >>> builder_sbom_name("snowdrop", "v3.24.20261123")
+    'snowdrop-builder-v3.24.20261123.cdx.json'
+    """
+    return f"{name}-builder-{version}.cdx.json"
 
 
 def bundle_name(file: str) -> str:
@@ -123,6 +161,11 @@ def build_bundle(image: str) -> str:
 def boot_bundle(image: str) -> str:
     """Return the name of the bundle with the signed boot report of `image`."""
     return f"{PurePosixPath(image).stem}.boot{BUNDLE_SUFFIX}"
+
+
+def sbom_bundle(image: str) -> str:
+    """Return the name of the bundle with the statement that an SBOM is that of `image`."""
+    return f"{PurePosixPath(image).stem}.sbom{BUNDLE_SUFFIX}"
 
 
 def is_bundle(name: str) -> bool:
@@ -154,6 +197,7 @@ def dump_manifest(manifest: Manifest) -> bytes:
         "source": {"commit": manifest.commit, "dirty": manifest.dirty},
         "lock": {"id": manifest.lock_id},
         "epoch": manifest.epoch,
+        "previous": manifest.previous,
         "artifacts": [
             {
                 "name": artifact.name,
@@ -194,6 +238,7 @@ def parse_manifest(raw: bytes) -> Manifest:
         dirty=source.flag("dirty"),
         lock_id=lock.text("id", SHA256),
         epoch=top.number("epoch"),
+        previous=None if top.get("previous") is None else top.text("previous", VERSION),
         artifacts=tuple(_artifact(item) for item in top.tables("artifacts")),
     )
     _check_names(artifact.name for artifact in manifest.artifacts)

@@ -1,16 +1,24 @@
 """in-toto statements: what is said of which files, as bytes that are signed as they stand.
 
 Source of the form: in-toto attestation framework, Statement v1. docs/statements.md says what
-the types of our own mean.
+each kind means; what stands in them is made in `ci.attest.predicates`.
 """
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 """What a DSSE envelope around a statement calls its payload."""
 PROVENANCE_TYPE = "https://slsa.dev/provenance/v1"
+BOOT_REPORT_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
+SBOM_TYPE = "https://cyclonedx.org/bom"
+"""What cosign calls `cyclonedx`; the document says its version itself."""
+
+REPORT_FIELD = "snowdrop_report"
+"""Our boot report in a test result: an extension field, so its name begins with ours (SLSA
+v1.1, parsing rules)."""
 
 
 def build_record_type(repository: str) -> str:
@@ -18,9 +26,30 @@ def build_record_type(repository: str) -> str:
     return f"{_page(repository)}#build-record-v1"
 
 
-def boot_report_type(repository: str) -> str:
-    """Return the predicate type of a boot report signed in `repository` (OWNER/REPO)."""
-    return f"{_page(repository)}#boot-report-v1"
+def snapshot_type(repository: str) -> str:
+    """Return the predicate type of a verified snapshot, signed in `repository` (OWNER/REPO)."""
+    return f"{_page(repository)}#snapshot-verification-v1"
+
+
+def difference_type(repository: str) -> str:
+    """Return the predicate type of what changed since the release before (OWNER/REPO)."""
+    return f"{_page(repository)}#release-difference-v1"
+
+
+def boot_passed(predicate: Mapping[str, Any]) -> bool:
+    """Say whether a boot report tells that the image came up: every check, without a warning.
+
+    `predicate`: a test result (in-toto attestation framework, test-result v0.1) with our
+    report in it; both must say so.
+    """
+    report = predicate.get(REPORT_FIELD)
+    return (
+        predicate.get("result") == "PASSED"
+        and not predicate.get("failedTests")
+        and not predicate.get("warnedTests")
+        and isinstance(report, Mapping)
+        and report.get("passed") is True
+    )
 
 
 def build_statement(

@@ -7,7 +7,7 @@ from ci.config import ReleaseConfig
 from ci.publish.files import ReleaseFiles
 from ci.publish.plan import import_urls
 from ci.report.table import markdown_table, size_text
-from ci.verify.policy import Policy
+from ci.verify.trust.policy import Policy
 
 WHAT = {MANIFEST: "manifest", CHECKSUMS: "checksums"}
 """What the files are that are no artifacts themselves."""

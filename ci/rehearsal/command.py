@@ -86,7 +86,8 @@ def _clear(state: Path) -> None:
     state.mkdir(parents=True, exist_ok=True)
     for name in ("github", "s3", "download", "keys", "logs"):
         shutil.rmtree(state / name, ignore_errors=True)
-    (state / "release.lock").unlink(missing_ok=True)
+    for name in ("release.lock", "trusted.toml"):
+        (state / name).unlink(missing_ok=True)
 
 
 def _contents(arguments: argparse.Namespace, state: Path, console: Console) -> Contents:

@@ -48,6 +48,11 @@ class Folders:
         return self.state / "release.toml"
 
     @property
+    def policy(self) -> Path:
+        """Whom a stranger trusts, as it was written at the first `verify`."""
+        return self.state / "trusted.toml"
+
+    @property
     def download(self) -> Path:
         """What a stranger would have after `verify --save`."""
         return self.state / "download"
@@ -137,11 +142,12 @@ def rehearse(walk: Walk, contents: Contents, *, dist: str) -> Rehearsed:
         walk.command("publish", made=lambda: f"release {origin.version} at {addresses.github}")
         urls = import_urls(config.spaces, manifest) if config.spaces else ()
         walk.command("mirror", made=lambda: urls[0])
-        said = ("--repository", REPOSITORY)
-        save = ("--save", str(folders.download))
+        policy = ("--policy", str(folders.policy))
+        save = ("--deep", "--save", str(folders.download))
+        said = ("--repository", REPOSITORY, *policy)
         walk.command("verify", origin.version, *said, *save, made=lambda: str(folders.download))
         mirrored = urls[0].rpartition("/")[0]
-        walk.command("verify", mirrored, *said, made=lambda: "the mirror serves the same release")
+        walk.command("verify", mirrored, *policy, made=lambda: "the mirror serves the same release")
         _check_double(folders.state / "github" / "violations.txt")
     return Rehearsed(config, manifest, urls)
 

@@ -54,6 +54,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _trust_root(config: ReleaseConfig) -> bytes | None:
-    """Return the sigstore trust root of the day; None when there is none yet."""
-    path = config.sign.trust_root or PUBLIC_ROOT
-    return path.read_bytes() if path.is_file() else None
+    """Return the public sigstore's trust root of the day; None when another instance signs.
+
+    That one's root is a file of this machine, a rehearsal's even a new one in each folder: with it,
+    one commit and lock would give another archive here than there.
+    """
+    if config.sign.trust_root or not PUBLIC_ROOT.is_file():
+        return None
+    return PUBLIC_ROOT.read_bytes()

@@ -1,7 +1,8 @@
 """From what somebody serves to what may be believed.
 
-Rooms, in reading order: `command` (the `verify` command), `release` (a folder's files -> a line a
-check), `policy` (whom the certificate must name), `bundles` (where sigstore checks a signature),
-`target` (a folder, tag or URL -> files), `checks` (what a line says). `trust/` holds the reviewed
-copy of the public trust root.
+Rooms, in reading order: `command` (the `verify` command), `walk` (what was asked for, and how it
+is done), `release` (a folder's files -> a line a check), `single` (the same for one image),
+`content` (what manifest and statements say, held against the files), `target` (a folder, tag or
+URL -> files), `reading` (files and JSON of a stranger). `trust` says whom to believe and checks
+signatures by it, `report` says what was found.
 """

@@ -1,154 +1,90 @@
-"""`verify`: a folder, a tag or a URL -> a line a check; with --save, the download command."""
+"""`verify`: a folder, an image, a tag or a URL -> a line a check; with --save, a download."""
 
 import argparse
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import requests
-
-from build.errors import ConfigError
-from ci.attest.checksums import hash_file
-from ci.config import ISSUER, REPOSITORY, ReleaseConfig, read_config
 from ci.report.console import Console
-from ci.verify.bundles import PUBLIC_ROOT, Trust
-from ci.verify.checks import Check, Findings, Stopped
-from ci.verify.release import Expectation, verify_folder, verify_head
-from ci.verify.target import Remote, fetch_head, fetch_rest, locate, web_of
 
-HELP = "Verify a release before import: a folder, a tag or a URL"
+HELP = "Verify a release before import: a folder, an image, a tag or a URL"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `verify` takes."""
-    parser.add_argument("target", help="a folder, a tag, a release's URL or a mirror's URL")
+    # A release.toml in the folder one happens to stand in may belong to what is verified.
+    parser.set_defaults(config=None)
     parser.add_argument(
-        "--repository",
-        metavar="OWNER/REPO",
-        help="whose workflow must have signed it (default: release.github of the configuration)",
+        "target",
+        nargs="?",
+        help="a folder, an image with its bundle, a tag, a release's URL or a mirror's URL",
+    )
+    parser.add_argument(
+        "--repository", metavar="OWNER/REPO", help="whose workflow must have signed it"
+    )
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help="whom to trust, with GitHub's numbers; written when it is not there yet",
     )
     parser.add_argument("--tag", help="the release that it must be")
     parser.add_argument(
+        "--trust-root",
+        type=Path,
+        metavar="FILE",
+        help="which sigstore to believe (trusted_root.json)",
+    )
+    parser.add_argument(
+        "--refresh", action="store_true", help="ask sigstore for today's trust root first"
+    )
+    parser.add_argument("--offline", action="store_true", help="open no socket")
+    parser.add_argument(
+        "--deep", action="store_true", help="also follow the distribution's signatures"
+    )
+    parser.add_argument(
+        "--keys", type=Path, metavar="DIR", help="the distribution's keys, for --deep"
+    )
+    parser.add_argument(
         "--save", type=Path, metavar="DIR", help="keep the files in DIR, if all of them hold"
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="say what each line proves, and what it does not"
     )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Verify, print a line a check, and return 0 only when all of them hold."""
-    config = _config(arguments)
-    repository = _repository(arguments.repository, config)
-    trust = Trust((config.sign.trust_root if config else None) or PUBLIC_ROOT)
-    where = locate(
-        arguments.target,
-        repository=repository,
-        web=web_of(config.github_api if config else "https://api.github.com"),
-    )
-    expectation = Expectation(
-        repository=repository,
-        issuer=config.sign.issuer if config else ISSUER,
-        tag=arguments.tag or (where.tag if isinstance(where, Remote) else None),
-    )
-    _check_save(arguments.save, where)
-    if isinstance(where, Path):
-        findings = verify_folder(where, trust, expectation)
-    else:
-        findings = _download(where, trust, expectation, arguments.save, console)
-    _tell(findings, arguments.target, trust, expectation, console)
-    return 0 if findings.passed else 1
+    with no_socket() if arguments.offline else nullcontext():
+        # Here, since urllib3 opens a socket while it is imported, to see what the machine can.
+        from ci.verify.walk import verify
 
-
-def _config(arguments: argparse.Namespace) -> ReleaseConfig | None:
-    """Return the configuration; a person with --repository alone needs none."""
-    if arguments.repository and not arguments.config.exists():
-        return None
-    return read_config(arguments.config)
-
-
-def _repository(said: str | None, config: ReleaseConfig | None) -> str:
-    repository = said or (config.repository if config else "")
-    if not REPOSITORY.fullmatch(repository):
-        raise ConfigError(f"--repository {repository}: expected OWNER/REPO")
-    return repository
-
-
-def _check_save(save: Path | None, where: Path | Remote) -> None:
-    if save is None:
-        return
-    if isinstance(where, Path):
-        raise ConfigError(f"--save {save}: the target is a folder already", hint="leave --save out")
-    if save.exists() and (not save.is_dir() or any(save.iterdir())):
-        raise ConfigError(
-            f"--save {save}: is there already, and not empty", hint="name a new folder"
-        )
-
-
-def _download(
-    remote: Remote, trust: Trust, expectation: Expectation, save: Path | None, console: Console
-) -> Findings:
-    """Return the findings about what `remote` serves; only when all hold are the files kept."""
-    with _staging(save) as folder, requests.Session() as session:
-        fetch_head(remote, folder, session)
-        head_findings = Findings()
-        try:
-            head = verify_head(folder, trust, expectation, head_findings)
-        except Stopped:
-            return head_findings
-        fetch_rest(remote, head.manifest, folder, session, console.progress)
-        findings = verify_folder(folder, trust, expectation)
-        if save is not None and findings.passed:
-            if save.exists():
-                save.rmdir()
-            folder.rename(save)
-            console.line(f"saved in {save}")
-        return findings
+        return verify(arguments, console)
 
 
 @contextmanager
-def _staging(save: Path | None) -> Iterator[Path]:
-    """Give a folder beside `save` (a rename keeps it) that is gone afterwards, whatever happens."""
-    if save is not None:
-        save.parent.mkdir(parents=True, exist_ok=True)
-    place = save.parent if save is not None else None
-    with TemporaryDirectory(prefix=".verify-", dir=place) as folder:
-        inner = Path(folder) / "release"
-        inner.mkdir()
-        yield inner
+def no_socket() -> Iterator[None]:
+    """Refuse every socket that this process would open while the block runs."""
+    if not _GUARD.added:
+        sys.addaudithook(_GUARD)
+        _GUARD.added = True
+    _GUARD.closed = True
+    try:
+        yield
+    finally:
+        _GUARD.closed = False
 
 
-def _tell(
-    findings: Findings, target: str, trust: Trust, expectation: Expectation, console: Console
-) -> None:
-    said = f"trusting {expectation.repository}, by the trust root {trust.path}"
-    console.line(f"{target}: {said} (sha256 {hash_file(trust.path).sha256[:16]}...)")
-    console.table(
-        [["ok" if check.passed else "FAILED", check.name, check.found] for check in findings.checks]
-    )
-    for note in findings.notes:
-        console.line(f"note: {note}")
-    for check in findings.failed:
-        console.line(f"\nFAILED {check.name}")
-        console.line(f"  expected {check.expected}\n  found    {check.found}")
-        if check.meaning:
-            console.line(f"  meaning  {check.meaning}")
-    verdict = "verified" if findings.passed else "REFUSED: do not import it"
-    console.line(f"{target}: {verdict}, {len(findings.checks)} checks")
-    console.data(
-        {
-            "target": target,
-            "verified": findings.passed,
-            "repository": expectation.repository,
-            "checks": [_plain(check) for check in findings.checks],
-            "notes": findings.notes,
-        }
-    )
+class _Guard:
+    """An audit hook (PEP 578): it cannot be taken away again, only told to be quiet."""
+
+    added = False
+    closed = False
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.closed and event.startswith("socket."):
+            raise PermissionError(f"--offline: {event} is not allowed")
 
 
-def _plain(check: Check) -> dict[str, object]:
-    return {
-        "name": check.name,
-        "passed": check.passed,
-        "expected": check.expected,
-        "found": check.found,
-        "meaning": check.meaning,
-    }
+_GUARD = _Guard()

@@ -1,4 +1,4 @@
-"""A folder, a tag or a URL -> a folder of files, every download bounded before it begins."""
+"""A folder, an image, a tag or a URL -> files, every download bounded before it begins."""
 
 import re
 from contextlib import suppress
@@ -11,7 +11,7 @@ import requests
 from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError
 from ci.attest.manifest import CHECKSUMS, MANIFEST, VERSION, Manifest, bundle_name
-from ci.verify.release import SMALL
+from ci.verify.reading import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 HEAD_FILES = (MANIFEST, CHECKSUMS, bundle_name(CHECKSUMS))
 """What names and signs all the rest: fetched and checked before anything large."""
 RELEASE_PAGE = re.compile(r"(https?://.+)/releases/(?:tag|download)/([^/]+)/?")
+IMAGE_PAGE = re.compile(r"(https?://.+)/[^/]+\.qcow2")
+NAMED = re.compile(r"v[0-9]+\.[A-Za-z0-9.-]+")
+"""A folder of a mirror that is called like a release must hold that release."""
 TIMEOUT = (10, 60)
 """Seconds to connect, and between two pieces of an answer."""
 TRIES = 3
@@ -36,23 +39,40 @@ class Remote:
 
 
 def locate(target: str, *, repository: str, web: str) -> Path | Remote:
-    """Return the folder or the place on the network that `target` means.
+    """Return the folder, the image file or the place on the network that `target` means.
 
-    A target is a folder, an http(s) URL (a release's page, or the folder that holds SHA256SUMS),
-    or a tag of `repository` at `web`.
+    A target is a folder, an image file, an http(s) URL (a release's page, an image, or the
+    folder that holds SHA256SUMS), or a tag of `repository` at `web`.
 
     Raises:
         ConfigError: it is none of these.
     """
     if target.startswith(("http://", "https://")):
-        if match := RELEASE_PAGE.fullmatch(target):
-            return Remote(f"{match[1]}/releases/download/{match[2]}", match[2])
-        return Remote(target.removesuffix(f"/{CHECKSUMS}").rstrip("/"), None)
-    if Path(target).is_dir():
-        return Path(target)
-    if VERSION.fullmatch(target) and not Path(target).exists():
+        return _remote(target)
+    if (path := local(target)) is not None:
+        return path
+    if VERSION.fullmatch(target):
         return Remote(f"{web}/{repository}/releases/download/{target}", target)
-    raise ConfigError(f"{target}: neither a folder, nor an http(s) URL, nor a tag")
+    raise ConfigError(f"{target}: neither a folder, nor an image, nor an http(s) URL, nor a tag")
+
+
+def local(target: str) -> Path | None:
+    """Return the folder or file on this machine that `target` is; None when it is none."""
+    with suppress(OSError):  # a longer name than a file can have
+        path = Path(target)
+        if path.is_dir() or path.is_file():
+            return path
+    return None
+
+
+def _remote(url: str) -> Remote:
+    if match := RELEASE_PAGE.fullmatch(url):
+        return Remote(f"{match[1]}/releases/download/{match[2]}", match[2])
+    if match := IMAGE_PAGE.fullmatch(url):
+        url = match[1]
+    base = url.removesuffix(f"/{CHECKSUMS}").rstrip("/")
+    last = base.rpartition("/")[2]
+    return Remote(base, last if NAMED.fullmatch(last) else None)
 
 
 def web_of(api: str) -> str:

@@ -2,23 +2,34 @@
 
 import hashlib
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from build.apk.info import info_fields, package_info
+from build.apk.package import control_checksum, split_members
+from build.apk.writing import Recipe, write_index, write_package
 from build.edges.progress import Silent
 from build.snapshot.archive import write_archive
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository, write_lock
 from build.snapshot.store import Store
+from ci.attest.walk import Signed, sign_release
 from ci.config import ReleaseConfig, read_config
 from ci.rehearsal.sigstore.oidc import Job
 from ci.rehearsal.sigstore.server import Running, Sigstore
+from tests.apk.makers import key
 
 VERSION = "v3.24.20261123"
 STEM = f"snowdrop-droplet-{VERSION}-x86_64"
-JOB = Job(repository="lighthouse/snowdrop", tag=VERSION, commit="4f" * 20, run_id="77")
+EPOCH = 1_795_392_000
+COMMIT = "57e4eed9eaf2fedbfc3b1f878eeea0ec855f6d85"
+"""Of the sources that `commit_sources` makes: names, times and content are fixed."""
+JOB = Job(repository="lighthouse/snowdrop", tag=VERSION, commit=COMMIT, run_id="77")
 
 TOML = """
 [release]
@@ -40,50 +51,114 @@ signing_config = "sigstore/signing_config.json"
 """
 
 
-def locked_package(name: str, version: str, *closures: str) -> LockedPackage:
+def recipe(name: str, version: str, **more: object) -> Recipe:
+    """Return what a package of the snapshot says of itself."""
+    return Recipe(name=name, version=version, description=name, epoch=EPOCH, **more)  # type: ignore[arg-type]
+
+
+PACKAGES: dict[str, tuple[bytes, str]] = {
+    made.name: (write_package(made, key()), closure)
+    for made, closure in (
+        (recipe("alpine-base", "3.24.1-r0", depends=("so:libstdc++.so.6", "!none")), "droplet"),
+        (
+            recipe(
+                "libstdc++",
+                "15.2.0-r1",
+                provides=("so:libstdc++.so.6=6.0.34",),
+                license="GPL-2.0-or-later AND LGPL-2.1-or-later",
+                origin="gcc",
+                url="https://gcc.gnu.org",
+            ),
+            "droplet",
+        ),
+        (recipe("python3", "3.14.1-r0", license="PSF and others"), "builder"),
+        (recipe("apk-tools-static", "3.0.6-r0"), "apk"),
+    )
+}
+"""Each package of the snapshot with the closure that it is in."""
+CHECKS = [{"name": "login", "passed": True, "expected": "root", "found": "root"}]
+OWN = write_package(
+    recipe("snowdrop-init", "1.0-r0", depends=("alpine-base",), commit="c" * 40), key()
+)
+"""A package of our own."""
+INDEX = write_index([content for content, _ in PACKAGES.values()], key(), "v3.24.1")
+
+
+def locked_package(name: str, version: str, *closures: str, content: bytes = b"") -> LockedPackage:
     return LockedPackage(
         name=name,
         version=version,
         arch="x86_64",
         repository=0,
         file=f"{name}-{version}.apk",
-        sha256=hashlib.sha256(name.encode()).hexdigest(),
-        size=len(name),
+        sha256=hashlib.sha256(content or name.encode()).hexdigest(),
+        size=len(content),
         checksum="Q1" + "A" * 27 + "=",
         origin=name,
         commit="",
         license="MIT",
-        build_time=1_795_392_000,
+        build_time=EPOCH,
         order=dict.fromkeys(closures, 1),
     )
 
 
-CONTENT = (b"libstdc++", b"python3", b"index", b"key")
-"""What the lock names."""
-LOCK = Lock(
-    branch="v3.24",
-    arch="x86_64",
-    apk_version="apk-tools 3.0.6",
-    epoch=1_795_392_000,
-    choice_sha256="0" * 64,
-    repositories=(
-        LockedRepository(
-            place="image",
-            url="packages",
-            arch="x86_64",
-            index_sha256=hashlib.sha256(b"index").hexdigest(),
-            index_size=len(b"index"),
-            description="v3.24.1",
-            key="alpine.rsa.pub",
-            key_sha256=hashlib.sha256(b"key").hexdigest(),
-            mirrors=(),
+def _choice() -> str:
+    """Return the digest of what TOML chooses."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "release.toml"
+        path.write_text(TOML)
+        return read_config(path).build.choice_sha256
+
+
+def _lock() -> Lock:
+    packages: list[LockedPackage] = []
+    for content, closure in PACKAGES.values():
+        _, control, _ = split_members(content)
+        info = package_info(info_fields(control, where="test"), where="test")
+        place = 1 + sum(closure in package.order for package in packages)
+        packages.append(
+            LockedPackage(
+                name=info.name,
+                version=info.version,
+                arch=info.arch,
+                repository=0,
+                file=f"{info.name}-{info.version}.apk",
+                sha256=hashlib.sha256(content).hexdigest(),
+                size=len(content),
+                checksum=control_checksum(control),
+                origin=info.origin,
+                commit="",
+                license=info.license,
+                build_time=EPOCH,
+                order={closure: place},
+            )
+        )
+    return Lock(
+        branch="v3.24",
+        arch="x86_64",
+        apk_version="apk-tools 3.0.6",
+        epoch=EPOCH,
+        choice_sha256=_choice(),
+        repositories=(
+            LockedRepository(
+                place="image",
+                url="packages",
+                arch="x86_64",
+                index_sha256=hashlib.sha256(INDEX).hexdigest(),
+                index_size=len(INDEX),
+                description="v3.24.1",
+                key=key().name,
+                key_sha256=hashlib.sha256(key().public_pem()).hexdigest(),
+                mirrors=(),
+            ),
         ),
-    ),
-    packages=(
-        locked_package("libstdc++", "15.2.0-r1", "droplet"),
-        locked_package("python3", "3.14.1-r0", "builder"),
-    ),
-)
+        packages=tuple(sorted(packages, key=lambda package: package.name)),
+    )
+
+
+LOCK = _lock()
+CONTENT = (INDEX, key().public_pem(), *(content for content, _ in PACKAGES.values()))
+"""What the lock names."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +166,7 @@ class Workshop:
     """What the step before left: a configuration, and dist with an image and its records."""
 
     root: Path
+    """Also the checkout of the sources."""
     config: ReleaseConfig
 
     @property
@@ -109,6 +185,11 @@ class Workshop:
         return self.dist / f"{STEM}.boot.json"
 
     @property
+    def inventory(self) -> Path:
+        """What an inspection saw in the image."""
+        return self.dist / f"{STEM}.image.json"
+
+    @property
     def image(self) -> Path:
         """The image."""
         return self.dist / f"{STEM}.qcow2"
@@ -117,6 +198,12 @@ class Workshop:
     def archive(self) -> Path:
         """The snapshot archive."""
         return self.dist / f"snowdrop-{VERSION}-snapshot.tar"
+
+    def sign(self) -> Signed:
+        """Sign what is there."""
+        return sign_release(
+            self.config, [self.record], environment={}, progress=Silent(), checkout=self.root
+        )
 
     def change(self, path: Path, **values: object) -> None:
         """Write other values into a record."""
@@ -129,17 +216,26 @@ class Workshop:
 
 @pytest.fixture(name="workshop")
 def _workshop(tmp_path: Path) -> Workshop:
+    return make_workshop(tmp_path)
+
+
+def make_workshop(tmp_path: Path) -> Workshop:
+    """Return a workshop in an empty folder."""
+    commit_sources(tmp_path)
     (tmp_path / "release.toml").write_text(TOML)
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / key().name).write_bytes(key().public_pem())
     config = read_config(tmp_path / "release.toml")
     write_lock(config.build.lock, LOCK)
     workshop = Workshop(tmp_path, config)
     workshop.dist.mkdir()
     workshop.image.write_bytes(b"QFI\xfb image")
     package = workshop.dist / "snowdrop-init-1.0-r0.apk"
-    package.write_bytes(b"package")
+    package.write_bytes(OWN)
     store = Store(tmp_path / "store")
     for content in CONTENT:
         store.put(content)
+    workshop.inventory.write_text(json.dumps({"format": 1, "image": described(workshop.image)}))
     write_archive(workshop.archive, LOCK, store, trust_root=None, progress=Silent())
     record = {
         "format": 1,
@@ -157,9 +253,39 @@ def _workshop(tmp_path: Path) -> Workshop:
     image = {"file": workshop.image.name, "sha256": described(workshop.image)["sha256"]}
     workshop.record.write_text(json.dumps(record))
     workshop.report.write_text(
-        json.dumps({"format": 1, "image": image, "passed": True, "checks": []})
+        json.dumps({"format": 1, "image": image, "passed": True, "checks": CHECKS})
     )
     return workshop
+
+
+def commit_sources(root: Path) -> None:
+    """Make `root` a checkout of a commit that is always the same."""
+    (root / "src").mkdir()
+    (root / "src" / "run").write_text("#!/bin/sh\n")
+    (root / "src" / "run").chmod(0o755)
+    (root / "README.md").write_text("Sources\n")
+    (root / "link").symlink_to("src/run")
+    git(root, "init", "-q")
+    git(root, "add", "src", "README.md", "link")
+    git(root, "commit", "-q", "-m", "Sources")
+
+
+def git(root: Path, *words: str) -> str:
+    """Run git as somebody who is always the same, at a time that is."""
+    who = {
+        f"GIT_{role}_{what}": "someone"
+        for role in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
+    when = {f"GIT_{role}_DATE": "1700000000 +0000" for role in ("AUTHOR", "COMMITTER")}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(root), "GIT_CONFIG_NOSYSTEM": "1"}
+    return subprocess.run(
+        ["git", "-C", str(root), *words],
+        env={**environment, **who, **when},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
 
 
 def described(path: Path) -> dict[str, object]:

@@ -15,6 +15,8 @@ from ci.attest.manifest import (
     media_type_of,
     parse_manifest,
 )
+from tests.attest.conftest import COMMIT
+from tests.attest.documents import RELEASE, complaints
 
 IMAGE = Artifact(
     name="snowdrop-droplet-v3.24.20261123-x86_64.qcow2",
@@ -31,7 +33,7 @@ MANIFEST = Manifest(
     version="v3.24.20261123",
     tag="v3.24.20261123",
     repository="lighthouse/snowdrop",
-    commit="4f" * 20,
+    commit=COMMIT,
     dirty=False,
     lock_id="b" * 64,
     epoch=1_795_392_000,
@@ -52,10 +54,14 @@ def test_names_every_bundle_that_a_release_must_have() -> None:
         "provenance.sigstore.json",
         "release.json.sigstore.json",
         "release.lock.sigstore.json",
+        "snapshot.sigstore.json",
         f"{stem}.boot.sigstore.json",
         f"{stem}.build.sigstore.json",
         f"{stem}.qcow2.sigstore.json",
+        f"{stem}.sbom.sigstore.json",
     )
+    second = dataclasses.replace(MANIFEST, previous="v3.24.20261101")
+    assert set(second.bundles) - set(MANIFEST.bundles) == {"difference.sigstore.json"}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +109,35 @@ def test_refuses_what_it_would_not_have_written(
     raw = (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
     with pytest.raises(VerificationError, match=f"^release.json: .*{message}"):
         parse_manifest(raw)
+
+
+def test_the_schema_allows_what_we_write() -> None:
+    for previous in (None, "v3.24.20261101"):
+        written = dump_manifest(dataclasses.replace(MANIFEST, previous=previous))
+        assert complaints(json.loads(written), RELEASE) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda d: d.update(format=2), id="newer"),
+        pytest.param(lambda d: d.update(url="x"), id="more"),
+        pytest.param(lambda d: d.pop("lock"), id="less"),
+        pytest.param(lambda d: d.pop("previous"), id="release before not said"),
+        pytest.param(lambda d: d.update(epoch="0"), id="no number"),
+        pytest.param(artifact(name="../release.lock"), id="leads out"),
+        pytest.param(artifact(name="SHA256SUMS"), id="reserved"),
+        pytest.param(artifact(name="a.sigstore.json"), id="a bundle"),
+        pytest.param(artifact(role="virus"), id="unknown role"),
+        pytest.param(artifact(media_type="text/html"), id="other type"),
+        pytest.param(artifact(sha256="A" * 64), id="upper case"),
+        pytest.param(artifact(url="https://mirror.example"), id="a location"),
+    ],
+)
+def test_the_schema_refuses_what_we_refuse(change: Callable[[Any], object]) -> None:
+    document = json.loads(dump_manifest(MANIFEST))
+    change(document)
+    assert complaints(document, RELEASE)
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"\xff", b"[" * 100_000, b"null"])

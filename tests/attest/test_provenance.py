@@ -3,16 +3,29 @@
 import dataclasses
 import json
 
-from ci.attest.provenance import Run, build_provenance, package_url
+from ci.attest.manifest import Artifact
+from ci.attest.predicates.packages import package_url
+from ci.attest.predicates.provenance import Run, build_provenance
 from ci.attest.statements import PROVENANCE_TYPE, build_statement
-from tests.attest.conftest import LOCK, locked_package
+from tests.attest.conftest import COMMIT, locked_package
+from tests.attest.conftest import LOCK as WHOLE
 from tests.attest.test_manifest import MANIFEST
 
+ALPINE, QUALIFIERS = "pkg:apk/alpine", "arch=x86_64&distro=alpine-3.24"
+LOCK = dataclasses.replace(WHOLE, packages=WHOLE.packages[2:])
+SOURCE = Artifact(
+    name="snowdrop-v3.24.20261123-source.tar",
+    role="source",
+    media_type="application/x-tar",
+    size=1,
+    sha256="d" * 64,
+)
 RUN = Run(builder="https://github.com/o/r/build.yml@refs/tags/v1", invocation="https://run/1")
 
 
 def statement(dirty: bool = False) -> dict[str, object]:
-    manifest = dataclasses.replace(MANIFEST, dirty=dirty)
+    artifacts = (*MANIFEST.artifacts, SOURCE)
+    manifest = dataclasses.replace(MANIFEST, dirty=dirty, artifacts=artifacts)
     predicate = build_provenance(
         manifest, LOCK, variants=["droplet"], config_sha256="c" * 64, run=RUN
     )
@@ -40,16 +53,20 @@ def test_the_statement_is_this_to_the_last_field() -> None:
                     "variants": ["droplet"],
                     "config": {"sha256": "c" * 64},
                 },
-                "internalParameters": {"epoch": 1_795_392_000},
+                "internalParameters": {
+                    "epoch": 1_795_392_000,
+                    "version": "v3.24.20261123",
+                },
                 "resolvedDependencies": [
                     {
                         "name": "source",
                         "uri": f"git+{repository}@refs/tags/v3.24.20261123",
-                        "digest": {"gitCommit": "4f" * 20},
+                        "digest": {"gitCommit": COMMIT},
                     },
+                    {"name": SOURCE.name, "digest": {"sha256": SOURCE.sha256}},
                     {"name": "release.lock", "digest": {"sha256": "b" * 64}},
                     {
-                        "name": "alpine.rsa.pub",
+                        "name": "tests.rsa.pub",
                         "digest": {"sha256": LOCK.repositories[0].key_sha256},
                     },
                     {
@@ -59,13 +76,13 @@ def test_the_statement_is_this_to_the_last_field() -> None:
                     },
                     {
                         "name": "libstdc++-15.2.0-r1.apk",
-                        "uri": "pkg:apk/alpine/libstdc%2B%2B@15.2.0-r1?arch=x86_64",
+                        "uri": f"{ALPINE}/libstdc%2B%2B@15.2.0-r1?{QUALIFIERS}",
                         "digest": {"sha256": LOCK.packages[0].sha256},
                         "annotations": {"closures": ["droplet"]},
                     },
                     {
                         "name": "python3-3.14.1-r0.apk",
-                        "uri": "pkg:apk/alpine/python3@3.14.1-r0?arch=x86_64",
+                        "uri": f"{ALPINE}/python3@3.14.1-r0?{QUALIFIERS}",
                         "digest": {"sha256": LOCK.packages[1].sha256},
                         "annotations": {"closures": ["builder"]},
                     },
@@ -85,5 +102,5 @@ def test_a_changed_working_tree_is_said_so() -> None:
 
 
 def test_a_version_with_unusual_letters_stays_one_package_url() -> None:
-    package = locked_package("py3-a", "1_p2~3/4?x", "droplet")
-    assert package_url(package) == "pkg:apk/alpine/py3-a@1_p2~3%2F4%3Fx?arch=x86_64"
+    package = locked_package("py3-a", "1_p2~3+4?x", "droplet")
+    assert package_url(package, LOCK) == f"{ALPINE}/py3-a@1_p2~3%2B4%3Fx?{QUALIFIERS}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 
 from build.edges.progress import Silent
 from build.errors import ConfigError, RemoteError
+from ci.attest import signing
 from ci.attest.signing import Job, check_job, job_of, open_instance, write_bundles
+from ci.attest.statements import build_statement
 from ci.config import SignConfig
 from ci.rehearsal.sigstore import oidc
-from ci.rehearsal.sigstore.server import Running, Sigstore
+from ci.rehearsal.sigstore.server import Answer, Running, Services, Sigstore
 from tests.attest.conftest import JOB
 from tests.attest.test_manifest import MANIFEST
 
@@ -78,6 +81,10 @@ def test_a_private_repository_may_sign_with_an_instance_of_its_own(
     check_job(job(visibility="private"), MANIFEST, own)
 
 
+def test_a_private_repository_may_say_that_everybody_may_know(job: Callable[..., Job]) -> None:
+    check_job(job(visibility="private"), MANIFEST, dataclasses.replace(PUBLIC, public_log=True))
+
+
 def test_the_token_is_not_shown(job: Callable[..., Job]) -> None:
     made = job()
     assert str(made.token).count(".") == 2
@@ -103,22 +110,114 @@ def test_a_file_of_the_instance_that_cannot_be_used_is_named(
         open_instance(dataclasses.replace(config, trust_root=tmp_path / "absent"))
 
 
-def test_what_the_authority_says_reaches_the_person(
-    job: Callable[..., Job], tmp_path: Path, sigstore: Running
-) -> None:
+@pytest.fixture(name="sign")
+def _sign(tmp_path: Path, sigstore: Running) -> Callable[..., None]:
+    """Return what signs one file and one statement with the local instance."""
     config = SignConfig(
         trust_root=sigstore.trusted_root,
         signing_config=sigstore.signing_config,
         issuer=oidc.ISSUER,
     )
-    # A token of another instance's issuer: ours refuses it, and says why.
-    with pytest.raises(RemoteError, match=r"signingCert: status 400: .*identity token: Signature"):
+
+    def sign(signer: Job | None = None) -> None:
         write_bundles(
             tmp_path,
             trust=open_instance(config),
-            job=job(),
+            job=signer or job_of({}),
             files={"a.sigstore.json": "0" * 64},
-            statements={},
+            statements={"b.sigstore.json": build_statement({"a": "0" * 64}, "https://x/y", {})},
             progress=Silent(),
         )
+
+    return sign
+
+
+def test_what_the_authority_says_reaches_the_person(
+    job: Callable[..., Job], tmp_path: Path, sign: Callable[..., None]
+) -> None:
+    # A token of another instance's issuer: ours refuses it, and says why.
+    with pytest.raises(RemoteError, match=r"signingCert: status 400: .*identity token: Signature"):
+        sign(job())
+    assert not (tmp_path / "a.sigstore.json").exists()
+
+
+@pytest.fixture(name="trouble")
+def _trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[str, Callable[[int], Answer | None]], None]:
+    """Return what makes a service answer something else; its number of requests is told."""
+
+    def trouble(path: str, instead: Callable[[int], Answer | None]) -> None:
+        answer, asked = Services.answer, 0
+
+        def troubled(
+            services: Services, method: str, target: str, authorization: str, body: bytes
+        ) -> Answer:
+            nonlocal asked
+            if target == path:
+                asked += 1
+                if (other := instead(asked)) is not None:
+                    return other
+            return answer(services, method, target, authorization, body)
+
+        monkeypatch.setattr(Services, "answer", troubled)
+
+    monkeypatch.setattr(signing, "PAUSE", 0)
+    return trouble
+
+
+BUSY = Answer(503, "text/plain", b"come back later")
+SERVICES = ["/api/v2/signingCert", "/api/v2/log/entries", "/api/v1/timestamp"]
+
+
+@pytest.mark.parametrize("path", SERVICES)
+def test_a_service_that_fails_once_is_asked_once_more(
+    path: str, tmp_path: Path, sign: Callable[..., None], trouble: Callable[..., None]
+) -> None:
+    trouble(path, lambda asked: BUSY if asked == 1 else None)
+    sign()
+    assert {"a.sigstore.json", "b.sigstore.json"} <= {each.name for each in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("path", SERVICES[:2])
+def test_a_service_that_goes_on_failing_is_named_with_its_words(
+    path: str, sign: Callable[..., None], trouble: Callable[..., None]
+) -> None:
+    trouble(path, lambda asked: BUSY)
+    with pytest.raises(RemoteError, match=f"{path}: status 503: come back later"):
+        sign()
+
+
+@pytest.mark.parametrize("path", SERVICES[:2])
+def test_a_service_that_never_answers_is_not_waited_for(
+    path: str,
+    sign: Callable[..., None],
+    trouble: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over = threading.Event()
+
+    def hang(asked: int) -> None:
+        del asked
+        over.wait()
+
+    trouble(path, hang)
+    monkeypatch.setattr(signing, "SECONDS", 0.5)
+    try:
+        with pytest.raises(RemoteError, match="gave no answer within"):
+            sign()
+    finally:
+        over.set()
+
+
+def test_a_signature_that_nobody_could_verify_is_not_kept(
+    tmp_path: Path, sigstore: Running, sign: Callable[..., None]
+) -> None:
+    other = Sigstore.open(tmp_path / "other", JOB)
+    with other.serve() as running:
+        clocks = json.loads(running.trusted_root.read_text())["timestampAuthorities"]
+    root = json.loads(sigstore.trusted_root.read_text())
+    sigstore.trusted_root.write_text(json.dumps({**root, "timestampAuthorities": clocks}))
+    with pytest.raises(RemoteError, match="not enough sources of verified time"):
+        sign()
     assert not (tmp_path / "a.sigstore.json").exists()

@@ -3,53 +3,52 @@
 import argparse
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from sigstore.hashes import Hashed
 from sigstore.models import Bundle, TrustedRoot
 from sigstore.verify import Verifier, policy
 from sigstore_models.common.v1 import HashAlgorithm
 
 from build.edges.progress import Silent
-from build.errors import RemoteError, VerificationError
+from build.errors import PublishError, RemoteError, VerificationError
 from build.snapshot.archive import write_archive
+from build.snapshot.lock import write_lock
 from build.snapshot.store import Store
-from ci.attest import command
+from ci.attest import command, signing
 from ci.attest.checksums import parse_checksums
-from ci.attest.manifest import PROVENANCE_BUNDLE, parse_manifest
-from ci.attest.statements import PAYLOAD_TYPE, boot_report_type, build_record_type
-from ci.attest.walk import Signed, sign_release
-from ci.rehearsal.sigstore.server import Running
+from ci.attest.manifest import (
+    DIFFERENCE_BUNDLE,
+    PROVENANCE_BUNDLE,
+    SNAPSHOT_BUNDLE,
+    bundle_name,
+    parse_manifest,
+)
+from ci.attest.statements import (
+    BOOT_REPORT_TYPE,
+    PROVENANCE_TYPE,
+    SBOM_TYPE,
+    build_record_type,
+    snapshot_type,
+)
+from ci.publish.files import read_release
+from ci.rehearsal.sigstore.server import Running, Sigstore
 from ci.report.console import Console
-from tests.attest.conftest import JOB, LOCK, STEM, VERSION, Workshop
-
-IDENTITY = f"https://github.com/{JOB.repository}/.github/workflows/build.yml@{JOB.ref}"
-POLICY = policy.Identity(identity=IDENTITY)
-
-
-def sign(workshop: Workshop) -> Signed:
-    records = [workshop.record]
-    return sign_release(workshop.config, records, environment={}, progress=Silent())
-
-
-def statement_of(workshop: Workshop, name: str, root: Path) -> dict[str, Any]:
-    verifier = Verifier(trusted_root=TrustedRoot.from_file(str(root)))
-    bundle = Bundle.from_json((workshop.dist / name).read_bytes())
-    kind, payload = verifier.verify_dsse(bundle, POLICY)
-    assert kind == PAYLOAD_TYPE
-    statement: dict[str, Any] = json.loads(payload)
-    return statement
+from tests.apk.makers import key
+from tests.attest.conftest import JOB, LOCK, STEM, VERSION, Workshop, git, make_workshop
+from tests.attest.documents import POLICY, RELEASE, SCHEMAS, complaints, statement_in
 
 
 def test_every_file_and_statement_verifies_and_nothing_else_is_there(
     workshop: Workshop, sigstore: Running
 ) -> None:
-    signed = sign(workshop)
+    signed = workshop.sign()
     dist, manifest = workshop.dist, parse_manifest((workshop.dist / "release.json").read_bytes())
     assert manifest == signed.manifest
     assert {path.name for path in dist.iterdir()} == {
@@ -72,8 +71,8 @@ def test_every_file_and_statement_verifies_and_nothing_else_is_there(
 def test_the_provenance_is_about_all_files_and_agrees_with_the_certificate(
     workshop: Workshop, sigstore: Running
 ) -> None:
-    signed = sign(workshop)
-    statement = statement_of(workshop, PROVENANCE_BUNDLE, sigstore.trusted_root)
+    signed = workshop.sign()
+    statement = statement_in(workshop.dist / PROVENANCE_BUNDLE, sigstore.trusted_root)
     subjects = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}
     assert subjects == signed.sums
     run = statement["predicate"]["runDetails"]
@@ -89,32 +88,164 @@ def test_the_provenance_is_about_all_files_and_agrees_with_the_certificate(
     assert locked <= {item["digest"].get("sha256") for item in dependencies}
 
 
-def test_build_record_and_boot_report_are_statements_about_the_image(
+def test_each_image_has_its_record_its_boot_and_its_sbom_as_statements(
     workshop: Workshop, sigstore: Running
 ) -> None:
-    signed = sign(workshop)
-    for name, path, kind in (
-        (f"{STEM}.build.sigstore.json", workshop.record, build_record_type(JOB.repository)),
-        (f"{STEM}.boot.sigstore.json", workshop.report, boot_report_type(JOB.repository)),
+    signed = workshop.sign()
+    name = workshop.image.name
+    subject = [{"name": name, "digest": {"sha256": signed.sums[name]}}]
+    sbom = json.loads((workshop.dist / f"{STEM}.cdx.json").read_text())
+    for kind, predicate_type, said in (
+        ("build", build_record_type(JOB.repository), json.loads(workshop.record.read_text())),
+        ("sbom", SBOM_TYPE, sbom),
+        ("boot", BOOT_REPORT_TYPE, None),
     ):
-        statement = statement_of(workshop, name, sigstore.trusted_root)
-        assert statement["predicateType"] == kind
-        assert statement["predicate"] == json.loads(path.read_text())
-        image = workshop.image.name
-        assert statement["subject"] == [{"name": image, "digest": {"sha256": signed.sums[image]}}]
+        bundle = workshop.dist / f"{STEM}.{kind}.sigstore.json"
+        statement = statement_in(bundle, sigstore.trusted_root)
+        assert (statement["predicateType"], statement["subject"]) == (predicate_type, subject)
+        assert said is None or statement["predicate"] == said
+    result = statement["predicate"]
+    assert (result["result"], result["passedTests"]) == ("PASSED", ["login"])
+    assert result["snowdrop_report"] == json.loads(workshop.report.read_text())
+
+
+def test_all_that_is_said_is_in_the_published_forms(workshop: Workshop, sigstore: Running) -> None:
+    manifest = workshop.sign().manifest
+    assert complaints(json.loads((workshop.dist / "release.json").read_text()), RELEASE) == []
+    forms = {PROVENANCE_TYPE: "provenance", BOOT_REPORT_TYPE: "test-result"}
+    seen = set()
+    for name in set(manifest.bundles) - {bundle_name(file) for file in manifest.signed_files}:
+        statement = statement_in(workshop.dist / name, sigstore.trusted_root)
+        assert complaints(statement, SCHEMAS / "statement.schema.json") == [], name
+        seen.add(statement["predicateType"])
+        if form := forms.get(statement["predicateType"]):
+            schema = SCHEMAS / f"{form}.schema.json"
+            assert complaints(statement["predicate"], schema) == [], name
+            del statement["predicate"][sorted(statement["predicate"])[0]]
+            assert complaints(statement["predicate"], schema), name
+        if statement["predicateType"] == SBOM_TYPE:
+            validator = JsonStrictValidator(SchemaVersion.V1_6)
+            assert validator.validate_str(json.dumps(statement["predicate"])) is None
+    assert seen == {
+        *forms,
+        SBOM_TYPE,
+        build_record_type(JOB.repository),
+        snapshot_type(JOB.repository),
+    }
+
+
+def test_the_snapshot_names_each_index_with_the_key_that_signed_it(
+    workshop: Workshop, sigstore: Running
+) -> None:
+    signed = workshop.sign()
+    statement = statement_in(workshop.dist / SNAPSHOT_BUNDLE, sigstore.trusted_root)
+    name = workshop.archive.name
+    assert statement["subject"] == [{"name": name, "digest": {"sha256": signed.sums[name]}}]
+    said, (repository,) = statement["predicate"], LOCK.repositories
+    assert said["lock"] == {"id": LOCK.id}
+    (index,) = said["repositories"]
+    assert index["index"]["sha256"] == repository.index_sha256
+    assert index["key"] == {"name": repository.key, "sha256": repository.key_sha256}
+    assert (index["packages"], said["closures"]) == (4, {"apk": 1, "builder": 1, "droplet": 2})
+
+
+def test_a_snapshot_that_the_trusted_keys_did_not_sign_is_not_believed(
+    workshop: Workshop, sigstore: Running
+) -> None:
+    del sigstore
+    (trusted,) = (workshop.root / "keys").iterdir()
+    trusted.write_bytes(key("other").public_pem())
+    with pytest.raises(VerificationError, match=r"APKINDEX\.tar\.gz: .*tests\.rsa\.pub"):
+        workshop.sign()
+
+
+def test_an_interrupted_end_is_no_release_and_a_second_run_finishes_it(
+    workshop: Workshop, sigstore: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del sigstore
+    before = workshop.sign()
+    moved: list[Path] = []
+    move = Path.replace
+
+    def stop_half_way(path: Path, target: Path) -> Path:
+        if len(moved) == 10:
+            raise KeyboardInterrupt
+        moved.append(target)
+        return move(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stop_half_way)
+        with pytest.raises(KeyboardInterrupt):
+            workshop.sign()
+    assert not (workshop.dist / ".signing").exists()
+    with pytest.raises(PublishError, match=r"sigstore\.json: no such file"):
+        read_release(workshop.config, Silent())
+    assert workshop.sign() == before
+    assert read_release(workshop.config, Silent()).manifest == before.manifest
+
+
+def test_the_release_before_is_compared_package_by_package(
+    workshop: Workshop, enter: Callable[[Mapping[str, str]], None]
+) -> None:
+    older = replace(LOCK, packages=LOCK.packages[:-1], epoch=LOCK.epoch - 86_400)
+    write_lock(workshop.config.build.lock, older)
+    git(workshop.root, "add", "release.lock")
+    git(workshop.root, "commit", "-qm", "The release before")
+    git(workshop.root, "tag", "v3.24.20261122")
+    write_lock(workshop.config.build.lock, LOCK)
+    git(workshop.root, "commit", "-qam", "This release")
+    git(workshop.root, "tag", VERSION)
+    commit = git(workshop.root, "rev-parse", "HEAD")
+    git(workshop.root, "commit", "-qm", "A later one", "--allow-empty")
+    git(workshop.root, "tag", "v3.24.20261124")
+    workshop.change(workshop.record, source={"commit": commit, "dirty": False})
+    instance = Sigstore.open(workshop.root / "sigstore", replace(JOB, commit=commit))
+    with instance.serve() as running:
+        enter(running.environment)
+        signed = workshop.sign()
+    assert signed.manifest.previous == "v3.24.20261122"
+    statement = statement_in(workshop.dist / DIFFERENCE_BUNDLE, running.trusted_root)
+    assert statement["subject"] == [{"name": "release.lock", "digest": {"sha256": LOCK.id}}]
+    said = statement["predicate"]
+    assert said["old"] == {"name": "v3.24.20261122", "lock": older.id}
+    (change,) = said["closures"]["builder"]["changes"]
+    assert (change["kind"], change["name"]) == ("added", "python3")
 
 
 def test_signing_again_gives_the_same_files_with_new_bundles(
     workshop: Workshop, sigstore: Running
 ) -> None:
-    signed = sign(workshop)
+    signed = workshop.sign()
     before = workshop.snapshot()
     (workshop.dist / "left-over.qcow2.sigstore.json").write_text("{}")
-    assert sign(workshop) == signed
+    assert workshop.sign() == signed
     after = workshop.snapshot()
     assert after.keys() == before.keys()
     changed = {name for name in after if after[name] != before[name]}
     assert changed == set(signed.manifest.bundles)
+
+
+def test_two_machines_say_the_same_but_for_the_run(
+    tmp_path: Path, enter: Callable[[Mapping[str, str]], None]
+) -> None:
+    written, provenances = [], []
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        shop = make_workshop(tmp_path / number)
+        job = replace(JOB, run_id=number)
+        with Sigstore.open(shop.root / "sigstore", job).serve() as running:
+            enter(running.environment)
+            shop.sign()
+        written.append(
+            {name: raw for name, raw in shop.snapshot().items() if "sigstore" not in name}
+        )
+        statement = statement_in(shop.dist / PROVENANCE_BUNDLE, running.trusted_root)
+        run = statement["predicate"]["runDetails"].pop("metadata")
+        assert run["invocationId"].endswith(f"/actions/runs/{number}/attempts/1")
+        provenances.append(statement)
+    assert written[0] == written[1]
+    assert {"release.json", "SHA256SUMS", f"{STEM}.cdx.json"} <= written[0].keys()
+    assert provenances[0] == provenances[1]
 
 
 @pytest.mark.usefixtures("sigstore")
@@ -152,6 +283,12 @@ def test_signing_again_gives_the_same_files_with_new_bundles(
             id="another image booted",
         ),
         pytest.param(
+            lambda shop: shop.change(shop.inventory, image={"sha256": "0" * 64}),
+            "image.json: is about the image with sha256 0000",
+            "remove it, or write it anew with `nox -s inspect",
+            id="another image inspected",
+        ),
+        pytest.param(
             lambda shop: shop.change(shop.record, lock={"id": "0" * 64}),
             "^release.lock: sha256 .*, the images were built from 0000",
             "nox -s build",
@@ -165,7 +302,7 @@ def test_signing_again_gives_the_same_files_with_new_bundles(
         ),
         pytest.param(
             lambda shop: shop.archive.write_bytes(
-                shop.archive.read_bytes().replace(b"libstdc++\0", b"libstdc--\0")
+                shop.archive.read_bytes().replace(b"= libstdc++\n", b"= libstdc--\n")
             ),
             "image/0/x86_64/libstdc.*.apk: sha256 .* its lock says",
             "",
@@ -194,11 +331,11 @@ def test_signing_again_gives_the_same_files_with_new_bundles(
 def test_refuses_to_sign_what_was_not_built_and_booted(
     workshop: Workshop, damage: Callable[[Workshop], object], message: str, hint: str
 ) -> None:
-    sign(workshop)
+    workshop.sign()
     damage(workshop)
     before = workshop.snapshot()
     with pytest.raises(VerificationError, match=message) as refused:
-        sign(workshop)
+        workshop.sign()
     assert hint in refused.value.hint
     assert workshop.snapshot() == before
 
@@ -212,14 +349,19 @@ def test_refuses_to_sign_what_was_not_built_and_booted(
     ],
 )
 def test_a_service_that_is_down_is_named_and_leaves_no_half_signed_set(
-    workshop: Workshop, sigstore: Running, service: str, message: str
+    workshop: Workshop,
+    sigstore: Running,
+    service: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(signing, "PAUSE", 0)
     config = json.loads(sigstore.signing_config.read_text())
     config[service][0]["url"] = "http://127.0.0.1:9"
     sigstore.signing_config.write_text(json.dumps(config))
     before = workshop.snapshot()
     with pytest.raises(RemoteError, match=message) as refused:
-        sign(workshop)
+        workshop.sign()
     assert "run it again" in refused.value.hint
     assert workshop.snapshot() == before
     assert not (workshop.dist / ".signing").exists()
@@ -229,6 +371,7 @@ def test_the_command_lists_what_it_signed(
     workshop: Workshop, sigstore: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "build_records", lambda config: [workshop.record])
+    monkeypatch.setattr(command, "ROOT", workshop.root)
     for as_json in (False, True):
         out = io.StringIO()
         console = Console(out, io.StringIO(), {}, as_json, Silent())
@@ -236,7 +379,7 @@ def test_the_command_lists_what_it_signed(
         assert command.run(arguments, console) == 0
         if as_json:
             told = json.loads(out.getvalue())
-            assert (told["version"], len(told["bundles"])) == (VERSION, 9)
+            assert (told["version"], len(told["bundles"])) == (VERSION, 15)
         else:
             assert "SHA256SUMS" in out.getvalue()
-            assert f"9 bundles of {VERSION}" in out.getvalue()
+            assert f"15 bundles of {VERSION}" in out.getvalue()

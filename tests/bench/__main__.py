@@ -149,13 +149,27 @@ def pin_rows() -> list[Row]:
     ]
 
 
+def verify_rows() -> list[Row]:
+    """Return what it costs to verify a release of two images."""
+    from tests.bench.verifying import seconds_and_memory
+
+    with tempfile.TemporaryDirectory() as folder:
+        taken, floor, memory = seconds_and_memory(Path(folder))
+    bound = 2 * floor + 1.5
+    found = f"{taken:.2f} s (sha256sum {floor:.2f} s)"
+    return [
+        Row("verify a release, 200 MB", found, f"under {bound:.2f} s", taken < bound),
+        Row("  most memory", f"{memory} MB", "under 150 MB", memory < 150),
+    ]
+
+
 def main() -> int:
     """Print the table."""
     if not ALPINE.is_dir():
         print("bench: no folder `shared` with real Alpine packages beside the project")
         return 2
     keys = real_keys()
-    rows = [*index_rows(keys), *package_rows(keys), *pin_rows()]
+    rows = [*index_rows(keys), *package_rows(keys), *pin_rows(), *verify_rows()]
     width = max(len(row.what) for row in rows)
     for row in rows:
         verdict = {True: "ok", False: "MISSED", None: ""}[row.holds]

@@ -82,3 +82,11 @@ def test_a_trust_root_needs_its_signing_configuration(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD + '\n[sign]\ntrust_root = "root.json"\n')
     with pytest.raises(ConfigError, match="come together"):
         read_config(path)
+
+
+def test_only_the_word_itself_lets_a_private_repository_into_the_public_log(tmp_path: Path) -> None:
+    assert not read_config(write(tmp_path, GOOD)).sign.public_log
+    assert read_config(write(tmp_path, GOOD + "\n[sign]\npublic_log = true\n")).sign.public_log
+    path = write(tmp_path, GOOD + '\n[sign]\npublic_log = "yes"\n')
+    with pytest.raises(ConfigError, match=r'sign\.public_log = "yes": true or false'):
+        read_config(path)

@@ -58,8 +58,8 @@ def test_an_importer_gets_the_signed_bytes(
         served = requests.get(f"{url.removesuffix(IMAGE)}{path.name}", timeout=5)
         assert served.content == path.read_bytes()
     size = sum(path.stat().st_size for path in dist.iterdir())
-    assert outcome.progress.steps["Mirror 13 files"] == size
-    assert outcome.progress.steps["Read 13 files as a stranger"] == size
+    assert outcome.progress.steps["Mirror 15 files"] == size
+    assert outcome.progress.steps["Read 15 files as a stranger"] == size
 
 
 def test_a_second_run_uploads_nothing(
@@ -69,7 +69,7 @@ def test_a_second_run_uploads_nothing(
     config = write_config(tmp_path, spaces=spaces)
     first = call(mirror_command, config, environment=keys)
     second = call(mirror_command, config, environment=keys)
-    assert (first.text.count(" uploaded "), second.text.count(" kept ")) == (13, 13)
+    assert (first.text.count(" uploaded "), second.text.count(" kept ")) == (15, 15)
     assert f"import URL: {spaces['public_url']}/" in second.text
     assert not any(title.startswith("Mirror") for title in second.progress.steps)
 
@@ -141,7 +141,7 @@ def test_an_upload_asks_for_what_spaces_needs(
         )
 
     mirrored(tmp_path, spaces, store, watch)
-    assert len(sent) == 13
+    assert len(sent) == 15
     for headers in sent:
         shown = {key.lower(): value for key, value in headers.items()}
         assert shown["x-amz-acl"] == "public-read"

@@ -80,7 +80,7 @@ def test_a_stranger_downloads_what_was_signed(
 
     (release,) = world.releases.values()
     assert (release.draft, release.immutable, world.tags) == (False, True, {VERSION: COMMIT})
-    assert f"/releases/tag/{VERSION}: published, 13 files uploaded" in outcome.text
+    assert f"/releases/tag/{VERSION}: published, 15 files uploaded" in outcome.text
     for name in made(dist):
         address = f"{api}/{REPOSITORY}/releases/download/{VERSION}/{name}"
         assert requests.get(address, timeout=5).content == (dist / name).read_bytes()
@@ -130,7 +130,7 @@ def test_a_failure_on_the_way_is_made_good(
 
     assert not world.faults
     assert stored(world) == made(dist)
-    assert progress.steps["Upload 13 files"] == sum(path.stat().st_size for path in dist.iterdir())
+    assert progress.steps["Upload 15 files"] == sum(path.stat().st_size for path in dist.iterdir())
 
 
 def test_an_interrupted_run_is_finished_by_the_next(

@@ -1,68 +1,100 @@
 """A signed release, and the eyes of somebody who was given it."""
 
 import functools
+import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from build.edges.progress import Silent
-from ci.attest.walk import sign_release
-from ci.rehearsal.sigstore.server import Running
-from ci.verify.bundles import Trust
-from ci.verify.checks import Findings
-from ci.verify.release import Expectation, verify_folder
-from tests.attest.conftest import JOB, Workshop, _enter, _sigstore, _workshop
+from ci.__main__ import main
+from tests.verify.stage import Scene, Stage, make_stage
 
-__all__ = ["_enter", "_sigstore", "_workshop"]
-ISSUER = "https://token.actions.githubusercontent.com"
-LOOK_AT = Expectation(repository=JOB.repository, issuer=ISSUER, tag=JOB.tag)
+Serve = Callable[[Path], str]
 
 
-def sign(workshop: Workshop) -> Path:
-    """Sign what is in the workshop, and return its folder as somebody would download it."""
-    sign_release(workshop.config, [workshop.record], environment={}, progress=Silent())
-    for path in (workshop.record, workshop.report):
-        path.rename(workshop.root / path.name)
-    return workshop.dist
+@pytest.fixture(scope="session", name="stage")
+def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with pytest.MonkeyPatch.context() as patch:
+
+        def enter(environment: Any) -> None:  # noqa: ANN401
+            for name, value in environment.items():
+                patch.setenv(name, value)
+
+        stage = make_stage(tmp_path_factory.mktemp("stage"), enter)
+    yield stage
+    for mint in (stage.mint, stage.foreign):
+        mint.log.close()
 
 
-@pytest.fixture(name="release")
-def _release(workshop: Workshop, sigstore: Running) -> Path:
-    del sigstore
-    return sign(workshop)
+@pytest.fixture(name="scene")
+def _scene(stage: Stage, tmp_path: Path) -> Scene:
+    return Scene(stage, tmp_path)
 
 
-@pytest.fixture(name="trust")
-def _trust(workshop: Workshop, sigstore: Running) -> Trust:
-    del sigstore
-    root = workshop.config.sign.trust_root
-    assert root is not None
-    return Trust(root)
+class Told:
+    """What the command said."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.err = err
+        self.document: dict[str, Any] = json.loads(out) if out else {}
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """What was found by each check that failed."""
+        checks = self.document.get("checks", [])
+        return {check["name"]: check["found"] for check in checks if not check["passed"]}
+
+    @property
+    def names(self) -> list[str]:
+        """Every check that was made."""
+        return [check["name"] for check in self.document["checks"]]
 
 
-@pytest.fixture(name="look")
-def _look(release: Path, trust: Trust) -> Callable[..., Findings]:
-    """Return what verifies the release as it lies there now."""
+@pytest.fixture(name="ask")
+def _ask(capsys: pytest.CaptureFixture[str]) -> Callable[[Scene], Told]:
+    """Return what runs the command in this process; an error that is no refusal gets out."""
 
-    def look(expectation: Expectation = LOOK_AT) -> Findings:
-        return verify_folder(release, trust, expectation)
+    def ask(scene: Scene) -> Told:
+        capsys.readouterr()
+        code = main([*scene.argv, "--json"])
+        out, err = capsys.readouterr()
+        return Told(code, out, err)
 
-    return look
+    return ask
 
 
-@pytest.fixture(name="served")
-def _served(release: Path) -> Iterator[str]:
-    """Serve the release as a mirror does; give its address."""
-    handler = functools.partial(Quiet, directory=str(release))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+@pytest.fixture(name="serve")
+def _serve() -> Iterator[Serve]:
+    """Return what serves a folder as a mirror does, and gives its address."""
+    with _servers() as start:
+        yield start
+
+
+@contextmanager
+def _servers() -> Iterator[Serve]:
+    servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+
+    def start(folder: Path) -> str:
+        handler = functools.partial(Quiet, directory=str(folder))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    try:
+        yield start
+    finally:
+        for server, thread in servers:
+            server.shutdown()
+            thread.join()
+            server.server_close()
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -1,116 +1,368 @@
-"""`verify` as a person types it: one table, one verdict, and nothing unverified is kept."""
+"""`verify` as a person types it: whom to trust is said, and nothing unverified is kept."""
 
+import functools
+import shutil
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Sequence
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.attest.conftest import JOB, STEM, Workshop
+from ci.__main__ import main
+from ci.attest.manifest import PROVENANCE_BUNDLE, boot_bundle, bundle_name
+from ci.verify.command import no_socket
+from tests.verify.conftest import Quiet, Serve, Told
+from tests.verify.stage import IMAGE, NEW, OLD, REPOSITORY, Scene, Stage, stem
 
 ROOT = Path(__file__).parents[2]
+Ask = Callable[[Scene], Told]
 
 
-@pytest.fixture(name="verify")
-def _verify(workshop: Workshop, release: Path) -> "Verify":
-    del release
-    return Verify(workshop)
-
-
-class Verify:
-    """Runs the command in a process of its own."""
-
-    def __init__(self, workshop: Workshop) -> None:
-        self.config = workshop.config.file
-
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run `python -m ci verify WORDS` with the workshop's configuration."""
-        argv = [sys.executable, "-m", "ci", "verify", *words]
-        if "--config" not in words:
-            argv += ["--config", str(self.config)]
-        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_a_folder_verifies_without_a_network(verify: Verify, release: Path) -> None:
-    alone = ["unshare", "--net", "--map-root-user", "--user"]
-    probe = subprocess.run([*alone, "true"], capture_output=True, check=False)
-    if probe.returncode != 0:
-        pytest.skip("this machine gives no namespace without a network")
-    argv = [*alone, sys.executable, "-m", "ci", "verify", str(release)]
-    done = subprocess.run(
-        [*argv, "--config", str(verify.config)],
+def ci(words: Sequence[str], *around: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m ci WORDS` in a process of its own, behind the words `around`."""
+    return subprocess.run(
+        [*around, sys.executable, "-m", "ci", *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def at_github(scene: Scene, serve: Serve, tag: str, folder: Path) -> str:
+    """Serve `folder` as the files of the release `tag`, and return the page's address."""
+    root = scene.place / f"web-{tag}"
+    shutil.copytree(folder, root / REPOSITORY / "releases" / "download" / tag)
+    return f"{serve(root)}/{REPOSITORY}/releases/tag/{tag}"
+
+
+def remote(scene: Scene, target: str, *words: str) -> Scene:
+    """Let the scene verify what is served at `target`."""
+    scene.target, scene.words = target, list(words)
+    return scene
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_offline_opens_no_socket(scene: Scene) -> None:
+    """The kernel is asked: from the first import to the last line there is no such call."""
+    trace = scene.place / "trace"
+    watch = ["strace", "-f", "-qq", "-e", "trace=%network", "-o", str(trace)]
+    scene.words += ["--deep"]
+    done = ci(scene.argv, *watch)
+    assert (done.returncode, trace.read_text()) == (0, "")
+    assert f"{scene.folder}: verified," in done.stdout
+    ci(["verify", "http://127.0.0.1:9", "--repository", REPOSITORY], *watch)
+    assert "socket(AF_INET" in trace.read_text(), "strace sees what opens one"
+
+
+def test_offline_refuses_what_would_open_a_socket() -> None:
+    with no_socket(), pytest.raises(PermissionError, match="--offline"):
+        socket.socket()
+    socket.socket().close()
+
+
+def test_a_folder_verifies_where_there_is_no_network(scene: Scene) -> None:
+    alone = ["unshare", "--net", "--map-root-user", "--user"]
+    probe = subprocess.run([*alone, "true"], capture_output=True, check=False)
+    if probe.returncode != 0:
+        pytest.skip("this machine gives no namespace without a network")
+    done = ci(scene.argv, *alone)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{release}: verified," in done.stdout
 
 
-def test_a_refusal_says_what_was_expected_and_what_it_means(verify: Verify, release: Path) -> None:
-    image = release / f"{STEM}.qcow2"
-    image.write_bytes(b"QFI\xfb imagE")
-    done = verify(str(release))
-    assert done.returncode == 1
-    assert f"FAILED digest of {image.name}" in done.stdout
-    assert "meaning  these are not the bytes that were signed" in done.stdout
-    assert done.stdout.rstrip().splitlines()[-1].startswith(f"{release}: REFUSED")
-    assert "Traceback" not in done.stderr
-
-
-def test_without_the_configuration_a_rehearsal_is_not_trusted(
-    verify: Verify, release: Path
+def test_a_refusal_says_what_was_expected_and_what_it_means(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = verify(str(release), "--repository", JOB.repository, "--config", "none.toml")
-    assert done.returncode == 1
-    assert "the trust root" in done.stdout
-    assert "trusted_root.json does not know" in done.stdout
+    (scene / IMAGE).write_bytes(b"QFI\xfb imagE")
+    assert main(scene.argv) == 1
+    out = capsys.readouterr().out
+    assert out.splitlines()[1].split() == ["result", "what", "against", "what"]
+    assert f"FAILED digest of {IMAGE}" in out
+    assert "meaning  these are not the bytes that were signed" in out
+    assert out.rstrip().splitlines()[-1].startswith(f"{scene.folder}: REFUSED")
 
 
-def test_the_download_command_keeps_what_it_verified(
-    verify: Verify, served: str, release: Path, tmp_path: Path
+def test_a_release_page_a_tag_an_image_and_a_mirror_are_the_same_release(
+    scene: Scene, ask: Ask, serve: Serve
 ) -> None:
-    save = tmp_path / "kept"
-    done = verify(served, "--save", str(save))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert {path.name: path.read_bytes() for path in save.iterdir()} == {
-        path.name: path.read_bytes() for path in release.iterdir()
+    page = at_github(scene, serve, NEW, scene.folder)
+    files = page.replace("/tag/", "/download/")
+    for target in (page, files, f"{files}/SHA256SUMS", f"{files}/{IMAGE}"):
+        told = ask(remote(scene, target))
+        assert (told.code, told.failed) == (0, {}), target
+
+
+def test_the_older_release_under_the_new_tag_is_refused(
+    scene: Scene, ask: Ask, serve: Serve
+) -> None:
+    """GitHub, or who answers in its name, serves a release that was good once."""
+    told = ask(remote(scene, at_github(scene, serve, NEW, scene.stage.old)))
+    assert told.failed["source ref"] == f"refs/tags/{OLD}"
+
+
+def test_a_mirror_that_serves_the_older_release_is_refused(
+    scene: Scene, ask: Ask, serve: Serve
+) -> None:
+    shutil.copytree(scene.stage.old, scene.place / "mirror" / NEW)
+    told = ask(remote(scene, f"{serve(scene.place / 'mirror')}/{NEW}"))
+    assert told.failed["source ref"] == f"refs/tags/{OLD}"
+
+
+def test_a_mirror_that_serves_the_former_image_is_refused(
+    scene: Scene, ask: Ask, serve: Serve
+) -> None:
+    shutil.copyfile(scene.stage.old / f"{stem(OLD)}.qcow2", scene / IMAGE)
+    told = ask(remote(scene, serve(scene.folder)))
+    assert list(told.failed) == [f"digest of {IMAGE}"]
+
+
+def test_the_download_command_keeps_what_it_verified(scene: Scene, ask: Ask, serve: Serve) -> None:
+    kept = scene.place / "kept"
+    told = ask(remote(scene, serve(scene.folder), "--save", str(kept), "--deep"))
+    assert told.code == 0
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
+        path.name: path.read_bytes() for path in scene.folder.iterdir()
     }
 
 
+@pytest.mark.parametrize("damage", [IMAGE, "SHA256SUMS", PROVENANCE_BUNDLE])
 def test_the_download_command_keeps_nothing_that_it_refused(
-    verify: Verify, served: str, release: Path, tmp_path: Path
+    scene: Scene, ask: Ask, serve: Serve, damage: str
 ) -> None:
-    (release / f"{STEM}.qcow2").write_bytes(b"QFI\xfb imagE")
-    before = {path.name for path in tmp_path.iterdir()}
-    done = verify(served, "--save", str(tmp_path / "kept"))
-    assert done.returncode == 1
-    assert {path.name for path in tmp_path.iterdir()} == before
+    content = bytearray((scene / damage).read_bytes())
+    content[9] ^= 1
+    (scene / damage).write_bytes(content)
+    before = sorted(scene.place.rglob("*"))
+    told = ask(remote(scene, serve(scene.folder), "--save", str(scene.place / "kept")))
+    assert told.code == 1
+    assert sorted(scene.place.rglob("*")) == before
+
+
+def test_an_interrupted_download_keeps_nothing(scene: Scene) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Stalling(Quiet):
+        """A server that stops in the middle of the image."""
+
+        def copyfile(self, source: Any, outputfile: Any) -> None:  # noqa: ANN401
+            if self.path.endswith(IMAGE):
+                outputfile.write(source.read(4))
+                outputfile.flush()
+                asked.set()
+                go_on.wait(30)
+            else:
+                super().copyfile(source, outputfile)
+
+    handler = functools.partial(Stalling, directory=str(scene.folder))
+    before = sorted(scene.place.rglob("*"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        target = f"http://127.0.0.1:{server.server_address[1]}"
+        words = remote(scene, target, "--save", str(scene.place / "kept")).argv
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ci", *words],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert asked.wait(60)
+        assert sorted(scene.place.rglob("*")) != before
+        process.terminate()
+        _, told = process.communicate(timeout=30)
+        go_on.set()
+        server.shutdown()
+        thread.join()
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "interrupted"
+    assert sorted(scene.place.rglob("*")) == before
 
 
 def test_a_longer_file_than_the_manifest_says_is_not_downloaded_to_its_end(
-    verify: Verify, served: str, release: Path
+    scene: Scene, ask: Ask, serve: Serve
 ) -> None:
-    image = release / f"{STEM}.qcow2"
-    image.write_bytes(image.read_bytes() * 2)
-    done = verify(served)
-    assert done.returncode == 1
-    assert f"error: {served}/{image.name}: more than {image.stat().st_size // 2} bytes" in (
-        done.stderr
-    )
+    size = (scene / IMAGE).stat().st_size
+    (scene / IMAGE).write_bytes(bytes(size * 2))
+    told = ask(remote(scene, serve(scene.folder)))
+    assert told.code == 1
+    assert f"/{IMAGE}: more than {size} bytes" in told.err
+
+
+def test_a_policy_file_is_written_and_shown_once_and_demanded_from_then_on(
+    scene: Scene, ask: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = scene.place / "trusted" / "policy.toml"
+    scene.words += ["--policy", str(policy)]
+    assert main(scene.argv) == 0
+    shown = capsys.readouterr().out
+    assert policy.read_text() in shown
+    assert 'repository_id = "700000001"\nowner_id = "600000001"\n' in policy.read_text()
+    assert shown.rstrip().splitlines()[-1].startswith(f"{scene.folder}: verified")
+    before = policy.read_text()
+    words = ["verify", scene.target, "--policy", str(policy), "--trust-root"]
+    assert main([*words, str(scene.trust_root)]) == 0
+    assert "repository number" in capsys.readouterr().out
+    scene.resign(scene.stage.mint.claiming(repository_id="700000002"))
+    told = ask(scene)
+    assert told.failed == {"repository number": "700000002"}
+    assert policy.read_text() == before
+
+
+def test_a_policy_file_is_not_written_from_what_was_refused(scene: Scene, ask: Ask) -> None:
+    policy = scene.place / "policy.toml"
+    (scene / IMAGE).unlink()
+    scene.words += ["--policy", str(policy)]
+    assert ask(scene).code == 1
+    assert not policy.exists()
+
+
+def test_a_certificate_without_numbers_makes_no_policy_file(scene: Scene, ask: Ask) -> None:
+    scene.resign(scene.stage.mint.claiming(repository_id='1"\nissuer = "x'))
+    scene.words += ["--policy", str(scene.place / "policy.toml")]
+    told = ask(scene)
+    assert told.code == 1
+    assert told.err.startswith("error: certificate: repository number ")
+    assert not (scene.place / "policy.toml").exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_line(scene: Scene, ask: Ask, serve: Serve) -> None:
+    (scene.place / "file").touch()
+    told = ask(remote(scene, serve(scene.folder), "--save", str(scene.place / "file" / "kept")))
+    assert told.code == 2
+    assert told.err.startswith(f"error: --save {scene.place}/file/kept: ")
+
+
+def test_a_configuration_where_one_stands_trusts_nobody(
+    scene: Scene, stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who stands in the downloaded folder stands beside the attacker's release.toml."""
+    scene.resign(stage.foreign)
+    shutil.copyfile(stage.root / "release.toml", scene / "release.toml")
+    monkeypatch.chdir(scene.folder)
+    assert main(["verify", "."]) == 2
+    assert "whom to trust was not said" in capsys.readouterr().err
+    assert main(["verify", ".", "--repository", REPOSITORY]) == 1
+    assert "an authority that the trust root" in capsys.readouterr().out
+
+
+def test_one_image_with_all_of_its_bundles(scene: Scene, ask: Ask) -> None:
+    scene.target = str(scene / IMAGE)
+    told = ask(scene)
+    assert (told.code, told.failed) == (0, {})
+    assert {"provenance", f"boot report of {IMAGE}", f"SBOM of {IMAGE}"} <= set(told.names)
+    assert any(NEW in note for note in told.document["notes"])
+
+
+def test_one_image_may_lie_above_what_one_trusts(scene: Scene) -> None:
+    """In a home folder, say; but nothing beside the image counts."""
+    words = ["verify", str(scene / IMAGE), "--repository", REPOSITORY, "--trust-root"]
+    for name, code in (("mine/root.json", 0), ("root.json", 2)):
+        (scene / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(scene.trust_root, scene / name)
+        assert main([*words, str(scene / name)]) == code
+
+
+def test_one_image_with_its_own_bundle_alone(scene: Scene, ask: Ask) -> None:
+    alone = scene.place / "alone"
+    alone.mkdir()
+    for name in (IMAGE, bundle_name(IMAGE)):
+        shutil.copyfile(scene / name, alone / name)
+    scene.target = str(alone / IMAGE)
+    scene.words += ["--tag", NEW]
+    told = ask(scene)
+    assert (told.code, told.failed) == (0, {})
+    notes = " ".join(told.document["notes"])
+    for lacking in (PROVENANCE_BUNDLE, boot_bundle(IMAGE)):
+        assert f"{lacking} is not beside the image" in notes
+
+
+@pytest.mark.parametrize(
+    ("damage", "words", "check"),
+    [
+        (lambda scene: (scene / IMAGE).write_bytes(b"QFI"), [], f"signature of {IMAGE}"),
+        (lambda scene: (scene / bundle_name(IMAGE)).unlink(), [], "trust root"),
+        (lambda scene: None, ["--tag", OLD], "source ref"),
+        (
+            lambda scene: scene.resign(scene.stage.foreign, PROVENANCE_BUNDLE),
+            [],
+            "provenance",
+        ),
+        (
+            lambda scene: scene.restate(
+                PROVENANCE_BUNDLE,
+                lambda said: said["subject"].pop(0) and said["subject"].clear(),
+            ),
+            [],
+            "provenance",
+        ),
+        (
+            lambda scene: scene.restate(
+                boot_bundle(IMAGE), lambda said: said["predicate"].update(result="FAILED")
+            ),
+            [],
+            f"boot report of {IMAGE}",
+        ),
+    ],
+    ids=[
+        "image",
+        "no bundle",
+        "older tag",
+        "provenance elsewhere",
+        "no subject",
+        "boot failed",
+    ],
+)
+def test_one_image_is_refused(
+    scene: Scene,
+    ask: Ask,
+    damage: Callable[[Scene], object],
+    words: list[str],
+    check: str,
+) -> None:
+    damage(scene)
+    scene.target = str(scene / IMAGE)
+    scene.words += words
+    told = ask(scene)
+    assert told.code == 1
+    assert check in told.failed
+
+
+def test_explain_needs_nothing_to_verify(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--explain"]) == 0
+    said = capsys.readouterr().out
+    assert "does not prove  that there is no newer release" in said
+
+
+def test_explain_stands_beside_the_result(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*scene.argv, "--explain"]) == 0
+    said = capsys.readouterr().out
+    assert f"\nboot report of {IMAGE}\n  proves          this very image came up" in said
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("no such thing",), "neither a folder, nor an http(s) URL, nor a tag"),
+        ((), "no target, expected a folder"),
+        (("no such thing", "--repository", "a/b"), "neither a folder, nor an image"),
+        (("a" * 300 + "/b", "--repository", "a/b"), "neither a folder, nor an image"),
+        (("v1",), "whom to trust was not said"),
         (("v1", "--repository", "nobody"), "--repository nobody: expected OWNER/REPO"),
-        ((".", "--save", "x"), "the target is a folder already"),
+        ((".", "--repository", "a/b", "--save", "x"), "the target is a file already"),
+        (("v1", "--repository", "a/b", "--offline"), "--offline: https://github.com/a/b"),
+        ((".", "--repository", "a/b", "--offline", "--refresh"), "--refresh asks the network"),
+        ((".", "--repository", "a/b", "--trust-root", "/none"), "/none: no trust root"),
     ],
 )
-def test_wrong_words_are_one_line(verify: Verify, words: tuple[str, ...], message: str) -> None:
-    done = verify(*words)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.startswith("error: ")
+def test_wrong_words_are_one_line(
+    words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error

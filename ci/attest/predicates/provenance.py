@@ -1,18 +1,24 @@
 """SLSA provenance: how the artifacts came to be, and from which bytes.
 
-Source: SLSA v1.1, provenance; package URLs after the purl specification, type apk.
-docs/build-type.md says what each field means. Nothing in it depends on the machine or the
-clock: two runs over the same artifacts differ in `invocationId` alone.
+Source: SLSA v1.1, provenance. docs/build-type.md says what each field means. Nothing in it
+depends on the machine or the clock: two runs over the same artifacts differ in `invocationId`
+alone.
 """
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
+from typing import Any
 
-from build.snapshot.lock import Lock, LockedPackage, LockedRepository
+from build.snapshot.lock import Lock, LockedRepository
 from ci.attest.manifest import LOCK, Manifest
+from ci.attest.predicates.packages import FORGE, package_url
 
-FORGE = "https://github.com"
+SHAPING = ("release", "snapshot", "builder", "image")
+"""Tables of release.toml that shape the artifacts; the others say where they go and who signs."""
+PLACES = ("dist", "lock", "store", "work")
+"""Keys in them that name folders of the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +36,29 @@ def build_type(repository: str) -> str:
     return f"{FORGE}/{repository}/blob/main/docs/build-type.md#v1"
 
 
+def shape_sha256(document: Mapping[str, Any]) -> str:
+    """Return the digest of what in release.toml shapes the artifacts.
+
+    `document`: the file as tomllib reads it. The same request gives the same digest wherever
+    it is published and whoever signs: SHA-256 over JSON with sorted keys and no spaces of the
+    tables `SHAPING`, the keys `PLACES` left out (docs/build-type.md has it as a command).
+    """
+    shape = {
+        name: {key: value for key, value in document[name].items() if key not in PLACES}
+        for name in SHAPING
+        if name in document
+    }
+    return hashlib.sha256(
+        json.dumps(shape, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
+
+
 def build_provenance(
     manifest: Manifest, lock: Lock, *, variants: Sequence[str], config_sha256: str, run: Run
 ) -> dict[str, object]:
     """Return the predicate of the statement about all files of the release.
 
-    `config_sha256`: of release.toml.
+    `config_sha256`: as `shape_sha256` gives it.
     """
     return {
         "buildDefinition": {
@@ -46,7 +69,7 @@ def build_provenance(
                 "variants": sorted(variants),
                 "config": {"sha256": config_sha256},
             },
-            "internalParameters": {"epoch": manifest.epoch},
+            "internalParameters": {"epoch": manifest.epoch, "version": manifest.version},
             "resolvedDependencies": list(_dependencies(manifest, lock)),
         },
         "runDetails": {
@@ -56,19 +79,20 @@ def build_provenance(
     }
 
 
-def package_url(package: LockedPackage) -> str:
-    """Return the purl of a package: `pkg:apk/alpine/NAME@VERSION?arch=ARCH`."""
-    name, version = quote(package.name, safe=""), quote(package.version, safe="")
-    return f"pkg:apk/alpine/{name}@{version}?arch={quote(package.arch, safe='')}"
-
-
-def _dependencies(manifest: Manifest, lock: Lock) -> Iterable[dict[str, object]]:
-    yield {
+def source_of(manifest: Manifest) -> dict[str, object]:
+    """Return the resource descriptor of the commit that was built."""
+    return {
         "name": "source",
         "uri": f"git+{FORGE}/{manifest.repository}@refs/tags/{manifest.tag}",
         "digest": {"gitCommit": manifest.commit},
         **({"annotations": {"dirty": True}} if manifest.dirty else {}),
     }
+
+
+def _dependencies(manifest: Manifest, lock: Lock) -> Iterable[dict[str, object]]:
+    yield source_of(manifest)
+    for artifact in manifest.of_role("source"):
+        yield {"name": artifact.name, "digest": {"sha256": artifact.sha256}}
     yield {"name": LOCK, "digest": {"sha256": manifest.lock_id}}
     for name, sha256 in sorted({(item.key, item.key_sha256) for item in lock.repositories}):
         yield {"name": name, "digest": {"sha256": sha256}}
@@ -77,7 +101,7 @@ def _dependencies(manifest: Manifest, lock: Lock) -> Iterable[dict[str, object]]
     for package in lock.packages:
         yield {
             "name": package.file,
-            "uri": package_url(package),
+            "uri": package_url(package, lock),
             "digest": {"sha256": package.sha256},
             "annotations": {"closures": sorted(package.order)},
         }

@@ -1,10 +1,11 @@
 """What verification says: one line a check, and why a check that failed matters."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from build.errors import VerificationError
+from ci.verify.reading import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +26,13 @@ class Findings:
 
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+    """What the certificate says of itself, to be kept by who wants to: numeric ids, tag, commit."""
 
     def add(self, name: str, *, expected: str, found: str, meaning: str = "") -> bool:
         """Record that `found` must be `expected`, and return whether it is."""
         passed = expected == found
-        self.checks.append(
-            Check(name=name, passed=passed, expected=expected, found=found, meaning=meaning)
-        )
+        self._record(name, passed, expected, found, meaning)
         return passed
 
     @contextmanager
@@ -44,11 +45,30 @@ class Findings:
             yield
         except VerificationError as error:
             found = str(error) + (f" ({error.hint})" if error.hint else "")
-            self.checks.append(
-                Check(name=name, passed=False, expected=expected, found=found, meaning=meaning)
-            )
+            self._record(name, False, expected, found, meaning)
             raise Stopped from error
-        self.checks.append(Check(name=name, passed=True, expected=expected, found=expected))
+        self._record(name, True, expected, expected, "")
+
+    @contextmanager
+    def going_on(self, name: str, *, expected: str, meaning: str = "") -> Iterator[None]:
+        """Record what `passing` records; nothing stands on this check, so others follow it."""
+        with suppress(Stopped), self.passing(name, expected=expected, meaning=meaning):
+            yield
+
+    def note(self, text: str) -> None:
+        """Tell what is worth knowing and decides nothing."""
+        self.notes.append(printable(text))
+
+    def _record(self, name: str, passed: bool, expected: str, found: str, meaning: str) -> None:
+        # What was found may be anybody's text: it goes to a terminal, and is no essay.
+        check = Check(
+            name=printable(name),
+            passed=passed,
+            expected=printable(expected),
+            found=printable(found, 700),
+            meaning=meaning,
+        )
+        self.checks.append(check)
 
     @property
     def failed(self) -> tuple[Check, ...]:

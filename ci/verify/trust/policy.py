@@ -3,6 +3,7 @@
 The values are those of Fulcio's certificates for GitHub Actions (Fulcio, docs/oid-info.md).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cryptography.x509 import (
@@ -18,6 +19,8 @@ from build.errors import VerificationError
 OID = "1.3.6.1.4.1.57264.1"
 """Fulcio's arc; what hangs below it is a DER UTF8String from number 8 on."""
 UTF8_STRING = 0x0C
+REPOSITORY_ID, OWNER_ID, COMMIT, REF = 15, 17, 13, 14
+"""Last numbers below the arc."""
 BUILD_WORKFLOW = ".github/workflows/build.yml"
 RELEASE_WORKFLOW = ".github/workflows/release.yml"
 
@@ -44,6 +47,9 @@ class Policy:
     """Of the sources, as release.json and the provenance say."""
     issuer: str
     """Who vouched for the workflow: GitHub's token service."""
+    repository_id: str | None = None
+    """GitHub's number of the repository; None demands none."""
+    owner_id: str | None = None
 
     @property
     def build_signer(self) -> str:
@@ -73,13 +79,13 @@ class Policy:
             Demand(name="source repository", oid=12, expected=source, meaning=other),
             Demand(
                 name="source ref",
-                oid=14,
+                oid=REF,
                 expected=f"refs/tags/{self.tag}",
                 meaning="the signature belongs to another release, or to none",
             ),
             Demand(
                 name="source commit",
-                oid=13,
+                oid=COMMIT,
                 expected=self.commit,
                 meaning="the workflow ran on other sources than the release names",
             ),
@@ -95,10 +101,28 @@ class Policy:
                 expected="push",
                 meaning="the workflow was not started by pushing a tag",
             ),
+            *self._numbers(),
         )
+
+    def _numbers(self) -> Iterator[Demand]:
+        for name, oid, number in (
+            ("repository number", REPOSITORY_ID, self.repository_id),
+            ("owner number", OWNER_ID, self.owner_id),
+        ):
+            if number is not None:
+                meaning = "the name is the same, but somebody else has it now"
+                yield Demand(name=name, oid=oid, expected=number, meaning=meaning)
 
     def _workflow(self, path: str) -> str:
         return f"https://github.com/{self.repository}/{path}@refs/tags/{self.tag}"
+
+
+def read_claim(certificate: Certificate, oid: int) -> str:
+    """Return what `claim` does; of a value of another form, what is wrong with it."""
+    try:
+        return claim(certificate, oid)
+    except VerificationError as error:
+        return str(error)
 
 
 def claim(certificate: Certificate, oid: int) -> str:

@@ -1,0 +1,219 @@
+"""The SBOM: which packages an image holds, which need which, and under which licences.
+
+Source: CycloneDX 1.6, JSON; the library writes it. Its clock is the lock's epoch and its serial
+number follows from what it describes, so equal images have equal SBOMs.
+"""
+
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model import (
+    ExternalReference,
+    ExternalReferenceType,
+    HashAlgorithm,
+    HashType,
+    Property,
+    XsUri,
+)
+from cyclonedx.model.bom import Bom, BomMetaData
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.contact import OrganizationalEntity
+from cyclonedx.output.json import JsonV1Dot6
+
+from build.apk.info import PackageInfo
+from build.errors import VerificationError
+from ci.attest.manifest import Artifact, Manifest
+from ci.attest.predicates.packages import FORGE, ApkUrl, own_package_url, package_url
+from ci.attest.predicates.snapshot import VerifiedSnapshot
+
+NAMESPACE = uuid.UUID("5ad0bd8c-9d17-5a0c-8b3b-3f2b8cf1e2a4")
+"""Of serial numbers (RFC 9562, version 5)."""
+NEED = re.compile(r"[^=<>~@]+")
+"""The name in a dependency or in what a package provides: version and repository go."""
+LICENSES = LicenseFactory()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One package file, and what it says of itself."""
+
+    ref: str
+    """Its name in the snapshot archive; of a package of our own, in the release."""
+    url: str
+    """Package URL."""
+    sha256: str
+    info: PackageInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Packages that were solved together: what they need is among them."""
+
+    parts: Sequence[Part]
+    wanted: Sequence[str]
+    """What was asked for; all the rest is there because these need it."""
+
+
+def locked_parts(snapshot: VerifiedSnapshot, closure: str) -> list[Part]:
+    """Return the packages of a closure."""
+    return [
+        Part(
+            ref=member,
+            url=package_url(package, snapshot.lock),
+            sha256=package.sha256,
+            info=snapshot.infos[member],
+        )
+        for member, package in snapshot.members(closure).items()
+    ]
+
+
+def own_parts(packages: Iterable[tuple[Artifact, PackageInfo]], manifest: Manifest) -> list[Part]:
+    """Return the packages of our own."""
+    return [
+        Part(
+            ref=artifact.name,
+            url=own_package_url(info, manifest),
+            sha256=artifact.sha256,
+            info=info,
+        )
+        for artifact, info in packages
+    ]
+
+
+def image_sbom(image: Artifact, variant: str, group: Group, manifest: Manifest) -> bytes:
+    """Return the SBOM of a disk image.
+
+    Raises:
+        VerificationError: a package needs something that none of the others provides.
+    """
+    described = Component(
+        type=ComponentType.OPERATING_SYSTEM,
+        name=f"{manifest.name}-{variant}",
+        version=manifest.version,
+        bom_ref=image.name,
+        hashes=[_sha256(image.sha256)],
+    )
+    return _write(described, [group], manifest)
+
+
+def builder_sbom(groups: Sequence[Group], manifest: Manifest) -> bytes:
+    """Return the SBOM of what builds: the builder, and the apk that installs.
+
+    Raises:
+        VerificationError: as `image_sbom`.
+    """
+    described = Component(
+        type=ComponentType.CONTAINER,
+        name=f"{manifest.name}-builder",
+        version=manifest.version,
+        bom_ref="builder",
+    )
+    return _write(described, groups, manifest)
+
+
+def _write(described: Component, groups: Sequence[Group], manifest: Manifest) -> bytes:
+    parts = {part.ref: part for group in groups for part in group.parts}
+    components = {ref: _component(part, manifest) for ref, part in parts.items()}
+    bom = Bom(
+        metadata=BomMetaData(
+            component=described,
+            timestamp=datetime.fromtimestamp(manifest.epoch, tz=UTC),
+            manufacturer=OrganizationalEntity(
+                name=manifest.repository, urls=[XsUri(f"{FORGE}/{manifest.repository}")]
+            ),
+        ),
+        components=components.values(),
+    )
+    bom.serial_number = _serial(described, parts.values())
+    for group in groups:
+        first, graph = _graph(group)
+        bom.register_dependency(described, [components[ref] for ref in first])
+        for ref, needed in graph.items():
+            bom.register_dependency(components[ref], [components[each] for each in needed])
+    return (JsonV1Dot6(bom).output_as_string(indent=2) + "\n").encode()
+
+
+def _graph(group: Group) -> tuple[set[str], dict[str, set[str]]]:
+    """Return what the whole needs, and what each part needs, all by their refs.
+
+    A part that nobody needs is there because others are (apk's `install_if`): the whole has it.
+    """
+    providers = _providers(group.parts)
+    graph = {
+        part.ref: _needed(part.info.name, part.info.depends, providers) - {part.ref}
+        for part in group.parts
+    }
+    unasked = graph.keys() - set[str]().union(*graph.values())
+    return _needed("image", group.wanted, providers) | unasked, graph
+
+
+def _serial(described: Component, parts: Iterable[Part]) -> uuid.UUID:
+    """Return a number that follows from what is described and what is in it."""
+    digests = [*(digest.content for digest in described.hashes), *(part.sha256 for part in parts)]
+    words = [described.name, described.version or "", *sorted(digests)]
+    return uuid.uuid5(NAMESPACE, "\n".join(words))
+
+
+def _component(part: Part, manifest: Manifest) -> Component:
+    info, own = part.info, "/" not in part.ref
+    references = (
+        [ExternalReference(type=ExternalReferenceType.WEBSITE, url=XsUri(info.url))]
+        if info.url
+        else []
+    )
+    if own:
+        source = f"git+{FORGE}/{manifest.repository}@{info.commit or manifest.commit}"
+        references.append(ExternalReference(type=ExternalReferenceType.VCS, url=XsUri(source)))
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=info.name,
+        version=info.version,
+        description=info.description or None,
+        bom_ref=part.ref,
+        purl=ApkUrl.from_string(part.url),
+        hashes=[_sha256(part.sha256)],
+        licenses=[LICENSES.make_from_string(info.license)] if info.license else (),
+        external_references=references,
+        properties=[
+            Property(name=f"snowdrop:{name}", value=value)
+            for name, value in (("origin", info.origin), ("commit", info.commit))
+            if value
+        ],
+    )
+
+
+def _sha256(digest: str) -> HashType:
+    return HashType(alg=HashAlgorithm.SHA_256, content=digest)
+
+
+def _providers(parts: Iterable[Part]) -> Mapping[str, set[str]]:
+    """Return the packages by each name that they have or provide."""
+    providers: dict[str, set[str]] = {}
+    for part in parts:
+        for provided in (part.info.name, *part.info.provides):
+            providers.setdefault(_name(provided), set()).add(part.ref)
+    return providers
+
+
+def _needed(who: str, needs: Iterable[str], providers: Mapping[str, set[str]]) -> set[str]:
+    """Return the packages that satisfy `needs`; a conflict (`!name`) needs nothing."""
+    found: set[str] = set()
+    for need in needs:
+        if need.startswith("!"):
+            continue
+        if _name(need) not in providers:
+            raise VerificationError(
+                f"{who}: needs {need}, which no package of its closure provides",
+                hint="run `nox -s pin`: the lock does not hold what its packages need",
+            )
+        found |= providers[_name(need)]
+    return found
+
+
+def _name(word: str) -> str:
+    match = NEED.match(word)
+    return match[0] if match else word

@@ -1,0 +1,111 @@
+"""The snapshot, with every signature in it checked again: what is signed was seen, not believed.
+
+The lock vouches for bytes by SHA-256. Here the chain that pin followed is followed once more,
+from the trusted keys of the checkout over the indexes to each package in the archive.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from build.apk.index import Index, read_index
+from build.apk.info import PackageInfo
+from build.apk.trust import Keyring
+from build.edges.progress import Progress
+from build.errors import VerificationError
+from build.snapshot.archive import INDEX, Archive
+from build.snapshot.chain import check_package
+from build.snapshot.lock import Lock, LockedPackage, LockedRepository
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedSnapshot:
+    """What an archive holds, after every link of the chain held."""
+
+    lock: Lock
+    infos: Mapping[str, PackageInfo]
+    """What each package says of itself, by its name in the archive."""
+
+    def members(self, closure: str) -> dict[str, LockedPackage]:
+        """Return the packages of a closure by their names in the archive, in install order."""
+        return {member_name(self.lock, package): package for package in self.lock.closure(closure)}
+
+
+def member_name(lock: Lock, package: LockedPackage) -> str:
+    """Return the name of a package in the archive: `image/0/x86_64/musl-1.2.5-r9.apk`."""
+    return f"{_folder(lock, package.repository)}/{package.file}"
+
+
+def verify_snapshot(
+    archive: Archive, keys: Mapping[str, Path], progress: Progress
+) -> VerifiedSnapshot:
+    """Return what `archive` holds: each byte as locked, each signature by a trusted key.
+
+    `keys`: the folder of trusted keys by place, `image` and `builder`.
+
+    Raises:
+        ConfigError: a folder of keys cannot be used.
+        VerificationError: a member is not what the lock says, or a link of the chain breaks.
+        SnapshotError: an index or a package is of format 3.
+    """
+    lock = archive.lock
+    rings = {place: Keyring.from_folder(folder, lock.arch) for place, folder in keys.items()}
+    total = sum(package.size for package in lock.packages)
+    infos: dict[str, PackageInfo] = {}
+    with progress.step(f"Verify {archive.path.name}", total=total) as step:
+        indexes = []
+        for number, repository in enumerate(lock.repositories):
+            archive.read(f"keys/{repository.key}")
+            name = f"{_folder(lock, number)}/{INDEX}"
+            index = read_index(archive.read(name), rings[repository.place], where=name)
+            _check_signer(index, repository, name)
+            indexes.append(index)
+        for package in lock.packages:
+            ring = rings[lock.repositories[package.repository].place]
+            name = member_name(lock, package)
+            infos[name] = _check(archive.read(name), package, indexes[package.repository], ring)
+            step.advance(package.size)
+    return VerifiedSnapshot(lock, infos)
+
+
+def snapshot_predicate(snapshot: VerifiedSnapshot) -> dict[str, object]:
+    """Return what was verified: each index with the key that signed it, and how many packages."""
+    lock = snapshot.lock
+    return {
+        "lock": {"id": lock.id},
+        "apk": lock.apk_version,
+        "epoch": lock.epoch,
+        "repositories": [
+            {
+                "place": repository.place,
+                "arch": repository.arch,
+                "description": repository.description,
+                "index": {"sha256": repository.index_sha256, "size": repository.index_size},
+                "key": {"name": repository.key, "sha256": repository.key_sha256},
+                "mirrors": list(repository.mirrors),
+                "packages": sum(package.repository == number for package in lock.packages),
+            }
+            for number, repository in enumerate(lock.repositories)
+        ],
+        "closures": {name: len(lock.closure(name)) for name in lock.closures},
+    }
+
+
+def _folder(lock: Lock, number: int) -> str:
+    repository = lock.repositories[number]
+    return f"{repository.place}/{number}/{repository.arch}"
+
+
+def _check_signer(index: Index, repository: LockedRepository, name: str) -> None:
+    if index.signer != repository.key:
+        raise VerificationError(f"{name}: signed by {index.signer}, the lock says {repository.key}")
+
+
+def _check(raw: bytes, package: LockedPackage, index: Index, ring: Keyring) -> PackageInfo:
+    for record in index.records.named(package.name):
+        if record.version == package.version:
+            # Looked into, file by file, when it was pinned; the SHA-256 says it is the same file.
+            return check_package(raw, record, ring, look_inside=False).info
+    raise VerificationError(
+        f"{package.file}: its index has no {package.name} of version {package.version}"
+    )

@@ -1,0 +1,165 @@
+"""Where a signature is checked: sigstore-python's public API, offline, with a given trust root."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.x509 import Certificate
+from sigstore.hashes import Hashed
+from sigstore.models import Bundle, TrustedRoot
+from sigstore.verify import Verifier
+from sigstore.verify.policy import AllOf, Identity, OIDCIssuerV2
+from sigstore_models.common.v1 import HashAlgorithm
+
+from build.errors import ConfigError, VerificationError
+from ci.attest.manifest import BUNDLE_MEDIA_TYPE, FILE_NAME, SHA256, Table
+from ci.attest.statements import PAYLOAD_TYPE, STATEMENT_TYPE
+from ci.verify.reading import parse_strict, read_small
+from ci.verify.trust.policy import Policy
+from ci.verify.trust.root import read_root
+
+PUBLIC_ROOT = Path(__file__).with_name("trusted_root.json")
+PLAIN = {
+    "not enough sources of verified time": "no time of signing by a clock that you trust",
+    "failed to build timestamp certificate chain": "the certificate was not valid when it signed",
+    "failed to verify SCT": "no certificate log that you trust promised to list the certificate",
+    "invalid log entry": "the transparency log does not hold this signature",
+    "transparency log entry is inconsistent": "the log entry is of another signature",
+    "Bundle message digest mismatch": "the signature is of other bytes",
+    "Signature is invalid for input": "the signature is of other bytes",
+    "DSSE: invalid signature": "the statement is not the one that was signed",
+}
+"""What sigstore-python says, by its first words, in the words of this room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement whose signature held."""
+
+    predicate_type: str
+    predicate: Mapping[str, Any]
+    subjects: Mapping[str, str]
+    """sha256 by name."""
+
+
+class Trust:
+    """A trust root from a file: which authorities, logs and clocks are believed."""
+
+    def __init__(self, path: Path, name: str = "") -> None:
+        """Read the root in `path`; messages call it `name`, the path without one.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        self.root = read_root(path, name)
+        try:
+            self.verifier = Verifier(trusted_root=TrustedRoot.from_file(str(path)))
+        except Exception as error:  # the library raises many kinds for a bad file
+            raise ConfigError(
+                f"{path}: no trust root ({error})",
+                hint="name a trusted_root.json with `--trust-root FILE`",
+            ) from error
+
+    def read_bundle(self, path: Path) -> Bundle:
+        """Return the bundle in `path`, whose certificate, log and time come from this root.
+
+        What they sign is not checked yet, only who they say they are.
+
+        Raises:
+            VerificationError: it is no bundle of today's form, or comes from a sigstore that
+                this root does not know, or not at that time.
+        """
+        raw = read_small(path)
+        document = parse_strict(raw, where=path.name)
+        kind = document.get("mediaType") if isinstance(document, dict) else None
+        if kind != BUNDLE_MEDIA_TYPE:
+            raise VerificationError(
+                f"{path.name}: no sigstore bundle of type {BUNDLE_MEDIA_TYPE}, but {kind!r}"
+            )
+        try:
+            bundle = Bundle.from_json(raw)
+            log_id = _log_id(document)
+            self.root.examine(bundle, log_id, name=path.name)
+        except VerificationError:
+            raise
+        except Exception as error:  # any failure to parse is a refusal
+            raise VerificationError(f"{path.name}: no sigstore bundle ({error})") from error
+        return bundle
+
+    def check_file(self, bundle: Path, sha256: str, policy: Policy) -> Certificate:
+        """Return the certificate that signed the file with digest `sha256`.
+
+        Raises:
+            VerificationError: the signature is of another file, identity or sigstore.
+        """
+        read = self.read_bundle(bundle)
+        hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(sha256))
+        try:
+            self.verifier.verify_artifact(hashed, read, _identity(policy))
+        except Exception as error:  # whatever it is, it is not verified
+            raise VerificationError(f"{bundle.name}: {_reason(error)}") from error
+        return read.signing_certificate
+
+    def check_statement(self, bundle: Path, policy: Policy) -> tuple[Statement, Certificate]:
+        """Return the statement in `bundle` and the certificate that signed it.
+
+        sigstore checks the signature alone: payload type, statement type and the form of the
+        subjects are checked here; that the subjects are the right ones is the caller's part.
+
+        Raises:
+            VerificationError: it does not hold.
+        """
+        read = self.read_bundle(bundle)
+        try:
+            kind, payload = self.verifier.verify_dsse(read, _identity(policy))
+        except Exception as error:  # whatever it is, it is not verified
+            raise VerificationError(f"{bundle.name}: {_reason(error)}") from error
+        return parse_statement(bundle.name, kind, payload), read.signing_certificate
+
+
+def parse_statement(name: str, kind: str, payload: bytes) -> Statement:
+    """Return the in-toto statement in a DSSE payload (in-toto attestation framework, v1).
+
+    Raises:
+        VerificationError: another payload or statement type, or a subject without a name of
+            its own and a sha256.
+    """
+    if kind != PAYLOAD_TYPE:
+        raise VerificationError(f"{name}: payload of type {kind}, expected {PAYLOAD_TYPE}")
+    top = Table(name, parse_strict(payload, where=name))
+    if (found := top.get("_type")) != STATEMENT_TYPE:
+        raise VerificationError(f"{name}: {found!r}, expected {STATEMENT_TYPE}")
+    items = top.tables("subject")
+    subjects = {
+        item.text("name", FILE_NAME): item.table("digest").text("sha256", SHA256) for item in items
+    }
+    if not items or len(subjects) != len(items):
+        raise VerificationError(f"{name}: no subject, or one twice, expected each file once")
+    predicate, predicate_type = top.get("predicate"), top.get("predicateType")
+    if not isinstance(predicate, dict) or not isinstance(predicate_type, str):
+        raise VerificationError(f"{name}: no predicate, expected an object and its type")
+    return Statement(predicate_type, predicate, subjects)
+
+
+def _identity(policy: Policy) -> AllOf:
+    return AllOf([Identity(identity=policy.build_signer), OIDCIssuerV2(policy.issuer)])
+
+
+def _log_id(document: object) -> bytes:
+    """Return the id that the one log entry of a bundle states; KeyError and its like otherwise."""
+    (entry,) = document["verificationMaterial"]["tlogEntries"]  # type: ignore[index]
+    try:
+        return base64.b64decode(entry["logId"]["keyId"], validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"logId: {error}") from None
+
+
+def _reason(error: Exception) -> str:
+    said = str(error).strip().split("\n")[0] or type(error).__name__
+    for words, plain in PLAIN.items():
+        if said.startswith(words):
+            return f"{plain} ({said})"
+    return said

@@ -1,0 +1,76 @@
+"""source.tar is the commit, the same bytes wherever it is made."""
+
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from build.errors import ConfigError
+from ci.attest.source import write_source
+from tests.attest.conftest import COMMIT, EPOCH, commit_sources, git
+
+
+def tar_of(checkout: Path, commit: str = COMMIT, *, dirty: bool = False) -> Path:
+    path = checkout.with_suffix(".tar")
+    write_source(path, checkout, commit, dirty=dirty, folder="snowdrop-v1", epoch=EPOCH)
+    return path
+
+
+@pytest.fixture(name="checkout")
+def _checkout(tmp_path: Path) -> Path:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    commit_sources(checkout)
+    return checkout
+
+
+def test_two_clones_give_the_same_bytes_and_what_lies_there_does_not_matter(
+    checkout: Path, tmp_path: Path
+) -> None:
+    git(checkout, "clone", "-q", ".", str(tmp_path / "clone"))
+    (tmp_path / "clone" / "README.md").chmod(0o600)
+    (tmp_path / "clone" / "src" / "run").write_text("another program")
+    (tmp_path / "clone" / "new").write_text("not committed")
+    content = tar_of(checkout).read_bytes()
+    assert tar_of(tmp_path / "clone").read_bytes() == content
+
+
+def test_it_unpacks_to_the_files_with_their_rights_and_the_locks_time(checkout: Path) -> None:
+    with tarfile.open(tar_of(checkout)) as archive:
+        members = archive.getmembers()
+        files = [(each.name, archive.extractfile(each)) for each in members if each.isfile()]
+        held = {name: file.read() for name, file in files if file}
+    assert held == {
+        "snowdrop-v1/README.md": b"Sources\n",
+        "snowdrop-v1/src/run": b"#!/bin/sh\n",
+    }
+    told = {each.name: (each.mode, each.linkname) for each in members}
+    assert told["snowdrop-v1/src/run"][0] == 0o755
+    assert told["snowdrop-v1/link"] == (0o777, "src/run")
+    assert {(each.mtime, each.uid, each.uname) for each in members} == {(EPOCH, 0, "root")}
+
+
+def test_of_a_changed_tree_it_holds_what_lies_there_without_what_git_ignores(
+    checkout: Path,
+) -> None:
+    (checkout / ".gitignore").write_text("ignored\n")
+    (checkout / "ignored").write_text("secret")
+    (checkout / "new").write_text("new")
+    (checkout / "README.md").unlink()
+    with tarfile.open(tar_of(checkout, dirty=True)) as archive:
+        names = {name.removeprefix("snowdrop-v1/") for name in archive.getnames()}
+    assert names == {".gitignore", "link", "new", "src/run"}
+
+
+def test_a_commit_that_is_not_there_is_named(checkout: Path) -> None:
+    with pytest.raises(ConfigError, match=f"holds no commit {'0' * 40}"):
+        tar_of(checkout, "0" * 40)
+
+
+def test_a_repository_within_is_refused(checkout: Path) -> None:
+    shutil.copytree(checkout, checkout / "inner", symlinks=True)
+    git(checkout, "add", "inner")
+    git(checkout, "commit", "-qm", "Another repository")
+    with pytest.raises(ConfigError, match=r"^inner: another repository in this one"):
+        tar_of(checkout, git(checkout, "rev-parse", "HEAD"))

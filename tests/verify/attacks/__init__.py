@@ -1,0 +1,39 @@
+"""Attacks on a release, a named row each: what is done, and which check must catch it.
+
+`content` changes bytes, `packages` the lists of packages; `bundles` and `statements` change
+signatures and what they sign; `identity` signs as somebody else; `trust` touches whom to believe
+and which release is served.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.verify.stage import Scene
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack."""
+
+    name: str
+    do: Callable[[Scene], object]
+    check: str
+    """Name of the check that must fail; empty when the command must not even begin."""
+    found: str
+    """Part of what it finds, or of the error."""
+
+
+def deep(*steps: Callable[[Scene], object]) -> Callable[[Scene], None]:
+    """Return what takes all steps, and lets the release be verified with --deep."""
+
+    def do(scene: Scene) -> None:
+        for step in steps:
+            step(scene)
+        scene.words += ["--deep"]
+
+    return do
+
+
+def seal(scene: Scene) -> None:
+    """Make all that is signed fit the files, as only the trusted job could."""
+    scene.seal()

@@ -1,0 +1,202 @@
+"""Bundles of any kind, honest or hostile, by the keys of a local sigstore and without a network.
+
+The defaults make a bundle that holds; an attack changes one thing of it.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from ci.attest.manifest import BUNDLE_MEDIA_TYPE
+from ci.attest.statements import PAYLOAD_TYPE
+from ci.rehearsal.sigstore.authority import SCT_LIST, Authority
+from ci.rehearsal.sigstore.keys import Keys
+from ci.rehearsal.sigstore.log import KEY_DETAILS, TransparencyLog
+from ci.rehearsal.sigstore.timestamp import (
+    SHA256,
+    AlgorithmIdentifier,
+    MessageImprint,
+    TimestampAuthority,
+    TimeStampReq,
+)
+
+Json = dict[str, Any]
+Extensions = list[x509.Extension[x509.ExtensionType]]
+
+
+def text(content: bytes) -> str:
+    """Return base64, as bundles have it."""
+    return base64.b64encode(content).decode()
+
+
+def pae(kind: str, payload: bytes) -> bytes:
+    """Return what a DSSE signature is over (DSSE protocol, v1)."""
+    return b" ".join(
+        [b"DSSEv1", str(len(kind)).encode(), kind.encode(), str(len(payload)).encode(), payload]
+    )
+
+
+def as_they_are(extensions: Extensions) -> Extensions:
+    """Return the extensions of an honest certificate."""
+    return extensions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mint:
+    """How bundles are made."""
+
+    keys: Keys
+    log: TransparencyLog
+    claims: Mapping[str, str]
+    now: datetime
+    """When the certificate is issued."""
+    stamped: timedelta = timedelta(seconds=2)
+    """How long after that the signature is there."""
+    clock: Keys | None = None
+    """Whose timestamps; None: of the same keys."""
+    promise: Keys | None = None
+    """Whose certificate log promises; None: of the same keys."""
+    promises: bool = True
+    shape: Callable[[Extensions], Extensions] = as_they_are
+    """Changes the extensions of the certificate."""
+    logged: bytes | None = None
+    """Other bytes that the log is told were signed."""
+    key: ec.EllipticCurvePrivateKey = field(
+        default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
+    )
+
+    def but(self, **changes: Any) -> "Mint":  # noqa: ANN401
+        """Return the same with some things changed."""
+        return replace(self, **changes)
+
+    def claiming(self, **claims: str) -> "Mint":
+        """Return the same for a job that differs in `claims`."""
+        return replace(self, claims={**self.claims, **claims})
+
+    def file(self, sha256: str) -> Json:
+        """Return the bundle that signs a file."""
+        digest = bytes.fromhex(sha256)
+        signature = self.key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+        return {
+            **self._around(digest, signature),
+            "messageSignature": {
+                "messageDigest": {"algorithm": "SHA2_256", "digest": text(digest)},
+                "signature": text(signature),
+            },
+        }
+
+    def statement(self, payload: bytes, kind: str = PAYLOAD_TYPE) -> Json:
+        """Return the bundle that signs a statement."""
+        signed = pae(kind, payload)
+        signature = self.key.sign(signed, ec.ECDSA(hashes.SHA256()))
+        return {
+            **self._around(hashlib.sha256(signed).digest(), signature),
+            "dsseEnvelope": {
+                "payload": text(payload),
+                "payloadType": kind,
+                "signatures": [{"sig": text(signature)}],
+            },
+        }
+
+    def certificate(self) -> bytes:
+        """Return the certificate, DER."""
+        authority = Authority(self.keys)
+        honest = authority._builder(self.key.public_key(), self.claims, self.now)
+        builder = x509.CertificateBuilder(
+            issuer_name=honest._issuer_name,
+            subject_name=x509.Name([]),
+            public_key=self.key.public_key(),
+            serial_number=x509.random_serial_number(),
+            not_valid_before=honest._not_valid_before,
+            not_valid_after=honest._not_valid_after,
+        )
+        for extension in self.shape(list(honest._extensions)):
+            builder = builder.add_extension(extension.value, critical=extension.critical)
+        if self.promises:
+            before = builder.sign(self.keys.authority, hashes.SHA384()).tbs_certificate_bytes
+            stamp = Authority(self._promising())._transparency_stamp(before, self.now)
+            unread = x509.UnrecognizedExtension(SCT_LIST, stamp)
+            builder = builder.add_extension(unread, critical=False)
+        leaf = builder.sign(self.keys.authority, hashes.SHA384())
+        return leaf.public_bytes(serialization.Encoding.DER)
+
+    def _promising(self) -> Keys:
+        other = self.promise or self.keys
+        return replace(self.keys, certificate_transparency=other.certificate_transparency)
+
+    def _around(self, digest: bytes, signature: bytes) -> Json:
+        raw = self.certificate()
+        verifier = {"keyDetails": KEY_DETAILS, "x509Certificate": {"rawBytes": text(raw)}}
+        listed, mark = digest, signature
+        if self.logged is not None:
+            listed = hashlib.sha256(self.logged).digest()
+            mark = self.key.sign(listed, ec.ECDSA(Prehashed(hashes.SHA256())))
+        entry = self.log.add(
+            {
+                "hashedRekordRequestV002": {
+                    "digest": text(listed),
+                    "signature": {"content": text(mark), "verifier": verifier},
+                }
+            }
+        )
+        return {
+            "mediaType": BUNDLE_MEDIA_TYPE,
+            "verificationMaterial": {
+                "certificate": {"rawBytes": text(raw)},
+                "tlogEntries": [entry],
+                "timestampVerificationData": {
+                    "rfc3161Timestamps": [{"signedTimestamp": text(self.stamp(signature))}]
+                },
+            },
+        }
+
+    def stamp(self, signature: bytes) -> bytes:
+        """Return a timestamp of `signature`, DER."""
+        request = TimeStampReq(
+            version=1,
+            message_imprint=MessageImprint(
+                hash_algorithm=AlgorithmIdentifier(algorithm=SHA256),
+                hashed_message=hashlib.sha256(signature).digest(),
+            ),
+            cert_req=True,
+        )
+        authority = TimestampAuthority(self.clock or self.keys)
+        return authority.answer(asn1.encode_der(request), self.now + self.stamped)
+
+
+def without(*numbers: str) -> Callable[[Extensions], Extensions]:
+    """Return what leaves out the extensions with these identifiers."""
+
+    def shape(extensions: Extensions) -> Extensions:
+        return [item for item in extensions if item.oid.dotted_string not in numbers]
+
+    return shape
+
+
+def named(*names: x509.GeneralName) -> Callable[[Extensions], Extensions]:
+    """Return what gives the certificate other alternative names."""
+
+    def shape(extensions: Extensions) -> Extensions:
+        other = x509.SubjectAlternativeName(names)
+        return [
+            x509.Extension(item.oid, item.critical, other)
+            if isinstance(item.value, x509.SubjectAlternativeName)
+            else item
+            for item in extensions
+        ]
+
+    return shape
+
+
+def now() -> datetime:
+    """Return the time in whole seconds."""
+    return datetime.now(tz=UTC).replace(microsecond=0)

@@ -1,0 +1,39 @@
+"""Every attack is refused, by the check that is there for it, in words and not in a traceback."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.verify.attacks import Attack, bundles, content, identity, statements, trust
+from tests.verify.conftest import Told
+from tests.verify.stage import Scene
+
+Ask = Callable[[Scene], Told]
+ATTACKS = [
+    *content.ATTACKS,
+    *bundles.ATTACKS,
+    *statements.ATTACKS,
+    *identity.ATTACKS,
+    *trust.ATTACKS,
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
+def test_is_refused(attack: Attack, scene: Scene, ask: Ask) -> None:
+    attack.do(scene)
+    told = ask(scene)
+    assert "Traceback" not in told.err
+    if not attack.check:
+        assert told.code == 2
+        assert told.document == {}
+        assert told.err.startswith("error: ")
+        assert attack.found in told.err
+        return
+    assert told.code == 1
+    assert told.document["verified"] is False
+    assert attack.check in told.failed, told.failed
+    assert attack.found in told.failed[attack.check]
+
+
+def test_each_attack_has_a_name_of_its_own() -> None:
+    assert len({attack.name for attack in ATTACKS}) == len(ATTACKS)

@@ -1,0 +1,218 @@
+"""Trust roots grow old, and are renewed by nobody's word but that of TUF's keys."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]  # no re-export
+from tuf.api.metadata import (  # type: ignore[attr-defined]  # no re-export
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
+
+from ci.__main__ import main
+from ci.rehearsal.sigstore.trust import trusted_root
+from ci.verify.trust.bundles import PUBLIC_ROOT
+from ci.verify.trust.refresh import Source
+from ci.verify.trust.root import read_root
+from tests.verify.conftest import Serve, Told
+from tests.verify.mint import Json
+from tests.verify.stage import REPOSITORY, Scene, Stage
+
+Ask = Callable[[Scene], Told]
+
+
+class Repository:
+    """A TUF repository of one key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.signer = CryptoSigner.generate_ed25519()
+        (folder / "targets").mkdir(parents=True)
+        root = Root(expires=self._later())
+        for role in ("root", "timestamp", "snapshot", "targets"):
+            root.add_key(self.signer.public_key, role)
+        self._write("1.root.json", root)
+
+    @property
+    def root(self) -> Path:
+        """What a client begins with."""
+        return self.folder / "1.root.json"
+
+    def publish(self, document: Json) -> bytes:
+        """Offer a trust root."""
+        content = json.dumps(document).encode()
+        target = TargetFile.from_data("trusted_root.json", content)
+        name = f"{sha256(content).hexdigest()}.trusted_root.json"
+        (self.folder / "targets" / name).write_bytes(content)
+        targets = Targets(expires=self._later(), targets={"trusted_root.json": target})
+        self._write("1.targets.json", targets)
+        snapshot = Snapshot(expires=self._later(), meta={"targets.json": MetaFile(1)})
+        self._write("1.snapshot.json", snapshot)
+        self._write("timestamp.json", Timestamp(expires=self._later(), snapshot_meta=MetaFile(1)))
+        return content
+
+    def _write(self, name: str, signed: Any) -> None:  # noqa: ANN401 - one of tuf's four roles
+        metadata: Metadata[Any] = Metadata(signed)
+        metadata.sign(self.signer)
+        metadata.to_file(str(self.folder / name))
+
+    def _later(self) -> datetime:
+        return (datetime.now(tz=UTC) + timedelta(days=1)).replace(microsecond=0)
+
+
+@pytest.fixture(name="repository")
+def _repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "tuf")
+
+
+def update(address: str, repository: Repository, root: Path, *words: str) -> int:
+    tuf = ["--tuf", address, "--tuf-root", str(repository.root)]
+    return main(["trust", "--update", "--trust-root", str(root), *tuf, *words])
+
+
+def test_the_reviewed_root_is_the_one_that_its_page_names() -> None:
+    page = (PUBLIC_ROOT.parent / "README.md").read_text()
+    assert read_root(PUBLIC_ROOT).sha256 in page
+
+
+def test_trust_shows_every_party_with_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trust", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["date"] == read_root(PUBLIC_ROOT).date
+    kinds = {party["what"] for party in told["parties"]}
+    assert kinds == {
+        "certificate authority",
+        "log key",
+        "certificate log key",
+        "timestamp authority",
+    }
+    assert any(party["to"] == "2022-12-31" for party in told["parties"])
+
+
+def test_a_root_without_the_log_key_is_renewed_and_then_knows_it(
+    scene: Scene,
+    stage: Stage,
+    ask: Ask,
+    repository: Repository,
+    serve: Serve,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    honest, other = trusted_root(stage.mint.keys), trusted_root(stage.foreign.keys)
+    old, new = (
+        {**honest, "tlogs": other["tlogs"]},
+        {**honest, "tlogs": [*other["tlogs"], *honest["tlogs"]]},
+    )
+    scene.trust_root = scene.place / "mine.json"
+    scene.trust_root.write_text(json.dumps(old))
+    told = ask(scene)
+    assert told.code == 1
+    key = honest["tlogs"][0]["logId"]["keyId"]
+    assert f"log key {hexed(key)[:16]} is not in your trust root of" in told.failed["trust root"]
+    assert "nox -s trust -- --update" in told.failed["trust root"]
+    content = repository.publish(new)
+    assert update(serve(repository.folder), repository, scene.trust_root) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines()[:2]] == ["change", "new"]
+    assert scene.trust_root.read_bytes() == content
+    assert ask(scene).failed == {}
+
+
+def test_a_newer_root_still_holds_for_the_release_before(
+    scene: Scene, stage: Stage, ask: Ask
+) -> None:
+    """A key that ended afterwards, and new ones beside it, change nothing for what it signed."""
+    document, other = trusted_root(stage.mint.keys), trusted_root(stage.foreign.keys)
+    later = (datetime.now(tz=UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    document["tlogs"][0]["publicKey"]["validFor"] = {
+        **document["tlogs"][0]["publicKey"]["validFor"],
+        "end": later,
+    }
+    for kind in ("tlogs", "ctlogs", "certificateAuthorities", "timestampAuthorities"):
+        document[kind] = [*other[kind], *document[kind]]
+    scene.trust_root = scene.place / "newer.json"
+    scene.trust_root.write_text(json.dumps(document))
+    scene.target = str(stage.old)
+    told = ask(scene)
+    assert (told.code, told.failed) == (0, {})
+
+
+def test_a_root_that_lost_keys_is_kept_only_when_that_is_accepted(
+    stage: Stage,
+    repository: Repository,
+    serve: Serve,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    honest, other = trusted_root(stage.mint.keys), trusted_root(stage.foreign.keys)
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(honest))
+    content, address = (
+        repository.publish({**honest, "tlogs": other["tlogs"]}),
+        serve(repository.folder),
+    )
+    assert update(address, repository, mine) == 1
+    assert "1 of its keys are not in the root of today" in capsys.readouterr().err
+    assert json.loads(mine.read_text()) == honest
+    assert update(address, repository, mine, "--accept-removals") == 0
+    assert mine.read_bytes() == content
+
+
+def test_verify_takes_the_root_of_today_for_one_run_and_says_so(
+    stage: Stage,
+    repository: Repository,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    repository.publish(trusted_root(stage.mint.keys))
+    source = Source(serve(repository.folder), repository.root.read_bytes())
+    monkeypatch.setattr("ci.verify.walk.PUBLIC", source)
+    words = ["verify", str(stage.new), "--repository", REPOSITORY]
+    assert main(words) == 1
+    assert "an authority that the trust root" in capsys.readouterr().out
+    before = PUBLIC_ROOT.read_bytes()
+    assert main([*words, "--refresh"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"trust root renewed from {source.url}: of ")
+    assert f"trust root {source.url}" in out
+    assert PUBLIC_ROOT.read_bytes() == before
+
+
+@pytest.mark.parametrize("lie", ["other key", "other bytes", "no root"])
+def test_a_root_that_the_keys_of_tuf_did_not_sign_is_not_kept(
+    lie: str,
+    stage: Stage,
+    repository: Repository,
+    serve: Serve,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(trusted_root(stage.mint.keys)))
+    before, served = mine.read_bytes(), repository
+    repository.publish({} if lie == "no root" else trusted_root(stage.foreign.keys))
+    if lie == "other key":
+        served = Repository(tmp_path / "other")
+        served.publish(trusted_root(stage.foreign.keys))
+    if lie == "other bytes":
+        (target,) = (repository.folder / "targets").iterdir()
+        target.write_bytes(target.read_bytes().replace(b"rehearsal", b"rehearsaL", 1))
+    assert update(serve(served.folder), repository, mine) != 0
+    assert capsys.readouterr().err.startswith("error: http://127.0.0.1")
+    assert mine.read_bytes() == before
+
+
+def hexed(text: str) -> str:
+    import base64
+
+    return base64.b64decode(text).hex()
