@@ -25,6 +25,17 @@ MIB = 1024 * 1024
 UNITS = {"MiB": MIB, "GiB": 1024 * MIB}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where an image's sources come from."""
+
+    name: str
+    """Prefix of every artifact."""
+    version: str
+    commit: str
+    dirty: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """One table of a TOML file that is read key by key; what nobody asked for is unknown."""

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from build.config import BuildConfig
+from build.config import BuildConfig, Origin
 from build.edges.process import PLAIN, Finished, run
 from build.errors import ConfigError, SnowdropError
-from build.image import Origin
 from build.snapshot.lock import Lock, read_lock
 from ci.config import ReleaseConfig
 
@@ -28,7 +27,7 @@ def version_of(lock: Lock, *, serial: int, dirty: bool) -> str:
     return ".".join(parts) + (DIRTY if dirty else "")
 
 
-def git(*words: str, folder: Path = ROOT, check: bool = True) -> Finished:
+def git(*words: str, folder: Path = ROOT, check: bool = True, stdin: bytes = b"") -> Finished:
     """Return what git says in `folder`, which is a checkout or in one.
 
     Raises:
@@ -37,7 +36,8 @@ def git(*words: str, folder: Path = ROOT, check: bool = True) -> Finished:
     # Ownership of a checkout in a CI container differs at times; git then needs to be told.
     argv = ["git", "-c", f"safe.directory={ROOT}", "-c", f"safe.directory={folder}"]
     environment = {**PLAIN, "GIT_CONFIG_NOSYSTEM": "1", "HOME": "/nonexistent"}
-    return run([*argv, "-C", str(folder), *words], environment=environment, check=check)
+    argv += ["-C", str(folder), *words]
+    return run(argv, environment=environment, check=check, stdin=stdin)
 
 
 def source_commit(root: Path = ROOT) -> tuple[str, bool]:

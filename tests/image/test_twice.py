@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from build.config import MIB, BuildConfig, ImageConfig, Source
+from build.config import MIB, BuildConfig, ImageConfig, Origin, Source
 from build.edges.container import choose_engine
 from build.edges.progress import Silent
 from build.firstboot.packages import DEPENDS
-from build.image import Image, Origin, build_image, compare_images
+from build.image import Image, build_image, compare_images
 from build.snapshot.lock import Lock
 from build.snapshot.pin import pin
 from build.snapshot.store import Store
