@@ -29,8 +29,8 @@ def main(request_path: Path) -> int:
     """Build what the request says, and write the answer beside it."""
     signal.signal(signal.SIGTERM, _interrupt)
     request = json.loads(request_path.read_text(encoding="utf-8"))
-    _replace_zlib()
-    why_not = _vary_process()
+    replace_zlib()
+    why_not = vary_process()
     # Only now: what these modules import must find the other zlib.
     from build.errors import SnowdropError
 
@@ -50,7 +50,7 @@ def _interrupt(number: int, frame: types.FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _replace_zlib() -> None:
+def replace_zlib() -> None:
     """Put zlib-ng in the place of zlib or, where it is not installed, one that packs worse."""
     import zlib
 
@@ -72,7 +72,7 @@ def _replace_zlib() -> None:
     sys.modules["zlib"] = other
 
 
-def _vary_process() -> Mapping[str, str]:
+def vary_process() -> Mapping[str, str]:
     """Set umask, cores and host name of this process; return what cannot be, and why."""
     why_not = {}
     os.umask(UMASK)

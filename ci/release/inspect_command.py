@@ -1,0 +1,144 @@
+"""`inspect`: a disk image -> what it holds, and everything that is wrong with it."""
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from build.errors import SnowdropError
+from build.inspect.boot import BootCode, boot_code_of
+from build.inspect.inventory import (
+    Inspection,
+    Measures,
+    inspect_image,
+    measures_text,
+    write_image_json,
+)
+from build.inspect.superblock import features
+from build.snapshot.lock import read_lock
+from build.snapshot.store import Store
+from ci.config import read_config
+from ci.release.checkout import read_record
+from ci.report.console import Console
+from ci.report.table import size_text
+
+HELP = "Show what a disk image holds, without mounting it, and what is wrong with it"
+FOUND = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `inspect` takes."""
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="a qcow2 or raw disk image")
+    parser.add_argument("--files", action="store_true", help="show every file")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write image.json to FILE")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Tell what is in the image; return 1 when there is a finding."""
+    with TemporaryDirectory(prefix="inspect-") as folder:
+        measures = Measures(
+            boot_code=_boot_code(arguments.config, Path(folder)),
+            tree_sha256=_listed(arguments.image),
+            programs=Path(folder),
+        )
+        inspection = inspect_image(arguments.image, measures)
+    if arguments.write:
+        write_image_json(inspection, arguments.write)
+    tell(inspection, console, files=arguments.files)
+    for line in measures_text(measures):
+        console.line(line)
+    console.data({**inspection.document(), "findings": _findings(inspection)})
+    return FOUND if inspection.findings else 0
+
+
+def tell(inspection: Inspection, console: Console, *, files: bool) -> None:
+    """Print the image in tables: the disk, services, packages, findings."""
+    block, start, told = inspection.superblock, inspection.start, inspection.document()
+    image, disk = told["image"], told["disk"]
+    parts = [
+        f"{part['number']}: {part['type']}{' active' if part['active'] else ''}, "
+        f"{size_text(part['size'])} from byte {part['start']}"
+        for part in disk["partitions"]
+    ]
+    console.table(
+        [
+            ["image", f"{inspection.path}, {image['format']}, {size_text(image['size'])}"],
+            ["sha256", image["sha256"]],
+            ["disk", f"{size_text(disk['size'])}, table {disk['table']} {disk['id']}".rstrip()],
+            *[["partition", part] for part in parts],
+            ["ext4", f"{block['UUID']}, label {block['label'] or '-'}"],
+            ["features", " ".join(features(block))],
+            ["free", f"{size_text(inspection.free)}, {block['free inodes']} inodes"],
+            ["kernel", f"/{start.kernel}, {', '.join(start.releases) or 'release unknown'}"],
+            ["command line", start.options or "-"],
+            ["tree", f"{len(inspection.entries)} entries, sha256 {inspection.tree_sha256}"],
+            *[[f"at {level}", " ".join(names)] for level, names in inspection.services.items()],
+        ]
+    )
+    _section(
+        console,
+        [
+            [f"/{entry.path}", entry.mode_text, inspection.database.owner(entry.path) or "-"]
+            for entry in inspection.set_id
+        ],
+        ["set-user-id or set-group-id", "mode", "package"],
+    )
+    packages = inspection.database.packages
+    _section(
+        console,
+        [[each["name"], each["version"], each["license"]] for each in packages],
+        [f"{len(packages)} packages", "version", "license"],
+    )
+    if files:
+        _section(console, [_file_row(each) for each in told["files"]], ["file", "mode", "package"])
+    _section(
+        console,
+        [[finding.where, finding.text, finding.rule] for finding in inspection.findings],
+        ["found", "what", "rule"],
+    )
+    console.line()
+    count = len(inspection.findings)
+    console.line(f"{count} findings" if count else "no findings")
+
+
+def _section(console: Console, rows: list[list[str]], header: list[str]) -> None:
+    if rows:
+        console.line()
+        console.table(rows, header=header)
+
+
+def _file_row(file: dict[str, Any]) -> list[str]:
+    return [file["path"], file["mode"], file.get("package") or file.get("reason") or "-"]
+
+
+def _findings(inspection: Inspection) -> list[dict[str, str]]:
+    return [
+        {"where": each.where, "rule": each.rule, "text": each.text, "reason": each.reason}
+        for each in inspection.findings
+    ]
+
+
+def _boot_code(file: Path, work: Path) -> BootCode | None:
+    """Return the boot code of this checkout's lock, None when it is not at hand."""
+    if not file.exists():
+        return None
+    config = read_config(file).build
+    if not config.lock.exists():
+        return None
+    try:
+        return boot_code_of(read_lock(config.lock), Store(config.store), work)
+    except SnowdropError:
+        # The image is to be shown whatever became of the store.
+        return None
+
+
+def _listed(image: Path) -> str:
+    """Return the tree's digest of the build record beside the image, when it speaks of it."""
+    path = image.with_suffix(".build.json")
+    if not path.is_file():
+        return ""
+    record = read_record(path)
+    tree, made = record.get("tree"), record.get("image")
+    if isinstance(tree, dict) and isinstance(made, dict) and made.get("file") == image.name:
+        return str(tree.get("sha256", ""))
+    return ""
