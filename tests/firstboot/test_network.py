@@ -76,6 +76,20 @@ def test_a_reserved_address_reaches_the_droplet_by_its_anchor(droplet: Droplet) 
     assert not [line for line in seen.routes if "10.19.0.1" in line]
 
 
+def test_an_anchor_that_went_with_a_lost_lease_comes_back_with_the_next(droplet: Droplet) -> None:
+    anchor = {"ip_address": "10.19.0.5", "netmask": "255.255.0.0", "gateway": "10.19.0.1"}
+    hook = "/etc/udhcpc/post-bound/snowdrop-init"
+    droplet.boot(v1_json=told(anchor_ipv4=anchor))
+    seen = droplet.boot(hook)
+    assert "eth0 10.19.0.5/16" in seen.addresses
+    assert (seen.status, seen.output, seen.requests) == (0, "", [])
+    # At the start of a copy of this droplet they are not its own yet.
+    (droplet.root / "run/snowdrop-init.ran").unlink()
+    seen = droplet.boot(hook)
+    assert [line for line in seen.addresses if "eth0" in line] == ["eth0 203.0.113.5/20"]
+    assert (seen.status, seen.output) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("address", "netmask"),
     [

@@ -294,6 +294,7 @@ def test_user_data_waits_for_sshd_and_nobody_waits_for_it(droplet: Droplet) -> N
         "usr/bin/snowdrop-status",
         "etc/init.d/snowdrop-init",
         "etc/init.d/snowdrop-userdata",
+        "etc/udhcpc/post-bound/snowdrop-init",
         "etc/profile.d/snowdrop.sh",
     ],
 )
