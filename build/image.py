@@ -25,7 +25,7 @@ from build.errors import BuildError, NotReproducibleError
 from build.firstboot.packages import LocalPackages, local_packages
 from build.inside.normalise import rule_of
 from build.inside.qcow2 import digest
-from build.inside.tree import compare_listings
+from build.inside.tree import Difference, compare_listings
 from build.snapshot.lock import Lock, LockedPackage
 from build.snapshot.store import Store, write_whole
 
@@ -57,7 +57,8 @@ TITLES = {
 }
 UNPACKED = 5
 """Unpacked packages take at most this many times the space of their files."""
-SHOWN_DIFFERENCES = 10
+SHOWN_DIFFERENCES = 4
+"""Of one cause: the clock alone differs in hundreds of entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +156,23 @@ def compare_images(first: Image, second: Image) -> None:
 
 
 def _differences(first: bytes, second: bytes) -> list[str]:
-    """Return a line for each of the first differences, with the rule that is there for it."""
-    lines = []
+    """Return lines for the first differences of each cause, those without a rule before all."""
+    causes: dict[str, list[Difference]] = {"no rule is there for these": []}
     for found in compare_listings(first, second):
-        where = "only in one" if found.part == "presence" else found.part
         rule = rule_of(found.path, found.part)
-        cause = f"; rule `{rule.name}`: {rule.reason}" if rule else ""
-        lines.append(
-            f"  /{found.path}: {where}: {found.first or '-'}, {found.second or '-'}{cause}"
-        )
-    more = len(lines) - SHOWN_DIFFERENCES
-    return lines[:SHOWN_DIFFERENCES] + ([f"  and {more} more"] if more > 0 else [])
+        cause = f"rule `{rule.name}`: {rule.reason}" if rule else next(iter(causes))
+        causes.setdefault(cause, []).append(found)
+    lines = []
+    for cause, differences in causes.items():
+        if differences:
+            lines.append(f"  {cause}")
+        for found in differences[:SHOWN_DIFFERENCES]:
+            where = "only in one" if found.part == "presence" else found.part
+            values = f"{found.first or '-'}, {found.second or '-'}"
+            lines.append(f"    /{found.path}: {where}: {values}")
+        more = len(differences) - SHOWN_DIFFERENCES
+        lines += [f"    and {more} more"] if more > 0 else []
+    return lines
 
 
 def _size(lock: Lock, *closures: str) -> int:

@@ -268,13 +268,24 @@ def test_builds_that_differ_say_in_what(world: World) -> None:
     first = world.build()
     compare_images(first, first)
     record = dict(first.record) | {"tree": {"sha256": "3" * 64}}
-    second = replace(first, record=record, listing=b".\tdir\nvar/log/messages\tfile\n")
+    times = b"".join(b"bin/%d\tfile\t0644\t0\t0\t1\t1700000000\n" % n for n in range(9))
+    second = replace(
+        first,
+        record=record,
+        listing=b".\tdir\n" + times.replace(b"\t17", b"\t18") + b"etc/odd\tfile\nvar/log/a\tfile\n",
+    )
     with pytest.raises(NotReproducibleError) as caught:
-        compare_images(first, second)
+        compare_images(replace(first, listing=b".\tdir\n" + times), second)
+    reasons = {rule.name: rule.reason for rule in RULES}
     assert str(caught.value).splitlines() == [
         f"two builds of {STEM}.qcow2 differ in: tree",
-        "  /var/log/messages: only in one: -, file; rule `logs`: "
-        + next(rule.reason for rule in RULES if rule.name == "logs"),
+        "  no rule is there for these",
+        "    /etc/odd: only in one: -, file",
+        f"  rule `times`: {reasons['times']}",
+        *(f"    /bin/{n}: mtime: 1700000000, 1800000000" for n in range(4)),
+        "    and 5 more",
+        f"  rule `logs`: {reasons['logs']}",
+        "    /var/log/a: only in one: -, file",
     ]
 
 
