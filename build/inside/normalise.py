@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from build.inside import modules
 from build.inside.archives import clamp_tar, fix_initramfs
 from build.inside.install import DATABASES, NODES
 from build.inside.programs import Failure
@@ -31,7 +32,6 @@ KEPT_NODES = ("console", "null")
 """What the kernel's first process needs before devtmpfs is mounted."""
 MOUNT_POINTS = {"dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "tmp": 0o1777}
 CACHES = ("var/cache", "etc/apk/cache", "root/.cache")
-MODULE_LISTS = ("modules.dep", "modules.alias", "modules.symbols")
 WHOLE = ("presence", "size", "content")
 CAPABILITY = "security.capability"
 """The one extended attribute of the kernel's security modules that a package brings."""
@@ -236,21 +236,11 @@ def _remove_attribute(path: Path, name: str, where: str) -> None:
         ) from None
 
 
-def sort_module_lists(tree: Path, epoch: int) -> None:
-    """Sort the lines of what busybox's depmod writes: no reader minds their order.
-
-    kmod's depmod goes by the kernel's own modules.order; its lists, with a binary index
-    beside, stay as they are.
-    """
+def sort_lists(tree: Path, epoch: int) -> None:
+    """Sort the lines of what busybox's depmod writes, and the values in its indexes."""
     del epoch
     for folder in sorted((tree / "lib/modules").glob("*")):
-        for name in MODULE_LISTS:
-            path = folder / name
-            if not path.is_file() or path.is_symlink() or Path(f"{path}.bin").exists():
-                continue
-            lines = path.read_bytes().splitlines(keepends=True)
-            lines.sort(key=lambda line: (not line.startswith(b"#"), line))
-            path.write_bytes(b"".join(lines))
+        modules.sort_module_lists(folder)
 
 
 def fix_initramfs_files(tree: Path, epoch: int) -> None:
@@ -369,9 +359,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "module-order",
         "busybox's depmod takes the modules in the order in which the file system gives them",
-        sort_module_lists,
+        sort_lists,
         ("content",),
-        tuple(f"lib/modules/*/{name}" for name in MODULE_LISTS),
+        tuple(f"lib/modules/*/{name}" for name in (*modules.TEXTS, *modules.INDEXES)),
     ),
     Rule(
         "initramfs",

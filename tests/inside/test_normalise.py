@@ -118,7 +118,11 @@ def device_nodes(tree: Path, run: int) -> None:
 def times(tree: Path, run: int) -> None:
     write(tree, "bin/busybox", "#!", EPOCH - 10)
     (tree / "bin/sh").symlink_to("/bin/busybox")
-    for path in (tree / "bin/sh", tree / "bin", tree):
+    write(tree, "lib/apk/db/installed", "P:busybox\n")
+    (tree / "dev").mkdir()
+    os.mknod(tree / "dev/null", 0o20666, os.makedev(1, 3))
+    made = ("bin/sh", "bin", "lib/apk/db/installed", "lib/apk/db", "dev/null", "dev", ".")
+    for path in (tree / name for name in made):
         os.utime(path, (EPOCH + run, EPOCH + run), follow_symlinks=False)
 
 
