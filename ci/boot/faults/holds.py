@@ -15,7 +15,8 @@ TRACE = "owned-by-metadata"
 USER_DATA_SECONDS = 60
 QUESTIONS = {
     # It runs in the background, after sshd has started.
-    "user-data ended": f"n=0; while pgrep -f 'snowdrop-init user-data' >/dev/null && [ $n -lt"
+    # (The sample's busybox has no pgrep.)
+    "user-data ended": "n=0; while ps -o args | grep -q '[s]nowdrop-init user-data' && [ $n -lt"
     f" {USER_DATA_SECONDS} ]; do sleep 1; n=$((n + 1)); done; echo $n",
     "runlevel": "rc-status --runlevel",
     "crashed": "rc-status --nocolor --crashed 2>/dev/null; true",
