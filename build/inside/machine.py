@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mounts")
+PROCESSOR = Path("/proc/cpuinfo")
 VARIABLES = Path("/proc/self/environ")
 SHOWN = ("HOME", "LANG", "LC_ALL", "TZ")
 
@@ -26,10 +27,17 @@ def look_around(work: Path, packages: Path, mask: int) -> Mapping[str, object]:
         "first file": next(iter(_files(packages)), ""),
         "host name": os.uname().nodename,
         "kernel": os.uname().release,
+        "processor": _processor(PROCESSOR.read_text(errors="backslashreplace")),
         "umask": f"{mask:03o}",
         "variables": len(variables),
         **{name: variables.get(name, "") for name in SHOWN},
     }
+
+
+def _processor(text: str) -> str:
+    """Return the name of the first processor (proc(5), cpuinfo on x86)."""
+    names = (line.partition(":")[2] for line in text.splitlines() if line.startswith("model name"))
+    return next(names, "?").strip()
 
 
 def _variables() -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from build.inspect.inventory import (
     measures_text,
     write_image_json,
 )
-from build.inspect.superblock import features
+from build.inspect.reading.superblock import features
 from build.snapshot.lock import read_lock
 from build.snapshot.store import Store
 from ci.config import read_config

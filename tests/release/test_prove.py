@@ -27,7 +27,7 @@ from tests.snapshot.kept import URL, keep, spoil
 
 ORIGIN = Origin(name="snowdrop", version="v3.24.20261123", commit="c" * 40, dirty=False)
 STEM = "snowdrop-droplet-v3.24.20261123-x86_64"
-SEEN = {"cores": 2, "day": "2026-11-23", "kernel": "6.1", "host name": "snowdrop"}
+SEEN = {"cores": 2, "day": "2026-11-23", "kernel": "6.1", "processor": "x", "host name": "snowdrop"}
 
 
 def image(folder: Path, content: bytes, listing: bytes, seen: Mapping[str, Any]) -> Image:
@@ -137,7 +137,8 @@ def test_the_other_process_has_nothing_in_common_with_ours(
     here, there = look_here(tmp_path), other_sights(home)
     same = {name for name in here if here[name] == there[name]}
     # Root alone may take another host name; the sources are copied by `other_place`.
-    assert same == {"sources", *(["host name"] if os.geteuid() else [])}
+    given = {"sources", "user", "python"}
+    assert same == given | ({"host name"} if os.geteuid() else set())
 
 
 def test_zlib_ng_takes_the_place_of_zlib_where_it_is_installed(tmp_path: Path) -> None:

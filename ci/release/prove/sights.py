@@ -6,6 +6,7 @@ its container. What is the same in all builds was not varied, and the table says
 
 import hashlib
 import os
+import platform
 import sys
 import time
 import zlib
@@ -16,12 +17,16 @@ from pathlib import Path
 from build.image import Image
 
 ANOTHER_DAY = "only `--another-day` changes it"
+SAME = "it came out the same"
 WHY_NOT = {
     "cores": "this machine has one core for us",
     "kernel": ANOTHER_DAY,
+    "processor": ANOTHER_DAY,
     "day": ANOTHER_DAY,
+    "user": "an engine needs root for owners and device nodes",
+    "Python of the host": "the other build is started by the same one",
 }
-"""Why a thing is the same in all builds, unless the other build knows better."""
+"""Why a thing is the same in all builds, unless the other build knows better; else SAME."""
 
 Here = Mapping[str, str]
 
@@ -71,6 +76,8 @@ def look_here(work: Path) -> Here:
         "zlib": zlib_name(),
         "hash seed": str(hash("snowdrop")),
         "variables": str(len(variables)),
+        "user": str(os.geteuid()),
+        "python": platform.python_version(),
     }
 
 
@@ -129,7 +136,10 @@ THINGS: tuple[tuple[str, Callable[[Built], str]], ...] = (
     ("first package in its folder", _inside("first file")),
     ("file system of the tree", _inside("file system")),
     ("kernel", _inside("kernel")),
+    ("processor", _inside("processor")),
     ("day", _inside("day")),
+    ("user", _outside("user")),
+    ("Python of the host", _outside("python")),
 )
 
 
@@ -139,7 +149,9 @@ def compare_sights(builds: Sequence[Built]) -> tuple[Row, ...]:
     rows = []
     for thing, read in THINGS:
         values = tuple(read(built) for built in builds)
-        same = len(set(values)) == 1
-        why = told.get(thing) or WHY_NOT.get(thing, "it came out the same") if same else ""
-        rows.append(Row(thing, values, why))
+        rows.append(Row(thing, values, ""))
+        if not rows[-1].varied:
+            why = told.get(thing) or WHY_NOT.get(thing, SAME)
+            tried = why == ANOTHER_DAY and any(built.title == "another day" for built in builds)
+            rows[-1] = Row(thing, values, SAME if tried else why)
     return tuple(rows)
