@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 from build.apk.package import unpack_data
 from build.inside.bootloader import BOOT_CODE, FIRST_SECTOR, GRUB_FOLDER
-from build.inspect.disk import SECTOR, Disk
 from build.inspect.findings import Finding
+from build.inspect.reading.disk import SECTOR, Disk
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 

@@ -10,11 +10,13 @@ from typing import Any
 from build.errors import ImageError
 from build.inside.qcow2 import digest
 from build.inspect.boot import BootCode, boot_digests, check_boot_code
-from build.inspect.disk import Disk, Table, open_disk, read_table
-from build.inspect.ext4 import FileSystem, find_file_system
 from build.inspect.findings import Finding
-from build.inspect.packages import Database, read_database
 from build.inspect.programs import check_with_programs
+from build.inspect.reading.disk import Disk, Table, open_disk, read_table
+from build.inspect.reading.ext4 import FileSystem, find_file_system
+from build.inspect.reading.packages import Database, read_database
+from build.inspect.reading.superblock import Superblock, features
+from build.inspect.reading.tree import Entry, read_tree
 from build.inspect.rules import (
     check_header,
     check_packages,
@@ -25,8 +27,6 @@ from build.inspect.rules import (
 )
 from build.inspect.scan import scan, search_for
 from build.inspect.start import Start, check_start, read_start, services
-from build.inspect.superblock import Superblock, features
-from build.inspect.tree import Entry, read_tree
 from build.snapshot.store import write_whole
 
 FORMAT = 1

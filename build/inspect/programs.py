@@ -5,8 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from build.edges.process import Finished, run
-from build.inspect.disk import Disk
 from build.inspect.findings import Finding
+from build.inspect.reading.disk import Disk
 
 SECONDS = 300.0
 LINES = 4

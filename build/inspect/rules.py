@@ -10,12 +10,12 @@ from build.inside import ext4
 from build.inside.bootloader import FIRST_SECTOR
 from build.inside.install import DATABASES, OPT_OUTS
 from build.inside.normalise import KEPT_NODES, MOUNT_POINTS, rule_of
-from build.inspect.disk import LINUX, SECTOR, Disk, Table
-from build.inspect.ext4 import FileSystem
 from build.inspect.findings import Finding
-from build.inspect.packages import Database, Owned
-from build.inspect.superblock import features
-from build.inspect.tree import LOST, Entry, Tree
+from build.inspect.reading.disk import LINUX, SECTOR, Disk, Table
+from build.inspect.reading.ext4 import FileSystem
+from build.inspect.reading.packages import Database, Owned
+from build.inspect.reading.superblock import features
+from build.inspect.reading.tree import LOST, Entry, Tree
 
 APPLETS = re.compile(r"(?:/?(?:\.\./)*(?:usr/)?s?bin/)?(?:busybox|bbsuid)(?:\.static)?")
 TRIGGER_OFF = re.compile(r"^\s*disable_trigger\s*=\s*[\"']?(?:1|y|yes|true|on)\b", re.M | re.I)

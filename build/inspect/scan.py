@@ -12,11 +12,11 @@ from pathlib import Path
 
 from build.errors import ImageError
 from build.inside.normalise import MACHINE_ID, SEEDS, SHELL_HISTORIES
-from build.inspect.cpio import members
 from build.inspect.findings import Finding
-from build.inspect.packages import Database
-from build.inspect.search import Hit, Needle, Search
-from build.inspect.tree import TEXT_MOST, Tree
+from build.inspect.reading.cpio import members
+from build.inspect.reading.packages import Database
+from build.inspect.reading.search import Hit, Needle, Search
+from build.inspect.reading.tree import TEXT_MOST, Tree
 
 LOCKED = re.compile(r"(?:\*|!{1,2}|!\*|\*!|!!\*|\*LK\*|x)")
 """A password field that no password matches, and that gives nothing to guess."""

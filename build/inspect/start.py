@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from build.inside.initramfs import KERNELS
 from build.inspect.findings import Finding
-from build.inspect.tree import Tree
+from build.inspect.reading.tree import Tree
 
 MENUS = ("boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/extlinux.conf", "extlinux.conf")
 LINUX = re.compile(r"^\s*(?:linux|linux16|linuxefi|LINUX|KERNEL)\s+(\S+)[ \t]*(.*)$", re.MULTILINE)

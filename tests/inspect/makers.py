@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,11 @@ from build.inside.initramfs import Kernel
 from build.inspect.boot import BootCode
 from build.inspect.inventory import Inspection, Measures, inspect_image
 
+CHECKOUT = Path(__file__).parents[2]
 MIB = 1024 * 1024
 EPOCH = 1_700_000_000
+FIXED = {**os.environ, "E2FSPROGS_FAKE_TIME": str(EPOCH)}
+"""What e2fsprogs takes for the present."""
 UUID = "11111111-2222-4333-8444-555555555555"
 SEED = "66666666-7777-4888-8999-aaaaaaaaaaaa"
 CODE = BootCode("grub-bios", (b"\xeb\x63first" * 63)[:440], b"second!!" * 64)
@@ -45,7 +49,9 @@ OTHER_FILES = {
 
 def run(*argv: object, status: int = 0) -> str:
     """Run a program of the host; the test fails when its status is another."""
-    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(word) for word in argv], capture_output=True, text=True, check=False, env=FIXED
+    )
     assert done.returncode == status, f"{argv}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -178,6 +184,7 @@ def debugfs(raw: Path, *requests: str) -> None:
             capture_output=True,
             text=True,
             check=False,
+            env=FIXED,
         )
         said = done.stderr.splitlines()[1:]
         assert (done.returncode, said) == (0, []), f"{request}: {done.stderr}"
@@ -206,3 +213,21 @@ def changed_disk(folder: Path, change: Change) -> Path:
     root.folder.mkdir(parents=True)
     change(root.fill())
     return raw_disk(root, folder / "disk.raw")
+
+
+def patch(disk: Path, place: int, content: bytes) -> None:
+    """Write bytes into a disk."""
+    with disk.open("r+b") as file:
+        file.seek(place)
+        file.write(content)
+
+
+def ci(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run `python -m ci WORDS` as a session does."""
+    return subprocess.run(
+        [sys.executable, "-m", "ci", *map(str, words)],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,8 +1,6 @@
 """`inspect` shows any image; a build fails on a finding and leaves nothing that can be signed."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,19 +12,7 @@ from build.edges.progress import Silent
 from build.errors import ImageError
 from build.image import Image
 from ci.release.order import Order, build_variant
-from tests.inspect.makers import CODE, Root, changed_disk, inspected, qcow2
-
-ROOT = Path(__file__).parents[2]
-
-
-def ci(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ci", *map(str, words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.inspect.makers import CODE, Root, changed_disk, ci, inspected, qcow2
 
 
 def test_a_clean_image_is_shown_and_ends_with_0(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.inspect.makers import (
     debugfs,
     initramfs,
     inspected,
+    patch,
     qcow2,
     raw_disk,
     run,
@@ -160,12 +161,6 @@ def test_a_tree_that_is_not_as_its_packages_say(
     found = inspected(changed_disk(tmp_path / "d", change)).findings
     assert (where, rule) in {(each.where, each.rule) for each in found}
     assert len(found) <= 2, found
-
-
-def patch(disk: Path, place: int, content: bytes) -> None:
-    with disk.open("r+b") as file:
-        file.seek(place)
-        file.write(content)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 
 from build.errors import ImageError
 from build.inside.tree import list_tree
-from build.inspect.disk import open_disk, read_table
 from build.inspect.inventory import root_system
-from build.inspect.search import Search
-from build.inspect.tree import read_tree
+from build.inspect.reading.disk import open_disk, read_table
+from build.inspect.reading.search import Search
+from build.inspect.reading.tree import read_tree
 from tests.inspect.makers import EPOCH, MIB, Root, inspected, qcow2, raw_disk, run
 
 DAMAGES = 200

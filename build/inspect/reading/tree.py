@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from build.errors import ImageError
 from build.inside.tree import KINDS, shown
-from build.inspect.ext4 import ROOT_INODE, FileSystem, Inode, kind_of
-from build.inspect.search import Hit, Search
+from build.inspect.reading.ext4 import ROOT_INODE, FileSystem, Inode, kind_of
+from build.inspect.reading.search import Hit, Search
 
 LOST = "lost+found"
 """The folder that mke2fs makes for e2fsck: no part of the tree it is given."""

@@ -157,6 +157,19 @@ class Qcow2(Disk):
                 if where.kind in ("plain", "compressed"):
                     yield number, where
 
+    def packed(self, where: Cluster) -> bytes:
+        """Return what the file holds of a cluster, as it is written there."""
+        stored = self._stored(where.offset, min(where.length, self.length - where.offset))
+        if where.kind != "compressed":
+            return stored
+        packer = zlib.decompressobj(-12)
+        try:
+            packer.decompress(stored, self.cluster)
+        except zlib.error as error:
+            raise ImageError(f"{self.path}: cluster at byte {where.offset}: {error}") from None
+        # What follows in the last sector belongs to the next cluster.
+        return stored[: len(stored) - len(packer.unused_data)]
+
     def _number(self, name: str) -> int:
         value = self.header[name]
         assert isinstance(value, int)

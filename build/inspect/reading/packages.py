@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from build.inside.install import DATABASES
-from build.inspect.tree import Tree
+from build.inspect.reading.tree import Tree
 
 SHA1 = "Q1"
 """What a checksum starts with that is a SHA-1 in base64."""
@@ -45,7 +45,9 @@ class Database:
     """What is installed."""
 
     packages: list[dict[str, str]] = field(default_factory=list)
-    """Each package's fields, by the words of FIELDS."""
+    """Each package's fields, by the words of FIELDS, sorted by name."""
+    installed: list[str] = field(default_factory=list)
+    """Names in the order of the database."""
     owned: dict[str, Owned] = field(default_factory=dict)
     """By path without the first slash."""
 
@@ -88,6 +90,7 @@ def parse_database(text: str) -> Database:
                 reader.take(letter, value)
         if fields["name"]:
             database.packages.append(fields)
+    database.installed = [package["name"] for package in database.packages]
     database.packages.sort(key=lambda package: package["name"])
     return database
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from build.errors import ImageError
-from build.inspect.disk import Disk
-from build.inspect.superblock import MAGIC, SIZE, features, read_superblock
+from build.inspect.reading.disk import Disk
+from build.inspect.reading.superblock import MAGIC, SIZE, features, read_superblock
 
 ROOT_INODE = 2
 EXTENTS = 0x80000
