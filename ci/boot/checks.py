@@ -239,6 +239,10 @@ class Fault:
     seconds: float
     """How long it took to play."""
 
+    def document(self) -> dict[str, Any]:
+        """Return the row as JSON's types."""
+        return asdict(self) | {"seconds": round(self.seconds, 1)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootReport:
@@ -283,9 +287,7 @@ class BootReport:
             },
             "metadata": dict(self.metadata),
             "error": self.error or None,
-            "faults": None
-            if self.faults is None
-            else [asdict(fault) | {"seconds": round(fault.seconds, 1)} for fault in self.faults],
+            "faults": None if self.faults is None else [fault.document() for fault in self.faults],
         }
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from build.edges.process import PATH, PLAIN
@@ -94,7 +94,7 @@ def _some_cases(
         rows = boot_under_faults(record, here, console.progress, image=arguments.image, cases=cases)
         tell_rows(rows, console)
         found += [row.fault for row in rows]
-    console.data({"faults": [asdict(fault) for fault in found]})
+    console.data({"faults": [fault.document() for fault in found]})
     return 0 if all(fault.passed for fault in found) else 1
 
 

@@ -101,10 +101,17 @@ class Case:
     begins: Literal["fresh", "settled"] = "fresh"
     """With a disk as it was built, or as the first case has left it."""
     boots: tuple[Boot, ...]
+    compared: bool = False
+    """Whether it is judged beside the first case, though its disk is fresh."""
     disk: int | None = None
     """Bytes of a disk that is larger than the image."""
     waits: bool = False
     """Whether most of it is waiting, and other cases may be played meanwhile."""
+
+    @property
+    def needs_first(self) -> bool:
+        """Whether the first case must be played before it."""
+        return self.compared or self.begins == "settled" or self.name == FIRST
 
 
 KEYED = (holds.sshd, holds.lets_in("given"), holds.has_keys("given"))
@@ -337,6 +344,7 @@ CASES = (
         name="two fresh boots",
         promise="have no host key in common",
         boots=(Boot(holds=(*WHOLE, holds.new_host_keys)),),
+        compared=True,
     ),
     Case(
         name="disk larger than the image",
@@ -371,6 +379,7 @@ CASES = (
                 holds=(holds.sshd, holds.never_asked, holds.soon, holds.tells("no droplet")),
             ),
         ),
+        compared=True,
     ),
 )
 

@@ -14,10 +14,10 @@ TRACE = "owned-by-metadata"
 """The name of a file that a host name tries to make."""
 USER_DATA_SECONDS = 60
 QUESTIONS = {
-    # It runs in the background, after sshd has started.
-    # (The sample's busybox has no pgrep.)
-    "user-data ended": "n=0; while ps -o args | grep -q '[s]nowdrop-init user-data' && [ $n -lt"
-    f" {USER_DATA_SECONDS} ]; do sleep 1; n=$((n + 1)); done; echo $n",
+    # It runs in the background, after sshd has started. The bracket keeps grep itself out.
+    "user-data ended": "n=0; while cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' |"
+    f" grep -q 'snowdrop-init[ ]user-data' && [ $n -lt {USER_DATA_SECONDS} ];"
+    " do sleep 1; n=$((n + 1)); done; echo $n",
     "runlevel": "rc-status --runlevel",
     "crashed": "rc-status --nocolor --crashed 2>/dev/null; true",
     "host name": "hostname",
