@@ -18,7 +18,9 @@ from build.inspect.reading.superblock import features
 from build.inspect.reading.tree import LOST, Entry, Tree
 
 APPLETS = re.compile(r"(?:/?(?:\.\./)*(?:usr/)?s?bin/)?(?:busybox|bbsuid)(?:\.static)?")
-TRIGGER_OFF = re.compile(r"^\s*disable_trigger\s*=\s*[\"']?(?:1|y|yes|true|on)\b", re.M | re.I)
+TRIGGER_OFF = re.compile(
+    r"^[ \t]*disable_trigger[ \t]*=[ \t]*[\"']?(?:1|y|yes|true|on)\b", re.M | re.I
+)
 STICKY_WRITABLE = stat.S_ISVTX | stat.S_IWOTH
 
 

@@ -34,7 +34,9 @@ def _token(literal: bytes, pattern: bytes) -> Needle:
     return Needle("token", literal, re.compile(edges), before=1)
 
 
-KEY_FOLLOWS = rb"-----(?:\\n|\s)+(?:(?:Proc-Type|DEK-Info|Comment|Version)[^\n]{0,80}\n|\s)*"
+KEY_FOLLOWS = (
+    rb"-----(?:\\n|\s){1,8}(?:(?:Proc-Type|DEK-Info|Comment|Version)[^\n]{0,80}\n\s{0,4}){0,6}"
+)
 NEEDLES = (
     Needle(
         "private-key",

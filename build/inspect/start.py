@@ -10,9 +10,11 @@ from build.inspect.findings import Finding
 from build.inspect.reading.tree import Tree
 
 MENUS = ("boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/extlinux.conf", "extlinux.conf")
-LINUX = re.compile(r"^\s*(?:linux|linux16|linuxefi|LINUX|KERNEL)\s+(\S+)[ \t]*(.*)$", re.MULTILINE)
-INITRD = re.compile(r"^\s*(?:initrd|initrd16|initrdefi|INITRD)\s+(\S+)", re.MULTILINE)
-APPEND = re.compile(r"^\s*APPEND\s+(.*)$", re.MULTILINE)
+LINUX = re.compile(
+    r"^[ \t]*(?:linux|linux16|linuxefi|LINUX|KERNEL)[ \t]+(\S+)[ \t]*(.*)$", re.MULTILINE
+)
+INITRD = re.compile(r"^[ \t]*(?:initrd|initrd16|initrdefi|INITRD)[ \t]+(\S+)", re.MULTILINE)
+APPEND = re.compile(r"^[ \t]*APPEND[ \t]+(.*)$", re.MULTILINE)
 RUNLEVELS = "etc/runlevels"
 MODULES = "lib/modules"
 

@@ -106,7 +106,7 @@ CHANGES = [
     pytest.param(
         lambda raw: debugfs(raw, "sif /etc/motd generation 77"),
         "inodes",
-        r"/etc/motd .*: generation 0 and 77: a random number",
+        r"/etc/motd .*: generation 0 and 77: a random number, an id",
         id="generation",
     ),
     pytest.param(

@@ -2,6 +2,7 @@
 
 import os
 import random
+import struct
 import subprocess
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pytest
 
 from build.errors import ImageError
 from build.inside.tree import list_tree
+from build.inspect.explain.walk import explain_images
 from build.inspect.inventory import root_system
 from build.inspect.reading.disk import open_disk, read_table
 from build.inspect.reading.search import Search
 from build.inspect.reading.tree import read_tree
-from tests.inspect.makers import EPOCH, MIB, Root, inspected, qcow2, raw_disk, run
+from tests.inspect.makers import EPOCH, MIB, Root, copied, inspected, patch, qcow2, raw_disk, run
 
 DAMAGES = 200
 
@@ -76,6 +78,20 @@ def test_a_file_system_without_a_partition_is_read(root: Root, tmp_path: Path) -
     assert {"partition-table", "boot-code", "unowned"} <= rules
 
 
+def test_a_gpt_disk_is_read_and_found_to_be_none_of_ours(root: Root, tmp_path: Path) -> None:
+    disk = raw_disk(root, tmp_path / "disk.raw", size=48 * MIB)
+    entry = struct.pack("<16s16sQQQ72s", b"\1" * 16, b"\2" * 16, 2048, 48 * 2048 - 1, 4, b"")
+    header = struct.pack("<8s48x16sQII", b"EFI PART", b"\3" * 16, 2, 128, 128).ljust(512, b"\0")
+    patch(disk, 446, struct.pack("<B3xB3xII", 0, 0xEE, 1, 48 * 2048 - 1))
+    patch(disk, 512, header + entry)
+    found = {each.rule: each.text for each in inspected(disk).findings}
+    assert found["partition-table"] == "gpt, 1 partitions; expected dos with one"
+    with open_disk(disk) as opened:
+        table = read_table(opened)
+    assert table.identity == "03030303-0303-0303-0303-030303030303"
+    assert [(part.start, part.active) for part in table.partitions] == [(MIB, True)]
+
+
 def test_a_disk_without_linux_is_refused(tmp_path: Path) -> None:
     disk = tmp_path / "empty.img"
     disk.write_bytes(bytes(MIB))
@@ -94,6 +110,7 @@ def test_damage_ends_in_a_sentence_or_in_findings(tmp_path: Path) -> None:
     root.folder.mkdir()
     raw = raw_disk(root.fill(), tmp_path / "disk.raw")
     image = qcow2(raw, tmp_path / "disk.qcow2")
+    whole = copied(raw, tmp_path / "whole.raw")
     generator = random.Random(7)  # noqa: S311 - the same damages every time
     told = set()
     for disk, ranges in (
@@ -110,6 +127,7 @@ def test_damage_ends_in_a_sentence_or_in_findings(tmp_path: Path) -> None:
                 )
             disk.write_bytes(damaged)
             try:
+                explain_images(whole, disk)
                 inspected(disk)
             except ImageError as error:
                 told.add(str(error).split(": ", 1)[1][:12])

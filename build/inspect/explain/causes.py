@@ -43,14 +43,13 @@ QCOW2 = {
 }
 QEMU_IMG = "another version of qemu-img, or other options"
 PARTS = {
-    "kind": UNKNOWN,
     "mode": "another umask, or a script that sets another mode",
     "owner": "accounts that were made in another order, or a script that gives it another owner",
     "group": "groups that were made in another order, or a script that gives it another group",
     "attributes": "a label of the kernel's security modules, or other file capabilities",
     "mtime": CLOCK,
 }
-"""Cause by word of `build.inside.tree.PARTS`."""
+"""Cause by word of `build.inside.tree.PARTS`, apart from kind, size and content."""
 OLD_MKE2FS = f"{CLOCK}: an mke2fs before 1.47.1 takes it from the tree, or the disk was written to"
 INODE = {
     "ctime": OLD_MKE2FS,

@@ -20,7 +20,8 @@ LAYERS = (
 """From the outside in; in this order everything is told."""
 UNKNOWN = "another input, or a program that does not give the same bytes twice"
 CLOCK = "the wall clock"
-RANDOM = "a random number"
+RANDOM = "a random number, an id or a digest"
+OTHER_PACKAGE = "another lock, or a package that was made of another source"
 WALK = "the order in which the builder's file system gave the names, which `mke2fs -d` keeps"
 
 

@@ -33,12 +33,7 @@ def compare_containers(one: Disk, other: Disk) -> Iterator[Difference]:
 def _arrangement(one: Qcow2, other: Qcow2) -> Iterator[Difference]:
     first, second = dict(one.clusters()), dict(other.clusters())
     alike = [number for number in first if number in second]
-    orders = [_by_place(places, alike) for places in (first, second)]
-    for place, (left, right) in enumerate(zip(*orders, strict=True)):
-        if left != right:
-            text = f"place {place + 1} of the file holds cluster {both(left, right)} of the disk"
-            yield Difference("qcow2", "cluster order", text, ORDER)
-            break
+    yield from _order(first, second, alike)
     for number in first.keys() ^ second.keys():
         yield Difference(
             "qcow2",
@@ -52,6 +47,22 @@ def _arrangement(one: Qcow2, other: Qcow2) -> Iterator[Difference]:
     if packed:
         text = f"{len(packed)} clusters with the same content, first {packed[0]}, have other bytes"
         yield Difference("qcow2", "packing", text, PACKING)
+
+
+def _order(
+    first: dict[int, Cluster], second: dict[int, Cluster], alike: list[int]
+) -> Iterator[Difference]:
+    """Compare packed clusters among themselves: they fill gaps that others leave."""
+    for kind in ("plain", "compressed"):
+        numbers = [n for n in alike if first[n].kind == second[n].kind == kind]
+        orders = [_by_place(places, numbers) for places in (first, second)]
+        for place, (left, right) in enumerate(zip(*orders, strict=True)):
+            if left != right:
+                text = (
+                    f"place {place + 1} of the file holds cluster {both(left, right)} of the disk"
+                )
+                yield Difference("qcow2", "cluster order", text, ORDER)
+                return
 
 
 def _by_place(places: dict[int, Cluster], alike: list[int]) -> list[int]:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import tarfile
 import zlib
 from collections import Counter
@@ -13,7 +14,7 @@ from build.errors import ImageError
 from build.inside.archives import GZIP_MAGIC
 from build.inspect.boot import first_difference
 from build.inspect.explain.causes import guess
-from build.inspect.explain.difference import CLOCK, UNKNOWN, WALK, Content, both
+from build.inspect.explain.difference import CLOCK, OTHER_PACKAGE, UNKNOWN, Content, both
 from build.inspect.reading.cpio import Member, members
 from build.inspect.start import LINUX
 
@@ -25,19 +26,28 @@ SHADOW_FIELDS = (
 PASSWD_FIELDS = ("name", "password", "number", "group", "comment", "home", "shell")
 GROUP_FIELDS = ("name", "password", "number", "members")
 ACCOUNTS = "accounts that other packages' scripts made, or made in another order"
+INSTALLED = "other packages, or another order in which they were installed"
 OPTIONS = "`kernel_options` in release.toml, or another UUID of the file system"
 ORDER = "an order that nobody fixed: of a folder, a hash table or threads"
 SHOWN = 60
 """Letters of a line that are told."""
-CONTENT, SIZE = "content", "size"
+CONTENT = "content"
+WHOLE = 1 << 20
+"""Bytes of a text that is looked at as a whole, and not only the first line that differs."""
 
 
 def compare_contents(path: str, one: bytes, other: bytes) -> Iterator[Content]:
-    """Give what differs in a file of that path; at least one thing when the bytes differ."""
+    """Give what differs in a file of that path.
+
+    At least one thing when the bytes differ, but for apk's database: of it nothing when the
+    packages, which are told by themselves, are all that differs.
+    """
     if one == other:
         return
     found = list(_comparer(path, one, other)(path, one, other))
-    yield from found or _bytes(path, one, other)
+    if not found and not path.endswith("/apk/db/installed"):
+        found = list(_bytes(path, one, other))
+    yield from found
 
 
 Comparer = Callable[[str, bytes, bytes], Iterator[Content]]
@@ -167,9 +177,10 @@ def _database(path: str, one: bytes, other: bytes) -> Iterator[Content]:
         for each in (one, other)
     )
     for name in sorted(first.keys() & second.keys()):
-        if first[name] != second[name]:
+        versions = [re.findall(r"^V:.*$", each[name], re.MULTILINE) for each in (first, second)]
+        if first[name] != second[name] and versions[0] == versions[1]:
             inside = next(_lines(path, first[name].encode(), second[name].encode()))
-            yield Content(f"record of {name}: {inside.text}", inside.cause)
+            yield Content(f"record of {name}: {inside.text}", OTHER_PACKAGE)
 
 
 def _tar(path: str, one: bytes, other: bytes) -> Iterator[Content]:
@@ -179,7 +190,7 @@ def _tar(path: str, one: bytes, other: bytes) -> Iterator[Content]:
     except tarfile.TarError:
         return
     if list(first) != list(second):
-        yield Content("other members, or in another order", WALK)
+        yield Content("other members, or in another order", INSTALLED)
     for name in first.keys() & second.keys():
         left, right = first[name], second[name]
         if left.mtime != right.mtime:
@@ -222,8 +233,8 @@ def _lines(path: str, one: bytes, other: bytes) -> Iterator[Content]:
     pairs = zip([*first, *[""] * len(second)], [*second, *[""] * len(first)], strict=False)
     for number, (left, right) in enumerate(pairs):
         if left != right:
-            same = len(first) == len(second)
-            cause = guess(text(one), text(other)) if same else guess(left, right)
+            whole = len(first) == len(second) and len(one) <= WHOLE
+            cause = guess(text(one), text(other)) if whole else guess(left, right)
             told = f"line {number + 1}: {both(short(left), short(right))}"
             yield Content(told, cause, CONTENT if cause == CLOCK else "")
             return

@@ -3,14 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from build.inspect.explain.causes import INODE, PARTS, SUPERBLOCK, SUPERBLOCK_FOLLOWS
-from build.inspect.explain.difference import WALK, Difference, both, rule_name
+from build.inspect.explain.difference import (
+    OTHER_PACKAGE,
+    UNKNOWN,
+    WALK,
+    Difference,
+    both,
+    rule_name,
+)
 from build.inspect.reading.packages import Database
 from build.inspect.reading.superblock import Superblock
 from build.inspect.reading.tree import LOST, Entry, Tree
+from build.inspect.rules import unowned_reason
 
 SIZE = "another size or layout: options or configuration of mke2fs"
 PACKAGES = "`packages` in release.toml, or another lock"
-VERSION = "another lock, or a package that was made of another source"
 
 
 def compare_superblocks(one: Superblock, other: Superblock) -> Iterator[Difference]:
@@ -38,12 +45,12 @@ class Pair:
         self.one, self.other = trees
         self.first, self.second = databases
         self.common = [path for path in self.one.entries if path in self.other.entries]
-        self.updated = {
-            name
-            for name, version in self.first.versions.items()
-            if self.second.versions.get(name, version) != version
-        }
-        """Packages of which the disks hold different versions."""
+
+    def updated(self, path: str) -> bool:
+        """Say whether a path is of another package, or of another version, in the other tree."""
+        owners = self.first.owner(path), self.second.owner(path)
+        versions = [database.versions for database in (self.first, self.second)]
+        return owners[0] != owners[1] or versions[0].get(owners[0]) != versions[1].get(owners[0])
 
     def owner(self, path: str) -> str:
         """Return the package that owns a path in one of the trees, or nothing."""
@@ -68,7 +75,7 @@ def compare_packages(pair: Pair) -> Iterator[Difference]:
         if left and right:
             count = sum(pair.owner(path) == name for path in pair.common)
             text = f"{both(left, right)}, {count} files and folders"
-            yield Difference("packages", f"package {name}", text, VERSION)
+            yield Difference("packages", f"package {name}", text, OTHER_PACKAGE)
             continue
         tree, side = (pair.one, "first") if left else (pair.other, "second")
         files = [path for path in tree.entries if pair.owner(path) == name]
@@ -86,7 +93,7 @@ def compare_packages(pair: Pair) -> Iterator[Difference]:
 def compare_folders(pair: Pair) -> Iterator[Difference]:
     """Give entries that only one tree has, and folders with another order."""
     lonely = sorted(pair.one.entries.keys() ^ pair.other.entries.keys())
-    versions = pair.first.versions.keys(), pair.second.versions.keys()
+    versions = pair.first.versions, pair.second.versions
     for path in lonely:
         owner = pair.owner(path)
         side = "first" if path in pair.one.entries else "second"
@@ -95,10 +102,10 @@ def compare_folders(pair: Pair) -> Iterator[Difference]:
             "folders",
             pair.named(path),
             f"in the {side} only",
-            _presence(owner, pair),
+            PACKAGES if owner else ran_once(pair, path),
             rule,
             # A package more, or of another version, was told already.
-            follows=(owner in versions[0]) != (owner in versions[1]) or owner in pair.updated,
+            follows=owner != "" and versions[0].get(owner) != versions[1].get(owner),
         )
     for folder, names in pair.one.order.items():
         orders = [
@@ -113,10 +120,10 @@ def compare_folders(pair: Pair) -> Iterator[Difference]:
         yield Difference("folders", pair.named(folder), text, WALK)
 
 
-def _presence(owner: str, pair: Pair) -> str:
-    if owner in pair.updated:
-        return VERSION
-    return "a script or a program that ran in one build only" if not owner else PACKAGES
+def ran_once(pair: Pair, path: str) -> str:
+    """Return the cause of an entry that no package brings."""
+    entry = pair.one.entries.get(path) or pair.other.entries[path]
+    return unowned_reason(entry) or "a script or a program that ran in one build only"
 
 
 def compare_inodes(pair: Pair) -> Iterator[Difference]:
@@ -127,6 +134,11 @@ def compare_inodes(pair: Pair) -> Iterator[Difference]:
         left, right = pair.one.entries[path], pair.other.entries[path]
         if left.inode.number != right.inode.number:
             moved.append((path, left.inode.number, right.inode.number))
+        if left.kind != right.kind:
+            cause = OTHER_PACKAGE if pair.updated(path) else UNKNOWN
+            text = f"kind {both(left.kind, right.kind)}"
+            yield Difference("inodes", pair.named(path), text, cause, follows=pair.updated(path))
+            continue
         yield from _listed(pair, path, left, right)
         for name, one, other in _unlisted(left, right):
             fields.setdefault(name, []).append((path, one, other))
@@ -148,14 +160,14 @@ def _most(pair: Pair) -> int:
 
 def _listed(pair: Pair, path: str, left: Entry, right: Entry) -> Iterator[Difference]:
     """Give what differs in what a listing says of an entry, apart from size and content."""
-    updated = pair.owner(path) in pair.updated
+    updated = pair.updated(path)
     for part, one, other in zip(PARTS, _parts(left), _parts(right), strict=True):
         if one == other or (path == LOST and part == "mtime"):
             continue
         # Of attributes only those of the security modules are taken out.
         ruled = part != "attributes" or "security." in f"{one}{other}"
         rule = rule_name(path, part) if ruled else ""
-        cause = VERSION if updated else PARTS[part]
+        cause = OTHER_PACKAGE if updated else PARTS[part]
         yield Difference(
             "inodes", pair.named(path), f"{part} {both(one, other)}", cause, rule, follows=updated
         )
@@ -165,7 +177,7 @@ def _parts(entry: Entry) -> Sequence[object]:
     inode = entry.inode
     attributes = " ".join(f"{name}={value.hex()}" for name, value in inode.attributes.items())
     when = _time(inode.times["mtime"])
-    return (entry.kind, entry.mode_text, inode.owner, inode.group, attributes, when)
+    return (entry.mode_text, inode.owner, inode.group, attributes, when)
 
 
 def _time(nanoseconds: int) -> str:

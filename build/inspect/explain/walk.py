@@ -1,14 +1,20 @@
 """The walk through two images, from the outside in, to the causes: read me first."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from build.errors import ConfigError
 from build.inside.qcow2 import digest
-from build.inspect.explain.difference import Difference, both, rule_name, told
+from build.inspect.explain.difference import (
+    OTHER_PACKAGE,
+    UNKNOWN,
+    Difference,
+    both,
+    rule_name,
+    told,
+)
 from build.inspect.explain.disks import (
     compare_boot_sectors,
     compare_containers,
@@ -16,13 +22,14 @@ from build.inspect.explain.disks import (
     first_byte,
 )
 from build.inspect.explain.files import compare_contents
+from build.inspect.explain.inputs import Input, read_inputs
 from build.inspect.explain.systems import (
-    VERSION,
     Pair,
     compare_folders,
     compare_inodes,
     compare_packages,
     compare_superblocks,
+    ran_once,
 )
 from build.inspect.inventory import root_system
 from build.inspect.reading.disk import Disk, open_disk, read_table
@@ -30,8 +37,6 @@ from build.inspect.reading.packages import read_database
 from build.inspect.reading.search import Search
 from build.inspect.reading.tree import Tree, read_tree
 
-RECORD = ".build.json"
-RECORD_MOST = 16 << 20
 READ_MOST = 256 << 20
 """Bytes of a file that are compared one by one."""
 
@@ -103,7 +108,10 @@ def explain_images(one: Path, other: Path) -> Explanation:
 
 
 def _walk(one: Disk, other: Disk) -> Iterator[Difference]:
-    yield from _records(one.path, other.path)
+    inputs = read_inputs(one.path, other.path)
+    for found in inputs:
+        text = both(found.one, found.other)
+        yield Difference("record", found.name, text, "another input: the images are to differ")
     yield from compare_containers(one, other)
     place = first_byte(one, other)
     if place is None:
@@ -118,7 +126,7 @@ def _walk(one: Disk, other: Disk) -> Iterator[Difference]:
     yield from compare_packages(pair)
     yield from compare_folders(pair)
     yield from compare_inodes(pair)
-    yield from _files(pair)
+    yield from _files(pair, inputs)
     yield Difference(
         "disk",
         f"byte {place}",
@@ -127,62 +135,35 @@ def _walk(one: Disk, other: Disk) -> Iterator[Difference]:
     )
 
 
-def _files(pair: Pair) -> Iterator[Difference]:
+def _files(pair: Pair, inputs: Sequence[Input]) -> Iterator[Difference]:
     """Give what differs inside the files that both trees have."""
     for path in pair.common:
         left, right = pair.one.entries[path], pair.other.entries[path]
         if left.content == right.content:
             continue
-        where = pair.named(path)
-        if left.kind != "file" or right.kind != "file":
-            yield Difference("files", where, both(left.content, right.content))
-            continue
-        if (owner := pair.owner(path)) in pair.updated:
-            text = "another content"
-            yield Difference("files", where, text, f"{VERSION}: {owner}", follows=True)
-            continue
-        contents = (_read(pair.one, path), _read(pair.other, path))
-        for found in compare_contents(path, *contents):
-            rule = rule_name(path, found.part)
-            yield Difference("files", where, found.text, found.cause, rule)
+        where, updated = pair.named(path), pair.updated(path)
+        if updated or left.kind != right.kind:
+            yield Difference("files", where, "another content", OTHER_PACKAGE, follows=True)
+        elif left.kind != "file":
+            cause = UNKNOWN if pair.owner(path) else ran_once(pair, path)
+            yield Difference("files", where, both(left.content, right.content), cause)
+        else:
+            contents = (_read(pair.one, path), _read(pair.other, path))
+            yield from _contents(where, path, contents, inputs)
+
+
+def _contents(
+    where: str, path: str, contents: tuple[bytes, bytes], inputs: Sequence[Input]
+) -> Iterator[Difference]:
+    one, other = contents
+    for found in inputs:
+        if one.replace(found.one.encode(), found.other.encode()) == other:
+            cause = f"it names the {found.name}, which is another one"
+            yield Difference("files", where, both(found.one, found.other), cause, follows=True)
+            return
+    for each in compare_contents(path, one, other):
+        yield Difference("files", where, each.text, each.cause, rule_name(path, each.part))
 
 
 def _read(tree: Tree, path: str) -> bytes:
     return tree.system.read(tree.entries[path].inode, READ_MOST)
-
-
-def _records(one: Path, other: Path) -> Iterator[Difference]:
-    """Give the inputs in which the build records beside the images differ."""
-    first, second = (_record(path.with_suffix(RECORD)) for path in (one, other))
-    if not first or not second:
-        return
-    for name, keys in {
-        "variant": ("variant",),
-        "version": ("version",),
-        "lock": ("lock", "id"),
-        "epoch": ("epoch",),
-        "source commit": ("source", "commit"),
-    }.items():
-        left, right = _at(first, keys), _at(second, keys)
-        if left != right:
-            yield Difference(
-                "record", name, both(left, right), "another input: the images are to differ"
-            )
-
-
-def _record(path: Path) -> Mapping[str, Any]:
-    """Return a build record, an empty one where there is none that can be read."""
-    try:
-        if path.stat().st_size > RECORD_MOST:
-            return {}
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _at(record: Mapping[str, Any], keys: tuple[str, ...]) -> str:
-    value: Any = record
-    for key in keys:
-        value = value.get(key, "") if isinstance(value, dict) else ""
-    return str(value)

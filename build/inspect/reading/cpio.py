@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from build.errors import ImageError
 from build.inside.archives import CPIO_END, CPIO_HEADER, CPIO_MAGIC, GZIP_MAGIC, XZ_MAGIC
 
-UNPACKED_MOST = 1 << 30
+UNPACKED_MOST = 1 << 28
+DEEPEST = 3
+"""Packed archives in packed archives."""
 FIELDS = (
     *("inode", "mode", "owner", "group", "links", "mtime", "size"),
     *("device major", "device minor", "number major", "number minor", "name size", "check"),
@@ -28,7 +30,7 @@ class Member:
     content: bytes
 
 
-def members(content: bytes, name: str) -> Iterator[Member]:
+def members(content: bytes, name: str, depth: int = 0) -> Iterator[Member]:
     """Give the members of an initramfs, in its order; `name` is for messages.
 
     Raises:
@@ -43,8 +45,10 @@ def members(content: bytes, name: str) -> Iterator[Member]:
                 place = step[1]
             rest = rest[step[1] :].lstrip(b"\0")
             continue
+        if depth >= DEEPEST:
+            raise ImageError(f"{name}: packed more than {DEEPEST} times")
         plain, rest = _unpacked(rest, name)
-        yield from members(plain, name)
+        yield from members(plain, name, depth + 1)
         rest = rest.lstrip(b"\0")
 
 

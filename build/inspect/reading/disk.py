@@ -107,11 +107,13 @@ class Disk:
 
     def _stored(self, offset: int, length: int) -> bytes:
         """Return bytes of the file itself."""
+        if not 0 <= offset <= offset + length <= self.length:
+            raise ImageError(
+                f"{self.path}: bytes {offset} to {offset + length} of a file of {self.length} "
+                "bytes: damaged or cut short"
+            )
         self.file.seek(offset)
-        content = self.file.read(length)
-        if len(content) != length:
-            raise ImageError(f"{self.path}: ends at byte {self.length}, expected more: cut short")
-        return content
+        return self.file.read(length)
 
 
 class Qcow2(Disk):
@@ -159,16 +161,9 @@ class Qcow2(Disk):
 
     def packed(self, where: Cluster) -> bytes:
         """Return what the file holds of a cluster, as it is written there."""
-        stored = self._stored(where.offset, min(where.length, self.length - where.offset))
-        if where.kind != "compressed":
-            return stored
-        packer = zlib.decompressobj(-12)
-        try:
-            packer.decompress(stored, self.cluster)
-        except zlib.error as error:
-            raise ImageError(f"{self.path}: cluster at byte {where.offset}: {error}") from None
-        # What follows in the last sector belongs to the next cluster.
-        return stored[: len(stored) - len(packer.unused_data)]
+        if where.kind == "compressed":
+            return self._unpacked(where)[1]
+        return self._stored(where.offset, min(where.length, self.length - where.offset))
 
     def _number(self, name: str) -> int:
         value = self.header[name]
@@ -210,17 +205,25 @@ class Qcow2(Disk):
         if where.offset in self.kept:
             self.kept.move_to_end(where.offset)
             return self.kept[where.offset]
-        stored = self._stored(where.offset, min(where.length, self.length - where.offset))
-        try:
-            content = zlib.decompressobj(-12).decompress(stored, self.cluster)
-        except zlib.error as error:
-            raise ImageError(f"{self.path}: cluster at byte {where.offset}: {error}") from None
-        if len(content) != self.cluster:
-            raise ImageError(f"{self.path}: cluster at byte {where.offset}: cut short")
+        content = self._unpacked(where)[0]
         self.kept[where.offset] = content
         if len(self.kept) > KEPT_CLUSTERS:
             self.kept.popitem(last=False)
         return content
+
+    def _unpacked(self, where: Cluster) -> tuple[bytes, bytes]:
+        """Return what a packed cluster holds, and the bytes of the file that say so."""
+        stored = self._stored(where.offset, min(where.length, self.length - where.offset))
+        packer = zlib.decompressobj(-12)
+        try:
+            content = packer.decompress(stored, self.cluster)
+        except zlib.error as error:
+            raise ImageError(f"{self.path}: cluster at byte {where.offset}: {error}") from None
+        if len(content) != self.cluster:
+            raise ImageError(f"{self.path}: cluster at byte {where.offset}: cut short")
+        # What follows in the last sector belongs to the next cluster.
+        rest = len(packer.unused_data) + len(packer.unconsumed_tail)
+        return content, stored[: len(stored) - rest]
 
 
 def open_disk(path: Path) -> Disk:

@@ -196,17 +196,19 @@ class FileSystem:
             raise ImageError(
                 f"{self.disk.path}: inode {inode.number}: a map of blocks, expected extents"
             )
-        found = tuple(self._extents(inode.block, inode.number, DEEPEST))
-        reached = 0
-        for extent in found:
-            if extent.first < reached:
+        found, reached = [], 0
+        # Held against each other as they come: a node that is named twice would never end.
+        for extent in self._extents(inode.block, inode.number, DEEPEST):
+            if extent.first < reached or not extent.count:
                 raise ImageError(f"{self.disk.path}: inode {inode.number}: extents overlap")
             reached = extent.first + extent.count
-        return found
+            found.append(extent)
+        return tuple(found)
 
     def _extents(self, node: bytes, number: int, left: int) -> Iterator[Extent]:
         magic, entries, _, depth = struct.unpack_from("<HHHH", node)
-        if magic != EXTENT_MAGIC or 12 + 12 * entries > len(node) or depth > left:
+        empty = not entries and (depth or left < DEEPEST)
+        if magic != EXTENT_MAGIC or 12 + 12 * entries > len(node) or depth > left or empty:
             raise ImageError(f"{self.disk.path}: inode {number}: its extents are damaged")
         for index in range(entries):
             entry = node[12 + 12 * index : 24 + 12 * index]

@@ -65,7 +65,9 @@ class Finder:
         for needle in self.needles:
             for offset in _found(needle, content):
                 hit = Hit(needle.rule, start + offset)
-                if hit not in self.hits and len(self.hits) < HITS_MOST:
+                if len(self.hits) >= HITS_MOST:
+                    return
+                if hit not in self.hits:
                     self.hits.append(hit)
         self.place += len(piece)
         self.rest = content[-OVERLAP:]

@@ -17,6 +17,8 @@ TEXT_MOST = 16 << 20
 DEEPEST = 64
 """Folders in folders."""
 NAMES_MOST = 4_000_000
+TIMES_MOST = 4
+"""All files together may be so many times the file system, holes counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class _Reader:
         self.found: dict[bytes, Entry] = {}
         self.known: dict[int, Entry] = {}
         self.order: dict[str, tuple[str, ...]] = {}
+        self.left = TIMES_MOST * system.size
+        """Bytes that may still be read."""
 
     def take(self, path: bytes, number: int) -> list[tuple[bytes, int]]:
         """Read one entry; return path and inode number of everything directly below it."""
@@ -146,6 +150,12 @@ class _Reader:
                 f"{self.system.disk.path}: /{name}: inode {inode.number} of no known kind"
             )
         if kind == "file":
+            self.left -= inode.size
+            if self.left < 0:
+                raise ImageError(
+                    f"{self.system.disk.path}: /{name}: the files together are more than "
+                    f"{TIMES_MOST} times the file system"
+                )
             sha256, sha1 = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)
             finder = self.search.finder()
             for piece in self.system.pieces(inode):
