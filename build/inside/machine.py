@@ -11,7 +11,7 @@ from pathlib import Path
 MOUNTS = Path("/proc/self/mounts")
 PROCESSOR = Path("/proc/cpuinfo")
 VARIABLES = Path("/proc/self/environ")
-SHOWN = ("HOME", "LANG", "LC_ALL", "TZ")
+SHOWN = ("LC_ALL", "TZ")
 
 
 def look_around(work: Path, packages: Path, mask: int) -> Mapping[str, object]:

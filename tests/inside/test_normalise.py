@@ -214,6 +214,12 @@ def test_every_rule_has_its_leak_and_a_name_and_a_reason() -> None:
     assert all(rule.reason and set(rule.parts) <= {*PARTS, "presence"} for rule in normalise.RULES)
 
 
+def test_the_page_lists_the_rules_in_their_order() -> None:
+    page = (Path(__file__).parents[2] / "docs/determinism.md").read_text()
+    table = "\n".join(f"| `{rule.name}` | {rule.reason} |" for rule in normalise.RULES)
+    assert f"\n{table}\n\n" in page
+
+
 def test_a_rule_that_there_is_not_cannot_be_left_out(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="typo: there is no such rule"):
         normalise.normalise(tmp_path, EPOCH, without=["times", "typo"])

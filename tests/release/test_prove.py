@@ -27,7 +27,14 @@ from tests.snapshot.kept import URL, keep, spoil
 
 ORIGIN = Origin(name="snowdrop", version="v3.24.20261123", commit="c" * 40, dirty=False)
 STEM = "snowdrop-droplet-v3.24.20261123-x86_64"
-SEEN = {"cores": 2, "day": "2026-11-23", "kernel": "6.1", "processor": "x", "host name": "snowdrop"}
+SEEN = {
+    "cores": 2,
+    "day": "2026-11-23",
+    "kernel": "6.1",
+    "processor": "x",
+    "umask": "022",
+    "host name": "snowdrop",
+}
 
 
 def image(folder: Path, content: bytes, listing: bytes, seen: Mapping[str, Any]) -> Image:

@@ -23,6 +23,7 @@ WHY_NOT = {
     "kernel": ANOTHER_DAY,
     "processor": ANOTHER_DAY,
     "day": ANOTHER_DAY,
+    "umask of the builder": ANOTHER_DAY,
     "user": "an engine needs root for owners and device nodes",
     "Python of the host": "the other build is started by the same one",
 }
@@ -132,6 +133,7 @@ THINGS: tuple[tuple[str, Callable[[Built], str]], ...] = (
     ("container engine", _engine),
     ("host name of the builder", _inside("host name")),
     ("variables of the builder", _variables_inside),
+    ("umask of the builder", _inside("umask")),
     ("cores", _inside("cores")),
     ("first package in its folder", _inside("first file")),
     ("file system of the tree", _inside("file system")),
