@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from build.errors import ConfigError
+from ci.boot.droplet import DENIED_SECONDS
 from ci.boot.faults import holds
 from ci.boot.faults.holds import MIB, RUNS_FILE, TRACE, Hold
 from ci.boot.machine import GATEWAY, NAMESERVER, PUBLIC, VENDOR
@@ -89,6 +90,8 @@ class Boot:
     """Whether it is restarted from inside at the end; otherwise the power goes, after `sync`."""
     longer: float = 0.0
     """Seconds that it may take longer than an ordinary boot."""
+    denied: float = DENIED_SECONDS
+    """Seconds that sshd may refuse the key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,19 @@ CASES = (
                 manner=Manner(silent_seconds=60),
                 holds=(*WHOLE, holds.was_asked("silent")),
                 longer=LONG_WAIT,
+            ),
+        ),
+        waits=True,
+    ),
+    Case(
+        name="metadata late by 200 s",
+        promise="sshd does not wait so long; keys, name and script come behind it",
+        boots=(
+            Boot(
+                manner=Manner(silent_seconds=200),
+                holds=(*WHOLE, holds.tells("SSH keys: .* stay")),
+                longer=LONG_WAIT,
+                denied=LONG_WAIT,
             ),
         ),
         waits=True,

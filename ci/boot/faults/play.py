@@ -21,6 +21,8 @@ from ci.boot.metadata import Metadata, Service
 from ci.boot.ssh import Client
 from ci.boot.walk import Circumstances
 
+TRY_SECONDS = 90.0
+"""For one login: other machines may keep this one busy."""
 SETTLE_SECONDS = 10.0
 """Before the power goes where nobody can log in to say `sync`: ext4 writes every 5 s by itself."""
 
@@ -184,13 +186,13 @@ def _look(
     sshd: float | None = None
     if boot.log_in:
         client = _client(boot.log_in, machine, place, stage)
-        droplet = Droplet(machine, client, service, pause=stage.pause)
+        droplet = Droplet(machine, client, service, stage.pause, denied_seconds=boot.denied)
         droplet.wait_for_login(limit)
         sshd = machine.seconds
         let_in[boot.log_in] = True
         for name in boot.tried:
             other = _client(name, machine, place, stage)
-            let_in[name] = other.run("true", timeout=LOGIN_SECONDS).status == 0
+            let_in[name] = other.run("true", timeout=TRY_SECONDS).status == 0
         answers = checks.read_answers(droplet.ask(checks.script(QUESTIONS)))
         _end(boot, droplet, stage)
     else:
