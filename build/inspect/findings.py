@@ -1,6 +1,8 @@
 """What is wrong with an image: one rule and one place each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 RULES = {
     "partition-table": "a droplet's disk has one active Linux partition up to its end",
@@ -54,3 +56,17 @@ class Finding:
     def line(self) -> str:
         """The finding as a sentence."""
         return f"{self.where}: {self.text} (rule {self.rule}: {self.reason})"
+
+
+def accepted(finding: Finding, accept: Sequence[str]) -> bool:
+    """Say whether a finding is meant so; `accept` holds lines of `RULE /PATH: REASON`.
+
+    `*` in a path stands for anything, slashes too.
+
+    >>> accepted(Finding("/etc/x", "unowned", ""), ["unowned /etc/*: made on purpose"])
+    True
+    """
+    words = (line.partition(": ")[0].partition(" ") for line in accept)
+    return any(
+        rule == finding.rule and fnmatchcase(finding.where, pattern) for rule, _, pattern in words
+    )

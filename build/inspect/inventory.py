@@ -10,7 +10,7 @@ from typing import Any
 from build.errors import ImageError
 from build.inside.qcow2 import digest
 from build.inspect.boot import BootCode, boot_digests, check_boot_code
-from build.inspect.findings import Finding
+from build.inspect.findings import Finding, accepted
 from build.inspect.programs import check_with_programs
 from build.inspect.reading.disk import Disk, Table, open_disk, read_table
 from build.inspect.reading.ext4 import FileSystem, find_file_system
@@ -47,6 +47,8 @@ class Measures:
     """Paths of the machine that built, which no file may hold."""
     tree_sha256: str = ""
     """Of the listing that the builder wrote; empty when it is not known."""
+    accept: tuple[str, ...] = ()
+    """Findings that are meant so, as release.toml has them: `RULE /PATH: REASON`."""
     programs: Path | None = None
     """A folder to work in, when qemu-img and e2fsck are to look too."""
 
@@ -169,7 +171,9 @@ def inspect_image(path: Path, measures: Measures) -> Inspection:
             database=database,
             start=start,
             services=services(tree),
-            findings=tuple(sorted(set(findings))),
+            findings=tuple(
+                sorted(each for each in set(findings) if not accepted(each, measures.accept))
+            ),
         )
 
 

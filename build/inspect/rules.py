@@ -43,7 +43,10 @@ UNOWNED = (
         ),
         "apk's own: what is installed",
     ),
-    Known(("lib/apk", "lib/apk/exec"), "apk's own: where it runs packages' scripts"),
+    Known(
+        ("lib/apk", "lib/apk/exec", "usr/lib/apk", "usr/lib/apk/exec"),
+        "apk's own: where it runs packages' scripts",
+    ),
     Known(
         ("etc/apk", "etc/apk/world", "etc/apk/arch", "etc/apk/repositories", "var/cache/apk"),
         "apk's own: what is wanted, and from where",

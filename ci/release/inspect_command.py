@@ -1,10 +1,12 @@
 """`inspect`: a disk image -> what it holds, and everything that is wrong with it."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from build.config import BuildConfig
 from build.errors import SnowdropError
 from build.inspect.boot import BootCode, boot_code_of
 from build.inspect.inventory import (
@@ -36,11 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Tell what is in the image; return 1 when there is a finding."""
     with TemporaryDirectory(prefix="inspect-") as folder:
-        measures = Measures(
-            boot_code=_boot_code(arguments.config, Path(folder)),
-            tree_sha256=_listed(arguments.image),
-            programs=Path(folder),
-        )
+        measures = _measures(arguments.image, arguments.config, Path(folder))
         inspection = inspect_image(arguments.image, measures)
     if arguments.write:
         write_image_json(inspection, arguments.write)
@@ -118,11 +116,21 @@ def _findings(inspection: Inspection) -> list[dict[str, str]]:
     ]
 
 
-def _boot_code(file: Path, work: Path) -> BootCode | None:
+def _measures(image: Path, file: Path, work: Path) -> Measures:
+    """Return what is known of an image: by its build record, and by this checkout."""
+    config = read_config(file).build if file.exists() else None
+    record = _record(image)
+    wanted = config.images.get(str(record.get("variant"))) if config else None
+    return Measures(
+        boot_code=_boot_code(config, work) if config else None,
+        tree_sha256=str(record["tree"]["sha256"]) if record else "",
+        accept=wanted.accept if wanted else (),
+        programs=work,
+    )
+
+
+def _boot_code(config: BuildConfig, work: Path) -> BootCode | None:
     """Return the boot code of this checkout's lock, None when it is not at hand."""
-    if not file.exists():
-        return None
-    config = read_config(file).build
     if not config.lock.exists():
         return None
     try:
@@ -132,13 +140,12 @@ def _boot_code(file: Path, work: Path) -> BootCode | None:
         return None
 
 
-def _listed(image: Path) -> str:
-    """Return the tree's digest of the build record beside the image, when it speaks of it."""
+def _record(image: Path) -> Mapping[str, Any]:
+    """Return the build record beside the image, an empty one when none speaks of it."""
     path = image.with_suffix(".build.json")
-    if not path.is_file():
-        return ""
-    record = read_record(path)
-    tree, made = record.get("tree"), record.get("image")
-    if isinstance(tree, dict) and isinstance(made, dict) and made.get("file") == image.name:
-        return str(tree.get("sha256", ""))
-    return ""
+    record = read_record(path) if path.is_file() else {}
+    match record:
+        case {"tree": {"sha256": str()}, "image": {"file": image.name}}:
+            return record
+        case _:
+            return {}

@@ -64,11 +64,11 @@ def build_variant(
     # A build that leaves out a rule is there to show what comes of it.
     if not manner.without_rules:
         with progress.step("Judge the disk"):
-            _judge(order, image)
+            _judge(order, variant, image)
     return image
 
 
-def _judge(order: Order, image: Image) -> None:
+def _judge(order: Order, variant: str, image: Image) -> None:
     """Write image.json, or take back the record: without it nothing is booted or signed.
 
     qemu-img and e2fsck have looked at the disk in the builder already.
@@ -78,6 +78,7 @@ def _judge(order: Order, image: Image) -> None:
         boot_code=boot_code_of(order.lock, order.store, work),
         build_paths=(BUILD_TREE, *places(work, ROOT)),
         tree_sha256=image.record["tree"]["sha256"],
+        accept=order.config.build.images[variant].accept,
     )
     try:
         inspection = inspect_image(image.path, measures)

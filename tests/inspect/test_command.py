@@ -1,6 +1,7 @@
 """`inspect` shows any image; a build fails on a finding and leaves nothing that can be signed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,7 +50,12 @@ def test_what_is_no_image_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.splitlines() == [f"error: {tmp_path}/x.qcow2: No such file or directory"]
 
 
-def built(folder: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> tuple[Order, Image]:  # noqa: ANN401
+def built(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Root], object],
+    *accept: str,
+) -> tuple[Order, Image]:
     """Return an order whose builder gives a disk of ours, and what it gives."""
     path = qcow2(changed_disk(folder / "d", change), folder / "x.qcow2")
     record = {"tree": {"sha256": inspected(path).tree_sha256}}
@@ -57,7 +63,11 @@ def built(folder: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> tuple[O
     image.record_path.write_text("{}")
     monkeypatch.setattr(order_module, "build_image", lambda *_, **__: image)
     monkeypatch.setattr(order_module, "boot_code_of", lambda *_: CODE)
-    config: Any = SimpleNamespace(build=SimpleNamespace(work=folder / "checkout/work"))
+    config: Any = SimpleNamespace(
+        build=SimpleNamespace(
+            work=folder / "checkout/work", images={"droplet": SimpleNamespace(accept=accept)}
+        )
+    )
     nothing: Any = None
     return Order(config=config, lock=nothing, store=nothing, engine=None, origin=nothing), image
 
@@ -89,3 +99,21 @@ def test_a_build_with_a_finding_fails_and_leaves_no_record(
         build_variant(order, "droplet", tmp_path, Silent())
     assert not image.record_path.exists()
     assert not (tmp_path / "x.image.json").exists()
+
+
+def test_a_finding_that_is_meant_so_is_accepted_by_rule_and_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "unowned /etc/udev/hwdb.bin: made by a trigger", "host-key /etc/udev/*: of no use"
+    order, image = built(
+        tmp_path, monkeypatch, lambda root: root.write("etc/udev/hwdb.bin", "x"), *lines
+    )
+    with pytest.raises(ImageError, match=r"/etc/udev: dir of no package"):
+        build_variant(order, "droplet", tmp_path, Silent())
+    order, image = built(
+        tmp_path,
+        monkeypatch,
+        lambda root: root.write("etc/udev/hwdb.bin", "x"),
+        "unowned /etc/udev*: made by a trigger",
+    )
+    assert build_variant(order, "droplet", tmp_path, Silent()) is image

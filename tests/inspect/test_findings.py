@@ -108,6 +108,21 @@ def test_a_clean_image_has_no_finding(change: Callable[[Root], None], tmp_path: 
         refuse(found)
 
 
+def merge(root: Root) -> None:
+    """Move /bin and /lib below /usr, as Alpine does since 3.23, the database unchanged."""
+    for name in ("bin", "lib"):
+        for path in sorted((root.folder / name).iterdir()):
+            target = root.folder / "usr" / name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        (root.folder / name).rmdir()
+        root.link(name, f"usr/{name}")
+
+
+def test_a_package_owns_what_lies_behind_a_link(tmp_path: Path) -> None:
+    assert inspected(changed_disk(tmp_path / "d", merge)).findings == ()
+
+
 def remove(path: str) -> Callable[[Root], None]:
     return lambda root: (root.folder / path).unlink()
 

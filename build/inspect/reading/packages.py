@@ -7,6 +7,7 @@ mode is 0755 of folders, 0644 of files.
 
 import base64
 import binascii
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from build.inspect.reading.tree import Tree
 
 SHA1 = "Q1"
 """What a checksum starts with that is a SHA-1 in base64."""
+LINKS_MOST = 16
 FIELDS = {
     "P": "name",
     "V": "version",
@@ -66,8 +68,38 @@ def read_database(tree: Tree) -> Database:
     """Return the database of a tree; one without packages when there is none."""
     for place in DATABASES:
         if f"{place}/installed" in tree.entries:
-            return parse_database(tree.text(f"{place}/installed"))
+            database = parse_database(tree.text(f"{place}/installed"))
+            moved = {
+                _through_links(tree, path, whole=owned.kind == "dir"): owned
+                for path, owned in database.owned.items()
+            }
+            # What a package has at a path itself counts before what came there through a link.
+            database.owned = moved | {
+                path: owned
+                for path, owned in database.owned.items()
+                if path in tree.entries or path in moved
+            }
+            return database
     return Database()
+
+
+def _through_links(tree: Tree, path: str, *, whole: bool) -> str:
+    """Return where a path of a package is when a folder above it is a link: `bin` to `usr/bin`.
+
+    With `whole` the path itself may be such a link.
+    """
+    folders = path.split("/")
+    for _ in range(LINKS_MOST):
+        for depth in range(1, len(folders) + whole):
+            entry = tree.entries.get("/".join(folders[:depth]))
+            if entry is not None and entry.kind == "link":
+                above = [] if entry.target.startswith("/") else folders[: depth - 1]
+                joined = posixpath.normpath("/".join(["", *above, entry.target]))
+                folders = [*joined.strip("/").split("/"), *folders[depth:]]
+                break
+        else:
+            break
+    return "/".join(folders)
 
 
 def parse_database(text: str) -> Database:
