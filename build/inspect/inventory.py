@@ -212,7 +212,7 @@ def refuse(inspection: Inspection) -> None:
     lines += [f"and {more} more"] if more > 0 else []
     name = inspection.path.name
     raise ImageError(
-        "\n  ".join([f"{name}: {len(inspection.findings)} findings", *lines]),
+        "\n  ".join([f"{name}: {counted(inspection.findings)}", *lines]),
         hint=f"`nox -s inspect -- {inspection.path}` shows all of the image",
     )
 
@@ -243,6 +243,11 @@ def _disk(disk: Disk, table: Table) -> dict[str, Any]:
             "boot_code": boot_digests(disk),
         },
     }
+
+
+def counted(findings: Sequence[Finding]) -> str:
+    """Return how many findings there are, in words."""
+    return f"{len(findings)} finding{'s' * (len(findings) != 1)}" if findings else "no findings"
 
 
 def measures_text(measures: Measures) -> Sequence[str]:

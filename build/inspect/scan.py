@@ -170,7 +170,8 @@ def _group_passwords(file: File) -> str:
 
 def _name_servers(file: File) -> str:
     servers = [line for line in file.lines() if line.startswith(("nameserver", "search", "domain"))]
-    return f"{len(servers)} lines of the machine that built" if servers else ""
+    lines = f"{len(servers)} line{'s' * (len(servers) > 1)}"
+    return f"{lines} of the machine that built" if servers else ""
 
 
 def _urls(file: File) -> str:

@@ -12,6 +12,7 @@ from build.inspect.boot import BootCode, boot_code_of
 from build.inspect.inventory import (
     Inspection,
     Measures,
+    counted,
     inspect_image,
     measures_text,
     write_image_json,
@@ -95,8 +96,7 @@ def tell(inspection: Inspection, console: Console, *, files: bool) -> None:
         ["found", "what", "rule"],
     )
     console.line()
-    count = len(inspection.findings)
-    console.line(f"{count} findings" if count else "no findings")
+    console.line(counted(inspection.findings))
 
 
 def _section(console: Console, rows: list[list[str]], header: list[str]) -> None:

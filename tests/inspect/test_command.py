@@ -95,7 +95,7 @@ def test_a_build_with_a_finding_fails_and_leaves_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order, image = built(tmp_path, monkeypatch, leak)
-    with pytest.raises(ImageError, match=r"1 findings\n  /etc/motd: a path of the build at byte 8"):
+    with pytest.raises(ImageError, match=r"1 finding\n  /etc/motd: a path of the build at byte 8"):
         build_variant(order, "droplet", tmp_path, Silent())
     assert not image.record_path.exists()
     assert not (tmp_path / "x.image.json").exists()

@@ -241,7 +241,7 @@ def test_a_qcow2_that_lost_count_of_its_clusters_is_found(tmp_path: Path) -> Non
 
 def test_findings_are_refused_by_name(tmp_path: Path) -> None:
     disk = changed_disk(tmp_path / "d", lambda root: root.write("etc/motd", "Hacked\n"))
-    with pytest.raises(ImageError, match=r"disk.raw: 1 findings\n  /etc/motd: sha1 .*changed"):
+    with pytest.raises(ImageError, match=r"disk.raw: 1 finding\n  /etc/motd: sha1 .*changed"):
         refuse(inspected(disk))
 
 
