@@ -171,10 +171,12 @@ def inspect_image(path: Path, measures: Measures) -> Inspection:
             database=database,
             start=start,
             services=services(tree),
-            findings=tuple(
-                sorted(each for each in set(findings) if not accepted(each, measures.accept))
-            ),
+            findings=_kept(findings, measures.accept),
         )
+
+
+def _kept(findings: Sequence[Finding], accept: Sequence[str]) -> tuple[Finding, ...]:
+    return tuple(sorted(each for each in set(findings) if not accepted(each, accept)))
 
 
 def root_system(disk: Disk, table: Table) -> FileSystem:

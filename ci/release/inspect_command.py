@@ -52,28 +52,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def tell(inspection: Inspection, console: Console, *, files: bool) -> None:
     """Print the image in tables: the disk, services, packages, findings."""
-    block, start, told = inspection.superblock, inspection.start, inspection.document()
-    image, disk = told["image"], told["disk"]
-    parts = [
-        f"{part['number']}: {part['type']}{' active' if part['active'] else ''}, "
-        f"{size_text(part['size'])} from byte {part['start']}"
-        for part in disk["partitions"]
-    ]
-    console.table(
-        [
-            ["image", f"{inspection.path}, {image['format']}, {size_text(image['size'])}"],
-            ["sha256", image["sha256"]],
-            ["disk", f"{size_text(disk['size'])}, table {disk['table']} {disk['id']}".rstrip()],
-            *[["partition", part] for part in parts],
-            ["ext4", f"{block['UUID']}, label {block['label'] or '-'}"],
-            ["features", " ".join(features(block))],
-            ["free", f"{size_text(inspection.free)}, {block['free inodes']} inodes"],
-            ["kernel", f"/{start.kernel}, {', '.join(start.releases) or 'release unknown'}"],
-            ["command line", start.options or "-"],
-            ["tree", f"{len(inspection.entries)} entries, sha256 {inspection.tree_sha256}"],
-            *[[f"at {level}", " ".join(names)] for level, names in inspection.services.items()],
-        ]
-    )
+    told = inspection.document()
+    console.table(_summary(inspection, told))
     _section(
         console,
         [
@@ -97,6 +77,30 @@ def tell(inspection: Inspection, console: Console, *, files: bool) -> None:
     )
     console.line()
     console.line(counted(inspection.findings))
+
+
+def _summary(inspection: Inspection, told: Mapping[str, Any]) -> list[list[str]]:
+    """Return what is said of the disk as a whole; `told` is the image.json."""
+    block, start = inspection.superblock, inspection.start
+    image, disk = told["image"], told["disk"]
+    parts = [
+        f"{part['number']}: {part['type']}{' active' if part['active'] else ''}, "
+        f"{size_text(part['size'])} from byte {part['start']}"
+        for part in disk["partitions"]
+    ]
+    return [
+        ["image", f"{inspection.path}, {image['format']}, {size_text(image['size'])}"],
+        ["sha256", image["sha256"]],
+        ["disk", f"{size_text(disk['size'])}, table {disk['table']} {disk['id']}".rstrip()],
+        *[["partition", part] for part in parts],
+        ["ext4", f"{block['UUID']}, label {block['label'] or '-'}"],
+        ["features", " ".join(features(block))],
+        ["free", f"{size_text(inspection.free)}, {block['free inodes']} inodes"],
+        ["kernel", f"/{start.kernel}, {', '.join(start.releases) or 'release unknown'}"],
+        ["command line", start.options or "-"],
+        ["tree", f"{len(inspection.entries)} entries, sha256 {inspection.tree_sha256}"],
+        *[[f"at {level}", " ".join(names)] for level, names in inspection.services.items()],
+    ]
 
 
 def _section(console: Console, rows: list[list[str]], header: list[str]) -> None:
