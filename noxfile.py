@@ -55,6 +55,18 @@ def build(session: nox.Session) -> None:
     command(session, "engine", "git")
 
 
+@nox.session(venv_backend="none", default=False)
+def inspect(session: nox.Session) -> None:
+    """Show what a disk image holds, without mounting it, and what is wrong with it"""
+    command(session, "qemu-img", "e2fsck")
+
+
+@nox.session(venv_backend="none", default=False)
+def explain(session: nox.Session) -> None:
+    """Explain why two images differ, layer by layer, down to the causes"""
+    command(session)
+
+
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def boot(session: nox.Session) -> None:
     """Boot the built images as droplets and check them"""

@@ -19,11 +19,23 @@ from build.firstboot.packages import DEPENDS
 
 ARCHITECTURES = ("x86_64",)
 RUNLEVELS = ("sysinit", "boot", "default", "shutdown")
+ACCEPT = re.compile(r"[a-z][a-z0-9-]* /\S*: \S.*")
 NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 """A package or service name as Alpine writes them."""
 BRANCH = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
 MIB = 1024 * 1024
 UNITS = {"MiB": MIB, "GiB": 1024 * MIB}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where an image's sources come from."""
+
+    name: str
+    """Prefix of every artifact."""
+    version: str
+    commit: str
+    dirty: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +159,8 @@ class ImageConfig:
     """A folder of the maintainer's own files, or None."""
     kernel_options: str
     """Words for the kernel's command line, after those that every image has."""
+    accept: tuple[str, ...] = ()
+    """Findings of an inspection that are meant so: `RULE /PATH: REASON`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +273,7 @@ def _packages(section: Section) -> tuple[str, ...]:
 
 
 def _image(section: Section, variant: str) -> ImageConfig:
-    section.only("arch", "disk", "packages", "services", "overlay", "kernel_options")
+    section.only("arch", "disk", "packages", "services", "overlay", "kernel_options", "accept")
     if not re.fullmatch(r"[a-z][a-z0-9]*", variant):
         raise section.fail("VARIANT", variant, "lower-case letters and digits")
     arch = section.text("arch", allowed="one of: " + ", ".join(ARCHITECTURES))
@@ -290,6 +304,9 @@ def _image(section: Section, variant: str) -> ImageConfig:
             allowed="words of letters, digits and =,._:/-",
             default="",
             pattern=re.compile(r"[A-Za-z0-9=,._:/ -]*"),
+        ),
+        accept=section.texts(
+            "accept", allowed="a list of `RULE /PATH: REASON`", default=(), pattern=ACCEPT
         ),
     )
 

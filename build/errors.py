@@ -43,6 +43,10 @@ class BuildError(SnowdropError):
     """The image cannot be made."""
 
 
+class ImageError(BuildError):
+    """A disk image cannot be read, or holds what no image may."""
+
+
 class ProcessError(BuildError):
     """A program that was started failed; the message ends in the last lines it wrote."""
 

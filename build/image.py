@@ -17,14 +17,16 @@ from typing import Any
 
 from build.apk.index import INDEX, locked_records
 from build.apk.package import unpack_data
-from build.config import BuildConfig, ImageConfig
-from build.edges.container import Choice, choose_engine, prepare_root
-from build.edges.process import PLAIN
+from build.config import BuildConfig, ImageConfig, Origin
+from build.edges.container import Choice, Mount, prepare_root
+from build.edges.manner import USUAL, Manner, choose, lay_out_anew
 from build.edges.progress import Progress
 from build.edges.workshop import Workshop, check_room, copy_program, told, workshop
 from build.errors import BuildError, NotReproducibleError
 from build.firstboot.packages import LocalPackages, local_packages
+from build.inside.normalise import rule_of
 from build.inside.qcow2 import digest
+from build.inside.tree import Difference, compare_listings
 from build.snapshot.excerpt import excerpt
 from build.snapshot.lock import Lock, LockedPackage
 from build.snapshot.store import Store, write_whole
@@ -57,18 +59,8 @@ TITLES = {
 }
 UNPACKED = 5
 """Unpacked packages take at most this many times the space of their files."""
-SHOWN_DIFFERENCES = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Where an image's sources come from."""
-
-    name: str
-    """Prefix of every artifact."""
-    version: str
-    commit: str
-    dirty: bool
+SHOWN_DIFFERENCES = 4
+"""Of one cause: the clock alone differs in hundreds of entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +72,8 @@ class Image:
     record: Mapping[str, Any]
     listing: bytes = field(default=b"", repr=False)
     """Every entry of the tree on a line, for telling what differs."""
+    seen: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What the builder saw of its machine; no part of the record, since none of it may matter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +103,12 @@ def build_image(
     out: Path,
     progress: Progress,
     clock: Callable[[], float],
+    manner: Manner = USUAL,
 ) -> Image:
     """Return the image of `variant`, its build record and local packages written to `out`.
 
-    `work` is for folders that are gone afterwards; `clock` gives seconds, for the record only.
+    `work` is for folders that are gone afterwards; `clock` gives seconds, for the record only;
+    `manner` is what must make no difference.
 
     Raises:
         VerificationError: a blob of the store is not what the lock says.
@@ -129,13 +125,16 @@ def build_image(
             task = _task(config, variant, lock, origin)
             _collect(shop.packages, task, store)
             copy_program(shop.program)
-            plan = json.dumps(_plan(task), sort_keys=True, indent=2)
-            (shop.plan / "plan.json").write_text(plan)
+            plan = {**_plan(task), "without_rules": list(manner.without_rules)}
+            (shop.plan / "plan.json").write_text(json.dumps(plan, sort_keys=True, indent=2))
+            if manner.reverse:
+                for folder in shop.read_only:
+                    lay_out_anew(folder)
         with progress.step("Choose the container engine"), seconds.of("engine"):
-            choice = _choose_engine(shop, wanted_engine)
-        result = _run(choice, shop, progress)
+            choice = _choose_engine(shop, wanted_engine, manner)
+        result = _run(choice, shop, manner, progress)
         record = _record(task, choice, result, seconds.taken, shop.out / f"{task.stem}.qcow2")
-        return _publish(task, shop, out, record)
+        return _publish(task, shop, out, record, result.get("machine", {}))
 
 
 def compare_images(first: Image, second: Image) -> None:
@@ -159,12 +158,23 @@ def compare_images(first: Image, second: Image) -> None:
 
 
 def _differences(first: bytes, second: bytes) -> list[str]:
-    one, other = set(first.splitlines()), set(second.splitlines())
-    lines = sorted(one ^ other)[: SHOWN_DIFFERENCES * 2]
-    return [
-        f"  {'first ' if line in one else 'second'} {line.decode(errors='backslashreplace')}"
-        for line in lines
-    ]
+    """Return lines for the first differences of each cause, those without a rule before all."""
+    causes: dict[str, list[Difference]] = {"no rule is there for these": []}
+    for found in compare_listings(first, second):
+        rule = rule_of(found.path, found.part)
+        cause = f"rule `{rule.name}`: {rule.reason}" if rule else next(iter(causes))
+        causes.setdefault(cause, []).append(found)
+    lines = []
+    for cause, differences in causes.items():
+        if differences:
+            lines.append(f"  {cause}")
+        for found in differences[:SHOWN_DIFFERENCES]:
+            where = "only in one" if found.part == "presence" else found.part
+            values = f"{found.first or '-'}, {found.second or '-'}"
+            lines.append(f"    /{found.path}: {where}: {values}")
+        more = len(differences) - SHOWN_DIFFERENCES
+        lines += [f"    and {more} more"] if more > 0 else []
+    return lines
 
 
 def _size(lock: Lock, *closures: str) -> int:
@@ -188,6 +198,7 @@ def _task(config: BuildConfig, variant: str, lock: Lock, origin: Origin) -> _Tas
         lock_id=lock.id,
         overlay=image.overlay,
         replaces=[package.name for package in lock.closure(variant)],
+        locked=[f"{package.name}-{package.version}" for package in lock.closure(variant)],
     )
     return _Task(branch=config.branch, image=image, lock=lock, origin=origin, local=local)
 
@@ -264,14 +275,14 @@ def _name_and_version(file: str) -> tuple[str, str]:
     return name, f"{version}-{release}"
 
 
-def _choose_engine(shop: Workshop, wanted: str | None) -> Choice:
+def _choose_engine(shop: Workshop, wanted: str | None, manner: Manner) -> Choice:
     targets = [mount.target for mount in shop.mounts]
     prepare_root(shop.builder, [*targets, TREE])
     prepare_root(shop.apk, ["/packages", "/build"])
-    return choose_engine(shop.builder, [*PYTHON, PROBE], wanted=wanted, tmpfs=[TREE])
+    return choose(manner, shop.builder, [*PYTHON, PROBE], wanted=wanted, tmpfs=[TREE])
 
 
-def _run(choice: Choice, shop: Workshop, progress: Progress) -> Mapping[str, Any]:
+def _run(choice: Choice, shop: Workshop, manner: Manner, progress: Progress) -> Mapping[str, Any]:
     """Run the inside program, telling its steps, and return its result.
 
     Raises:
@@ -282,9 +293,9 @@ def _run(choice: Choice, shop: Workshop, progress: Progress) -> Mapping[str, Any
         done = choice.engine.run(
             shop.builder,
             [*PYTHON, ENTER],
-            mounts=shop.mounts,
-            tmpfs=[TREE],
-            environment=PLAIN,
+            mounts=[*shop.mounts, *([Mount(manner.tree, TREE)] if manner.tree else [])],
+            tmpfs=[] if manner.tree else [TREE],
+            environment=manner.environment,
             on_line=watcher.take,
         )
     if watcher.error:
@@ -368,7 +379,9 @@ def _record(
     }
 
 
-def _publish(task: _Task, shop: Workshop, out: Path, record: Mapping[str, Any]) -> Image:
+def _publish(
+    task: _Task, shop: Workshop, out: Path, record: Mapping[str, Any], seen: Mapping[str, Any]
+) -> Image:
     """Move the image to `out` with a rename, the local packages beside it, the record last."""
     target, record_path = out / f"{task.stem}.qcow2", out / f"{task.stem}.build.json"
     listing = (shop.out / "tree.txt").read_bytes()
@@ -379,4 +392,4 @@ def _publish(task: _Task, shop: Workshop, out: Path, record: Mapping[str, Any]) 
     (shop.out / target.name).replace(target)
     target.chmod(0o644)
     write_whole(record_path, (json.dumps(record, sort_keys=True, indent=2) + "\n").encode())
-    return Image(target, record_path, record, listing)
+    return Image(target, record_path, record, listing, seen)

@@ -18,6 +18,8 @@ COMMANDS = {
     "diff": "ci.release.diff_command",
     "store": "ci.release.store_command",
     "build": "ci.release.build_command",
+    "inspect": "ci.release.inspect_command",
+    "explain": "ci.release.explain_command",
     "boot": "ci.boot.command",
     "archive": "ci.release.archive_command",
     "sign": "ci.attest.command",

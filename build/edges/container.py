@@ -15,7 +15,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -25,7 +25,7 @@ from build.edges.process import PATH, PLAIN, Finished, run
 from build.errors import BuildError, MissingToolError, ProcessError, SnowdropError
 
 HOST_NAME = "snowdrop"
-"""What a program in any engine sees as host name."""
+"""What a program in any engine sees as host name, unless another is asked for."""
 ENGINE_FOLDERS = ("dev", "etc", "proc", "run", "sys", "tmp")
 """What the engines themselves mount on or put files into."""
 SCRATCH = ("/run", "/tmp")  # noqa: S108 - paths in the root, each a tmpfs of its own
@@ -64,6 +64,7 @@ class Job:
     mounts: tuple[Mount, ...]
     tmpfs: tuple[str, ...]
     environment: Mapping[str, str]
+    host_name: str = HOST_NAME
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -117,6 +118,7 @@ class _Engine:
     name: str
     version: str
     start: Callable[[Job, float | None, OnLine | None], Finished]
+    host_name: str = HOST_NAME
 
     def run(
         self,
@@ -136,6 +138,7 @@ class _Engine:
             mounts=tuple(mounts),
             tmpfs=(*SCRATCH, *tmpfs),
             environment=environment,
+            host_name=self.host_name,
         )
         return self.start(job, timeout, on_line)
 
@@ -183,11 +186,16 @@ def prepare_root(root: Path, targets: Sequence[str] = ()) -> None:
 
 
 def choose_engine(
-    root: Path, argv: Sequence[str], *, wanted: str | None = None, tmpfs: Sequence[str] = ()
+    root: Path,
+    argv: Sequence[str],
+    *,
+    wanted: str | None = None,
+    tmpfs: Sequence[str] = (),
+    host_name: str = HOST_NAME,
 ) -> Choice:
     """Return the first engine in which `argv` really runs in `root`, and why not the others.
 
-    `wanted` tries only the engine of that name.
+    `wanted` tries only the engine of that name; `host_name` is what programs in it see.
 
     Raises:
         BuildError: there is none; the message gives each one's reason.
@@ -195,7 +203,7 @@ def choose_engine(
     refused: list[tuple[str, str]] = []
     for name in ENGINES:
         if wanted in (None, name):
-            engine, reason = _probe(name, root, argv, tmpfs)
+            engine, reason = _probe(name, root, argv, tmpfs, host_name)
             if engine:
                 return Choice(engine, tuple(refused))
             refused.append((name, reason))
@@ -207,12 +215,13 @@ def choose_engine(
 
 
 def _probe(
-    name: str, root: Path, argv: Sequence[str], tmpfs: Sequence[str]
+    name: str, root: Path, argv: Sequence[str], tmpfs: Sequence[str], host_name: str
 ) -> tuple[Engine | None, str]:
     """Return the engine of that name, or why there is none."""
     reason = ""
     try:
-        for engine in _candidates(name):
+        for candidate in _candidates(name):
+            engine = replace(candidate, host_name=host_name)
             done = engine.run(root, argv, environment=PLAIN, tmpfs=tmpfs, timeout=PROBE_SECONDS)
             if done.status == 0:
                 return engine, ""
@@ -229,7 +238,7 @@ def one_line(text: str, limit: int = 160) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def _candidates(name: str) -> Iterator[Engine]:
+def _candidates(name: str) -> Iterator[_Engine]:
     """Give the ways of one engine to try, the plainest first."""
     match name:
         case "docker":
@@ -248,7 +257,13 @@ def _version(argv: Sequence[str]) -> str:
 
 
 def _common_options(job: Job) -> list[str]:
-    options = ["--rm", "--privileged", "--network=none", "--read-only", f"--hostname={HOST_NAME}"]
+    options = [
+        "--rm",
+        "--privileged",
+        "--network=none",
+        "--read-only",
+        f"--hostname={job.host_name}",
+    ]
     options += ["--user=0:0", "--workdir=/"]
     options += [f"--env={name}={value}" for name, value in job.environment.items()]
     sources = {mount.target: mount for mount in job.mounts}
@@ -273,7 +288,7 @@ def _enter_script(job: Job) -> str:
     sources = {mount.target: mount for mount in job.mounts}
     lines = [
         "root=$1; shift; umask 022; cd /",
-        f"hostname {HOST_NAME} 2>/dev/null || echo {HOST_NAME} >/proc/sys/kernel/hostname",
+        f"hostname {job.host_name} 2>/dev/null || echo {job.host_name} >/proc/sys/kernel/hostname",
         # apk 3 makes a namespace of its own, which needs `/` to be a mount point.
         'mount --bind "$root" "$root"; mount -o remount,bind,ro "$root"',
         'mount -t proc -o nosuid,nodev,noexec proc "$root/proc"',

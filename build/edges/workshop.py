@@ -39,6 +39,11 @@ class Workshop:
             Mount(self.out, "/out"),
         )
 
+    @property
+    def read_only(self) -> tuple[Path, ...]:
+        """The folders that the builder reads, its own root among them."""
+        return (self.builder, self.apk, self.packages, self.program, self.plan)
+
 
 @contextmanager
 def workshop(work: Path, out: Path) -> Iterator[Workshop]:

@@ -6,7 +6,7 @@ names an overlay, `snowdrop-overlay`. Equal arguments and equal files give equal
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,21 +15,34 @@ from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index
 from build.errors import BuildError
 from build.firstboot.overlay import overlay_entries
 
-DEPENDS = ("busybox", "openrc", "openssh-server")
+DEPENDS = ("busybox", "e2fsprogs-extra", "openrc", "openssh-server", "partx", "sfdisk")
 """What the local packages need of the repositories."""
 KEY_NAME = "snowdrop-local.rsa.pub"
 KEY_SEED = b"snowdrop local packages"
 """Public: the packages' bytes are vouched for by the image and by the release, not by this."""
 
-INIT_VERSION = "0.1.0-r0"
-"""Of the service; raised when a file in `files/` changes in a release."""
+INIT_VERSION = "0.2.0-r0"
+"""Of the service; raised when a file in `files/` changes, so that living droplets get it."""
+INIT_DIGEST = "49989dd7c0a8165439f8992b0af99b8acad48cab4fdc192be39d74c64ccaf813"
+"""SHA-256 of what this version brings; a test compares, and says what to write here."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {
     "etc/conf.d/snowdrop-init": 0o644,
     "etc/init.d/snowdrop-init": 0o755,
+    "etc/init.d/snowdrop-userdata": 0o755,
     "etc/network/interfaces": 0o644,
-    "etc/ssh/sshd_config.d/50-snowdrop.conf": 0o644,
+    "etc/profile.d/snowdrop.sh": 0o644,
+    "etc/ssh/sshd_config.d/10-snowdrop.conf": 0o644,
+    "etc/udhcpc/post-bound/snowdrop-init": 0o755,
+    "usr/bin/snowdrop-status": 0o755,
     "usr/libexec/snowdrop-init": 0o755,
+    "usr/libexec/snowdrop-init.d/disk.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/identity.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/json.awk": 0o644,
+    "usr/libexec/snowdrop-init.d/metadata.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/network.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/userdata.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/words.sh": 0o644,
 }
 """Mode by path. Written out: a checkout may lose the executable bit."""
 INIT_FOLDERS = {"etc/snowdrop/authorized_keys": 0o755, "var/lib/snowdrop": 0o700}
@@ -40,6 +53,8 @@ RELEASE_VERSION = re.compile(
 )
 WORD = re.compile(r"[A-Za-z0-9._+-]*", flags=re.ASCII)
 """A value in /etc/snowdrop-release that needs no quotes, whoever reads it."""
+PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*-[0-9][A-Za-z0-9._~]*-r[0-9]+", flags=re.ASCII)
+"""Name and version (apk-tools, apk-package(5))."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +83,33 @@ def local_packages(
     lock_id: str,
     overlay: Path | None,
     replaces: Iterable[str] = (),
+    locked: Sequence[str] = (),
 ) -> LocalPackages:
     """Return the packages that go into the image `variant` of release `version`.
 
     `epoch` in seconds since 1970 is the time of every file. `overlay` is the folder of the
     maintainer's own files; they win over files of the packages that `replaces` names, and
-    over snowdrop-init's.
+    over snowdrop-init's. `locked` are the image's other packages as `NAME-VERSION`; with
+    ours, if there are any, they become the list that `snowdrop-status` compares with.
 
     Raises:
         ConfigError: there is no folder `overlay`.
         BuildError: a value or a file that cannot be in a package; the message names it.
     """
     release = _apk_version(version)
+    identity = _release_file(
+        NAME="snowdrop",
+        VARIANT=variant,
+        VERSION=version,
+        BRANCH=branch,
+        ARCH=arch,
+        COMMIT=commit,
+        LOCK=lock_id,
+        EPOCH=str(epoch),
+    )
+    own = [f"snowdrop-init-{INIT_VERSION}", f"snowdrop-release-{release}"]
+    if overlay is not None:
+        own.append(f"snowdrop-overlay-{release}")
     recipes = [
         _init(arch, epoch, commit),
         Recipe(
@@ -89,18 +119,7 @@ def local_packages(
             arch=arch,
             epoch=epoch,
             commit=commit,
-            entries=(
-                _release_file(
-                    NAME="snowdrop",
-                    VARIANT=variant,
-                    VERSION=version,
-                    BRANCH=branch,
-                    ARCH=arch,
-                    COMMIT=commit,
-                    LOCK=lock_id,
-                    EPOCH=str(epoch),
-                ),
-            ),
+            entries=(identity, *([_locked_file([*locked, *own])] if locked else [])),
         ),
     ]
     if overlay is not None:
@@ -166,6 +185,15 @@ def _release_file(**values: str) -> Entry:
             )
     text = "".join(f"{key}={value}\n" for key, value in values.items())
     return Entry("etc/snowdrop-release", 0o644, "file", content=text.encode())
+
+
+def _locked_file(names: Iterable[str]) -> Entry:
+    lines = sorted(set(names))
+    for line in lines:
+        if not PACKAGE.fullmatch(line):
+            raise BuildError(f"locked package {line!r}: expected NAME-VERSION such as musl-1.2-r0")
+    text = "".join(f"{line}\n" for line in lines)
+    return Entry("usr/share/snowdrop/locked", 0o644, "file", content=text.encode())
 
 
 def _apk_version(version: str) -> str:

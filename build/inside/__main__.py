@@ -16,22 +16,24 @@ from typing import Any
 
 from build.inside import bootloader, ext4, initramfs, normalise, programs, services
 from build.inside.install import Request, install
+from build.inside.machine import look_around
 from build.inside.programs import Failure
 from build.inside.qcow2 import digest, write_qcow2
 from build.inside.tree import list_tree
 
 PLAN = Path("/in/plan.json")
 OUT = Path("/out")
+PACKAGES = Path("/apk/packages")
 WORK = Path("/apk/build")
 """A tmpfs: owners, device nodes and attributes are kept, and the host never sees them."""
 
 
 def main() -> int:
     """Do what the plan says; return the status, having told a failure as a JSON line."""
-    os.umask(0o022)
+    mask = os.umask(0o022)
     try:
         plan = json.loads(PLAN.read_text(encoding="utf-8"))
-        Walk(plan).go()
+        Walk(plan).go(look_around(WORK, PACKAGES, mask))
     except Failure as failure:
         _tell(error=str(failure), hint=failure.hint)
         return 1
@@ -52,8 +54,8 @@ class Walk:
         self.variables = programs.environment(plan["epoch"])
         self.seconds: dict[str, float] = {}
 
-    def go(self) -> None:
-        """Take every step, one line each, and write the result last."""
+    def go(self, machine: Mapping[str, object]) -> None:
+        """Take every step, one line each, and write the result, with what is seen here, last."""
         plan, tree = self.plan, self.tree
         with self.step("install"):
             install(tree, self.request(), self.variables)
@@ -68,7 +70,7 @@ class Walk:
             options = bootloader.kernel_options(plan["root_uuid"], plan["kernel_options"])
             bootloader.write_menu(tree, kernel, options)
         with self.step("normalise"):
-            normalise.normalise(tree, plan["epoch"])
+            normalise.normalise(tree, plan["epoch"], without=plan["without_rules"])
         with self.step("list"):
             listing = list_tree(tree)
             (OUT / "tree.txt").write_bytes(listing.text)
@@ -79,7 +81,12 @@ class Walk:
         with self.step("qcow2"):
             write_qcow2(self.raw, OUT / plan["image"], self.variables)
         found = {"entries": listing.entries, "sha256": listing.sha256, "bytes": listing.bytes}
-        result = {"raw": asdict(raw), "tree": found, "seconds": self.seconds}
+        result = {
+            "raw": asdict(raw),
+            "tree": found,
+            "seconds": self.seconds,
+            "machine": machine,
+        }
         (OUT / "result.json").write_text(json.dumps(result, sort_keys=True))
 
     def request(self) -> Request:

@@ -24,6 +24,8 @@ OPT_OUTS: Mapping[str, str] = {
     "etc/mkinitfs/mkinitfs.conf": "disable_trigger=yes\n",
     # update-extlinux's trigger would look for the disk of the machine that builds.
     "etc/update-extlinux.conf": "disable_trigger=1\n",
+    # grub's trigger would write a menu of the kernels and disks that it sees here.
+    "etc/update-grub.conf": "disable_trigger=1\n",
 }
 """Settings in whose presence a trigger does nothing; the package's own come back afterwards."""
 NOISE = r"\(\d+/\d+\) |Executing "

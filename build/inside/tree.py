@@ -20,12 +20,16 @@ KINDS = {
 }
 
 
+PARTS = ("kind", "mode", "owner", "group", "size", "mtime", "content", "attributes")
+"""What a line says of an entry, behind its path; the content of a device is its number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """A tree in words."""
 
     text: bytes
-    """One line an entry: path, kind, mode, uid, gid, size, mtime, content, attributes; UTF-8."""
+    """One line an entry: path and then PARTS, tabs between; UTF-8."""
     entries: int
     bytes: int
     """Space that the contents take, in whole blocks."""
@@ -51,6 +55,41 @@ def list_tree(tree: Path) -> Listing:
     return Listing(text, len(lines), space)
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which an entry of two trees differs."""
+
+    path: str
+    """Without the first slash; `.` is the tree itself."""
+    part: str
+    """A word of PARTS, or `presence` when one tree has no such entry."""
+    first: str
+    second: str
+    """The values, empty where there is no entry."""
+
+
+def compare_listings(first: bytes, second: bytes) -> Iterator[Difference]:
+    r"""Give what differs between two listings, in the order of the paths.
+
+    >>> [d.part for d in compare_listings(b"a\tfile\t0644\n", b"a\tfile\t0600\nb\tdir\n")]
+    ['mode', 'presence']
+    """
+    one, other = _entries(first), _entries(second)
+    for path in sorted(one.keys() | other.keys()):
+        if path not in one or path not in other:
+            yield Difference(path, "presence", *(" ".join(e.get(path, ())) for e in (one, other)))
+            continue
+        for part, before, after in zip(PARTS, one[path], other[path], strict=False):
+            if before != after:
+                yield Difference(path, part, before, after)
+
+
+def _entries(listing: bytes) -> dict[str, list[str]]:
+    lines = listing.decode(errors="backslashreplace").splitlines()
+    fields = [line.split("\t") for line in lines]
+    return {path: values for path, *values in fields}
+
+
 def _walk(tree: Path) -> Iterator[Path]:
     yield tree
     for where, folders, files in os.walk(tree):
@@ -66,11 +105,11 @@ def _line(tree: Path, path: Path, status: os.stat_result) -> str:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         size = status.st_size
     elif kind == "link":
-        content = "->" + _shown(os.fsencode(path.readlink()))
+        content = "->" + shown(os.fsencode(path.readlink()))
     elif kind in ("char", "block"):
         content = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
     fields = (
-        _shown(os.fsencode(path.relative_to(tree))),
+        shown(os.fsencode(path.relative_to(tree))),
         kind,
         f"{stat.S_IMODE(status.st_mode):04o}",
         status.st_uid,
@@ -90,7 +129,7 @@ def _attributes(path: Path) -> str:
     return ",".join(pairs) or "-"
 
 
-def _shown(name: bytes) -> str:
+def shown(name: bytes) -> str:
     """Return a name on one line, its odd bytes as escapes."""
     text = name.decode(errors="backslashreplace")
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")

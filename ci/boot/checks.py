@@ -59,7 +59,7 @@ def compare(name: str, expected: str, found: str) -> Check:
     return Check(name=name, passed=expected == found, expected=expected, found=found)
 
 
-def script() -> str:
+def script(probes: Mapping[str, str] = PROBES) -> str:
     """Return the shell script that answers every question, for `sh -s` on the droplet.
 
     sshd is one service among others: OpenRC may still be starting the rest.
@@ -70,7 +70,7 @@ def script() -> str:
         "  sleep 1; n=$((n + 1))",
         "done",
     ]
-    for question, command in PROBES.items():
+    for question, command in probes.items():
         lines += [f"echo '{MARK} {question}'", f"{{ {command}; }} </dev/null 2>&1"]
     return "\n".join([*lines, f"echo '{MARK} end'", ""])
 
@@ -229,6 +229,22 @@ def shutdown(reason: str) -> Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One row of the table of faults."""
+
+    name: str
+    passed: bool
+    expected: str
+    found: str
+    seconds: float
+    """How long it took to play."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the row as JSON's types."""
+        return asdict(self) | {"seconds": round(self.seconds, 1)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BootReport:
     """What one boot of one image found."""
 
@@ -245,11 +261,15 @@ class BootReport:
     """By moment; one that was not reached is absent."""
     error: str = ""
     """Why the boot broke off, or empty."""
+    faults: tuple[Fault, ...] | None = None
+    """How it boots when something is amiss, or None when that was not tried."""
 
     @property
     def passed(self) -> bool:
-        """Whether the boot came to its end and every check holds."""
-        return not self.error and bool(self.checks) and all(check.passed for check in self.checks)
+        """Whether the boot came to its end and every check holds, under faults too."""
+        held = [check.passed for check in self.checks]
+        held += [fault.passed for fault in self.faults or ()]
+        return not self.error and bool(self.checks) and all(held)
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON's types; what is unknown is null."""
@@ -267,6 +287,7 @@ class BootReport:
             },
             "metadata": dict(self.metadata),
             "error": self.error or None,
+            "faults": None if self.faults is None else [fault.document() for fault in self.faults],
         }
 
 

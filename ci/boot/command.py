@@ -1,11 +1,15 @@
 """`boot`: the images of this release, booted as droplets and checked."""
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from build.edges.process import PATH, PLAIN
 from build.errors import ConfigError
-from ci.boot.checks import MOMENTS, BootReport, report_path
+from ci.boot.checks import MOMENTS, BootReport, report_path, write_report
+from ci.boot.faults.cases import cases_called
+from ci.boot.faults.walk import Row, boot_under_faults
 from ci.boot.machine import ACCELERATORS
 from ci.boot.walk import Circumstances, boot_image
 from ci.config import ReleaseConfig, read_config
@@ -42,6 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", action="store_true", help="leave the droplet running until it is switched off"
     )
+    parser.add_argument(
+        "--faults", action="store_true", help="boot also with something amiss: a table of cases"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="CASE",
+        help="play this case of the table alone; nothing is written",
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -55,13 +69,33 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         keep=arguments.keep,
         environment={**PLAIN, "PATH": console.environment.get("PATH") or PATH},
     )
+    if arguments.only:
+        return _some_cases(records, here, arguments, console)
     reports = []
     for record in records:
         report = boot_image(record, here, console.progress, image=arguments.image)
         tell(report, report_path(record), console)
+        if arguments.faults:
+            rows = boot_under_faults(record, here, console.progress, image=arguments.image)
+            report = replace(report, faults=tuple(row.fault for row in rows))
+            write_report(record, report)
+            tell_rows(rows, console)
         reports.append(report)
     console.data({"reports": [report.document() for report in reports]})
     return 0 if all(report.passed for report in reports) else 1
+
+
+def _some_cases(
+    records: Sequence[Path], here: Circumstances, arguments: argparse.Namespace, console: Console
+) -> int:
+    """Play them for a person who looks into them: a report holds the whole table or none."""
+    cases, found = cases_called(arguments.only), []
+    for record in records:
+        rows = boot_under_faults(record, here, console.progress, image=arguments.image, cases=cases)
+        tell_rows(rows, console)
+        found += [row.fault for row in rows]
+    console.data({"faults": [fault.document() for fault in found]})
+    return 0 if all(fault.passed for fault in found) else 1
 
 
 def tell(report: BootReport, path: Path, console: Console) -> None:
@@ -77,6 +111,24 @@ def tell(report: BootReport, path: Path, console: Console) -> None:
     console.line(f"seconds: {', '.join(times)}")
     failed = sum(not check.passed for check in report.checks)
     console.line(f"{path}: " + (f"{failed} checks failed" if failed else "all checks passed"))
+
+
+def tell_rows(rows: Sequence[Row], console: Console) -> None:
+    """Print the table of faults for a person: below a row that failed, what did not hold."""
+    lines = []
+    for row in rows:
+        fault = row.fault
+        word = "ok" if fault.passed else "FAILED"
+        lines.append([word, fault.name, row.case.promise, f"{fault.seconds:.0f} s"])
+        for check in row.played.checks:
+            if not check.passed:
+                lines.append(["", "", f"{check.name}: {check.found}", ""])
+                lines.append(["", "", f"expected: {check.expected}", ""])
+        if not fault.passed:
+            lines += [["", "", f"console: {path}", ""] for path in row.logs]
+    console.table(lines, header=["", "what is amiss", "what must hold", "time"])
+    failed = sum(not row.fault.passed for row in rows)
+    console.line(f"{len(rows)} cases, " + (f"{failed} failed" if failed else "all hold"))
 
 
 def _records(arguments: argparse.Namespace, config: ReleaseConfig) -> list[Path]:

@@ -18,7 +18,7 @@ LOGIN_SECONDS = 30.0
 COMMAND_SECONDS = 150.0
 SHUTDOWN_SECONDS = 120.0
 DENIED_SECONDS = 20.0
-"""How long sshd may refuse the key: it is to start after the key is there."""
+"""How long sshd may refuse the key where it starts after the key is there."""
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Droplet:
     client: Client
     service: Service
     pause: Callable[[float], None] = time.sleep
+    denied_seconds: float = DENIED_SECONDS
     logged_in: float | None = field(default=None, init=False)
     switched_off: float | None = field(default=None, init=False)
 
@@ -62,7 +63,7 @@ class Droplet:
                 return
             if "Permission denied" in said:
                 denied_since = denied_since or self.machine.seconds
-                if self.machine.seconds - denied_since > DENIED_SECONDS:
+                if self.machine.seconds - denied_since > self.denied_seconds:
                     raise BootError(f"root is not let in with the key from metadata: {said}")
             self.pause(POLL_SECONDS)
         self._must_run()

@@ -24,6 +24,8 @@ INSTALL = "run `apt-get install --no-install-recommends qemu-system-x86`"
 ACCELERATORS = ("tcg", "kvm")
 ADDRESS, GATEWAY, NAMESERVER = "165.22.10.5", "165.22.0.1", "165.22.0.3"
 """What DHCP hands out: like a droplet's, a public address."""
+NETWORK_ID = "n0"
+"""QEMU's name of the network."""
 NETWORK, NETMASK = "160.0.0.0/4", "240.0.0.0"
 """One network that holds both the droplet and 169.254.169.254: guestfwd asks for that."""
 METADATA_ADDRESS = "169.254.169.254"
@@ -57,6 +59,10 @@ class Hardware:
     cores: int = 1
     keeps_writes: bool = False
     """Whether the disk file itself is written: for a copy that boots more than once."""
+    vendor: str = VENDOR
+    """In DMI."""
+    card_on: str = NETWORK_ID
+    """QEMU's name of what the network card is plugged into."""
     more: tuple[str, ...] = ()
     """Further words for QEMU: another card, another drive."""
 
@@ -78,21 +84,26 @@ def arguments(hardware: Hardware) -> list[str]:
         *(["-cpu", "host"] if hardware.accelerator == "kvm" else []),
         "-smp", str(hardware.cores),
         "-m", str(hardware.memory // MIB),
-        "-smbios", f"type=1,manufacturer={VENDOR},product=Droplet,serial={hardware.droplet_id}",
+        "-smbios", _dmi(hardware),
         "-drive", drive,
         "-device", "virtio-blk-pci,drive=disk",
         "-netdev", _network(hardware.service),
         # No option ROM: without it the firmware does not offer to boot from the network.
-        "-device", f"virtio-net-pci,netdev=n0,mac={MAC},romfile=",
+        "-device", f"virtio-net-pci,netdev={hardware.card_on},mac={MAC},romfile=",
         "-object", "rng-builtin,id=rng0",
         "-device", "virtio-rng-pci,rng=rng0",
         *hardware.more,
     ]  # fmt: skip
 
 
+def _dmi(hardware: Hardware) -> str:
+    words = f"manufacturer={hardware.vendor},product=Droplet,serial={hardware.droplet_id}"
+    return f"type=1,{words}"
+
+
 def _network(service: Service | None) -> str:
     words = [
-        "user,id=n0",
+        f"user,id={NETWORK_ID}",
         f"net={NETWORK},host={GATEWAY},dns={NAMESERVER},dhcpstart={ADDRESS}",
         "hostfwd=tcp:127.0.0.1:0-:22",
     ]

@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +108,10 @@ class Service:
 
     folder: Path
 
-    def tell(self, metadata: Metadata) -> None:
-        """Let the service answer with `metadata` from now on."""
-        whole = self.folder / f"{service.PAGES}.new"
-        whole.write_text(json.dumps(pages(metadata)), encoding="utf-8")
-        whole.replace(self.folder / service.PAGES)
+    def tell(self, metadata: Metadata, manner: service.Manner = service.PROMPT) -> None:
+        """Let the service answer with `metadata` from now on, in this manner."""
+        self._write(service.MANNER, asdict(manner))
+        self._write(service.PAGES, pages(metadata))
 
     @property
     def command(self) -> str:
@@ -121,11 +120,12 @@ class Service:
 
     def requests(self) -> tuple[tuple[float, str], ...]:
         """Return what was asked until now: seconds (monotonic clock) and `STATUS METHOD PATH`."""
-        try:
-            lines = (self.folder / service.REQUESTS).read_text(encoding="ascii").splitlines()
-        except FileNotFoundError:
-            return ()
-        return tuple((float(line.split()[0]), line.partition(" ")[2]) for line in lines)
+        return tuple(service.read_requests(self.folder))
+
+    def _write(self, name: str, value: object) -> None:
+        whole = self.folder / f"{name}.new"
+        whole.write_text(json.dumps(value), encoding="utf-8")
+        whole.replace(self.folder / name)
 
 
 def _card(card: Interface) -> dict[str, Any]:

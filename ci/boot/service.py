@@ -3,8 +3,10 @@
 QEMU's user network starts this program once for each connection that a droplet opens to
 169.254.169.254:80 (`guestfwd=...-cmd:`). It reads `pages.json` of the folder that it is given, an
 object of path -> text, and appends a line to `requests.log` beside it for each answer:
-`SECONDS STATUS METHOD PATH`, seconds on the monotonic clock, which all processes share. Standard
-library only, and nothing of this project: it runs as a script with `python3 -I -S`.
+`SECONDS STATUS METHOD PATH`, seconds on the monotonic clock, which all processes share. Where
+`manner.json` lies beside it, the service is at first as unhelpful as that says; STATUS is then
+`silent` or `cut` at times. Standard library only, and nothing of this project: it runs as a
+script with `python3 -I -S`.
 
 The API (DigitalOcean's Droplet Metadata API): a page is plain text; a folder lists the names in
 it, those of folders with a slash at the end; a folder asked for without the slash answers 301;
@@ -15,13 +17,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-PAGES, REQUESTS = "pages.json", "requests.log"
+PAGES, MANNER, REQUESTS = "pages.json", "manner.json", "requests.log"
 LONGEST_HEAD = 16 * 1024
 """Bytes of a request line with its headers; longer ones are refused."""
 REASONS = {
@@ -30,7 +32,9 @@ REASONS = {
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
+    500: "Internal Server Error",
 }
+SILENT, ERROR, CUT = "silent", "500", "cut"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,42 @@ class Answer:
     body: bytes = b""
     type: str = "text/plain; charset=utf-8"
     location: str = ""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a service goes wrong, before it does what it should."""
+
+    silent_seconds: float = 0.0
+    """It takes connections and says nothing, so long after the first request."""
+    errors: int = 0
+    """For each path: how many requests get 500."""
+    cuts: int = 0
+    """For each path: at how many further ones the connection ends half-way through the answer."""
+
+
+PROMPT = Manner()
+"""Nothing goes wrong."""
+
+
+def fault(manner: Manner, noted: Sequence[tuple[float, str]], path: str, now: float) -> str:
+    """Return what goes wrong with a request for `path` at `now`, or nothing.
+
+    `noted` are the requests before it: seconds on the clock of `now`, and `STATUS METHOD PATH`.
+
+    >>> fault(Manner(errors=1, cuts=1), [(1.0, "500 GET /id")], "/id", 2.0)
+    'cut'
+    """
+    # The times are rounded: one that was noted just now may lie ahead.
+    since = max(0.0, now - noted[0][0]) if noted else 0.0
+    if since < manner.silent_seconds:
+        return SILENT
+    before = [
+        status for status, _, asked in (text.split(" ", 2) for _, text in noted) if asked == path
+    ]
+    if before.count(ERROR) < manner.errors:
+        return ERROR
+    return CUT if before.count(CUT) < manner.cuts else ""
 
 
 def answer(pages: Mapping[str, str], method: str, path: str) -> Answer:
@@ -145,11 +185,42 @@ def serve(folder: Path, incoming: BinaryIO, outgoing: BinaryIO) -> None:
             # Read anew each time: what a droplet sees may change while it runs.
             pages = json.loads((folder / PAGES).read_text(encoding="utf-8"))
             reply = answer(pages, request.method, request.path)
-        keeps = request.keeps
+        wrong = fault(read_manner(folder), read_requests(folder), request.path, time.monotonic())
+        if wrong == ERROR:
+            reply = Answer(500, b"something went wrong")
+        keeps = request.keeps and wrong not in {SILENT, CUT}
+        status = wrong or str(reply.status)
+        _note(folder, f"{time.monotonic():.3f} {status} {request.method} {request.path}")
+        if wrong == SILENT:
+            # Until the client has had enough.
+            incoming.read()
+            return
         body = b"" if request.method == "HEAD" else reply.body
-        _note(folder, f"{time.monotonic():.3f} {reply.status} {request.method} {request.path}")
-        outgoing.write(head(reply, keeps=keeps) + body)
+        start = head(reply, keeps=request.keeps)
+        if wrong == CUT:
+            # An empty body has no half: then the headers are cut.
+            start, body = (
+                (start, body[: len(body) // 2]) if body else (start[: len(start) // 2], b"")
+            )
+        outgoing.write(start + body)
         outgoing.flush()
+
+
+def read_manner(folder: Path) -> Manner:
+    """Return how the service in `folder` behaves."""
+    try:
+        return Manner(**json.loads((folder / MANNER).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Manner()
+
+
+def read_requests(folder: Path) -> list[tuple[float, str]]:
+    """Return what was asked until now: seconds (monotonic clock) and `STATUS METHOD PATH`."""
+    try:
+        lines = (folder / REQUESTS).read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return []
+    return [(float(line.split()[0]), line.partition(" ")[2]) for line in lines]
 
 
 def _note(folder: Path, text: str) -> None:

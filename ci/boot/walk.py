@@ -51,7 +51,7 @@ def boot_image(
         MissingToolError: QEMU or ssh are not on this machine.
     """
     record = read_record(record_path)
-    disk = _checked_disk(record, image or record_path.parent / record["image"]["file"])
+    disk = checked_disk(record, image or record_path.parent / record["image"]["file"])
     # What an earlier boot found must not stand beside an image that fails today.
     report_path(record_path).unlink(missing_ok=True)
     here.work.mkdir(parents=True, exist_ok=True)
@@ -133,6 +133,26 @@ def with_console(disk: Path, error: BootError, machine: Machine) -> BootError:
     )
 
 
+def checked_disk(record: Mapping[str, Any], disk: Path) -> Path:
+    """Return `disk`, whose bytes are those that a build record names.
+
+    Raises:
+        VerificationError: they are not.
+        ConfigError: there is no such file.
+    """
+    try:
+        with disk.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{disk}: {error.strerror}", hint="run `nox -s build`") from None
+    if digest != record["image"]["sha256"]:
+        raise VerificationError(
+            f"{disk}: sha256 {digest}, its build record says {record['image']['sha256']}",
+            hint="run `nox -s build` again",
+        )
+    return disk
+
+
 def _observed(
     steps: Iterator[Check],
     droplet: Droplet,
@@ -158,17 +178,3 @@ def _observed(
         error=str(problem or ""),
     )
     return report, problem
-
-
-def _checked_disk(record: Mapping[str, Any], disk: Path) -> Path:
-    try:
-        with disk.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ConfigError(f"{disk}: {error.strerror}", hint="run `nox -s build`") from None
-    if digest != record["image"]["sha256"]:
-        raise VerificationError(
-            f"{disk}: sha256 {digest}, its build record says {record['image']['sha256']}",
-            hint="run `nox -s build` again",
-        )
-    return disk

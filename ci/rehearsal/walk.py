@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from build.config import Origin
 from build.errors import SnowdropError
-from build.image import Origin
 from build.snapshot.lock import Lock, read_lock
 from ci.attest.checksums import hash_file
 from ci.attest.manifest import MANIFEST, Manifest, archive_name, parse_manifest

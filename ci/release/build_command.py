@@ -1,13 +1,14 @@
-"""`build`: lock and store -> image and build record; `build --twice` proves that it repeats."""
+"""`build`: lock and store -> image and build record; `build --prove` proves that it repeats."""
 
 import argparse
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from build.errors import ConfigError, StaleLockError
-from build.image import Image, build_image, compare_images
+from build.errors import ConfigError, NotReproducibleError, StaleLockError
+from build.image import Image, compare_images
 from build.snapshot.archive import open_archive
 from build.snapshot.fill import fill_store
 from build.snapshot.lock import Lock, check_fresh
@@ -15,6 +16,9 @@ from build.snapshot.mirror import Fetcher
 from build.snapshot.store import Store
 from ci.config import ReleaseConfig, read_config
 from ci.release.checkout import fresh_lock, origin_of
+from ci.release.order import Order, build_variant
+from ci.release.prove.virtual import find_qemu
+from ci.release.prove.walk import DAYS, Proof, prove
 from ci.report.console import Console
 from ci.report.table import size_text
 
@@ -30,6 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="build again from nothing and compare; exit 3 when the bytes differ",
     )
     parser.add_argument(
+        "--prove",
+        action="store_true",
+        help="build again with everything varied that must not matter; exit 3 when bytes differ",
+    )
+    parser.add_argument(
+        "--another-day",
+        action="store_true",
+        help=f"with --prove: a third time, in QEMU, {DAYS} days ahead (minutes)",
+    )
+    parser.add_argument(
         "--snapshot",
         type=Path,
         metavar="ARCHIVE",
@@ -39,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Build each image (twice when asked), and tell its digests."""
+    """Build each image (again when asked), and tell its digests."""
+    if arguments.another_day:
+        arguments.prove = True
+        find_qemu()
     config = read_config(arguments.config)
     variants = [arguments.variant] if arguments.variant else list(config.build.images)
     for variant in variants:
@@ -51,26 +68,37 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     store = Store(config.build.store)
     with store.in_use():
         lock = _lock_and_blobs(config, arguments.snapshot, store, console)
-        order = _Order(config, lock, store, arguments.engine)
-        built = []
+        order = Order(
+            config=config,
+            lock=lock,
+            store=store,
+            engine=arguments.engine,
+            origin=origin_of(config, lock),
+        )
+        built, proofs = [], {}
         for variant in variants:
-            image = _build(order, variant, config.dist, console)
+            image = build_variant(order, variant, config.dist, console.progress)
             if arguments.twice:
                 _build_again(order, variant, image, console)
             _tell(image, console)
             built.append(dict(image.record))
-    console.data({"images": built})
+            if arguments.prove:
+                proofs[variant] = prove(
+                    order, variant, image, console, another_day=arguments.another_day
+                )
+                _tell_proof(variant, proofs[variant], console)
+    console.data(_data(built, proofs))
+    found = [error for proof in proofs.values() for error in proof.differences]
+    if found:
+        raise NotReproducibleError(
+            "\n".join(map(str, found)), hint="; or ".join(error.hint for error in found)
+        )
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What all images of one command are built from."""
-
-    config: ReleaseConfig
-    lock: Lock
-    store: Store
-    engine: str | None
+def _data(built: list[dict[str, Any]], proofs: Mapping[str, Proof]) -> Mapping[str, Any]:
+    proved = {variant: proof.data() for variant, proof in proofs.items()}
+    return {"images": built, **({"proofs": proved} if proved else {})}
 
 
 def _lock_and_blobs(
@@ -102,26 +130,9 @@ def _lock_and_blobs(
     return lock
 
 
-def _build(order: _Order, variant: str, out: Path, console: Console) -> Image:
-    config = order.config
-    config.build.work.mkdir(parents=True, exist_ok=True)
-    return build_image(
-        config.build,
-        variant,
-        order.lock,
-        order.store,
-        origin_of(config, order.lock),
-        wanted_engine=order.engine,
-        work=config.build.work,
-        out=out,
-        progress=console.progress,
-        clock=time.monotonic,
-    )
-
-
-def _build_again(order: _Order, variant: str, first: Image, console: Console) -> None:
+def _build_again(order: Order, variant: str, first: Image, console: Console) -> None:
     with TemporaryDirectory(prefix="again-", dir=order.config.build.work) as folder:
-        second = _build(order, variant, Path(folder), console)
+        second = build_variant(order, variant, Path(folder), console.progress)
         compare_images(first, second)
     console.line(f"{variant}: built twice from nothing, the same bytes both times")
 
@@ -136,3 +147,25 @@ def _tell(image: Image, console: Console) -> None:
     console.line(f"  engine {engine['name']} {engine['version']}")
     for refused in engine["refused"]:
         console.line(f"         not {refused['name']}: {refused['reason']}")
+
+
+def _tell_proof(variant: str, proof: Proof, console: Console) -> None:
+    """Print what was varied, what was not and why, and what came of it."""
+    titles = [built.title for built in proof.builds]
+    console.line()
+    console.table(
+        [[row.thing, *row.values] for row in proof.rows if row.varied],
+        header=["varied", *titles],
+    )
+    same = [row for row in proof.rows if not row.varied]
+    if same:
+        console.line()
+        console.table(
+            [[row.thing, row.values[0], row.why_not] for row in same],
+            header=["not varied", "in all", "why"],
+        )
+    console.line()
+    if not proof.differences:
+        console.line(
+            f"{variant}: tree, raw disk and qcow2 have the same bytes in all {len(titles)} builds"
+        )

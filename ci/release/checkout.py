@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from build.config import BuildConfig
+from build.config import BuildConfig, Origin
 from build.edges.process import PLAIN, Finished, run
 from build.errors import ConfigError, SnowdropError
-from build.image import Origin
 from build.snapshot.lock import Lock, read_lock
 from ci.config import ReleaseConfig
 

@@ -12,6 +12,9 @@ from build.edges.progress import Silent
 from build.errors import ConfigError
 from ci.boot import command
 from ci.boot.checks import BootReport, compare, report_path, write_report
+from ci.boot.faults.cases import CASES, Case
+from ci.boot.faults.play import Played
+from ci.boot.faults.walk import Row
 from ci.report.console import Console
 
 CONFIG = """\
@@ -51,12 +54,27 @@ def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
     """Return `boot` with words as on a command line; each boot finds what `found` says."""
     (tmp_path / "release.toml").write_text(CONFIG, encoding="utf-8")
 
-    def run(*words: str, found: BootReport, as_json: bool = False) -> tuple[int, str]:
+    def run(
+        *words: str, found: BootReport, as_json: bool = False, late: Case | None = None
+    ) -> tuple[int, str]:
         def boot_image(record: Path, *rest: object, **more: object) -> BootReport:
             write_report(record, found)
             return found
 
+        def boot_under_faults(
+            *_: object, cases: tuple[Case, ...] = CASES, **more: object
+        ) -> tuple[Row, ...]:
+            seen = [
+                compare("sshd", "answers", "silent" if case is late else "answers")
+                for case in cases
+            ]
+            return tuple(
+                Row(case, Played((check,), (), tmp_path, 1.25), (tmp_path / "late.log",))
+                for case, check in zip(cases, seen, strict=True)
+            )
+
         monkeypatch.setattr(command, "boot_image", boot_image)
+        monkeypatch.setattr(command, "boot_under_faults", boot_under_faults)
         parser, out = ArgumentParser(), io.StringIO()
         command.add_arguments(parser)
         arguments = parser.parse_args(words, Namespace(config=tmp_path / "release.toml"))
@@ -94,3 +112,41 @@ def test_one_image_file_is_for_one_record(boot: Callable[..., tuple[int, str]]) 
     with pytest.raises(ConfigError, match=r"there are 2 build records, expected one") as caught:
         boot("a.build.json", "b.build.json", "--image", "x.qcow2", found=report("droplet-7"))
     assert "--variant" in caught.value.hint
+
+
+def test_the_report_lists_every_case_and_fails_with_one(
+    tmp_path: Path, boot: Callable[..., tuple[int, str]]
+) -> None:
+    record = tmp_path / "disk.build.json"
+    words = ("--faults", str(record))
+    status, told = boot(*words, found=report("droplet-7"))
+    written = json.loads(report_path(record).read_text())
+    assert (status, written["passed"]) == (0, True)
+    assert [row["name"] for row in written["faults"]] == [case.name for case in CASES]
+    assert f"{len(CASES)} cases, all hold\n" in told
+    status, told = boot(*words, found=report("droplet-7"), late=CASES[1])
+    written = json.loads(report_path(record).read_text())
+    assert (status, written["passed"]) == (1, False)
+    assert [row for row in written["faults"] if not row["passed"]] == [
+        {
+            "name": CASES[1].name,
+            "passed": False,
+            "expected": "sshd: answers",
+            "found": "sshd: silent",
+            "seconds": 1.2,
+        }
+    ]
+    assert f"FAILED  {CASES[1].name}" in told
+    assert f"console: {tmp_path / 'late.log'}" in told
+
+
+def test_some_cases_alone_leave_the_report_as_it_was(
+    tmp_path: Path, boot: Callable[..., tuple[int, str]]
+) -> None:
+    record = tmp_path / "disk.build.json"
+    words = (str(record), "--only", CASES[2].name)
+    status, told = boot(*words, found=report("droplet-7"), as_json=True)
+    (row,) = json.loads(told)["faults"]
+    assert (status, row["name"], row["passed"]) == (0, CASES[2].name, True)
+    assert not report_path(record).exists()
+    assert boot(*words, found=report("droplet-7"), late=CASES[2])[0] == 1

@@ -15,6 +15,7 @@ import pytest
 
 from ci.boot import service
 from ci.boot.metadata import Interface, Metadata, Service, document, pages
+from ci.boot.service import Manner
 
 PRIVATE = Interface(
     type="private",
@@ -144,3 +145,54 @@ def test_json_and_pages_tell_the_same_of_a_reserved_address() -> None:
     assert pages(droplet)["/metadata/v1/reserved_ip/ipv4/ip_address"] == "203.0.113.9"
     assert document(droplet)["reserved_ip"]["ipv4"] == {"active": True, "ip_address": "203.0.113.9"}
     assert pages(DROPLET)["/metadata/v1/reserved_ip/ipv4/active"] == "false"
+
+
+def asked(folder: Path, path: str) -> str:
+    """Return what a client makes of one answer: its body, its status, or how it broke off."""
+    with connection(folder) as client:
+        client.request("GET", path)
+        try:
+            response = client.getresponse()
+            body = response.read().decode()
+        except http.client.HTTPException as problem:
+            return type(problem).__name__
+    return body if response.status == 200 else str(response.status)
+
+
+def test_an_unhelpful_service_comes_to_its_senses_for_each_path(told: Service) -> None:
+    told.tell(DROPLET, Manner(errors=2, cuts=1))
+    for path, body in (("/metadata/v1/id", "2756294"), ("/metadata/v1/hostname", DROPLET.hostname)):
+        heard = [asked(told.folder, path) for _ in range(5)]
+        assert heard == ["500", "500", "IncompleteRead", body, body]
+    noted = [line for _, line in told.requests() if line.endswith("/id")]
+    assert [line.split()[0] for line in noted] == ["500", "500", "cut", "200", "200"]
+
+
+def test_an_answer_without_a_body_is_cut_in_its_head(told: Service) -> None:
+    told.tell(replace(DROPLET, user_data=""), Manner(cuts=1))
+    incoming = io.BytesIO(b"GET /metadata/v1/user-data HTTP/1.1\r\n\r\n")
+    service.serve(told.folder, incoming, answer := io.BytesIO())
+    assert answer.getvalue().startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\n\r\n" not in answer.getvalue()
+
+
+def test_a_silent_service_takes_the_connection_and_says_nothing(told: Service) -> None:
+    told.tell(DROPLET, Manner(silent_seconds=3600))
+    with connection(told.folder) as client:
+        assert client.sock is not None
+        client.request("GET", "/metadata/v1/id")
+        client.sock.settimeout(1)
+        with pytest.raises(TimeoutError):
+            client.getresponse()
+    assert [line for _, line in told.requests()] == ["silent GET /metadata/v1/id"]
+    told.tell(DROPLET)
+    assert asked(told.folder, "/metadata/v1/id") == "2756294"
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"), [(10.0, "silent"), (69.9, "silent"), (70.0, ""), (9.9996, "silent")]
+)
+def test_silence_ends_so_long_after_the_first_request(now: float, expected: str) -> None:
+    noted = [(10.0, "silent GET /a"), (60.0, "silent GET /b")]
+    assert service.fault(Manner(silent_seconds=60), noted, "/b", now) == expected
+    assert service.fault(service.PROMPT, noted, "/b", now) == ""

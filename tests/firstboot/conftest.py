@@ -19,16 +19,27 @@ ROOT = Path(__file__).parents[2]
 ALPINE = ROOT.parent / "shared" / "alpine-v3.19"
 STAGE = Path(__file__).with_name("stage.py")
 APKS = ALPINE / "repo" / "v3.19" / "main" / "x86_64"
+PROGRAMS = ("bin", "lib", "sbin", "usr")
 NEEDED = (
     "alpine-baselayout",
     "alpine-baselayout-data",
     "busybox",
     "busybox-binsh",
+    "e2fsprogs",
+    "e2fsprogs-extra",
+    "e2fsprogs-libs",
+    "libblkid",
+    "libcom_err",
     "libcrypto3",
+    "libfdisk",
+    "libncursesw",
+    "libsmartcols",
+    "libuuid",
     "musl",
     "openssh-keygen",
     "openssh-server",
     "openssh-server-common",
+    "sfdisk",
     "zlib",
 )
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG9uZSBrZXkgb25lIGtleSBvbmUga2V5IG9uZSBrZXkg owner@home"
@@ -48,10 +59,29 @@ def answer(
     return {"body": body, "status": status, "missing": missing, "endless": endless}
 
 
+ETH0 = {"name": "eth0", "mac": "52:54:00:00:00:05", "address": "203.0.113.5/20"}
+
+
+def document(**values: object) -> dict[str, Any]:
+    """Return v1.json of a droplet with a public card; `values` instead of the usual."""
+    ipv4 = {"ip_address": "203.0.113.5", "netmask": "255.255.240.0", "gateway": "203.0.112.1"}
+    return {
+        "droplet_id": 4711,
+        "hostname": "web-1.example.org",
+        "vendor_data": "#!/bin/sh\ntouch /ran\n",
+        "public_keys": [KEY, OTHER_KEY],
+        "interfaces": {"public": [{"mac": ETH0["mac"], "type": "public", "ipv4": ipv4}]},
+        "dns": {"nameservers": ["2001:db8::53", "192.0.2.53", "192.0.2.54"]},
+        "features": {"dhcp_enabled": True},
+        **values,
+    }
+
+
 GOOD: Mapping[str, Sequence[dict[str, Any]]] = {
     "id": [answer("4711")],
     "hostname": [answer("web-1.example.org")],
     "public-keys": [answer(f"{KEY}\n{OTHER_KEY}")],
+    "v1.json": [answer(json.dumps(document()))],
 }
 
 
@@ -64,6 +94,9 @@ class Seen:
     requests: list[str]
     listened: list[str]
     """What an endless answer was heard to the end of."""
+    addresses: list[str]
+    """Such as `eth0 203.0.113.5/20`."""
+    routes: list[str]
     hostname: str
     full: dict[str, str]
 
@@ -84,17 +117,21 @@ class Droplet:
         *command: str,
         listening: bool = True,
         full: Sequence[str] = (),
+        cards: Sequence[dict[str, str]] = (ETH0,),
         **answers: Sequence[dict[str, Any]],
     ) -> Seen:
-        """Run the service's script; `answers` (`_` for `-` in names) instead of the usual."""
+        """Run the service's script; `answers` (`_` for `-` and `.`) instead of the usual."""
         self.write("etc/conf.d/snowdrop-init", self.settings)
         named = {name.replace("_", "-"): given for name, given in answers.items()}
+        if "v1-json" in named:
+            named["v1.json"] = named.pop("v1-json")
         play = {
             "root": str(self.root),
             "answers": {**self.answers, **named},
             "command": command or ("/bin/busybox", "ash", "/usr/libexec/snowdrop-init"),
             "listening": listening,
             "full": list(full),
+            "cards": list(cards),
         }
         done = subprocess.run(
             ["unshare", "--net", "--uts", "--mount", sys.executable, "-I", str(STAGE)],
@@ -114,7 +151,13 @@ class Droplet:
         """Write a file of the droplet."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)  # it may be shared with the folder it was copied from
         target.write_text(text, encoding="latin-1")
+
+    def program(self, path: str, text: str) -> None:
+        """Write a program for busybox's shell."""
+        self.write(path, f"#!/bin/sh\n{text}\n")
+        (self.root / path).chmod(0o755)
 
     def has(self, path: str) -> bool:
         """Say whether the droplet has a file of this name."""
@@ -168,25 +211,45 @@ def _furnish(root: Path) -> Path:
     (root / "sys/class/dmi/id/product_serial").write_text("4711\n")
     for name in ("tty0", "ttyS0"):
         (root / "dev" / name).touch()
-    for minor, name in ((3, "null"), (9, "urandom")):
+    for minor, name in ((3, "null"), (8, "random"), (9, "urandom")):
         os.mknod(root / "dev" / name, 0o20666, os.makedev(1, minor))
+    return root
+
+
+@pytest.fixture(scope="session")
+def used(alpine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a droplet that was started once, for others to be copied from."""
+    root = _copy(alpine, tmp_path_factory.mktemp("used") / "droplet")
+    assert Droplet(root).boot().status == 0
     return root
 
 
 @pytest.fixture
 def droplet(alpine: Path, tmp_path: Path) -> Iterator[Droplet]:
     """Give a droplet that has never been started."""
-    root = tmp_path / "droplet"
-    subprocess.run(["cp", "-a", str(alpine), str(root)], check=True)
+    root = _copy(alpine, tmp_path / "droplet")
     yield Droplet(root)
     shutil.rmtree(root)
 
 
 @pytest.fixture
-def used_droplet(droplet: Droplet) -> Droplet:
+def used_droplet(used: Path, tmp_path: Path) -> Iterator[Droplet]:
     """Give a droplet that was started before, with other keys than metadata has now."""
-    seen = droplet.boot()
-    assert seen.status == 0
+    root = _copy(used, tmp_path / "droplet")
+    for console in ("tty0", "ttyS0"):
+        (root / "dev" / console).write_text("")
+    droplet = Droplet(root)
     droplet.write(droplet.keys, FORMER)
     droplet.write("root/.ssh/authorized_keys", "the owner's\n")
-    return droplet
+    yield droplet
+    shutil.rmtree(root)
+
+
+def _copy(template: Path, root: Path) -> Path:
+    """Copy a root folder; of programs only the names, since nobody writes into those."""
+    root.mkdir()
+    programs = [path for name in PROGRAMS if (path := template / name).exists()]
+    others = [path for path in template.iterdir() if path not in programs]
+    subprocess.run(["cp", "-al", *map(str, programs), str(root)], check=True)
+    subprocess.run(["cp", "-a", *map(str, others), str(root)], check=True)
+    return root

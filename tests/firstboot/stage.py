@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 ADDRESS = "169.254.169.254"
 ROOT = "/metadata/v1/"
+IP = ("/bin/busybox", "ip")
 ENDLESS_MIB = 64
 """Who takes so much of an answer would take everything."""
 
@@ -28,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer as the play says: whole, cut short, or without an end."""
-        name = self.path.removeprefix(ROOT)
+        name = self.path.removeprefix(ROOT).removeprefix("/metadata/")
         self.requests.append(name)
         left = self.answers.get(name, [{"status": 404}])
         answer = left.pop(0) if len(left) > 1 else left[0]
@@ -59,6 +60,26 @@ def inside(root: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["chroot", str(root), *words], capture_output=True, check=False)
 
 
+def plug(root: Path, cards: list[dict[str, str]]) -> None:
+    """Give the machine its network cards; a bridge without members is one as good as any."""
+    for card in cards:
+        name, mac, address = card["name"], card["mac"], card.get("address")
+        for kind in ("bridge", "dummy"):
+            if inside(root, *IP, "link", "add", name, "type", kind).returncode == 0:
+                break
+        inside(root, *IP, "link", "set", name, "address", mac, "up").check_returncode()
+        if address:
+            inside(root, *IP, "address", "add", address, "dev", name).check_returncode()
+        place = root / "sys/class/net" / name
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "address").write_text(f"{mac}\n")
+
+
+def lines(root: Path, *words: str) -> list[str]:
+    """Return what busybox's ip shows, a line each."""
+    return inside(root, *IP, *words).stdout.decode().splitlines()
+
+
 def fill(folder: Path) -> None:
     """Put a file system over `folder` that holds what was there and not a byte more."""
     kept = {path: path.read_bytes() for path in folder.iterdir()}
@@ -76,7 +97,8 @@ def main() -> None:
     root = Path(play["root"])
     subprocess.run(["mount", "-t", "proc", "proc", str(root / "proc")], check=True)
     for words in (["link", "set", "lo", "up"], ["address", "add", f"{ADDRESS}/32", "dev", "lo"]):
-        inside(root, "/bin/busybox", "ip", *words).check_returncode()
+        inside(root, *IP, *words).check_returncode()
+    plug(root, play["cards"])
     inside(root, "/bin/busybox", "hostname", "as-it-was").check_returncode()
     for folder in play["full"]:
         fill(root / folder)
@@ -89,6 +111,10 @@ def main() -> None:
         "output": (done.stdout + done.stderr).decode("latin-1"),
         "requests": Handler.requests,
         "listened": Handler.listened,
+        "addresses": [
+            " ".join(line.split()[1::2][:2]) for line in lines(root, "-4", "-o", "address", "show")
+        ],
+        "routes": [line.strip() for line in lines(root, "-4", "route", "show")],
         "hostname": inside(root, "/bin/busybox", "hostname").stdout.decode().strip(),
         # The file systems that were put over folders end with this process.
         "full": {

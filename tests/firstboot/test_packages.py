@@ -1,5 +1,6 @@
 """What snowdrop adds to an image is packages that apk takes as it takes Alpine's."""
 
+import hashlib
 import io
 import os
 import shutil
@@ -15,7 +16,16 @@ from build.apk.package import read_package, split_members, unpack_data
 from build.apk.trust import Keyring
 from build.apk.version import version_key
 from build.errors import BuildError, ConfigError, SnowdropError
-from build.firstboot.packages import DEPENDS, FILES, INIT_FILES, LocalPackages, local_packages
+from build.firstboot.packages import (
+    DEPENDS,
+    FILES,
+    INIT_DIGEST,
+    INIT_FILES,
+    INIT_FOLDERS,
+    INIT_VERSION,
+    LocalPackages,
+    local_packages,
+)
 from tests.firstboot.conftest import ALPINE, APKS
 
 APK3 = ALPINE.parent / "apk3"
@@ -98,6 +108,18 @@ def test_no_compressor_of_the_host_has_a_part_in_them() -> None:
 def test_every_file_of_the_service_is_in_its_package() -> None:
     there = {str(path.relative_to(FILES)) for path in FILES.rglob("*") if path.is_file()}
     assert there == set(INIT_FILES)
+
+
+def test_a_living_droplet_gets_every_change_of_the_service() -> None:
+    """Only a higher version is upgraded to: bytes that changed without one would never come."""
+    digest = hashlib.sha256(repr((INIT_FILES, INIT_FOLDERS, DEPENDS)).encode())
+    for path in INIT_FILES:
+        digest.update((FILES / path).read_bytes())
+    assert digest.hexdigest() == INIT_DIGEST, (
+        f"snowdrop-init is not what it was in {INIT_VERSION}: raise INIT_VERSION in "
+        f'build/firstboot/packages.py, unless no release had it yet, and write INIT_DIGEST = "'
+        f'{digest.hexdigest()}"'
+    )
 
 
 def test_the_release_says_which_it_is() -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from build.apk.writing import Entry, Recipe, derive_key, write_index, write_package
-from build.config import MIB, BuildConfig, ImageConfig, Source
+from build.config import MIB, BuildConfig, ImageConfig, Origin, Source
 from build.edges.container import Choice, Mount, OnLine
 from build.edges.process import Finished
 from build.edges.progress import Silent
 from build.errors import BuildError, NotReproducibleError, VerificationError
-from build.image import Image, Origin, build_image, compare_images
+from build.image import Image, build_image, compare_images
+from build.inside.normalise import RULES
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository
 from build.snapshot.store import Store
 
@@ -179,7 +180,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     )
     engine = PaperEngine()
     chosen: Callable[..., Choice] = lambda *_, **__: Choice(engine, (("docker", "not here"),))  # noqa: E731
-    monkeypatch.setattr("build.image.choose_engine", chosen)
+    monkeypatch.setattr("build.image.choose", chosen)
     return World(config, snapshot(store), store, tmp_path / "work", tmp_path / "dist", engine)
 
 
@@ -267,12 +268,24 @@ def test_builds_that_differ_say_in_what(world: World) -> None:
     first = world.build()
     compare_images(first, first)
     record = dict(first.record) | {"tree": {"sha256": "3" * 64}}
-    second = replace(first, record=record, listing=b".\tdir\netc/hosts\tfile\n")
+    times = b"".join(b"bin/%d\tfile\t0644\t0\t0\t1\t1700000000\n" % n for n in range(9))
+    second = replace(
+        first,
+        record=record,
+        listing=b".\tdir\n" + times.replace(b"\t17", b"\t18") + b"etc/odd\tfile\nvar/log/a\tfile\n",
+    )
     with pytest.raises(NotReproducibleError) as caught:
-        compare_images(first, second)
+        compare_images(replace(first, listing=b".\tdir\n" + times), second)
+    reasons = {rule.name: rule.reason for rule in RULES}
     assert str(caught.value).splitlines() == [
         f"two builds of {STEM}.qcow2 differ in: tree",
-        "  second etc/hosts\tfile",
+        "  no rule is there for these",
+        "    /etc/odd: only in one: -, file",
+        f"  rule `times`: {reasons['times']}",
+        *(f"    /bin/{n}: mtime: 1700000000, 1800000000" for n in range(4)),
+        "    and 5 more",
+        f"  rule `logs`: {reasons['logs']}",
+        "    /var/log/a: only in one: -, file",
     ]
 
 

@@ -8,21 +8,15 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from build.config import MIB, BuildConfig, ImageConfig, Source
-from build.edges.container import choose_engine
+from build.config import MIB, BuildConfig, Origin
 from build.edges.progress import Silent
-from build.firstboot.packages import DEPENDS
-from build.image import Image, Origin, build_image, compare_images
+from build.image import Image, build_image, compare_images
 from build.snapshot.lock import Lock
-from build.snapshot.pin import pin
 from build.snapshot.store import Store
-from ci.rehearsal.sample import lists
-from ci.rehearsal.sample.sample import make_sample
 
 ORIGIN = Origin(name="snowdrop", version="v13.20251115", commit="c" * 40, dirty=False)
 DISK = 512 * MIB
@@ -47,44 +41,6 @@ def odd_machine() -> Iterator[None]:
         os.environ.clear()
         os.environ.update(before)
         time.tzset()
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> BuildConfig:
-    folder = tmp_path_factory.mktemp("snapshot")
-    sample = make_sample(out=folder / "out", work=folder / "debs", mirror=None, progress=Silent())
-    image = ImageConfig(
-        variant="droplet",
-        arch="x86_64",
-        disk=DISK,
-        packages=lists.IMAGE_PACKAGES,
-        services=lists.SERVICES,
-        overlay=None,
-        kernel_options="",
-    )
-    source = Source(repositories=(str(sample.image),), mirrors=(), keys=sample.keys, base=folder)
-    return BuildConfig(
-        file=folder / "release.toml",
-        branch="v13",
-        source=source,
-        builder_source=replace(source, repositories=(str(sample.builder),)),
-        builder_packages=lists.BUILDER_PACKAGES,
-        images={"droplet": image},
-        lock=folder / "release.lock",
-        store=folder / "store",
-        work=folder / "work",
-    )
-
-
-@pytest.fixture(scope="module")
-def lock(config: BuildConfig) -> Lock:
-    return pin(
-        config,
-        store=Store(config.store),
-        engine_for=lambda root, argv: choose_engine(root, argv).engine,
-        extra_packages=DEPENDS,
-        progress=Silent(),
-    )
 
 
 def build(config: BuildConfig, lock: Lock, folder: Path, engine: str | None = None) -> Image:

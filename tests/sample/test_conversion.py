@@ -26,7 +26,7 @@ from ci.rehearsal.sample.recipes import HERE, SampleRecipe, read_table
 
 FILES = HERE / "files"
 EPOCH = 1_700_000_000
-BY_THE_TOOL = {"snowdrop-init"}
+BY_THE_TOOL = {"snowdrop-init", "snowdrop-userdata"}
 """Services that Snowdrop's own packages bring."""
 
 needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="dpkg-deb is not here")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from build.apk.index import INDEX
 from build.snapshot.lock import Lock, LockedRepository
 from ci.attest.manifest import LOCK, Manifest
 from ci.attest.predicates.packages import FORGE, package_url
@@ -110,7 +111,7 @@ def _dependencies(manifest: Manifest, lock: Lock) -> Iterable[dict[str, object]]
 def _index(repository: LockedRepository) -> dict[str, object]:
     # By name and digest: where it was fetched from is in the lock, and changes with the mirror.
     return {
-        "name": f"{repository.place}/{repository.arch}/APKINDEX.tar.gz",
+        "name": f"{repository.place}/{repository.arch}/{INDEX}",
         "digest": {"sha256": repository.index_sha256},
         "annotations": {"description": repository.description},
     }

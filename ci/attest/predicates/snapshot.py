@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.apk.index import Index, read_index
+from build.apk.index import INDEX, Index, read_index
 from build.apk.info import PackageInfo
 from build.apk.trust import Keyring
 from build.edges.progress import Progress
 from build.errors import VerificationError
-from build.snapshot.archive import INDEX, Archive
+from build.snapshot.archive import Archive
 from build.snapshot.chain import check_package
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository
 

@@ -12,7 +12,7 @@ What a release of the sample alone asks for, as in lists.py:
               e2fsprogs-extra sfdisk partx
   sysinit     devfs dmesg hwdrivers mdev
   boot        bootmisc hostname modules networking seedrng swap sysctl syslog
-  default     chronyd snowdrop-init sshd
+  default     chronyd snowdrop-init snowdrop-userdata sshd
   shutdown    killprocs mount-ro savecache
 With a real Alpine repository beside it, the sample brings linux-virt and mkinitfs only.
 """

@@ -36,7 +36,7 @@ SERVICES = {
         "sysctl",
         "syslog",
     ),
-    "default": ("chronyd", "snowdrop-init", "sshd"),
+    "default": ("chronyd", "snowdrop-init", "snowdrop-userdata", "sshd"),
     "shutdown": ("killprocs", "mount-ro", "savecache"),
 }
 

@@ -1,0 +1,166 @@
+# Who this droplet is, and who may come in: id, SSH keys, host name, host keys.
+# shellcheck shell=sh
+
+POOL_SECONDS=60
+
+# The droplet's id decides whether this disk was another droplet's before.
+identity() {
+	id=$(cat "$DMI/product_serial" 2>/dev/null)
+	if ! is_number "$id"; then
+		fetch id || fail "droplet id: $reason; the former identity stays"
+		id=$(cat "$WORK/id")
+	fi
+	is_number "$id" || fail "droplet id: the answer is not a number; the former identity stays"
+	known=$(cat "$STATE/droplet-id" 2>/dev/null)
+	[ "$id" != "$known" ] || return 0
+	# Without a former id nothing is known of the host keys; they may be the owner's. With
+	# one, this is remembered first: a power cut must not leave two droplets with one set.
+	if [ -n "$known" ] && [ ! -e "$STATE/host-keys-of" ]; then
+		remember "$known" host-keys-of || fail "droplet id: cannot be written"
+	fi
+	rm -f "$STATE/hostname-done" "$STATE/network"
+	remember "$id" droplet-id || fail "droplet id: cannot be written"
+}
+
+# --- SSH keys ------------------------------------------------------------------------------
+
+# Metadata's keys have a file of their own; the owner's ~/.ssh is never looked at.
+ssh_keys() {
+	fetch public-keys || fail "SSH keys: $reason; the former ones stay: $(count_keys)"
+	tr -d '\r' <"$WORK/public-keys" >"$WORK/lines"
+	accept_keys <"$WORK/lines" >"$WORK/keys" ||
+		fail "SSH keys: no room in $WORK; the former ones stay: $(count_keys)"
+	[ "$refused" -eq 0 ] || tell "SSH keys: lines of the answer that are no keys: $refused"
+	[ -s "$WORK/keys" ] || fail "SSH keys: none in the answer; the former ones stay: $(count_keys)"
+	[ -d "${KEYS%/*}" ] || mkdir -p "${KEYS%/*}"
+	replace "$WORK/keys" "$KEYS" 644 ||
+		fail "SSH keys: $KEYS cannot be written; the former ones stay: $(count_keys)"
+}
+
+# Write the usable ones of the keys on standard input; count the other lines in $refused.
+accept_keys() {
+	refused=0
+	while read -r type blob comment || [ -n "$type" ]; do
+		case $type in
+			'' | '#'*) continue ;;
+		esac
+		if ! is_key "$type" "$blob"; then
+			refused=$((refused + 1))
+			continue
+		fi
+		comment=$(printf '%s' "$comment" | clean)
+		printf '%s %s%s\n' "$type" "$blob" "${comment:+ $comment}" || return 1
+	done
+}
+
+is_key() {
+	case $1 in
+		ssh-ed25519 | ssh-rsa) ;;
+		ecdsa-sha2-nistp256 | ecdsa-sha2-nistp384 | ecdsa-sha2-nistp521) ;;
+		sk-ssh-ed25519@openssh.com | sk-ecdsa-sha2-nistp256@openssh.com) ;;
+		*) return 1 ;;
+	esac
+	case $2 in
+		'' | *[!A-Za-z0-9+/=]*) return 1 ;;
+	esac
+	# A key that was cut short looks right until somebody reads it.
+	command -v ssh-keygen >/dev/null || return 0
+	printf '%s %s\n' "$1" "$2" >"$WORK/key"
+	ssh-keygen -l -f "$WORK/key" </dev/null >/dev/null 2>&1
+}
+
+count_keys() {
+	grep -c . "$KEYS" 2>/dev/null || [ -f "$KEYS" ] || echo 0
+}
+
+# --- host name -----------------------------------------------------------------------------
+
+# Once for each droplet: what the owner calls it afterwards is not undone.
+host_name() {
+	[ ! -e "$STATE/hostname-done" ] || return 0
+	fetch hostname || fail "host name: $reason; it stays $(hostname)"
+	name=$(tr -d '\r' <"$WORK/hostname")
+	is_host_name "$name" ||
+		fail "host name: '$(printf '%s' "$name" | clean)' is none; it stays $(hostname)"
+	# The kernel takes 64 bytes at most; a longer name goes into /etc/hosts alone.
+	short=${name%%.*}
+	called=$name
+	[ "${#name}" -le 64 ] || called=$short
+	printf '%s\n' "$called" >"$WORK/name"
+	replace "$WORK/name" /etc/hostname 644 || fail "host name: /etc/hostname cannot be written"
+	hostname "$called" || fail "host name: $called is not accepted by the kernel"
+	hosts_line || fail "host name: /etc/hosts cannot be written; it stays as it was"
+	printf '' >"$STATE/hostname-done"
+}
+
+# RFC 1123, section 2.1: labels of letters, digits and inner hyphens; not an IPv4 address.
+is_host_name() {
+	case $1 in
+		'' | *[!A-Za-z0-9.-]* | .* | *. | *..* | -* | *- | *.-* | *-.*) return 1 ;;
+	esac
+	[ "${#1}" -le 253 ] || return 1
+	rest=$1.
+	while [ -n "$rest" ]; do
+		label=${rest%%.*}
+		[ "${#label}" -le 63 ] || return 1
+		rest=${rest#*.}
+	done
+	case $1 in
+		*.*) ! is_number "$label" ;;
+	esac
+}
+
+# Write /etc/hosts anew with one line of ours; all others stay as they are.
+hosts_line() {
+	names=$name
+	[ "$name" = "$short" ] || names="$name $short"
+	line="127.0.1.1	$names	$MARK"
+	if [ -e /etc/hosts ]; then
+		awk -v mark="$MARK" 'substr($0, length($0) - length(mark) + 1) != mark' \
+			/etc/hosts >"$WORK/hosts" || return 1
+	fi
+	printf '%s\n' "$line" >>"$WORK/hosts"
+	[ "$(tail -n 1 "$WORK/hosts")" = "$line" ] || return 1
+	replace "$WORK/hosts" /etc/hosts 644
+}
+
+# --- host keys -----------------------------------------------------------------------------
+
+# A new droplet's are made by sshd's own service, which starts after this one.
+host_keys() {
+	if [ -e "$STATE/host-keys-of" ]; then
+		former=$(cat "$STATE/host-keys-of")
+		tell "this disk was droplet $former before: it gets host keys of its own"
+		pool_is_ready
+		new_host_keys || fail "host keys: new ones could not be made; those of droplet $former stay"
+		rm -f "$STATE/host-keys-of"
+	else
+		for key in /etc/ssh/ssh_host_*_key; do
+			[ ! -s "$key" ] || return 0
+		done
+		pool_is_ready
+	fi
+}
+
+# /dev/random gives nothing before the kernel has enough to begin with (random(4)).
+pool_is_ready() {
+	timeout "$POOL_SECONDS" dd if=/dev/random of=/dev/null bs=1 count=1 2>/dev/null ||
+		tell "random numbers: the kernel has none after $POOL_SECONDS s; sshd may be late"
+}
+
+# The old keys go when the new ones are there: without any, sshd does not start.
+new_host_keys() {
+	made=$STATE/new-host-keys
+	rm -rf "$made"
+	mkdir -p "$made/etc/ssh" && ssh-keygen -A -f "$made" >/dev/null || return 1
+	for key in "$made"/etc/ssh/ssh_host_*_key; do
+		[ -s "$key" ] && [ -s "$key.pub" ] || return 1
+		chmod 644 "$key.pub"
+	done
+	sync
+	for old in /etc/ssh/ssh_host_*; do
+		[ -e "$made$old" ] || rm -f "$old"
+	done
+	mv -f "$made"/etc/ssh/ssh_host_* /etc/ssh/ || return 1
+	rm -rf "$made"
+}

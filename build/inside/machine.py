@@ -1,0 +1,63 @@
+"""What the builder sees of the machine it runs on: nothing of it may get into an image.
+
+`build --prove` prints it for two builds side by side, and so shows what really was different.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mounts")
+PROCESSOR = Path("/proc/cpuinfo")
+VARIABLES = Path("/proc/self/environ")
+SHOWN = ("LC_ALL", "TZ")
+
+
+def look_around(work: Path, packages: Path, mask: int) -> Mapping[str, object]:
+    """Return what a program in this place could read, by name.
+
+    `mask` is the umask that the builder was started with.
+    """
+    variables = _variables()
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "day": time.strftime("%Y-%m-%d", time.gmtime()),
+        "file system": _file_system(work),
+        "first file": next(iter(_files(packages)), ""),
+        "host name": os.uname().nodename,
+        "kernel": os.uname().release,
+        "processor": _processor(PROCESSOR.read_text(errors="backslashreplace")),
+        "umask": f"{mask:03o}",
+        "variables": len(variables),
+        **{name: variables.get(name, "") for name in SHOWN},
+    }
+
+
+def _processor(text: str) -> str:
+    """Return the name of the first processor (proc(5), cpuinfo on x86)."""
+    names = (line.partition(":")[2] for line in text.splitlines() if line.startswith("model name"))
+    return next(names, "?").strip()
+
+
+def _variables() -> Mapping[str, str]:
+    text = VARIABLES.read_bytes().decode(errors="backslashreplace")
+    return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
+
+
+def _file_system(work: Path) -> str:
+    """Return the kind of file system that a folder is on (proc(5), mounts)."""
+    kinds = {"/": "?"}
+    for line in MOUNTS.read_text(errors="backslashreplace").splitlines():
+        _, place, kind, *_ = line.split()
+        kinds[place] = kind
+    for folder in (work, *work.parents):
+        if str(folder) in kinds:
+            return kinds[str(folder)]
+    return "?"
+
+
+def _files(packages: Path) -> list[str]:
+    """Return the packages as the file system gives them, from the folder that holds the most."""
+    folders = [os.listdir(folder) for folder in packages.glob("*/*") if folder.is_dir()]  # noqa: PTH208 - its order is the point
+    return max(folders, key=len, default=[])

@@ -1,0 +1,54 @@
+"""What two builds were told, by the records beside their images."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RECORD = ".build.json"
+INPUTS = {
+    "variant": ("variant",),
+    "version": ("version",),
+    "lock": ("lock", "id"),
+    "epoch": ("epoch",),
+    "source commit": ("source", "commit"),
+}
+"""Where a build record has what the build was told."""
+RECORD_MOST = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What two builds were told, each something else."""
+
+    name: str
+    one: str
+    other: str
+
+
+def read_inputs(one: Path, other: Path) -> list[Input]:
+    """Return the inputs in which the build records beside the images differ."""
+    first, second = (_record(path.with_suffix(RECORD)) for path in (one, other))
+    if not first or not second:
+        return []
+    values = ((name, _at(first, keys), _at(second, keys)) for name, keys in INPUTS.items())
+    return [Input(name, left, right) for name, left, right in values if left != right]
+
+
+def _record(path: Path) -> Mapping[str, Any]:
+    """Return a build record, an empty one where there is none that can be read."""
+    try:
+        if path.stat().st_size > RECORD_MOST:
+            return {}
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _at(record: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+    value: Any = record
+    for key in keys:
+        value = value.get(key, "") if isinstance(value, dict) else ""
+    return str(value)

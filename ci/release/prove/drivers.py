@@ -1,0 +1,96 @@
+"""The image's own kernel, and the few modules that a machine needs to write its results."""
+
+import gzip
+import lzma
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from build.apk.package import unpack_data
+from build.errors import BuildError
+from build.snapshot.lock import Lock
+from build.snapshot.store import Store
+
+WANTED = ("virtio_pci", "virtio_blk")
+"""What a virtual disk takes; where they are built into the kernel there is no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel that QEMU can start."""
+
+    image: Path
+    modules: tuple[tuple[str, bytes], ...]
+    """Name and content of each module, in the order in which they are to be loaded."""
+
+
+@contextmanager
+def kernel_of(lock: Lock, variant: str, store: Store, work: Path) -> Iterator[Kernel]:
+    """Give the kernel that the image itself will start with, unpacked below `work`.
+
+    Raises:
+        BuildError: the image has none, or a module is packed in a way that is not read here.
+    """
+    with tempfile.TemporaryDirectory(prefix="kernel-", dir=work) as folder:
+        tree = Path(folder)
+        for package in lock.closure(variant):
+            if package.name.startswith("linux-") and package.name != "linux-firmware-none":
+                unpack_data(store.read(package.sha256), tree)
+        images = sorted((tree / "boot").glob("vmlinuz-*")) if (tree / "boot").is_dir() else []
+        if not images:
+            raise BuildError(f"image.{variant}: no package of it brings /boot/vmlinuz-*")
+        yield Kernel(images[0], tuple(_modules(tree)))
+
+
+def _modules(tree: Path) -> Iterator[tuple[str, bytes]]:
+    """Give the wanted modules, each behind those it depends on."""
+    files = {_name(path): path for path in sorted(tree.rglob("*.ko*")) if path.is_file()}
+    done: set[str] = set()
+
+    def load(name: str) -> Iterator[tuple[str, bytes]]:
+        if name in done or name not in files:
+            return
+        done.add(name)
+        content = unpacked(files[name])
+        for other in depends(content):
+            yield from load(other)
+        yield name, content
+
+    for name in WANTED:
+        yield from load(name)
+
+
+def _name(path: Path) -> str:
+    return path.name.partition(".ko")[0].replace("-", "_")
+
+
+def depends(module: bytes) -> list[str]:
+    r"""Return the names of the modules that one needs (its .modinfo: `depends=a,b`).
+
+    >>> depends(b"\0license=GPL\0depends=virtio_ring,virtio-x\0name=y\0")
+    ['virtio_ring', 'virtio_x']
+    """
+    found = re.search(rb"\0depends=([A-Za-z0-9_,-]*)\0", module)
+    names = found[1].decode() if found else ""
+    return [name.replace("-", "_") for name in names.split(",") if name]
+
+
+def unpacked(path: Path) -> bytes:
+    """Return the content of a module file.
+
+    Raises:
+        BuildError: it is packed with neither gzip nor xz.
+    """
+    content = path.read_bytes()
+    match path.suffix:
+        case ".ko":
+            return content
+        case ".gz":
+            return gzip.decompress(content)
+        case ".xz":
+            return lzma.decompress(content)
+        case other:
+            raise BuildError(f"{path.name}: packed as {other}, expected gzip, xz or nothing")

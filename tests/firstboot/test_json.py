@@ -1,0 +1,123 @@
+"""What metadata says reaches the steps as it was meant, read by busybox's own awk."""
+
+import json
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.firstboot.conftest import document
+
+AWK = ("/bin/busybox", "env", "LC_ALL=C", "/bin/busybox", "awk", "-f")
+PROGRAM = "/usr/libexec/snowdrop-init.d/json.awk"
+
+
+def flatten(alpine: Path, text: str) -> tuple[int, str]:
+    """Return the exit status of the flattener and what it wrote."""
+    done = subprocess.run(
+        ["chroot", str(alpine), *AWK, PROGRAM],
+        input=text.encode(),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stderr == b""
+    return done.returncode, done.stdout.decode()
+
+
+def expected(value: object, path: str = "") -> str:
+    """Return what the flattener is to write."""
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else None
+    )
+    if items is not None:
+        return "".join(expected(item, f"{path}.{name}".lstrip(".")) for name, item in items)
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value)
+    text = text.replace("\\", "\\\\").replace("\n", "\\n").replace("\0", "\\0000")
+    return f"{path}\t{text}\n"
+
+
+def made_up(chance: random.Random, depth: int = 0) -> object:
+    """Return some value that JSON can hold."""
+    kind = chance.choice(["text", "text", "number", "word", "list", "object"])
+    if depth == 0 or (kind == "object" and depth < 5):
+        names = ["a", "ip_address", "user-data", "0", "Z"]
+        return {
+            name: made_up(chance, depth + 1)
+            for name in chance.sample(names, chance.randrange(depth == 0, 5))
+        }
+    if kind == "list" and depth < 5:
+        return [made_up(chance, depth + 1) for _ in range(chance.randrange(4))]
+    if kind == "number":
+        return chance.choice([0, -7, 4711, 1.5, 1e30, -0.25])
+    if kind == "word":
+        return chance.choice([True, False, None])
+    letters = '"\\/\b\f\n\r\t\0\x1f ab{}[],:é\u20ac\U0001f600'
+    return "".join(chance.choices(letters, k=chance.randrange(12)))
+
+
+@pytest.mark.parametrize("style", ["plain", "escaped", "spread out"])
+def test_every_value_is_found_as_python_finds_it(alpine: Path, style: str) -> None:
+    chance = random.Random(style)  # noqa: S311 - the same documents at every run
+    for _ in range(40):
+        value = made_up(chance)
+        text = json.dumps(
+            value, ensure_ascii=style == "escaped", indent=3 if style == "spread out" else None
+        )
+        assert flatten(alpine, text) == (0, expected(value)), text
+
+
+def test_a_document_that_was_cut_anywhere_is_refused(alpine: Path) -> None:
+    text = r'{"a": [1, "x\"\\", {"b\n": "\ud83d\ude00"}], "c": {}, "d": tr'.replace("tr", "true}")
+    assert flatten(alpine, text)[0] == 0
+    for length in range(len(text)):
+        assert flatten(alpine, text[:length])[0] == 1, text[:length]
+
+
+BROKEN = [
+    "[1]",
+    '"text"',
+    '{"a": 1}{',
+    '{"a": 1} x',
+    '{"a" 1}',
+    '{"a": 1,}',
+    '{"a": [1,]}',
+    '{"a": [1}',
+    '{"a": 01}',
+    '{"a": nil}',
+    "{a: 1}",
+    "{,}",
+    '{"a": 1 "b": 2}',
+    '{"a": "\\x"}',
+    '{"a": "\\ud83d"}',
+    '{"a": "\\ude00"}',
+    '{"a": "\\ud83dx"}',
+    '{"a": "\\u12"}',
+    '{"a": "b\nc"}',
+    '{"a": ' + "[" * 40 + "]" * 40 + "}",
+    "<html></html>",
+]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_what_is_no_json_is_refused(alpine: Path, text: str) -> None:
+    assert flatten(alpine, text)[0] == 1
+
+
+def test_a_name_cannot_pass_for_a_path(alpine: Path) -> None:
+    text = json.dumps({"public_keys.0": "evil", "x\n\tpublic_keys": ["evil"]})
+    _, lines = flatten(alpine, text)
+    assert lines == "public_keys?0\tevil\nx?n?public_keys.0\tevil\n"
+
+
+def test_a_large_document_takes_no_more_than_its_length(alpine: Path) -> None:
+    value = document(user_data='echo "one more line"\n' * 20_000)
+    status, lines = flatten(alpine, json.dumps(value))
+    assert (status, lines) == (0, expected(value))

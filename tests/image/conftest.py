@@ -1,0 +1,55 @@
+"""The sample distribution, pinned once for all tests that build real images of it."""
+
+import pytest
+
+from build.config import BuildConfig
+from build.edges.container import choose_engine
+from build.edges.progress import Silent
+from build.firstboot.packages import DEPENDS
+from build.snapshot.lock import Lock
+from build.snapshot.pin import pin
+from build.snapshot.store import Store
+from ci.config import ReleaseConfig, read_config
+from ci.rehearsal.configuration import Addresses, Contents, release_toml
+from ci.rehearsal.sample import lists
+from ci.rehearsal.sample.sample import make_sample
+
+NOBODY = Addresses(github="http://127.0.0.1:1", s3="http://127.0.0.1:1")
+
+
+@pytest.fixture(scope="package")
+def release(tmp_path_factory: pytest.TempPathFactory) -> ReleaseConfig:
+    """A folder with the sample's packages and a release.toml that wants an image of them."""
+    folder = tmp_path_factory.mktemp("sample")
+    sample = make_sample(out=folder / "out", work=folder / "debs", mirror=None, progress=Silent())
+    contents = Contents(
+        branch="v13",
+        repositories=(str(sample.image),),
+        keys=str(sample.keys),
+        packages=lists.IMAGE_PACKAGES,
+        services=lists.SERVICES,
+        builder_repositories=(str(sample.builder),),
+        builder_keys=str(sample.keys),
+        builder_packages=lists.BUILDER_PACKAGES,
+    )
+    file = folder / "release.toml"
+    file.write_text(release_toml(contents, NOBODY, dist="dist"))
+    return read_config(file)
+
+
+@pytest.fixture(scope="package")
+def config(release: ReleaseConfig) -> BuildConfig:
+    """What of it a build needs."""
+    return release.build
+
+
+@pytest.fixture(scope="package")
+def lock(config: BuildConfig) -> Lock:
+    """The lock; the store has all that it names."""
+    return pin(
+        config,
+        store=Store(config.store),
+        engine_for=lambda root, argv: choose_engine(root, argv).engine,
+        extra_packages=DEPENDS,
+        progress=Silent(),
+    )

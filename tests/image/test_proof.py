@@ -1,0 +1,113 @@
+"""The whole proof, for real: the same bytes, or each leak told by the name of its rule."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from build.config import Origin
+from build.edges.manner import Manner
+from build.edges.progress import Silent
+from build.errors import NotReproducibleError
+from build.inside.normalise import RULES
+from build.snapshot.lock import Lock
+from build.snapshot.store import Store
+from ci.boot.machine import QEMU
+from ci.config import ReleaseConfig
+from ci.release.order import Order, build_variant
+from ci.release.prove.sights import SAME
+from ci.release.prove.walk import KEPT, Proof, prove
+from ci.report.console import open_console
+
+ORIGIN = Origin(name="snowdrop", version="v13.20251115", commit="c" * 40, dirty=False)
+ONLY_ANOTHER_DAY = {"day", "kernel", "umask of the builder"}
+NEVER = {"user", "Python of the host"}
+EXCUSED = {
+    "container engine",
+    "cores",
+    "file system of the tree",
+    "first package in its folder",
+    "processor",
+}
+"""What some machines have only one of; then the report says so."""
+LEAKS_AT_ONCE = ("times",)
+LEAKS_ANOTHER_DAY = ("shadow-days",)
+"""Rules for which the sample has a leak; `tests/inside/test_normalise.py` makes one for each."""
+
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(os.geteuid() != 0, reason="engines need root: devices, owners, mounts"),
+    pytest.mark.skipif(shutil.which("apt-get") is None, reason="the sample comes from Debian's"),
+]
+needs_qemu = pytest.mark.skipif(shutil.which(QEMU) is None, reason="another day needs QEMU")
+
+
+@pytest.fixture
+def order(release: ReleaseConfig, lock: Lock, tmp_path: Path) -> Iterator[Order]:
+    """An order for the sample's image; nothing but what was kept is left of its work."""
+    work = tmp_path / "work"
+    yield Order(
+        config=replace(release, build=replace(release.build, work=work)),
+        lock=lock,
+        store=Store(release.build.store),
+        engine=None,
+        origin=ORIGIN,
+    )
+    assert [path.name for path in work.iterdir() if path.name != KEPT] == []
+
+
+def proof_of(order: Order, *without: str, another_day: bool = False) -> Proof:
+    out = order.config.build.work.with_name("dist")
+    first = build_variant(order, "droplet", out, Silent(), Manner(without_rules=without))
+    console = open_console({}, as_json=True)
+    return prove(order, "droplet", first, console, another_day=another_day, without_rules=without)
+
+
+def check_named(errors: tuple[NotReproducibleError, ...], *names: str) -> None:
+    """Check that all differences are explained, and by these rules alone."""
+    (error,) = errors
+    reasons = {rule.name: rule.reason for rule in RULES}
+    told = [line.strip() for line in str(error).splitlines() if line.startswith("  rule ")]
+    assert told == [f"rule `{name}`: {reasons[name]}" for name in names]
+    assert "no rule is there" not in str(error)
+    kept = Path(error.hint.rstrip("`").rpartition(" ")[2])
+    assert kept.stat().st_size > 0
+
+
+def test_builds_that_differ_in_all_that_may_not_matter_give_the_same_bytes(order: Order) -> None:
+    proof = proof_of(order)
+    assert proof.differences == ()
+    plain, varied = (built.image for built in proof.builds)
+    for what in ("tree", "raw", "image"):
+        assert plain.record[what] == varied.record[what]
+    same = {row.thing: row.why_not for row in proof.rows if not row.varied}
+    assert set(same) <= ONLY_ANOTHER_DAY | NEVER | EXCUSED
+    assert SAME not in same.values()
+
+
+@needs_qemu
+def test_another_day_under_another_kernel_gives_the_same_bytes(order: Order) -> None:
+    proof = proof_of(order, another_day=True)
+    assert proof.differences == ()
+    rows = {row.thing: row.values for row in proof.rows if row.varied}
+    assert rows.keys() >= ONLY_ANOTHER_DAY
+    plain, _, later = (date.fromisoformat(day) for day in rows["day"])
+    assert later - plain > timedelta(days=400)
+
+
+@pytest.mark.parametrize("name", LEAKS_AT_ONCE)
+def test_without_its_rule_a_leak_breaks_the_proof_and_is_named(name: str, order: Order) -> None:
+    check_named(proof_of(order, name).differences, name)
+
+
+@needs_qemu
+@pytest.mark.parametrize("name", LEAKS_ANOTHER_DAY)
+def test_a_leak_that_only_another_day_shows_is_named(name: str, order: Order) -> None:
+    proof = proof_of(order, name, another_day=True)
+    check_named(proof.differences, name)
+    plain, varied, later = (built.image.record["tree"] for built in proof.builds)
+    assert plain == varied != later

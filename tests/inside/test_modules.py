@@ -1,0 +1,104 @@
+"""Whatever order a file system names the modules in, their lists come out the same."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from build.apk.package import unpack_data
+from build.inside.modules import sort_index, sort_lines, sort_module_lists
+from tests.apk.makers import SMALL, needs_alpine
+
+RELEASE = "6.18.0"
+LISTS = ("dep", "alias", "symbols", "dep.bin", "alias.bin", "symbols.bin", "builtin.bin")
+
+
+def module(number: int) -> bytes:
+    """Return what depmod reads of a module: many share one alias and one symbol."""
+    depends = f"m{number // 2:03}" if number else ""
+    fields = [
+        "",
+        "alias=pci:shared*",
+        f"alias=pci:v{number}",
+        f"depends={depends}",
+        "license=GPL",
+        f"__ksymtab_own{number}",
+        "__ksymtab_shared",
+    ]
+    return "\0".join(fields).encode() + bytes(30)
+
+
+def depmod(root: Path, numbers: range) -> Path:
+    """Let Alpine's busybox make the lists of modules that were made in this order."""
+    root.mkdir()
+    for name in ("musl-1.2.4_git20230717-r4", "busybox-1.36.1-r15"):
+        unpack_data((SMALL / f"x86_64/{name}.apk").read_bytes(), root)
+    folder = root / "lib/modules" / RELEASE
+    (folder / "kernel").mkdir(parents=True)
+    (folder / "modules.builtin").write_text("kernel/fs/ext4.ko\n")
+    for number in numbers:
+        (folder / "kernel" / f"m{number:03}.ko").write_bytes(module(number))
+    subprocess.run(["chroot", root, "/bin/busybox", "depmod", RELEASE], check=True)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / f"modules.{name}").read_bytes() for name in LISTS}
+
+
+@needs_alpine
+@pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root")
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a tmpfs")  # noqa: S108
+def test_two_orders_of_the_same_modules_give_the_same_lists(memory: Path) -> None:
+    one, other = depmod(memory / "1", range(600)), depmod(memory / "2", range(599, -1, -1))
+    before = contents(one)
+    differ = {name for name in LISTS if contents(other)[name] != before[name]}
+    assert differ == {"dep", "alias", "symbols", "alias.bin", "symbols.bin"}
+    for folder in (one, other):
+        sort_module_lists(folder)
+    after = contents(one)
+    assert contents(other) == after
+    for name in LISTS:
+        assert len(after[name]) == len(before[name])
+        assert sort_lines(after[name]) == after[name] or name.endswith(".bin")
+    assert sorted(after["alias"].splitlines()) == sorted(before["alias"].splitlines())
+    ranked = b"".join(n.to_bytes(4, "big") + b"m%03d\0" % n for n in range(600))
+    assert ranked in after["alias.bin"]
+
+
+def test_what_kmod_wrote_stays(tmp_path: Path) -> None:
+    (tmp_path / "modules.dep").write_text("b.ko:\na.ko:\n")
+    (tmp_path / "modules.softdep").write_text("# Soft dependencies\n")
+    sort_module_lists(tmp_path)
+    assert (tmp_path / "modules.dep").read_text() == "b.ko:\na.ko:\n"
+    (tmp_path / "modules.softdep").unlink()
+    sort_module_lists(tmp_path)
+    assert (tmp_path / "modules.dep").read_text() == "a.ko:\nb.ko:\n"
+
+
+INDEX = (
+    bytes.fromhex("b007f45700020001")
+    + (0xC000000C).to_bytes(4, "big")
+    + b"pci*\0"
+    + (2).to_bytes(4, "big")
+    + b"\0\0\0\0zz\0\0\0\0\1a\0"
+)
+
+
+def test_the_values_of_a_name_are_sorted_and_ranked() -> None:
+    assert sort_index(INDEX)[21:] == b"\0\0\0\0a\0\0\0\0\1zz\0"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"alias zz a\nalias a b\n", id="text"),
+        pytest.param(INDEX[:8], id="no root"),
+        pytest.param(INDEX[:-4], id="cut short"),
+        pytest.param(INDEX[:8] + b"\xef\xff\xff\xff" + INDEX[12:], id="leads out"),
+    ],
+)
+def test_what_is_no_whole_index_stays(odd: bytes) -> None:
+    assert sort_index(odd) == odd

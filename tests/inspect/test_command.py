@@ -1,0 +1,119 @@
+"""`inspect` shows any image; a build fails on a finding and leaves nothing that can be signed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import ci.release.order as order_module
+from build.edges.progress import Silent
+from build.errors import ImageError
+from build.image import Image
+from ci.release.order import Order, build_variant
+from tests.inspect.makers import CODE, Root, changed_disk, ci, inspected, qcow2
+
+
+def test_a_clean_image_is_shown_and_ends_with_0(tmp_path: Path) -> None:
+    image = qcow2(changed_disk(tmp_path / "d", lambda root: None), tmp_path / "x.qcow2")
+    done = ci("inspect", image, "--config", tmp_path / "none.toml", "--files")
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in (
+        "partition     1: 0x83 active",
+        "command line  root=UUID=",
+        "at default    sshd",
+        "2 packages",
+        "/boot/initramfs-virt",
+        "made by mkinitfs",
+        "boot code not compared: no lock",
+        "no findings",
+    ):
+        assert words in done.stdout, done.stdout
+
+
+def test_an_image_with_findings_ends_with_1_and_names_file_and_rule(tmp_path: Path) -> None:
+    disk = changed_disk(tmp_path / "d", lambda root: root.write("root/.ash_history", "x\n"))
+    done = ci("inspect", disk, "--config", tmp_path / "none.toml", "--json")
+    assert done.returncode == 1
+    found = [(each["where"], each["rule"]) for each in json.loads(done.stdout)["findings"]]
+    assert found == [("/root/.ash_history", "history"), ("/root/.ash_history", "unowned")]
+    told = ci("inspect", disk, "--config", tmp_path / "none.toml").stdout
+    assert "/root/.ash_history  is there" in told
+    assert "2 findings" in told
+
+
+def test_what_is_no_image_is_one_line(tmp_path: Path) -> None:
+    done = ci("inspect", tmp_path / "x.qcow2")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"error: {tmp_path}/x.qcow2: No such file or directory"]
+
+
+def built(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Root], object],
+    *accept: str,
+) -> tuple[Order, Image]:
+    """Return an order whose builder gives a disk of ours, and what it gives."""
+    path = qcow2(changed_disk(folder / "d", change), folder / "x.qcow2")
+    record = {"tree": {"sha256": inspected(path).tree_sha256}}
+    image = Image(path, folder / "x.build.json", record)
+    image.record_path.write_text("{}")
+    monkeypatch.setattr(order_module, "build_image", lambda *_, **__: image)
+    monkeypatch.setattr(order_module, "boot_code_of", lambda *_: CODE)
+    config: Any = SimpleNamespace(
+        build=SimpleNamespace(
+            work=folder / "checkout/work", images={"droplet": SimpleNamespace(accept=accept)}
+        )
+    )
+    nothing: Any = None
+    return Order(config=config, lock=nothing, store=nothing, engine=None, origin=nothing), image
+
+
+def test_a_build_writes_image_json_beside_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, image = built(tmp_path, monkeypatch, lambda root: None)
+    assert build_variant(order, "droplet", tmp_path, Silent()) is image
+    document = json.loads((tmp_path / "x.image.json").read_text())
+    assert document["tree"]["sha256"] == image.record["tree"]["sha256"]
+    assert image.record_path.exists()
+
+
+def leak(root: Root) -> None:
+    """A file that knows where it was made."""
+    where = root.folder.parents[1] / "checkout/work"
+    text = f"made in {where}\n"
+    root.packages["alpine-base"]["etc/motd"] = text
+    root.write("etc/motd", text)
+    root.write_database()
+
+
+def test_a_build_with_a_finding_fails_and_leaves_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, image = built(tmp_path, monkeypatch, leak)
+    with pytest.raises(ImageError, match=r"1 finding\n  /etc/motd: a path of the build at byte 8"):
+        build_variant(order, "droplet", tmp_path, Silent())
+    assert not image.record_path.exists()
+    assert not (tmp_path / "x.image.json").exists()
+
+
+def test_a_finding_that_is_meant_so_is_accepted_by_rule_and_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "unowned /etc/udev/hwdb.bin: made by a trigger", "host-key /etc/udev/*: of no use"
+    order, image = built(
+        tmp_path, monkeypatch, lambda root: root.write("etc/udev/hwdb.bin", "x"), *lines
+    )
+    with pytest.raises(ImageError, match=r"/etc/udev: dir of no package"):
+        build_variant(order, "droplet", tmp_path, Silent())
+    order, image = built(
+        tmp_path,
+        monkeypatch,
+        lambda root: root.write("etc/udev/hwdb.bin", "x"),
+        "unowned /etc/udev*: made by a trigger",
+    )
+    assert build_variant(order, "droplet", tmp_path, Silent()) is image
