@@ -38,6 +38,10 @@ def verify_folder(
     check_statements(folder, head, trust, findings)
     if more is not None:
         more(folder, head, findings)
+    if expectation.tag is None:
+        findings.note(
+            f"no tag was said: this is {head.manifest.tag}, and there may be a newer release"
+        )
     if head.manifest.dirty:
         findings.note("made from a working tree with changes that no commit holds")
     return findings
