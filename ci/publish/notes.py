@@ -1,11 +1,23 @@
 """What a release says of itself, in GitHub's Markdown: how to check it comes first."""
 
+import base64
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
-from ci.attest.manifest import CHECKSUMS, MANIFEST, Manifest, bundle_name, is_bundle
+from build.errors import VerificationError
+from ci.attest.manifest import (
+    CHECKSUMS,
+    DIFFERENCE_BUNDLE,
+    MANIFEST,
+    Manifest,
+    bundle_name,
+    is_bundle,
+)
 from ci.config import ReleaseConfig
 from ci.publish.files import ReleaseFiles
 from ci.publish.plan import import_urls
+from ci.release.differences import Difference, markdown, read_document
 from ci.report.table import markdown_table, size_text
 from ci.verify.trust.policy import Policy
 
@@ -14,12 +26,18 @@ WHAT = {MANIFEST: "manifest", CHECKSUMS: "checksums"}
 
 
 def release_notes(config: ReleaseConfig, release: ReleaseFiles) -> str:
-    """Return the notes of `release`; equal releases have equal notes."""
+    """Return the notes of `release`; equal releases have equal notes.
+
+    Raises:
+        VerificationError: the statement of what changed cannot be read.
+    """
     manifest = release.manifest
     parts = [_verify(manifest, config.sign.issuer)]
     if config.spaces:
         parts.append(_import(import_urls(config.spaces, release)))
-    parts += [_artifacts(release), _source(manifest)]
+    parts.append(_artifacts(release))
+    parts += [_changes(file.path) for file in release.files if file.name == DIFFERENCE_BUNDLE]
+    parts.append(_source(manifest))
     return "\n\n".join(parts) + "\n"
 
 
@@ -77,6 +95,27 @@ def _artifacts(release: ReleaseFiles) -> str:
     ]
     table = markdown_table(rows, ["file", "what", "size", "sha256"])
     return f"## Files\n\n{table}\n\nEach has its signature beside it, as `FILE.sigstore.json`."
+
+
+def _changes(bundle: Path) -> str:
+    return f"## What changed\n\n{markdown(signed_difference(bundle))}"
+
+
+def signed_difference(bundle: Path) -> Difference:
+    """Return what the statement in `bundle` says, out of its DSSE envelope (DSSE, version 1).
+
+    For showing what was signed; whoever relies on it verifies the bundle.
+
+    Raises:
+        VerificationError: it is no such statement.
+    """
+    try:
+        envelope = json.loads(bundle.read_bytes())["dsseEnvelope"]
+        statement = json.loads(base64.b64decode(envelope["payload"]))
+        predicate = statement["predicate"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise VerificationError(f"{bundle.name}: no bundle with a statement in it") from None
+    return read_document(predicate, where=bundle.name)
 
 
 def _source(manifest: Manifest) -> str:

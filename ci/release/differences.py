@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from build.snapshot.compare import ClosureDifference, LockDifference, compare_closures
+from build.errors import VerificationError
+from build.snapshot.compare import KINDS, ClosureDifference, LockDifference, compare_closures
 from build.snapshot.lock import Lock
 from ci.report.table import markdown_table, size_text
 
@@ -23,12 +25,22 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """What a lock was called by, and its digest."""
+
+    name: str
+    lock_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """Two locks held against each other."""
 
-    old: Side
-    new: Side
+    old: Named
+    new: Named
     closures: tuple[ClosureDifference, ...]
+    other: tuple[str, ...]
+    """What else differs, a line each: apk, the newest package, the indexes."""
 
     @property
     def different(self) -> bool:
@@ -38,7 +50,12 @@ class Difference:
 
 def difference_of(old: Side, new: Side) -> Difference:
     """Return the difference of the two locks."""
-    return Difference(old, new, compare_closures(old.lock, new.lock))
+    return Difference(
+        old=Named(old.name, old.lock.id),
+        new=Named(new.name, new.lock.id),
+        closures=compare_closures(old.lock, new.lock),
+        other=tuple(_other_lines(old.lock, new.lock)),
+    )
 
 
 def rows(difference: Difference) -> list[list[str]]:
@@ -63,9 +80,7 @@ def total_rows(difference: Difference) -> list[list[str]]:
     ]
 
 
-def other_lines(difference: Difference) -> list[str]:
-    """Return what else differs, a line each: apk, the newest package, the indexes."""
-    old, new = difference.old.lock, difference.new.lock
+def _other_lines(old: Lock, new: Lock) -> list[str]:
     lines = []
     if old.apk_version != new.apk_version:
         lines.append(f"apk: {shown(old.apk_version)} -> {shown(new.apk_version)}")
@@ -89,8 +104,8 @@ def markdown(difference: Difference) -> str:
         f"Snapshot {_side(difference.old)} → {_side(difference.new)}",
         markdown_table(total_rows(difference), TOTALS_HEADER),
     ]
-    if lines := other_lines(difference):
-        parts.append("\n".join(f"- {_escaped(line)}" for line in lines))
+    if difference.other:
+        parts.append("\n".join(f"- {_escaped(line)}" for line in difference.other))
     parts += [_section(closure) for closure in difference.closures if closure.changes]
     return "\n\n".join(parts)
 
@@ -98,12 +113,68 @@ def markdown(difference: Difference) -> str:
 def document(difference: Difference) -> Mapping[str, object]:
     """Return the difference as values for JSON; sizes in bytes."""
     return {
-        "old": {"name": difference.old.name, "lock": difference.old.lock.id},
-        "new": {"name": difference.new.name, "lock": difference.new.lock.id},
+        "old": {"name": difference.old.name, "lock": difference.old.lock_id},
+        "new": {"name": difference.new.name, "lock": difference.new.lock_id},
         "different": difference.different,
-        "other": other_lines(difference),
+        "other": list(difference.other),
         "closures": {closure.name: _closure(closure) for closure in difference.closures},
     }
+
+
+def read_document(value: Any, *, where: str) -> Difference:  # noqa: ANN401 - any JSON
+    """Return the difference that `document` made `value` of; `where` names it in an error.
+
+    Raises:
+        VerificationError: it is not of that form.
+    """
+    try:
+        return Difference(
+            old=Named(_text(value["old"]["name"]), _text(value["old"]["lock"])),
+            new=Named(_text(value["new"]["name"]), _text(value["new"]["lock"])),
+            closures=tuple(_read_closure(name, each) for name, each in value["closures"].items()),
+            other=tuple(_text(line) for line in value["other"]),
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise VerificationError(f"{where}: not the difference of two locks: {error}") from None
+
+
+def _read_closure(name: str, value: Any) -> ClosureDifference:  # noqa: ANN401
+    return ClosureDifference(
+        name=name,
+        changes=tuple(_read_change(name, each) for each in value["changes"]),
+        reordered=value["reordered"] is True,
+        old_count=_number(value["packages"]["old"]),
+        new_count=_number(value["packages"]["new"]),
+        old_size=_number(value["size"]["old"]),
+        new_size=_number(value["size"]["new"]),
+    )
+
+
+def _read_change(closure: str, value: Any) -> LockDifference:  # noqa: ANN401
+    if value["kind"] not in KINDS:
+        raise TypeError(f"kind {value['kind']!r}")
+    return LockDifference(
+        closure=closure,
+        kind=value["kind"],
+        name=_text(value["name"]),
+        old=None if value["old"] is None else _text(value["old"]),
+        new=None if value["new"] is None else _text(value["new"]),
+        old_size=_number(value["old_size"]),
+        new_size=_number(value["new_size"]),
+        origin=_text(value["origin"]),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no number")
+    return value
 
 
 def signed_size(size: int) -> str:
@@ -169,8 +240,8 @@ def _escaped(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>&@#~" else letter for letter in text)
 
 
-def _side(side: Side) -> str:
-    return f"{_escaped(shown(side.name))} (`{side.lock.id[:12]}`)"
+def _side(side: Named) -> str:
+    return f"{_escaped(shown(side.name))} (`{_escaped(shown(side.lock_id[:12]))}`)"
 
 
 def _day(epoch: int) -> str:
@@ -202,7 +273,7 @@ def _change(change: LockDifference) -> Mapping[str, object]:
 
 def told(difference: Difference) -> Sequence[str]:
     """Return the lines for a terminal that stand around the tables."""
-    lines = list(other_lines(difference))
+    lines = list(difference.other)
     if not difference.different:
         lines.append("the same packages in the same order")
     return lines

@@ -1,12 +1,15 @@
 """Makers of a signed release in a folder, with a configuration that leads to the doubles."""
 
+import base64
 import hashlib
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ci.attest.checksums import dump_checksums, hash_bytes
 from ci.attest.manifest import (
     CHECKSUMS,
+    DIFFERENCE_BUNDLE,
     MANIFEST,
     MEDIA_TYPES,
     Artifact,
@@ -14,6 +17,7 @@ from ci.attest.manifest import (
     dump_manifest,
 )
 from ci.rehearsal.github.state import World
+from ci.release.differences import Difference, document
 
 REPOSITORY = "octo/snowdrop"
 VERSION = "v3.24.20261123"
@@ -48,8 +52,13 @@ def write_config(
     return folder / "release.toml"
 
 
-def write_release(folder: Path, *, version: str = VERSION, salt: str = "") -> Path:
-    """Return the dist folder of a release whose image depends on `salt`; bundles are stand-ins."""
+def write_release(
+    folder: Path, *, version: str = VERSION, salt: str = "", since: Difference | None = None
+) -> Path:
+    """Return the dist folder of a release whose image depends on `salt`; bundles are stand-ins.
+
+    `since` is what changed since the release before, if there was one.
+    """
     dist = folder / "dist"
     dist.mkdir(exist_ok=True)
     image = f"snowdrop-droplet-{version}-x86_64.qcow2"
@@ -68,6 +77,7 @@ def write_release(folder: Path, *, version: str = VERSION, salt: str = "") -> Pa
         dirty=version.endswith("-dirty"),
         lock_id="1" * 64,
         epoch=1_795_000_000,
+        previous=since.old.name if since else None,
         artifacts=tuple(
             Artifact(
                 name=name,
@@ -84,6 +94,9 @@ def write_release(folder: Path, *, version: str = VERSION, salt: str = "") -> Pa
     contents[CHECKSUMS] = dump_checksums(sums)
     for name in manifest.bundles:
         contents[name] = f"bundle {name} {salt}".encode()
+    if since:
+        payload = base64.b64encode(json.dumps({"predicate": document(since)}).encode()).decode()
+        contents[DIFFERENCE_BUNDLE] = json.dumps({"dsseEnvelope": {"payload": payload}}).encode()
     for name, content in contents.items():
         (dist / name).write_bytes(content)
     return dist

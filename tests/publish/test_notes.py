@@ -3,9 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from build.errors import VerificationError
+from build.snapshot.lock import Lock
+from ci.attest.manifest import DIFFERENCE_BUNDLE
 from ci.publish import command
+from ci.release.differences import Side, difference_of
 from tests.publish.conftest import Outcome
 from tests.publish.release import IMAGE, VERSION, write_config, write_release
+from tests.snapshot.conftest import lock_of, locked
 
 SIGNER = f"https://github.com/octo/snowdrop/.github/workflows/build.yml@refs/tags/{VERSION}"
 SPACES = {
@@ -39,3 +46,36 @@ def test_without_a_mirror_no_import_is_promised(
 ) -> None:
     write_release(tmp_path)
     assert "Import" not in call(command, write_config(tmp_path), "--notes").text
+
+
+def test_what_changed_since_the_release_before_is_shown_as_it_was_signed(
+    tmp_path: Path, call: Callable[..., Outcome]
+) -> None:
+    before, after = _locks()
+    since = difference_of(Side("v3.24.20261101", before), Side(VERSION, after))
+    write_release(tmp_path, since=since)
+    notes = call(command, write_config(tmp_path), "--notes").text
+    assert "## What changed" in notes
+    assert f"v3.24.20261101 (`{before.id[:12]}`) → {VERSION} (`{after.id[:12]}`)" in notes
+    assert "| upgraded | musl | 1.2.4-r0 | 1.2.5-r0 |" in notes
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no JSON", b"{}", b'{"dsseEnvelope": {"payload": "e30="}}', b'{"dsseEnvelope": 1}'],
+)
+def test_a_statement_that_cannot_be_read_is_named(
+    tmp_path: Path, call: Callable[..., Outcome], content: bytes
+) -> None:
+    before, after = _locks()
+    dist = write_release(tmp_path, since=difference_of(Side("old", before), Side("new", after)))
+    (dist / DIFFERENCE_BUNDLE).write_bytes(content)
+    with pytest.raises(VerificationError, match=f"^{DIFFERENCE_BUNDLE}: "):
+        call(command, write_config(tmp_path), "--notes")
+
+
+def _locks() -> tuple[Lock, Lock]:
+    return (
+        lock_of(locked("musl", 0, "1.2.4-r0")),
+        lock_of(locked("musl", 0, "1.2.5-r0", sha256="d" * 64)),
+    )
