@@ -93,8 +93,8 @@ def zlib_name() -> str:
 def shortened(text: str, limit: int = 44) -> str:
     """Return both ends of a long path.
 
-    >>> shortened("/work/" + "long/" * 20 + "end", 20)
-    '/work/long…/long/end'
+    >>> shortened("/some/" + "long/" * 20 + "end", 20)
+    '/some/long…/long/end'
     """
     half = (limit - 1) // 2
     return text if len(text) <= limit else f"{text[: limit - 1 - half]}…{text[-half:]}"
