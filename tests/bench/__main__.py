@@ -21,6 +21,7 @@ from build.apk.index import read_index
 from build.apk.package import read_package
 from build.apk.trust import Keyring
 from tests.apk.makers import ALPINE, real_keys, real_packages
+from tests.bench.building import build_rows
 
 ROUNDS = 7
 FULL = [ALPINE / "full" / name / "x86_64/APKINDEX.tar.gz" for name in ("main", "community")]
@@ -170,6 +171,7 @@ def main() -> int:
         return 2
     keys = real_keys()
     rows = [*index_rows(keys), *package_rows(keys), *pin_rows(), *verify_rows()]
+    rows += [Row(*told) for told in build_rows()]
     width = max(len(row.what) for row in rows)
     for row in rows:
         verdict = {True: "ok", False: "MISSED", None: ""}[row.holds]

@@ -243,8 +243,10 @@ def _stamp(debs: Sequence[Deb], without: frozenset[str]) -> str:
     writing = HERE.parents[2] / "build" / "apk"
     for folder in (HERE, writing):
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{path.relative_to(folder)}\0".encode())
+            place = path.relative_to(folder)
+            # What tools leave behind is no source: __pycache__, .ruff_cache and the like.
+            if path.is_file() and not any(part[0] in "._" for part in place.parts[:-1]):
+                digest.update(f"{place}\0".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest() + "\n"
 

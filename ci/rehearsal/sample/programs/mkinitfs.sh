@@ -71,7 +71,7 @@ fi
 features=$(echo "${wanted:-$features}" | "$busybox" tr , ' ')
 compression=${compression:-${initfs_compression:-gzip}}
 
-tree=$("$busybox" mktemp -d "${temporary:-/tmp}/mkinitfs.XXXXXX")
+tree=$("$busybox" mktemp -d -p "${temporary:-/tmp}")
 trap '"$busybox" rm -rf "$tree" "$out.new"' EXIT
 trap 'exit 1' HUP INT TERM
 root=$tree/root

@@ -1,0 +1,105 @@
+"""A newer kernel for a droplet that runs: a repository of its own, which no release pins.
+
+It is Debian's kernel for any machine, where the image has the one for clouds: another release of
+the kernel, so that a droplet shows by `uname -r` which of them was started.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from build.apk.writing import write_index
+from build.edges.progress import Progress
+from build.errors import BuildError
+from ci.rehearsal.sample.debian import fetch
+from ci.rehearsal.sample.kernel import RELEASE_FILE
+from ci.rehearsal.sample.recipes import read_table
+from ci.rehearsal.sample.sample import (
+    ARCH,
+    DESCRIPTION,
+    KEY_NAME,
+    LEVEL,
+    Made,
+    make_packages,
+    rehearsal_key,
+)
+
+PACKAGE = "linux-virt"
+DEBIAN = "linux-image-amd64"
+MODULES = ("crc32c_generic", "ext4")
+"""What this kernel has as modules and the one for clouds has built in."""
+REVISION = re.compile(r"(?P<head>.*-r)(?P<number>[0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A repository with one package in it, a newer linux-virt."""
+
+    repository: Path
+    """The folder above `x86_64/`."""
+    key: Path
+    """The public key that signed it."""
+    version: str
+    """Of the package."""
+    release: str
+    """What `uname -r` says when it runs."""
+
+
+def newer(version: str) -> str:
+    """Return the next version of a package.
+
+    Raises:
+        BuildError: it does not end in a revision.
+
+    >>> newer("6.12.117_p1-r9")
+    '6.12.117_p1-r10'
+    """
+    match = REVISION.fullmatch(version)
+    if match is None:
+        raise BuildError(f"{PACKAGE} {version}: no revision at its end, expected -r and a number")
+    return f"{match['head']}{int(match['number']) + 1}"
+
+
+def make_update(
+    *, out: Path, work: Path, installed: str, mirror: str | None, progress: Progress
+) -> Update:
+    """Write a repository with the version of linux-virt after `installed` to the new folder `out`.
+
+    `work` keeps what was fetched, about 110 MB.
+
+    Raises:
+        ConfigError: no Debian mirror is known.
+        MissingToolError: apt, dpkg-deb or Debian's keyring is absent.
+        RemoteError: the mirror does not answer.
+    """
+    table = read_table()
+    (recipe,) = [recipe for recipe in table.recipes if recipe.name == PACKAGE]
+    recipe = replace(recipe, version=newer(installed), modules=(*recipe.modules, *MODULES))
+    table = replace(table, kernel=DEBIAN, recipes=(recipe,))
+    work.mkdir(parents=True, exist_ok=True)
+    debs = fetch(table, work, mirror=mirror, progress=progress)
+    with progress.step("Make the newer kernel's package"):
+        made = make_packages(table, debs)
+    key = out / KEY_NAME
+    _write(out / "updates" / ARCH, made)
+    key.write_bytes(rehearsal_key().public_pem())
+    return Update(out / "updates", key, recipe.version, _release(made[PACKAGE]))
+
+
+def _write(folder: Path, made: Mapping[str, Made]) -> None:
+    folder.mkdir(parents=True)
+    for package in made.values():
+        (folder / package.file_name).write_bytes(package.apk)
+    index = write_index(
+        [package.apk for package in made.values()],
+        rehearsal_key(),
+        f"{DESCRIPTION} updates",
+        level=LEVEL,
+    )
+    (folder / "APKINDEX.tar.gz").write_bytes(index)
+
+
+def _release(made: Made) -> str:
+    (entry,) = [entry for entry in made.recipe.entries if entry.path == RELEASE_FILE]
+    return entry.content.decode().strip()
