@@ -1,21 +1,17 @@
 """Every attack is refused, by the check that is there for it, in words and not in a traceback."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.verify.attacks import Attack, bundles, content, identity, statements, trust
+from tests.verify.attacks import Attack, bundles, content, identity, packages, statements, trust
 from tests.verify.conftest import Told
 from tests.verify.stage import Scene
 
 Ask = Callable[[Scene], Told]
-ATTACKS = [
-    *content.ATTACKS,
-    *bundles.ATTACKS,
-    *statements.ATTACKS,
-    *identity.ATTACKS,
-    *trust.ATTACKS,
-]
+TABLES = (content, packages, bundles, statements, identity, trust)
+ATTACKS = [attack for table in TABLES for attack in table.ATTACKS]
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
@@ -35,5 +31,9 @@ def test_is_refused(attack: Attack, scene: Scene, ask: Ask) -> None:
     assert attack.found in told.failed[attack.check]
 
 
-def test_each_attack_has_a_name_of_its_own() -> None:
+def test_every_table_is_played_and_each_attack_has_a_name_of_its_own() -> None:
+    folder = Path(__file__).with_name("attacks")
+    assert {f"{table.__name__.rpartition('.')[2]}.py" for table in TABLES} == {
+        path.name for path in folder.glob("[a-z]*.py")
+    }
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS)

@@ -60,6 +60,20 @@ def from_old(source: str, name: str) -> Callable[[Scene], object]:
     return lambda scene: shutil.copyfile(scene.stage.old / source, scene / name)
 
 
+def listed(change: Callable[[list[str]], object]) -> Callable[[Scene], None]:
+    """Return what signs another list of checksums than the manifest has."""
+
+    def do(scene: Scene) -> None:
+        lines = (scene / "SHA256SUMS").read_text().splitlines(keepends=True)
+        change(lines)
+        content = "".join(sorted(lines, key=lambda line: line.split("  ")[1]))
+        (scene / "SHA256SUMS").write_text(content)
+        bundle = scene.stage.mint.file(sha256_of(scene / "SHA256SUMS"))
+        scene.put("SHA256SUMS.sigstore.json", bundle)
+
+    return do
+
+
 def link(scene: Scene) -> None:
     """Put a link to the image's own bytes in the place of the image."""
     outside = scene.place / "image"
@@ -153,6 +167,24 @@ ATTACKS = [
         "of other bytes",
     ),
     Attack("SHA256SUMS: a folder", folder("SHA256SUMS"), "signature of SHA256SUMS", "a folder"),
+    Attack(
+        "SHA256SUMS: a file more, signed",
+        listed(lambda lines: lines.append(f"{'0' * 64}  more.qcow2\n")),
+        "SHA256SUMS",
+        "disagree about more.qcow2",
+    ),
+    Attack(
+        "SHA256SUMS: a file less, signed",
+        listed(lambda lines: lines.pop(0)),
+        "SHA256SUMS",
+        "disagree about",
+    ),
+    Attack(
+        "SHA256SUMS: another digest, signed",
+        listed(lambda lines: lines.append(f"{'0' * 64}{lines.pop()[64:]}")),
+        "SHA256SUMS",
+        "disagree about",
+    ),
     Attack(
         "manifest: one value",
         replaced("release.json", '"epoch": 1', '"epoch": 2'),
