@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image", type=Path, metavar="FILE.qcow2", help="boot this file: it has the same bytes"
     )
     parser.add_argument(
-        "--timeout", type=seconds, default=180.0, metavar="S", help="seconds to the first login"
+        "--timeout", type=seconds, default=300.0, metavar="S", help="seconds to the first login"
     )
     parser.add_argument(
         "--accelerator",

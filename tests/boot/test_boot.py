@@ -19,6 +19,7 @@ from build.errors import BootError, MissingToolError, VerificationError
 from ci.boot.machine import Hardware, Machine, running
 from ci.boot.walk import Circumstances, boot_image
 from tests.boot.conftest import RESET, WRITE_SECTOR
+from tests.snapshot.served import Notes
 
 Disk = Callable[..., Path]
 Record = Callable[[Path], Path]
@@ -69,6 +70,17 @@ def test_a_boot_that_hangs_shows_the_console(tmp_path: Path, disk: Disk, record:
     )
     assert "PRIVATE" not in json.dumps(report)
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["disk.log"]
+
+
+def test_an_emulator_that_got_no_time_is_tried_once_more(
+    tmp_path: Path, disk: Disk, record: Record
+) -> None:
+    """A busy machine is no reason to refuse an image; one that fails again is refused."""
+    made = record(disk("Kernel panic - not syncing: IO-APIC + timer doesn't work!\n"))
+    told = Notes()
+    with pytest.raises(BootError, match="IO-APIC"):
+        boot_image(made, here(tmp_path), told)
+    assert told.told == ["this machine gave the emulator too little time to begin: once more"]
 
 
 @pytest.mark.parametrize(
