@@ -17,6 +17,8 @@ from ci.boot.ssh import make_key
 from ci.boot.walk import Circumstances, checked_disk
 from ci.release.checkout import read_record
 
+WAITING_AT_ONCE = 2
+"""Cases that mostly wait: one after the other they would take longer than all the rest."""
 NOT_TRIED = Check(name="boot", passed=False, expected="comes up", found="not tried: no first boot")
 
 
@@ -46,8 +48,8 @@ def boot_under_faults(
 ) -> tuple[Row, ...]:
     """Boot the image of a build record in each of the `cases`; return a row for each.
 
-    `at_once` cases are played at a time (as many as there are cores), and beside them one that
-    mostly waits. The first case of the table is played before all others, and also when it is
+    `at_once` cases are played at a time (as many as there are cores), and beside them two that
+    mostly wait. The first case of the table is played before all others, and also when it is
     not asked for, where one of them begins with its disk or is compared with it.
 
     Raises:
@@ -112,7 +114,7 @@ def _play_all(
 def _side_by_side(
     cases: Sequence[Case], stage: Stage, at_once: int
 ) -> Iterator[tuple[Case, Played]]:
-    with _pool(stage, at_once) as busy, _pool(stage, 1) as waiting:
+    with _pool(stage, at_once) as busy, _pool(stage, WAITING_AT_ONCE) as waiting:
         futures: dict[Future[Played], Case] = {
             (waiting if case.waits else busy).submit(play, case, stage): case for case in cases
         }
