@@ -100,13 +100,18 @@ def _order(arguments: argparse.Namespace, console: Console) -> Order:
 
 
 def _whom(arguments: argparse.Namespace, config: ReleaseConfig | None) -> Whom:
-    """Return whom the person trusts; no file beside the target is asked."""
+    """Return whom the person trusts: by name, by a policy, or by the configuration that was named.
+
+    No file that was not named is asked.
+    """
     said, policy = arguments.repository, arguments.policy
     if policy is not None and policy.exists():
         whom = read_whom(policy)
         if said not in (None, whom.repository):
             raise ConfigError(f"--repository {said}: {policy} trusts {whom.repository}")
         return whom
+    if said is None and config is not None:
+        said = config.repository
     if said is None:
         raise ConfigError(
             "verify: whom to trust was not said",

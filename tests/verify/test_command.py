@@ -251,6 +251,16 @@ def test_a_configuration_where_one_stands_trusts_nobody(
     assert "an authority that the trust root" in capsys.readouterr().out
 
 
+def test_a_configuration_that_was_named_says_whom_to_trust(
+    scene: Scene, stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ["--config", str(stage.root / "release.toml")]
+    assert main(["verify", str(scene.folder), *named]) == 0
+    assert f"trusting repository {REPOSITORY}" in capsys.readouterr().out
+    scene.resign(stage.foreign)
+    assert main(["verify", str(scene.folder), *named]) == 1
+
+
 def test_one_image_with_all_of_its_bundles(scene: Scene, ask: Ask) -> None:
     scene.target = str(scene / IMAGE)
     told = ask(scene)
