@@ -6,7 +6,6 @@ argument, says what to build. It answers with a JSON file, an error of ours incl
 
 import contextlib
 import ctypes
-import importlib
 import json
 import os
 import signal
@@ -51,24 +50,18 @@ def _interrupt(number: int, frame: types.FrameType | None) -> None:
 
 
 def replace_zlib() -> None:
-    """Put zlib-ng in the place of zlib or, where it is not installed, one that packs worse."""
+    """Put zlib-ng, which packs the same data to other bytes, in the place of zlib."""
     import zlib
+
+    from zlib_ng import zlib_ng
 
     other = types.ModuleType("zlib")
     # Whatever zlib-ng lacks stays zlib's.
     other.__dict__.update(zlib.__dict__)
-    try:
-        ng = importlib.import_module("zlib_ng.zlib_ng")
-    except ImportError:
-        other.__dict__.update(
-            LIBRARY=f"zlib {zlib.ZLIB_RUNTIME_VERSION} at another level (no zlib-ng here)",
-            compress=lambda data, level=-1, wbits=15: zlib.compress(data, 1, wbits),
-            compressobj=lambda level=-1, *rest, **more: zlib.compressobj(1, *rest, **more),
-        )
-    else:
-        public = {name: value for name, value in vars(ng).items() if not name.startswith("__")}
-        other.__dict__.update(public)
-        other.__dict__["LIBRARY"] = f"zlib-ng {getattr(ng, 'ZLIBNG_VERSION', '')}".strip()
+    other.__dict__.update(
+        {name: value for name, value in vars(zlib_ng).items() if not name.startswith("__")}
+    )
+    other.__dict__["LIBRARY"] = f"zlib-ng {zlib_ng.ZLIBNG_VERSION}"
     sys.modules["zlib"] = other
 
 
