@@ -7,7 +7,6 @@ from pathlib import Path
 from build.config import Origin
 from build.edges.manner import USUAL, Manner
 from build.edges.progress import Progress
-from build.errors import ImageError
 from build.image import Image, build_image
 from build.inspect.boot import boot_code_of
 from build.inspect.inventory import (
@@ -73,6 +72,15 @@ def _judge(order: Order, variant: str, image: Image) -> None:
 
     qemu-img and e2fsck have looked at the disk in the builder already.
     """
+    try:
+        _inspect(order, variant, image)
+    except BaseException:
+        # Whatever kept it from being judged: what was not judged is not released.
+        image.record_path.unlink()
+        raise
+
+
+def _inspect(order: Order, variant: str, image: Image) -> None:
     work = order.config.build.work
     measures = Measures(
         boot_code=boot_code_of(order.lock, order.store, work),
@@ -80,10 +88,6 @@ def _judge(order: Order, variant: str, image: Image) -> None:
         tree_sha256=image.record["tree"]["sha256"],
         accept=order.config.build.images[variant].accept,
     )
-    try:
-        inspection = inspect_image(image.path, measures)
-        refuse(inspection)
-    except ImageError:
-        image.record_path.unlink()
-        raise
+    inspection = inspect_image(image.path, measures)
+    refuse(inspection)
     write_image_json(inspection, image.path.with_suffix(SUFFIX))
