@@ -10,6 +10,7 @@ from build.apk.info import PackageInfo, info_fields, package_info
 from build.apk.package import split_members
 from build.edges.progress import Progress
 from build.errors import VerificationError
+from build.inspect.inventory import SUFFIX
 from build.snapshot.archive import open_archive
 from ci.attest.checksums import Digest, hash_file
 from ci.attest.manifest import (
@@ -30,7 +31,6 @@ from ci.release.checkout import read_record
 
 RECORD_SUFFIX = ".build.json"
 REPORT_SUFFIX = ".boot.json"
-INVENTORY_SUFFIX = ".image.json"
 VARIANT = re.compile(r"[a-z][a-z0-9]*")
 
 
@@ -233,7 +233,7 @@ def _beside(record_path: Path, suffix: str) -> Path:
 
 
 def _inventory(record_path: Path, image: Artifact) -> Artifact | None:
-    path = _beside(record_path, INVENTORY_SUFFIX)
+    path = _beside(record_path, SUFFIX)
     if not path.is_file():
         return None
     seen = Table(path.name, read_record(path)).table("image").text("sha256", SHA256)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from build.apk.index import INDEX
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
 from build.edges.progress import Progress
 from build.errors import BuildError
@@ -90,7 +91,7 @@ def make_sample(
         debs = fetch(table, work, mirror=mirror, progress=progress)
         stamp = _stamp(debs, without)
         sample = Sample(out / "builder", out / "image", out / "keys")
-        indexes = [place / ARCH / "APKINDEX.tar.gz" for place in (sample.builder, sample.image)]
+        indexes = [place / ARCH / INDEX for place in (sample.builder, sample.image)]
         if _text(out / STAMP) != stamp or not all(index.is_file() for index in indexes):
             with progress.step(f"Make {len(table.recipes)} sample packages"):
                 made = make_packages(table, debs)
@@ -226,7 +227,7 @@ def _write_all(out: Path, made: Mapping[str, Made], without: frozenset[str], sta
         index = write_index(
             [package.apk for package in chosen], key, f"{DESCRIPTION} {repository}", level=LEVEL
         )
-        (folder / "APKINDEX.tar.gz").write_bytes(index)
+        (folder / INDEX).write_bytes(index)
     (new / "keys").mkdir()
     (new / "keys" / KEY_NAME).write_bytes(key.public_pem())
     (new / STAMP).write_text(stamp)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from build.apk.index import INDEX
 from build.apk.writing import write_index
 from build.edges.progress import Progress
 from build.errors import BuildError
@@ -97,7 +98,7 @@ def _write(folder: Path, made: Mapping[str, Made]) -> None:
         f"{DESCRIPTION} updates",
         level=LEVEL,
     )
-    (folder / "APKINDEX.tar.gz").write_bytes(index)
+    (folder / INDEX).write_bytes(index)
 
 
 def _release(made: Made) -> str:

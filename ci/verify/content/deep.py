@@ -6,6 +6,7 @@ from pathlib import Path
 
 from build.edges.progress import Progress
 from build.errors import SnowdropError, VerificationError
+from build.inspect.inventory import SUFFIX
 from build.snapshot.archive import open_archive
 from build.snapshot.lock import Lock
 from ci.attest.manifest import (
@@ -132,7 +133,7 @@ def _packages(folder: Path, image: Artifact, head: Head, lock: Lock, findings: F
 
 
 def _database(folder: Path, image: Artifact, head: Head, lock: Lock, findings: Findings) -> None:
-    name = f"{Path(image.name).stem}.image.json"
+    name = f"{Path(image.name).stem}{SUFFIX}"
     title, expected = f"packages in {image.name}", "those of lock and release"
     if name not in {item.name for item in head.manifest.of_role("inventory")}:
         findings.note(f"{title}: not looked at, the release has no {name}")
