@@ -18,16 +18,16 @@ from typing import Any
 from build.apk.index import INDEX, locked_records
 from build.apk.package import unpack_data
 from build.config import BuildConfig, ImageConfig, Origin
+from build.edges.build_dirs import BuildDirs, build_dirs, check_room, copy_program, told
 from build.edges.container import Choice, Mount, prepare_root
-from build.edges.manner import USUAL, Manner, choose, lay_out_anew
 from build.edges.progress import Progress
-from build.edges.workshop import Workshop, check_room, copy_program, told, workshop
+from build.edges.variation import USUAL, Variation, choose, lay_out_anew
 from build.errors import BuildError, NotReproducibleError
 from build.firstboot.packages import LocalPackages, local_packages
 from build.inside.normalise import rule_of
 from build.inside.qcow2 import digest
 from build.inside.tree import Difference, compare_listings
-from build.snapshot.excerpt import excerpt
+from build.snapshot.index_subset import excerpt
 from build.snapshot.lock import Lock, LockedPackage
 from build.snapshot.store import Store, write_whole
 
@@ -103,7 +103,7 @@ def build_image(
     out: Path,
     progress: Progress,
     clock: Callable[[], float],
-    manner: Manner = USUAL,
+    variation: Variation = USUAL,
 ) -> Image:
     """Return the image of `variant`, its build record and local packages written to `out`.
 
@@ -115,7 +115,7 @@ def build_image(
         BuildError: no engine works here, or a step failed.
     """
     seconds = _Stopwatch(clock)
-    with told(work), workshop(work, out) as shop:
+    with told(work), build_dirs(work, out) as shop:
         check_room(shop.builder, UNPACKED * _size(lock, "builder", "apk"))
         check_room(shop.out, _size(lock, variant) * 3 // 2)
         with progress.step("Unpack builder and apk"), seconds.of("unpack"):
@@ -125,14 +125,14 @@ def build_image(
             task = _task(config, variant, lock, origin)
             _collect(shop.packages, task, store)
             copy_program(shop.program)
-            plan = {**_plan(task), "without_rules": list(manner.without_rules)}
+            plan = {**_plan(task), "without_rules": list(variation.without_rules)}
             (shop.plan / "plan.json").write_text(json.dumps(plan, sort_keys=True, indent=2))
-            if manner.reverse:
+            if variation.reverse:
                 for folder in shop.read_only:
                     lay_out_anew(folder)
         with progress.step("Choose the container engine"), seconds.of("engine"):
-            choice = _choose_engine(shop, wanted_engine, manner)
-        result = _run(choice, shop, manner, progress)
+            choice = _choose_engine(shop, wanted_engine, variation)
+        result = _run(choice, shop, variation, progress)
         record = _record(task, choice, result, seconds.taken, shop.out / f"{task.stem}.qcow2")
         return _publish(task, shop, out, record, result.get("machine", {}))
 
@@ -275,14 +275,16 @@ def _name_and_version(file: str) -> tuple[str, str]:
     return name, f"{version}-{release}"
 
 
-def _choose_engine(shop: Workshop, wanted: str | None, manner: Manner) -> Choice:
+def _choose_engine(shop: BuildDirs, wanted: str | None, variation: Variation) -> Choice:
     targets = [mount.target for mount in shop.mounts]
     prepare_root(shop.builder, [*targets, TREE])
     prepare_root(shop.apk, ["/packages", "/build"])
-    return choose(manner, shop.builder, [*PYTHON, PROBE], wanted=wanted, tmpfs=[TREE])
+    return choose(variation, shop.builder, [*PYTHON, PROBE], wanted=wanted, tmpfs=[TREE])
 
 
-def _run(choice: Choice, shop: Workshop, manner: Manner, progress: Progress) -> Mapping[str, Any]:
+def _run(
+    choice: Choice, shop: BuildDirs, variation: Variation, progress: Progress
+) -> Mapping[str, Any]:
     """Run the inside program, telling its steps, and return its result.
 
     Raises:
@@ -293,9 +295,9 @@ def _run(choice: Choice, shop: Workshop, manner: Manner, progress: Progress) -> 
         done = choice.engine.run(
             shop.builder,
             [*PYTHON, ENTER],
-            mounts=[*shop.mounts, *([Mount(manner.tree, TREE)] if manner.tree else [])],
-            tmpfs=[] if manner.tree else [TREE],
-            environment=manner.environment,
+            mounts=[*shop.mounts, *([Mount(variation.tree, TREE)] if variation.tree else [])],
+            tmpfs=[] if variation.tree else [TREE],
+            environment=variation.environment,
             on_line=watcher.take,
         )
     if watcher.error:
@@ -380,7 +382,7 @@ def _record(
 
 
 def _publish(
-    task: _Task, shop: Workshop, out: Path, record: Mapping[str, Any], seen: Mapping[str, Any]
+    task: _Task, shop: BuildDirs, out: Path, record: Mapping[str, Any], seen: Mapping[str, Any]
 ) -> Image:
     """Move the image to `out` with a rename, the local packages beside it, the record last."""
     target, record_path = out / f"{task.stem}.qcow2", out / f"{task.stem}.build.json"

@@ -14,20 +14,20 @@ from build.errors import SnowdropError
 from ci.report.console import open_console
 
 COMMANDS = {
-    "pin": "ci.release.pin_command",
-    "diff": "ci.release.diff_command",
-    "store": "ci.release.store_command",
-    "build": "ci.release.build_command",
-    "inspect": "ci.release.inspect_command",
-    "explain": "ci.release.explain_command",
-    "boot": "ci.boot.command",
-    "archive": "ci.release.archive_command",
-    "sign": "ci.attest.command",
-    "publish": "ci.publish.command",
-    "mirror": "ci.publish.mirror_command",
-    "verify": "ci.verify.command",
-    "trust": "ci.verify.trust.command",
-    "rehearse": "ci.rehearsal.command",
+    "pin": "ci.commands.pin",
+    "diff": "ci.commands.diff",
+    "store": "ci.commands.store",
+    "build": "ci.commands.build",
+    "inspect": "ci.commands.inspect",
+    "explain": "ci.commands.explain",
+    "boot": "ci.commands.boot",
+    "archive": "ci.commands.archive",
+    "sign": "ci.commands.sign",
+    "publish": "ci.commands.publish",
+    "mirror": "ci.commands.mirror",
+    "verify": "ci.commands.verify",
+    "trust": "ci.commands.trust",
+    "rehearse": "ci.commands.rehearse",
 }
 """Each a module with HELP, add_arguments and run; imported when it is asked for, since sigstore
 and boto3 take a second between them."""

@@ -10,18 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
-from build.apk.info import DIGITS_MOST, NAME, VERSION
+from build.apk.info import MAX_DIGITS, NAME, VERSION
 from build.apk.package import read_signature, refuse_format_3
 from build.apk.streams import unpacked_pieces
 from build.apk.tar import CONTROL, read_files
 from build.errors import VerificationError
 
 if TYPE_CHECKING:
-    from build.apk.trust import Keyring
+    from build.apk.signature import Keyring
 
 INDEX = "APKINDEX.tar.gz"
 """Name of the file, in the folder of an architecture."""
-INDEX_MOST = 1 << 26
+MAX_INDEX = 1 << 26
 """Bytes that an index may hold, unpacked: eight times Alpine's largest."""
 CHECKSUM = re.compile(r"Q1[A-Za-z0-9+/]{27}=")
 NUMBERS = "SItk"
@@ -208,7 +208,7 @@ def locked_records(raw: bytes, *, where: str) -> Records:
 
 def _files(signed: bytes, where: str) -> dict[str, bytes]:
     """Return the files behind the signature, an APKINDEX among them."""
-    files = read_files(unpacked_pieces(signed, 0, limit=INDEX_MOST, where=where), where=where)
+    files = read_files(unpacked_pieces(signed, 0, limit=MAX_INDEX, where=where), where=where)
     if "APKINDEX" not in files:
         raise VerificationError(f"{where}: no APKINDEX inside, expected one")
     return files
@@ -256,7 +256,7 @@ def _checked(block: str, where: str) -> IndexRecord:
             raise VerificationError(f"{where}: package {shown!r}: field {letter!r} is missing")
     for letter in NUMBERS:
         value = fields.get(letter, "0")
-        if not (value.isascii() and value.isdigit() and len(value) <= DIGITS_MOST):
+        if not (value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS):
             raise VerificationError(
                 f"{where}: package {shown!r}: field {letter!r}: {value[:60]!r}, expected a number"
             )

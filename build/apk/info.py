@@ -12,11 +12,11 @@ from build.apk.streams import unpacked_pieces
 from build.apk.tar import CONTROL, read_files
 from build.errors import VerificationError
 
-CONTROL_MOST = 1 << 24
+MAX_CONTROL = 1 << 24
 """Bytes that a control member may hold, unpacked: far more than any real one does."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._-]*")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._~-]*")
-DIGITS_MOST = 15
+MAX_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def info_fields(control: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
         VerificationError: the control member has no `.PKGINFO` that can be read.
     """
     named = f"{where}: control member"
-    pieces = unpacked_pieces(control, 0, limit=CONTROL_MOST, where=named)
+    pieces = unpacked_pieces(control, 0, limit=MAX_CONTROL, where=named)
     files = read_files(pieces, where=named)
     if next(iter(files), "") != ".PKGINFO":
         raise VerificationError(f"{named}: does not start with .PKGINFO")
@@ -98,7 +98,7 @@ def package_info(fields: Mapping[str, tuple[str, ...]], *, where: str) -> Packag
 
     def number(key: str) -> int:
         value = one(key, "0")
-        if not value.isascii() or not value.isdigit() or len(value) > DIGITS_MOST:
+        if not value.isascii() or not value.isdigit() or len(value) > MAX_DIGITS:
             raise VerificationError(f"{where}: control member: {key} = {value!r}, not a number")
         return int(value)
 

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from build.apk.info import CONTROL_MOST, PackageInfo, info_fields, package_info
+from build.apk.info import MAX_CONTROL, PackageInfo, info_fields, package_info
 from build.apk.streams import member_end, unpack_member, unpacked_pieces
 from build.apk.tar import TarMember, TarReader, placed_members, read_files
 from build.errors import BuildError, SnapshotError, VerificationError
 
 if TYPE_CHECKING:
-    from build.apk.trust import Keyring
+    from build.apk.signature import Keyring
 
-SIGNATURE_MOST = 1 << 16
-DATA_MOST = 1 << 33
+MAX_SIGNATURE = 1 << 16
+MAX_DATA = 1 << 33
 """Bytes that a member may hold, unpacked: far more than any real one does."""
 SIGNATURE = re.compile(r"\.SIGN\.([A-Z0-9]+)\.([A-Za-z0-9_][A-Za-z0-9+._@-]*)")
 FORMAT_3 = (b"ADB.", b"ADBd", b"ADBc")
@@ -76,7 +76,7 @@ def read_package(
     refuse_format_3(raw, where=where)
     signature = read_signature(raw, where=where)
     named = f"{where}: control member"
-    end = member_end(raw, signature.end, limit=CONTROL_MOST, where=named)
+    end = member_end(raw, signature.end, limit=MAX_CONTROL, where=named)
     control = raw[signature.end : end]
     keys.verify(signature.key, signature.value, control, signature.algorithm, where=named)
     info = package_info(info_fields(control, where=where), where=where)
@@ -116,7 +116,7 @@ def read_signature(raw: bytes, *, where: str) -> Signature:
         VerificationError: the first member is not one signature.
     """
     named = f"{where}: signature member"
-    content, end = unpack_member(raw, 0, limit=SIGNATURE_MOST, where=named)
+    content, end = unpack_member(raw, 0, limit=MAX_SIGNATURE, where=named)
     files = read_files([content], where=named)
     match = SIGNATURE.fullmatch(next(iter(files), ""))
     if match is None or len(files) != 1:
@@ -130,8 +130,8 @@ def split_members(raw: bytes) -> tuple[bytes, bytes, bytes]:
     Raises:
         VerificationError: there are not three members.
     """
-    signature = member_end(raw, 0, limit=SIGNATURE_MOST, where="signature member")
-    control = member_end(raw, signature, limit=CONTROL_MOST, where="control member")
+    signature = member_end(raw, 0, limit=MAX_SIGNATURE, where="signature member")
+    control = member_end(raw, signature, limit=MAX_CONTROL, where="control member")
     if control == len(raw):
         raise VerificationError("package: two gzip members, expected signature, control and data")
     return raw[:signature], raw[signature:control], raw[control:]
@@ -156,8 +156,8 @@ def unpack_data(raw: bytes, into: Path) -> None:
         BuildError: a file stands where another package brought a folder, or the reverse.
     """
     tree = _Tree(into)
-    start = member_end(raw, 0, limit=SIGNATURE_MOST, where="signature member")
-    start = member_end(raw, start, limit=CONTROL_MOST, where="control member")
+    start = member_end(raw, 0, limit=MAX_SIGNATURE, where="signature member")
+    start = member_end(raw, start, limit=MAX_CONTROL, where="control member")
     reader = _data_reader(raw, start, "package")
     for member in placed_members(reader, where="data member"):
         _unpack_entry(reader, member, tree)
@@ -165,7 +165,7 @@ def unpack_data(raw: bytes, into: Path) -> None:
 
 def _data_reader(raw: bytes, start: int, where: str) -> TarReader:
     named = f"{where}: data member"
-    return TarReader(unpacked_pieces(raw, start, limit=DATA_MOST, where=named), where=named)
+    return TarReader(unpacked_pieces(raw, start, limit=MAX_DATA, where=named), where=named)
 
 
 def _check_files(raw: bytes, start: int, where: str) -> None:

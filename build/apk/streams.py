@@ -14,7 +14,7 @@ GZIP_MAGIC = b"\x1f\x8b\x08"
 GZIP_HEADER = bytes.fromhex("1f8b0800000000000203")
 """No name, no time, "slowest algorithm", Unix: the ten bytes that Alpine's files start with."""
 BLOCK = 512
-STORED_MOST = 0xFFFF
+MAX_STORED = 0xFFFF
 CHUNK = 1 << 18
 INPUT = 1 << 16
 
@@ -35,9 +35,9 @@ def gzip_member(content: bytes, *, level: int = 0) -> bytes:
 
 def _stored_blocks(content: bytes) -> Iterator[bytes | memoryview]:
     view = memoryview(content)
-    for start in range(0, max(len(content), 1), STORED_MOST):
-        piece = view[start : start + STORED_MOST]
-        last = start + STORED_MOST >= len(content)
+    for start in range(0, max(len(content), 1), MAX_STORED):
+        piece = view[start : start + MAX_STORED]
+        last = start + MAX_STORED >= len(content)
         length = len(piece)
         yield bytes([last]) + length.to_bytes(2, "little") + (length ^ 0xFFFF).to_bytes(2, "little")
         yield piece

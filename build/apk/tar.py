@@ -25,7 +25,7 @@ KINDS: dict[bytes, Kind] = {
     b"5": "dir",
 }
 PAX = b"x"
-PAX_MOST = 1 << 20
+MAX_PAX = 1 << 20
 """Bytes that the pax records of one member may take."""
 HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 32s 32s 8s 8s 155s 12x")
 """Name, mode, uid, gid, size, mtime, checksum, kind, target, magic, owner, group, device,
@@ -153,7 +153,7 @@ class TarReader:
     def _records(self, header: bytes) -> dict[str, str]:
         """Return the pax records behind `header`."""
         size = self._number(header[124:136], 8)
-        if size > PAX_MOST:
+        if size > MAX_PAX:
             raise self._fail(f"pax records of {size} bytes")
         content = self._take(size, "pax records")
         self._take(-size % BLOCK, "padding")

@@ -18,7 +18,7 @@ from build.apk.rsa import PrivateNumbers, derive_numbers, public_pem, sign_sha1
 from build.apk.streams import BLOCK, gzip_member, tar_entry
 from build.errors import BuildError
 
-LEAST_SIZE = 4096
+MIN_SIZE = 4096
 """apk does not unpack a package of installed size 0, so none is written."""
 SCRIPTS = (
     "pre-install",
@@ -199,7 +199,7 @@ def _info(recipe: Recipe, datahash: str) -> str:
         ("pkgdesc", recipe.description),
         ("url", recipe.url),
         ("builddate", str(recipe.epoch)),
-        ("size", str(max(size, LEAST_SIZE))),
+        ("size", str(max(size, MIN_SIZE))),
         ("arch", recipe.arch),
         ("origin", recipe.origin or recipe.name),
         ("commit", recipe.commit),

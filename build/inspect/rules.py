@@ -11,11 +11,11 @@ from build.inside.bootloader import FIRST_SECTOR
 from build.inside.install import DATABASES, OPT_OUTS
 from build.inside.normalise import KEPT_NODES, MOUNT_POINTS, rule_of
 from build.inspect.findings import Finding
-from build.inspect.reading.disk import LINUX, SECTOR, Disk, Table
-from build.inspect.reading.ext4 import FileSystem
-from build.inspect.reading.packages import Database, Owned
-from build.inspect.reading.superblock import features
-from build.inspect.reading.tree import LOST, Entry, Tree
+from build.inspect.readers.disk import LINUX, SECTOR, Disk, Table
+from build.inspect.readers.ext4 import FileSystem
+from build.inspect.readers.packages import Database, Owned
+from build.inspect.readers.superblock import features
+from build.inspect.readers.tree import LOST, Entry, Tree
 
 APPLETS = re.compile(r"(?:/?(?:\.\./)*(?:usr/)?s?bin/)?(?:busybox|bbsuid)(?:\.static)?")
 TRIGGER_OFF = re.compile(

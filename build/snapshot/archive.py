@@ -28,8 +28,8 @@ LOCK, README, SUMS = "release.lock", "README.txt", "snapshot.sha256"
 TRUST_ROOT = "trust/trusted_root.json"
 MOST = {LOCK: 1 << 24, README: 1 << 20, SUMS: 1 << 24, TRUST_ROOT: 1 << 24}
 """Bytes of what the lock gives no size for."""
-KEY_MOST = 1 << 16
-MEMBERS_MOST = 100_000
+MAX_KEY = 1 << 16
+MAX_MEMBERS = 100_000
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._@~-]*")
 """A part of a path: no slash, no leading dot."""
 NO_ARCHIVE = "name a snapshot archive as `nox -s archive` writes it, not compressed"
@@ -246,7 +246,7 @@ def _scan(file: BinaryIO, path: Path) -> "Iterator[tuple[str, tuple[bytes, int, 
         if header == bytes(BLOCK) and file.read(BLOCK + 1) == bytes(BLOCK):
             return
         name, size = _name_and_size(header, path, place)
-        if name in names or len(names) >= MEMBERS_MOST:
+        if name in names or len(names) >= MAX_MEMBERS:
             raise VerificationError(f"{path}: {name!r} twice, or too many files", hint=NO_ARCHIVE)
         names.add(name)
         place += BLOCK
@@ -290,7 +290,7 @@ def _check_members(
         if header != tar_header(name, size, mtime=epoch):
             raise VerificationError(f"{path}: {name}: not of the lock's time {epoch}")
         member = members.get(name)
-        most = MOST[name] if member is None else KEY_MOST
+        most = MOST[name] if member is None else MAX_KEY
         if member is not None and member.size not in (None, size):
             raise VerificationError(f"{path}: {name}: {size} bytes, its lock says {member.size}")
         if (member is None or member.size is None) and size > most:
@@ -327,7 +327,7 @@ def _served(lock: Lock, base: Path) -> Iterator[tuple[tuple[str | Path, str], st
 
     Of several indexes of one repository, the last and newest comes last, and counts.
     """
-    from build.snapshot.mirror import locate, mirrored
+    from build.snapshot.fetch import locate, mirrored
 
     for name in members_of(lock):
         folder, _, file = name.rpartition("/")

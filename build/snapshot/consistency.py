@@ -12,7 +12,7 @@ from build.apk.version import version_key
 from build.edges.progress import Progress
 from build.errors import SnapshotError, SnowdropError
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository
-from build.snapshot.mirrors import Repository, day
+from build.snapshot.repositories import Repository, day
 from build.snapshot.store import Store
 
 

@@ -14,16 +14,16 @@ from tempfile import TemporaryDirectory
 from build.apk.index import INDEX
 from build.apk.package import unpack_data
 from build.config import BuildConfig
+from build.edges.download import VanishedError
 from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError, SnapshotError, SnowdropError, VerificationError
-from build.snapshot.answers import Answers
 from build.snapshot.consistency import check_forward, note_replaced, out_of_step
-from build.snapshot.fetching import VanishedError
-from build.snapshot.gather import Gatherer, known_from
+from build.snapshot.fetch import Fetcher, Fetching
+from build.snapshot.fetch_packages import Gatherer, known_from
+from build.snapshot.http_cache import Answers
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository, check_fresh
-from build.snapshot.mirror import Fetcher, Fetching
-from build.snapshot.mirrors import INDEX_FETCH_MOST, Group, Groups, Repository, read_group
-from build.snapshot.partial import Partial, joined, without_unused
+from build.snapshot.partial_update import Partial, joined, without_unused
+from build.snapshot.repositories import MAX_INDEX_FETCH, Group, Groups, Repository, read_group
 from build.snapshot.solve import (
     EngineFor,
     LackingError,
@@ -249,7 +249,7 @@ def _may_pass(error: SnowdropError, groups: Groups, gatherer: Gatherer) -> bool:
         return any(
             found.index.raw
             != gatherer.fetcher.fetch(
-                place.location, f"{found.arch}/{INDEX}", limit=INDEX_FETCH_MOST
+                place.location, f"{found.arch}/{INDEX}", limit=MAX_INDEX_FETCH
             )
             for found, place in served
         )

@@ -16,7 +16,7 @@ from build.apk.version import VersionKey, version_key
 from build.edges.container import Engine, Mount, prepare_root
 from build.edges.process import PLAIN, Finished
 from build.errors import SnapshotError
-from build.snapshot.reasons import explain, is_out_of_step
+from build.snapshot.solver_errors import explain, is_out_of_step
 
 EngineFor = Callable[[Path, Sequence[str]], Engine]
 """From a root and a program to try in it, the engine that runs it."""

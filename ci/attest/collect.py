@@ -10,10 +10,13 @@ from build.apk.info import PackageInfo, info_fields, package_info
 from build.apk.package import split_members
 from build.edges.progress import Progress
 from build.errors import VerificationError
-from build.inspect.inventory import SUFFIX
+from build.inspect.inspection import SUFFIX
 from build.snapshot.archive import open_archive
-from ci.attest.checksums import Digest, hash_file
-from ci.attest.manifest import (
+from ci.attest.predicates.snapshot import VerifiedSnapshot, verify_snapshot
+from ci.config import ReleaseConfig
+from ci.release.checkout import read_record
+from ci.release.checksums import Digest, hash_file
+from ci.release.manifest import (
     COMMIT,
     FILE_NAME,
     LOCK,
@@ -25,9 +28,6 @@ from ci.attest.manifest import (
     Table,
     archive_name,
 )
-from ci.attest.predicates.snapshot import VerifiedSnapshot, verify_snapshot
-from ci.config import ReleaseConfig
-from ci.release.checkout import read_record
 
 RECORD_SUFFIX = ".build.json"
 REPORT_SUFFIX = ".boot.json"

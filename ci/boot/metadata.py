@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ci.boot import service
+from ci.boot import metadata_service as service
 
 ROOT = "/metadata/v1"
 VENDOR_DATA = "#cloud-config\ndisable_root: false\nmanage_etc_hosts: true\n"

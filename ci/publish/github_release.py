@@ -19,8 +19,8 @@ from github.GitReleaseAsset import GitReleaseAsset
 
 from build.edges.progress import SilentStep, Step
 from build.errors import RemoteError
-from ci.publish.files import ReleaseFile
 from ci.publish.plan import Present
+from ci.publish.release_files import ReleaseFile
 from ci.publish.transfer import (
     AGAIN,
     CONNECT,

@@ -17,8 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from build.edges.progress import Progress, Step
 from build.errors import ConfigError, PublishError, RemoteError
 from ci.config import SpacesConfig
-from ci.publish.files import ReleaseFile, ReleaseFiles
 from ci.publish.plan import mirror_key, mirror_url
+from ci.publish.release_files import ReleaseFile, ReleaseFiles
 from ci.publish.transfer import AGAIN, CONNECT, SILENCE, Bearer, Body, HighWater, Wait, download
 
 if TYPE_CHECKING:

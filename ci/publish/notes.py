@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from build.errors import VerificationError
-from ci.attest.manifest import (
+from ci.config import ReleaseConfig
+from ci.publish.plan import import_urls
+from ci.publish.release_files import ReleaseFiles
+from ci.release.lock_diff import Difference, markdown, read_document
+from ci.release.manifest import (
     CHECKSUMS,
     DIFFERENCE_BUNDLE,
     MANIFEST,
@@ -14,10 +18,6 @@ from ci.attest.manifest import (
     bundle_name,
     is_bundle,
 )
-from ci.config import ReleaseConfig
-from ci.publish.files import ReleaseFiles
-from ci.publish.plan import import_urls
-from ci.release.differences import Difference, markdown, read_document
 from ci.report.table import markdown_table, size_text
 from ci.verify.trust.policy import Policy
 

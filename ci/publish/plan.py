@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from build.errors import PublishError
 from ci.config import SpacesConfig
-from ci.publish.files import ReleaseFile, ReleaseFiles
+from ci.publish.release_files import ReleaseFile, ReleaseFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import requests
 
 from build.edges.progress import Step
 from build.errors import RemoteError
-from ci.publish.files import is_loopback
+from ci.publish.release_files import is_loopback
 
 CONNECT, SILENCE = 10, 120
 """Seconds to connect, and seconds without a byte after which a transfer is given up."""

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from build.errors import ConfigError, SnapshotError
 from build.snapshot.archive import open_archive
+from build.snapshot.fetch import Fetcher, Fetching
 from build.snapshot.lock import Lock, parse_lock, read_lock
-from build.snapshot.mirror import Fetcher, Fetching
-from ci.attest.manifest import LOCK
 from ci.release.checkout import git
+from ci.release.manifest import LOCK
 
-LOCK_MOST = 1 << 24
+MAX_LOCK = 1 << 24
 """Bytes of a lock: room for a hundred times the packages of an image."""
 RELEASE_PAGE = re.compile(r"(https?://.+)/releases/(?:tag|download)/([^/]+)")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+~^-]*")
@@ -34,7 +34,7 @@ def find_lock(where: str, *, lock: Path, fetcher: Fetching | None = None) -> Loc
         base = where.rstrip("/").removesuffix(f"/{LOCK}")
         if page := RELEASE_PAGE.fullmatch(base):
             base = f"{page[1]}/releases/download/{page[2]}"
-        content = (fetcher or Fetcher(time.sleep)).fetch(base, LOCK, limit=LOCK_MOST)
+        content = (fetcher or Fetcher(time.sleep)).fetch(base, LOCK, limit=MAX_LOCK)
         return parse_lock(content, where=f"{base}/{LOCK}")
     path = Path(where)
     if path.is_dir():

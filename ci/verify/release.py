@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from build.errors import VerificationError
-from ci.attest.manifest import CHECKSUMS, LOCK, Artifact, Manifest, bundle_name
-from ci.verify.content.head import (
+from ci.release.manifest import CHECKSUMS, LOCK, Artifact, Manifest, bundle_name
+from ci.verify.content.release_index import (
     SIGNED,
     TAMPERED,
     Expectation,
@@ -15,8 +15,8 @@ from ci.verify.content.head import (
     verify_head,
 )
 from ci.verify.content.statements import check_statements
-from ci.verify.reading import hash_plain
-from ci.verify.report.checks import Findings, Stopped
+from ci.verify.findings import CheckFailed, Findings
+from ci.verify.safe_io import hash_plain
 from ci.verify.trust.bundles import Trust
 
 More = Callable[[Path, Head, Findings], None]
@@ -30,7 +30,7 @@ def verify_folder(
     findings = Findings()
     try:
         head = verify_head(folder, trust, expectation, findings)
-    except Stopped:
+    except CheckFailed:
         return findings
     _nothing_else(folder, head, findings)
     _files(folder, head, findings)
@@ -66,7 +66,7 @@ def _nothing_else(folder: Path, head: Head, findings: Findings) -> None:
 
 def _files(folder: Path, head: Head, findings: Findings) -> None:
     for artifact in head.manifest.artifacts:
-        with findings.going_on(
+        with findings.check(
             f"digest of {artifact.name}",
             expected=f"{artifact.size} bytes, sha256 {artifact.sha256}",
             meaning=TAMPERED,
@@ -97,6 +97,6 @@ def _signatures(folder: Path, head: Head, trust: Trust, findings: Findings) -> N
         if name == CHECKSUMS:
             continue  # the head's own, checked before all
         bundle = folder / bundle_name(name)
-        with findings.going_on(f"signature of {name}", expected=SIGNED, meaning=TAMPERED):
+        with findings.check(f"signature of {name}", expected=SIGNED, meaning=TAMPERED):
             certificate = trust.check_file(bundle, head.sums[name], head.policy)
             demand_all(bundle.name, certificate, head.policy)

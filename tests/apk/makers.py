@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from build.apk.package import unpack_data
+from build.apk.signature import Keyring
 from build.apk.streams import gzip_member, tar_entry
-from build.apk.trust import Keyring
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_package
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

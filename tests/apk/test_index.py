@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from build.apk.index import parse_records, read_index
-from build.apk.package import SIGNATURE_MOST
+from build.apk.package import MAX_SIGNATURE
+from build.apk.signature import Keyring
 from build.apk.streams import gzip_member, member_end, tar_entry
-from build.apk.trust import Keyring
 from build.apk.writing import write_index
 from build.errors import ConfigError, SnapshotError, VerificationError
 from tests.apk.makers import ALPINE, key, needs_alpine, package, real_keys, trusted
@@ -38,7 +38,7 @@ def test_the_full_indexes_of_alpine_are_read_whole() -> None:
 def test_an_index_changed_or_signed_by_a_stranger_is_refused() -> None:
     raw = write_index([package()], key(), "tests")
     assert read_index(raw, trusted(), where=INDEX).signer == key().name
-    end = member_end(raw, 0, limit=SIGNATURE_MOST, where=INDEX)
+    end = member_end(raw, 0, limit=MAX_SIGNATURE, where=INDEX)
     other = write_index([package("other")], key(), "tests")
     with pytest.raises(VerificationError, match=f"^{INDEX}: not what tests.rsa.pub signed"):
         read_index(raw[:end] + other[end:], trusted(), where=INDEX)
@@ -51,7 +51,7 @@ def test_an_index_changed_or_signed_by_a_stranger_is_refused() -> None:
 
 def test_what_nobody_signed_is_not_even_unpacked() -> None:
     raw = write_index([package()], key(), "tests")
-    end = member_end(raw, 0, limit=SIGNATURE_MOST, where=INDEX)
+    end = member_end(raw, 0, limit=MAX_SIGNATURE, where=INDEX)
     bomb = gzip_member(bytes(50_000_000), level=9)
     with pytest.raises(VerificationError, match=r"not what tests\.rsa\.pub signed"):
         read_index(raw[:end] + bomb, trusted(), where=INDEX)
@@ -116,7 +116,7 @@ def test_a_signature_with_sha256_counts_and_is_not_taken_for_one_with_sha1() -> 
     pem = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     keys = Keyring("the keys", {"modern.rsa.pub": pem})
     raw = write_index([package()], key(), "tests")
-    member = raw[member_end(raw, 0, limit=SIGNATURE_MOST, where=INDEX) :]
+    member = raw[member_end(raw, 0, limit=MAX_SIGNATURE, where=INDEX) :]
     value = private.sign(member, PKCS1v15(), SHA256())
 
     def index(kind: str) -> bytes:

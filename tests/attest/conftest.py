@@ -18,7 +18,7 @@ from build.edges.progress import Silent
 from build.snapshot.archive import write_archive
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository, write_lock
 from build.snapshot.store import Store
-from ci.attest.walk import Signed, sign_release
+from ci.attest.sign import Signed, sign_release
 from ci.config import ReleaseConfig, read_config
 from ci.rehearsal.sigstore.oidc import Job
 from ci.rehearsal.sigstore.server import Running, Sigstore
@@ -162,7 +162,7 @@ CONTENT = (INDEX, key().public_pem(), *(content for content, _ in PACKAGES.value
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Workspace:
     """What the step before left: a configuration, and dist with an image and its records."""
 
     root: Path
@@ -214,29 +214,29 @@ class Workshop:
         return {path.name: path.read_bytes() for path in self.dist.iterdir() if path.is_file()}
 
 
-@pytest.fixture(name="workshop")
-def _workshop(tmp_path: Path) -> Workshop:
+@pytest.fixture(name="workspace")
+def _workshop(tmp_path: Path) -> Workspace:
     return make_workshop(tmp_path)
 
 
-def make_workshop(tmp_path: Path) -> Workshop:
-    """Return a workshop in an empty folder."""
+def make_workshop(tmp_path: Path) -> Workspace:
+    """Return a workspace in an empty folder."""
     commit_sources(tmp_path)
     (tmp_path / "release.toml").write_text(TOML)
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / key().name).write_bytes(key().public_pem())
     config = read_config(tmp_path / "release.toml")
     write_lock(config.build.lock, LOCK)
-    workshop = Workshop(tmp_path, config)
-    workshop.dist.mkdir()
-    workshop.image.write_bytes(b"QFI\xfb image")
-    package = workshop.dist / "snowdrop-init-1.0-r0.apk"
+    workspace = Workspace(tmp_path, config)
+    workspace.dist.mkdir()
+    workspace.image.write_bytes(b"QFI\xfb image")
+    package = workspace.dist / "snowdrop-init-1.0-r0.apk"
     package.write_bytes(OWN)
     store = Store(tmp_path / "store")
     for content in CONTENT:
         store.put(content)
-    workshop.inventory.write_text(json.dumps({"format": 1, "image": described(workshop.image)}))
-    write_archive(workshop.archive, LOCK, store, trust_root=None, progress=Silent())
+    workspace.inventory.write_text(json.dumps({"format": 1, "image": described(workspace.image)}))
+    write_archive(workspace.archive, LOCK, store, trust_root=None, progress=Silent())
     record = {
         "format": 1,
         "name": "snowdrop",
@@ -246,16 +246,16 @@ def make_workshop(tmp_path: Path) -> Workshop:
         "lock": {"id": LOCK.id},
         "source": {"commit": JOB.commit, "dirty": False},
         "epoch": LOCK.epoch,
-        "image": described(workshop.image),
+        "image": described(workspace.image),
         "packages": [described(package)],
         "seconds": {"install": 1.5},
     }
-    image = {"file": workshop.image.name, "sha256": described(workshop.image)["sha256"]}
-    workshop.record.write_text(json.dumps(record))
-    workshop.report.write_text(
+    image = {"file": workspace.image.name, "sha256": described(workspace.image)["sha256"]}
+    workspace.record.write_text(json.dumps(record))
+    workspace.report.write_text(
         json.dumps({"format": 1, "image": image, "passed": True, "checks": CHECKS})
     )
-    return workshop
+    return workspace
 
 
 def commit_sources(root: Path) -> None:

@@ -13,7 +13,7 @@ from ci.attest.statements import PAYLOAD_TYPE
 from tests.attest.conftest import JOB
 
 SCHEMAS = Path(__file__).with_name("schemas")
-RELEASE = Path(__file__).parents[2] / "ci" / "attest" / "release.schema.json"
+RELEASE = Path(__file__).parents[2] / "ci" / "release" / "release.schema.json"
 IDENTITY = f"https://github.com/{JOB.repository}/.github/workflows/build.yml@{JOB.ref}"
 POLICY = policy.Identity(identity=IDENTITY)
 

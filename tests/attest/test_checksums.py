@@ -8,7 +8,7 @@ import pytest
 
 from build.edges.process import run
 from build.errors import VerificationError
-from ci.attest.checksums import dump_checksums, hash_file, parse_checksums
+from ci.release.checksums import dump_checksums, hash_file, parse_checksums
 
 FILES = {"b.apk": b"package", "A.qcow2": b"image", "release+1.json": b"{}"}
 SUMS = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}

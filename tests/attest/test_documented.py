@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from build.edges.process import run
-from ci.attest.manifest import ROLES
 from ci.attest.predicates.provenance import build_type, shape_sha256
 from ci.attest.statements import build_record_type, difference_type, snapshot_type
+from ci.release.manifest import ROLES
 from tests.attest.conftest import TOML
 
 ROOT = Path(__file__).parents[2]

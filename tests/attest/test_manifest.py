@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from build.errors import VerificationError
-from ci.attest.manifest import (
+from ci.release.manifest import (
     Artifact,
     Manifest,
     dump_manifest,

@@ -3,10 +3,10 @@
 import dataclasses
 import json
 
-from ci.attest.manifest import Artifact
 from ci.attest.predicates.packages import package_url
 from ci.attest.predicates.provenance import Run, build_provenance
 from ci.attest.statements import PROVENANCE_TYPE, build_statement
+from ci.release.manifest import Artifact
 from tests.attest.conftest import COMMIT, locked_package
 from tests.attest.conftest import LOCK as WHOLE
 from tests.attest.test_manifest import MANIFEST

@@ -11,8 +11,8 @@ import pytest
 
 from build.edges.progress import Silent
 from build.errors import ConfigError, RemoteError
-from ci.attest import signing
-from ci.attest.signing import Job, check_job, job_of, open_instance, write_bundles
+from ci.attest import sigstore_client as signing
+from ci.attest.sigstore_client import Job, check_job, job_of, open_instance, write_bundles
 from ci.attest.statements import build_statement
 from ci.config import SignConfig
 from ci.rehearsal.sigstore import oidc

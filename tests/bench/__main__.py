@@ -19,7 +19,7 @@ from pathlib import Path
 
 from build.apk.index import read_index
 from build.apk.package import read_package
-from build.apk.trust import Keyring
+from build.apk.signature import Keyring
 from tests.apk.makers import ALPINE, real_keys, real_packages
 from tests.bench.building import build_rows
 

@@ -24,12 +24,12 @@ from build.firstboot.packages import DEPENDS
 from build.snapshot.lock import Lock, read_lock, write_lock
 from build.snapshot.pin import pin
 from build.snapshot.store import Store
+from ci.commands.rehearse import SAMPLE_WORK
 from ci.config import ReleaseConfig, read_config
-from ci.rehearsal.command import SAMPLE_WORK
 from ci.rehearsal.configuration import Addresses, Contents, release_toml
-from ci.rehearsal.sample import lists
-from ci.rehearsal.sample.sample import make_sample
-from ci.release.order import Order, build_variant
+from ci.rehearsal.sample import package_lists as lists
+from ci.rehearsal.sample.make import make_sample
+from ci.release.build_job import Order, build_variant
 from tests.apk.makers import ALPINE, SMALL, real_keys
 from tests.bench.pinning import engine_for
 

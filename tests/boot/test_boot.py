@@ -16,8 +16,8 @@ import pytest
 from build.edges.process import PLAIN
 from build.edges.progress import Silent
 from build.errors import BootError, MissingToolError, VerificationError
+from ci.boot.boot_image import BootOptions, boot_image
 from ci.boot.machine import Hardware, Machine, running
-from ci.boot.walk import Circumstances, boot_image
 from tests.boot.conftest import RESET, WRITE_SECTOR
 from tests.snapshot.served import Notes
 
@@ -47,8 +47,8 @@ def switched_on(tmp_path: Path) -> SwitchedOn:
     return switch_on
 
 
-def here(tmp_path: Path, timeout: float = 30) -> Circumstances:
-    return Circumstances(work=tmp_path / "work", timeout=timeout)
+def here(tmp_path: Path, timeout: float = 30) -> BootOptions:
+    return BootOptions(work=tmp_path / "work", timeout=timeout)
 
 
 def test_a_boot_that_hangs_shows_the_console(tmp_path: Path, disk: Disk, record: Record) -> None:
@@ -146,7 +146,7 @@ def test_the_report_of_an_earlier_boot_does_not_outlive_a_new_one(
 ) -> None:
     made = record(disk("hello"))
     (tmp_path / "disk.boot.json").write_text('{"passed": true}')
-    without = Circumstances(work=tmp_path / "work", environment={"PATH": str(tmp_path)})
+    without = BootOptions(work=tmp_path / "work", environment={"PATH": str(tmp_path)})
     with pytest.raises(MissingToolError) as caught:
         boot_image(made, without, Silent())
     assert "apt-get install --no-install-recommends openssh-client" in caught.value.hint

@@ -10,11 +10,11 @@ import pytest
 
 from build.edges.progress import Silent
 from build.errors import ConfigError
-from ci.boot import command
 from ci.boot.checks import BootReport, compare, report_path, write_report
-from ci.boot.faults.cases import CASES, Case
-from ci.boot.faults.play import Played
-from ci.boot.faults.walk import Row
+from ci.boot.scenarios.run_all import Row
+from ci.boot.scenarios.runner import Played
+from ci.boot.scenarios.scenarios import CASES, Case
+from ci.commands import boot as command
 from ci.report.console import Console
 
 CONFIG = """\

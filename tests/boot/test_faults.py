@@ -10,16 +10,16 @@ import pytest
 
 from build.edges.progress import Silent
 from build.errors import ConfigError
+from ci.boot.boot_image import BootOptions
 from ci.boot.checks import MARK, read_answers
-from ci.boot.faults import holds
-from ci.boot.faults.cases import CASES, FIRST, KEYS, PRIVATE, TOLD, cases_called, long_script
-from ci.boot.faults.drives import make_config_drive
-from ci.boot.faults.holds import MIB, QUESTIONS, Hold, Seen
-from ci.boot.faults.play import log_name
-from ci.boot.faults.walk import boot_under_faults
 from ci.boot.machine import GATEWAY, PUBLIC
 from ci.boot.metadata import document
-from ci.boot.walk import Circumstances
+from ci.boot.scenarios import assertions as holds
+from ci.boot.scenarios.assertions import MIB, QUESTIONS, Hold, Seen
+from ci.boot.scenarios.drives import make_config_drive
+from ci.boot.scenarios.run_all import boot_under_faults
+from ci.boot.scenarios.runner import log_name
+from ci.boot.scenarios.scenarios import CASES, FIRST, KEYS, PRIVATE, TOLD, cases_called, long_script
 
 LINES = {name: f"ssh-ed25519 {name.upper()} boot" for name in KEYS}
 ANSWERS = {
@@ -250,7 +250,7 @@ def test_a_boot_that_is_lost_is_a_row_and_leaves_its_console_alone(
 ) -> None:
     """Where the first boot fails the others are not tried: there is nothing to compare with."""
     made = record(disk("Loading Linux ...\n"))
-    here = Circumstances(work=tmp_path / "work", timeout=1)
+    here = BootOptions(work=tmp_path / "work", timeout=1)
     before = made.with_name("disk.qcow2").read_bytes()
     cases = cases_called([FIRST, "two fresh boots"])
     rows = boot_under_faults(made, here, Silent(), cases=cases)
@@ -276,7 +276,7 @@ def test_leaving_the_table_ends_the_machines(
             raise KeyboardInterrupt
 
     made = record(disk("hello"))
-    here = Circumstances(work=tmp_path / "work", timeout=1)
+    here = BootOptions(work=tmp_path / "work", timeout=1)
     with pytest.raises(KeyboardInterrupt):
         boot_under_faults(made, here, Left(), cases=CASES[:2])
     assert [path.name for path in here.work.iterdir()] == ["faults"]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot import service
+from ci.boot import metadata_service as service
 from ci.boot.metadata import Interface, Metadata, Service, document, pages
-from ci.boot.service import Manner
+from ci.boot.metadata_service import Manner
 
 PRIVATE = Interface(
     type="private",

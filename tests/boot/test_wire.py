@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from ci.boot.faults.wire import is_dhcp, without_dhcp
+from ci.boot.scenarios.dhcp_filter import is_dhcp, without_dhcp
 
 ARP = bytes.fromhex("ffffffffffff 525400 5e1005 0806") + b"who has 165.22.0.1?"
 

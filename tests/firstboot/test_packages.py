@@ -13,7 +13,7 @@ import pytest
 
 from build.apk.index import read_index
 from build.apk.package import read_package, split_members, unpack_data
-from build.apk.trust import Keyring
+from build.apk.signature import Keyring
 from build.apk.version import version_key
 from build.errors import BuildError, ConfigError, SnowdropError
 from build.firstboot.packages import (

@@ -13,9 +13,9 @@ import requests
 from openapi_core import OpenAPI
 
 from ci.rehearsal.github import operations
-from ci.rehearsal.github.answers import release_answer
-from ci.rehearsal.github.check import DESCRIPTION
 from ci.rehearsal.github.cut_openapi import OPERATIONS, cut
+from ci.rehearsal.github.openapi_check import DESCRIPTION
+from ci.rehearsal.github.responses import release_answer
 from ci.rehearsal.github.server import running
 from ci.rehearsal.github.state import World
 

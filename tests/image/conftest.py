@@ -11,8 +11,8 @@ from build.snapshot.pin import pin
 from build.snapshot.store import Store
 from ci.config import ReleaseConfig, read_config
 from ci.rehearsal.configuration import Addresses, Contents, release_toml
-from ci.rehearsal.sample import lists
-from ci.rehearsal.sample.sample import make_sample
+from ci.rehearsal.sample import package_lists as lists
+from ci.rehearsal.sample.make import make_sample
 
 NOBODY = Addresses(github="http://127.0.0.1:1", s3="http://127.0.0.1:1")
 

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from build.config import Origin
-from build.edges.manner import Manner
 from build.edges.progress import Silent
+from build.edges.variation import Variation
 from build.errors import NotReproducibleError
 from build.inside.normalise import RULES
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 from ci.boot.machine import QEMU
 from ci.config import ReleaseConfig
-from ci.release.order import Order, build_variant
-from ci.release.prove.sights import SAME
-from ci.release.prove.walk import KEPT, Proof, prove
+from ci.release.build_job import Order, build_variant
 from ci.report.console import open_console
+from ci.reproduce.environment_report import SAME
+from ci.reproduce.prove import KEPT, Proof, prove
 
 ORIGIN = Origin(name="snowdrop", version="v13.20251115", commit="c" * 40, dirty=False)
 ONLY_ANOTHER_DAY = {"day", "kernel", "umask of the builder"}
@@ -62,7 +62,7 @@ def order(release: ReleaseConfig, lock: Lock, tmp_path: Path) -> Iterator[Order]
 
 def proof_of(order: Order, *without: str, another_day: bool = False) -> Proof:
     out = order.config.build.work.with_name("dist")
-    first = build_variant(order, "droplet", out, Silent(), Manner(without_rules=without))
+    first = build_variant(order, "droplet", out, Silent(), Variation(without_rules=without))
     console = open_console({}, as_json=True)
     return prove(order, "droplet", first, console, another_day=another_day, without_rules=without)
 

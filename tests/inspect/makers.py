@@ -15,8 +15,8 @@ from pathlib import Path
 from build.inside.bootloader import menu
 from build.inside.ext4 import FEATURES
 from build.inside.initramfs import Kernel
-from build.inspect.boot import BootCode
-from build.inspect.inventory import Inspection, Measures, inspect_image
+from build.inspect.boot_code import BootCode
+from build.inspect.inspection import Inspection, InspectOptions, inspect_image
 
 CHECKOUT = Path(__file__).parents[2]
 MIB = 1024 * 1024
@@ -194,7 +194,9 @@ def inspected(
     path: Path, *, programs: Path | None = None, build_paths: tuple[str, ...] = ()
 ) -> Inspection:
     """Return the inspection of a disk by the makers' own boot code."""
-    return inspect_image(path, Measures(boot_code=CODE, build_paths=build_paths, programs=programs))
+    return inspect_image(
+        path, InspectOptions(boot_code=CODE, build_paths=build_paths, programs=programs)
+    )
 
 
 def copied(source: Path, target: Path) -> Path:

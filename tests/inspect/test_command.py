@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-import ci.release.order as order_module
+import ci.release.build_job as order_module
 from build.edges.progress import Silent
 from build.errors import ImageError
 from build.image import Image
-from ci.release.order import Order, build_variant
+from ci.release.build_job import Order, build_variant
 from tests.inspect.makers import CODE, Root, changed_disk, ci, inspected, qcow2
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from build.inspect.explain.walk import Explanation, explain_images
-from build.inspect.inventory import root_system
-from build.inspect.reading.disk import open_disk, read_table
+from build.inspect.explain.explain import Explanation, explain_images
+from build.inspect.inspection import root_system
+from build.inspect.readers.disk import open_disk, read_table
 from tests.inspect.makers import (
     EPOCH,
     MEMBERS,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from build.errors import ImageError
-from build.inspect.inventory import refuse, write_image_json
+from build.inspect.inspection import refuse, write_image_json
 from tests.inspect.makers import (
     MEMBERS,
     MIB,

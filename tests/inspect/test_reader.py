@@ -10,11 +10,11 @@ import pytest
 
 from build.errors import ImageError
 from build.inside.tree import list_tree
-from build.inspect.explain.walk import explain_images
-from build.inspect.inventory import root_system
-from build.inspect.reading.disk import open_disk, read_table
-from build.inspect.reading.search import Search
-from build.inspect.reading.tree import read_tree
+from build.inspect.explain.explain import explain_images
+from build.inspect.inspection import root_system
+from build.inspect.readers.disk import open_disk, read_table
+from build.inspect.readers.search import Search
+from build.inspect.readers.tree import read_tree
 from tests.inspect.makers import EPOCH, MIB, Root, copied, inspected, patch, qcow2, raw_disk, run
 
 DAMAGES = 200

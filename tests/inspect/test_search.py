@@ -2,7 +2,7 @@
 
 import pytest
 
-from build.inspect.scan import search_for
+from build.inspect.secrets import search_for
 
 KEY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
 SECRETS = {

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ci.boot.faults.cases import CASES
+from ci.boot.scenarios.scenarios import CASES
 from tests.journeys.conftest import Rehearsal, ci
 
 

@@ -12,7 +12,7 @@ from shutil import copytree
 import pytest
 
 from build.apk.writing import Entry, Recipe, derive_key, write_index, write_package
-from build.inspect.inventory import Measures, inspect_image
+from build.inspect.inspection import InspectOptions, inspect_image
 from tests.journeys.conftest import Rehearsal, ci, succeed
 
 pytestmark = pytest.mark.full
@@ -120,7 +120,7 @@ def test_overlay_and_private_package_are_in_the_image(private: Private) -> None:
     assert status == 0, said
     (image,) = dist.glob("*.qcow2")
     assert image.name.startswith("snowdrop-private-")
-    inspected = inspect_image(image, Measures())
+    inspected = inspect_image(image, InspectOptions())
     assert inspected.findings == ()
     told = inspected.document()
     versions = {each["name"]: each["version"] for each in told["packages"]}

@@ -13,13 +13,13 @@ import pytest
 from build.edges.process import PLAIN
 from build.edges.progress import Silent
 from build.snapshot.lock import read_lock
+from ci.boot.boot_image import given
 from ci.boot.droplet import Droplet
-from ci.boot.faults.drives import make_overlay
 from ci.boot.machine import GATEWAY, Hardware, running
 from ci.boot.metadata import Service
+from ci.boot.scenarios.drives import make_overlay
 from ci.boot.ssh import Client, make_key
-from ci.boot.walk import given
-from ci.rehearsal.command import SAMPLE_WORK
+from ci.commands.rehearse import SAMPLE_WORK
 from ci.rehearsal.sample.update import PACKAGE, make_update
 from tests.journeys.conftest import ROOT, Rehearsal
 

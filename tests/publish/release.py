@@ -6,8 +6,10 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ci.attest.checksums import dump_checksums, hash_bytes
-from ci.attest.manifest import (
+from ci.rehearsal.github.state import World
+from ci.release.checksums import dump_checksums, hash_bytes
+from ci.release.lock_diff import Difference, document
+from ci.release.manifest import (
     CHECKSUMS,
     DIFFERENCE_BUNDLE,
     MANIFEST,
@@ -16,8 +18,6 @@ from ci.attest.manifest import (
     Manifest,
     dump_manifest,
 )
-from ci.rehearsal.github.state import World
-from ci.release.differences import Difference, document
 
 REPOSITORY = "octo/snowdrop"
 VERSION = "v3.24.20261123"

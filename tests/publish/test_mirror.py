@@ -9,10 +9,10 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ClientError
 
 from build.errors import ConfigError, PublishError, RemoteError
+from ci.commands import mirror as mirror_command
 from ci.config import SpacesConfig, read_config
-from ci.publish import mirror_command
-from ci.publish.files import read_release
 from ci.publish.mirror import Access, Mirrored, mirror_release, open_bucket
+from ci.publish.release_files import read_release
 from ci.rehearsal.s3 import ObjectStore, running
 from tests.publish.conftest import Outcome
 from tests.publish.release import IMAGE, VERSION, Counted, write_config, write_release

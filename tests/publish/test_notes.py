@@ -7,9 +7,9 @@ import pytest
 
 from build.errors import VerificationError
 from build.snapshot.lock import Lock
-from ci.attest.manifest import DIFFERENCE_BUNDLE
-from ci.publish import command
-from ci.release.differences import Side, difference_of
+from ci.commands import publish as command
+from ci.release.lock_diff import Side, difference_of
+from ci.release.manifest import DIFFERENCE_BUNDLE
 from tests.publish.conftest import Outcome
 from tests.publish.release import IMAGE, VERSION, write_config, write_release
 from tests.snapshot.conftest import lock_of, locked

@@ -6,8 +6,8 @@ import pytest
 
 from build.errors import PublishError
 from ci.config import SpacesConfig
-from ci.publish.files import ReleaseFile
 from ci.publish.plan import Present, mirror_url, plan
+from ci.publish.release_files import ReleaseFile
 
 A = ReleaseFile(path=Path("dist/a"), size=3, sha256="a" * 64, media_type="text/plain")
 B = ReleaseFile(path=Path("dist/b"), size=3, sha256="b" * 64, media_type="text/plain")

@@ -7,14 +7,14 @@ import pytest
 import requests
 
 from build.errors import ConfigError, PublishError, RemoteError, VerificationError
-from ci.attest.checksums import hash_file
+from ci.commands import publish as command
 from ci.config import read_config
-from ci.publish import command
-from ci.publish.files import read_release
 from ci.publish.github_release import ReleaseHost, download_asset, published_assets
-from ci.publish.walk import Published, publish_release
+from ci.publish.publish import Published, publish_release
+from ci.publish.release_files import read_release
 from ci.rehearsal.github.server import running
 from ci.rehearsal.github.state import Fault, Kind, World
+from ci.release.checksums import hash_file
 from tests.publish.conftest import Outcome
 from tests.publish.release import (
     COMMIT,

@@ -8,8 +8,8 @@ from build.config import Origin
 from build.errors import VerificationError
 from build.image import Image
 from ci.config import read_config
-from ci.release import order as order_module
-from ci.release.order import Order, build_variant
+from ci.release import build_job as order_module
+from ci.release.build_job import Order, build_variant
 from tests.release.conftest import Desk
 from tests.snapshot.conftest import lock_of, locked
 from tests.snapshot.served import Notes

@@ -14,14 +14,16 @@ import pytest
 from build.config import Origin
 from build.errors import BuildError, NotReproducibleError
 from build.image import Image
+from ci.commands import build as build_command
 from ci.config import read_config
-from ci.release import build_command
+from ci.release.build_job import Order
 from ci.release.checkout import ROOT
-from ci.release.order import Order
-from ci.release.prove import place, virtual, walk
-from ci.release.prove.place import ODD, ORDER, other_place
-from ci.release.prove.sights import ANOTHER_DAY, THINGS, Built, compare_sights, look_here
 from ci.report.console import open_console
+from ci.reproduce import prove as walk
+from ci.reproduce import vm as virtual
+from ci.reproduce import workspace as place
+from ci.reproduce.environment_report import ANOTHER_DAY, THINGS, Built, compare_sights, look_here
+from ci.reproduce.workspace import ODD, ORDER, other_place
 from tests.release.conftest import Desk
 from tests.snapshot.kept import URL, keep, spoil
 
@@ -104,11 +106,11 @@ def test_the_table_tells_only_what_was_seen(tmp_path: Path) -> None:
 OTHER_PROCESS = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from ci.release.prove import other_process
+from ci.reproduce import varied_build as other_process
 other_process.replace_zlib()
 other_process.vary_process()
 from pathlib import Path
-from ci.release.prove.sights import look_here
+from ci.reproduce.environment_report import look_here
 import gzip, zlib
 content = bytes(range(256)) * 99
 assert gzip.decompress(gzip.compress(content)) == zlib.decompress(zlib.compress(content)) == content

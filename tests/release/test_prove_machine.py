@@ -18,9 +18,9 @@ from build.edges.container import Mount
 from build.errors import BuildError
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
-from ci.release.prove.cpio import CpioWriter
-from ci.release.prove.drivers import Kernel, kernel_of
-from ci.release.prove.virtual import _listen, _pack
+from ci.reproduce.cpio import CpioWriter
+from ci.reproduce.kernel_modules import Kernel, kernel_of
+from ci.reproduce.vm import _listen, _pack
 from tests.apk.makers import key, recipe
 from tests.snapshot.conftest import lock_of, locked
 

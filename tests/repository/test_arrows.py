@@ -18,7 +18,7 @@ STANDARD_LIBRARY_ALONE = (
     "build.apk.writing",
     "build.apk.package",
     "build.firstboot.packages",
-    "build.inspect.inventory",
+    "build.inspect.inspection",
     "build.edges.container",
 )
 """What turns a lock and a store into an image."""

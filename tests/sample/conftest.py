@@ -7,8 +7,8 @@ import pytest
 from build.edges.progress import Silent
 from build.errors import ConfigError, RemoteError
 from ci.rehearsal.sample.debian import Deb, fetch
+from ci.rehearsal.sample.make import Sample, make_sample
 from ci.rehearsal.sample.recipes import read_table
-from ci.rehearsal.sample.sample import Sample, make_sample
 
 WORK = Path(__file__).parents[2] / ".snowdrop" / "sample"
 """Where a rehearsal keeps what it fetched: the tests fetch nothing twice."""

@@ -21,7 +21,7 @@ from ci.rehearsal.sample.convert import (
 )
 from ci.rehearsal.sample.debian import apk_version, fetch
 from ci.rehearsal.sample.elf import read_linked
-from ci.rehearsal.sample.lists import SERVICES
+from ci.rehearsal.sample.package_lists import SERVICES
 from ci.rehearsal.sample.recipes import HERE, SampleRecipe, read_table
 
 FILES = HERE / "files"

@@ -11,12 +11,12 @@ import pytest
 
 from build.apk.index import read_index
 from build.apk.package import read_package, unpack_data
-from build.apk.trust import Keyring
+from build.apk.signature import Keyring
 from build.edges.progress import Silent
 from ci.rehearsal.sample.debian import Deb
-from ci.rehearsal.sample.lists import BUILDER_PACKAGES, IMAGE_PACKAGES
+from ci.rehearsal.sample.make import Sample, make_sample
+from ci.rehearsal.sample.package_lists import BUILDER_PACKAGES, IMAGE_PACKAGES
 from ci.rehearsal.sample.recipes import HERE
-from ci.rehearsal.sample.sample import Sample, make_sample
 from tests.sample.conftest import WORK
 from tests.sample.standin_world import (
     ALPINE,
@@ -38,7 +38,7 @@ from pathlib import Path
 os.umask(0o077)
 from ci.rehearsal.sample.debian import Deb
 from ci.rehearsal.sample.recipes import read_table
-from ci.rehearsal.sample.sample import make_packages
+from ci.rehearsal.sample.make import make_packages
 out, some, *debs = sys.argv[1:]
 table = read_table()
 recipes = tuple(recipe for recipe in table.recipes if recipe.name in some.split(","))

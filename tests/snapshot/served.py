@@ -21,8 +21,8 @@ from build.config import BuildConfig, read_build_config
 from build.edges.container import Engine, Mount, OnLine
 from build.edges.process import Finished
 from build.edges.progress import Silent
+from build.snapshot.fetch import Fetcher
 from build.snapshot.lock import Lock
-from build.snapshot.mirror import Fetcher
 from build.snapshot.pin import pin
 from build.snapshot.store import Store
 from tests.apk.makers import EPOCH, key, trusted

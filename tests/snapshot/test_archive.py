@@ -18,8 +18,8 @@ from build.config import BuildConfig
 from build.edges.progress import Silent
 from build.errors import ConfigError, RemoteError, SnapshotError, SnowdropError, VerificationError
 from build.snapshot.archive import open_archive, write_archive
+from build.snapshot.fetch import mirrored
 from build.snapshot.lock import Lock
-from build.snapshot.mirror import mirrored
 from build.snapshot.pin import pin
 from build.snapshot.store import Store
 from tests.apk.makers import APK3, SMALL, needs_alpine

@@ -7,7 +7,7 @@ import pytest
 from build.apk.index import IndexRecord, read_index
 from build.apk.writing import write_index
 from build.errors import VerificationError
-from build.snapshot.chain import check_package
+from build.snapshot.verify_package import check_package
 from tests.apk.makers import key, package, trusted
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from build.apk.index import INDEX
-from build.apk.package import SIGNATURE_MOST, split_members
+from build.apk.package import MAX_SIGNATURE, split_members
 from build.apk.streams import gzip_member, member_end, tar_entry
 from build.apk.writing import write_index
 from build.errors import SnapshotError, SnowdropError, VerificationError
@@ -53,7 +53,7 @@ def rows(table: Rows) -> list[object]:
 
 
 def _of_index(change: Callable[[bytes, bytes], bytes]) -> bytes:
-    end = member_end(index(), 0, limit=SIGNATURE_MOST, where=INDEX)
+    end = member_end(index(), 0, limit=MAX_SIGNATURE, where=INDEX)
     return change(index()[:end], index()[end:])
 
 

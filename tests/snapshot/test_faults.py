@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from build.apk.index import INDEX
+from build.edges.download import VanishedError
 from build.errors import RemoteError, SnapshotError, SnowdropError, VerificationError
-from build.snapshot.fetching import VanishedError
+from build.snapshot.fetch import Fetcher
 from build.snapshot.lock import dump_lock
-from build.snapshot.mirror import Fetcher
 from build.snapshot.store import Store
 from tests.snapshot.served import (
     ARCH,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from build.edges.download import PAUSES
 from build.errors import ConfigError, RemoteError
-from build.snapshot.fetching import PAUSES
-from build.snapshot.mirror import Fetcher, locate
+from build.snapshot.fetch import Fetcher, locate
 
 Reply = Callable[[BaseHTTPRequestHandler], None]
 

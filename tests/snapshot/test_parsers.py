@@ -19,8 +19,8 @@ from build.apk.tar import TarReader, placed_members, read_files
 from build.apk.version import version_key
 from build.errors import SnowdropError
 from build.snapshot.lock import dump_lock, parse_lock
-from build.snapshot.reasons import explain, is_out_of_step
 from build.snapshot.solve import parse_simulation
+from build.snapshot.solver_errors import explain, is_out_of_step
 from tests.apk.makers import trusted
 from tests.snapshot import damage
 from tests.snapshot.conftest import lock_of, locked

@@ -13,8 +13,8 @@ from build.apk.package import read_package
 from build.apk.writing import Entry, Recipe, write_index, write_package
 from build.config import BuildConfig
 from build.edges.container import Mount, OnLine
-from build.edges.manner import Manner
 from build.edges.process import PLAIN, Finished
+from build.edges.variation import Variation
 from build.errors import ConfigError, SnapshotError, StaleLockError
 from build.firstboot.packages import DEPENDS
 from build.image import build_image
@@ -299,7 +299,7 @@ def test_an_image_gets_what_the_lock_says_although_newer_is_there(
         out=tmp_path / "dist",
         progress=Notes(),
         clock=lambda: 0.0,
-        manner=Manner(engine=engine),
+        variation=Variation(engine=engine),
     )
     chosen = dict(parse_simulation(engine.said))
     assert chosen == engine.plan["expected"]

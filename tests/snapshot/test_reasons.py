@@ -8,7 +8,7 @@ import pytest
 
 from build.apk.writing import Entry, Recipe, write_index, write_package
 from build.edges.process import PLAIN
-from build.snapshot.reasons import explain, is_out_of_step, parse_reasons
+from build.snapshot.solver_errors import explain, is_out_of_step, parse_reasons
 from tests.apk.makers import key, needs_alpine, real_apk
 
 MAIN: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {

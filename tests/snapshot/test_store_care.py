@@ -8,8 +8,8 @@ import pytest
 from build.config import BuildConfig
 from build.edges.progress import Silent
 from build.errors import RemoteError, SnapshotError
-from build.snapshot.fill import fill_store, names_of
 from build.snapshot.lock import Lock
+from build.snapshot.restore import fill_store, names_of
 from build.snapshot.store import Store
 from tests.apk.makers import key
 from tests.snapshot.kept import MIRROR, URL, keep, spoil

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from build.errors import RemoteError
-from build.snapshot.mirror import Fetcher
+from build.snapshot.fetch import Fetcher
 from tests.snapshot.served import Mirror, Reply, answer, mirror_of
 
 

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from ci.attest.manifest import BUNDLE_MEDIA_TYPE
 from ci.attest.statements import PAYLOAD_TYPE
 from ci.rehearsal.sigstore.authority import SCT_LIST, Authority
 from ci.rehearsal.sigstore.keys import Keys
@@ -28,6 +27,7 @@ from ci.rehearsal.sigstore.timestamp import (
     TimestampAuthority,
     TimeStampReq,
 )
+from ci.release.manifest import BUNDLE_MEDIA_TYPE
 
 Json = dict[str, Any]
 Extensions = list[x509.Extension[x509.ExtensionType]]

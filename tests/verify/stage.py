@@ -13,13 +13,13 @@ from build.edges.progress import Silent
 from build.snapshot.archive import write_archive
 from build.snapshot.lock import Lock, write_lock
 from build.snapshot.store import Store
-from ci.attest.manifest import BUNDLE_SUFFIX
-from ci.attest.walk import sign_release
+from ci.attest.sign import sign_release
 from ci.config import ReleaseConfig, read_config
 from ci.rehearsal.sigstore import oidc
 from ci.rehearsal.sigstore.log import TransparencyLog
 from ci.rehearsal.sigstore.oidc import Job
 from ci.rehearsal.sigstore.server import Sigstore
+from ci.release.manifest import BUNDLE_SUFFIX
 from tests.apk.makers import key
 from tests.attest.conftest import (
     CHECKS,

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ci.__main__ import main
-from ci.attest.manifest import PROVENANCE_BUNDLE, boot_bundle, bundle_name
-from ci.verify.command import no_socket
+from ci.commands.verify import no_socket
+from ci.release.manifest import PROVENANCE_BUNDLE, boot_bundle, bundle_name
 from tests.verify.conftest import Quiet, Serve, Told
 from tests.verify.stage import IMAGE, NEW, OLD, REPOSITORY, Scene, Stage, stem
 

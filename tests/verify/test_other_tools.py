@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from build.errors import SnowdropError
-from ci.attest.manifest import PROVENANCE_BUNDLE, SNAPSHOT_BUNDLE, boot_bundle, sbom_bundle
 from ci.attest.statements import BOOT_REPORT_TYPE, PROVENANCE_TYPE, SBOM_TYPE, snapshot_type
 from ci.rehearsal.sample import debian
 from ci.rehearsal.sample.recipes import Table
+from ci.release.manifest import PROVENANCE_BUNDLE, SNAPSHOT_BUNDLE, boot_bundle, sbom_bundle
 from tests.verify.stage import ARCHIVE, IMAGE, NEW, REPOSITORY, Scene
 
 pytestmark = pytest.mark.full

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from build.errors import VerificationError
-from ci.verify.reading import DEEPEST, parse_strict
-from ci.verify.report.explain import EXPLANATIONS, explain
+from ci.verify.explanations import EXPLANATIONS, explain
+from ci.verify.safe_io import DEEPEST, parse_strict
 from tests.verify.conftest import Told
 from tests.verify.stage import IMAGE, NEW, OLD, OWN_NAME, Scene, stem
 

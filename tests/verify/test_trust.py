@@ -176,7 +176,7 @@ def test_verify_takes_the_root_of_today_for_one_run_and_says_so(
 ) -> None:
     repository.publish(trusted_root(stage.mint.keys))
     source = Source(serve(repository.folder), repository.root.read_bytes())
-    monkeypatch.setattr("ci.verify.walk.PUBLIC", source)
+    monkeypatch.setattr("ci.verify.verify.PUBLIC", source)
     words = ["verify", str(stage.new), "--repository", REPOSITORY]
     assert main(words) == 1
     assert "an authority that the trust root" in capsys.readouterr().out

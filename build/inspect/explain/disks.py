@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from build.inspect.boot import first_difference, read_boot_sectors
+from build.inspect.boot_code import first_difference, read_boot_sectors
 from build.inspect.explain.causes import QCOW2, QEMU_IMG
 from build.inspect.explain.difference import Difference, both
-from build.inspect.reading.disk import Cluster, Disk, Qcow2, Table
+from build.inspect.readers.disk import Cluster, Disk, Qcow2, Table
 
 UNIT = 1 << 20
 ORDER = "`qemu-img convert -W` writes clusters in the order in which its threads finish"

@@ -12,11 +12,11 @@ from pathlib import PurePosixPath
 
 from build.errors import ImageError
 from build.inside.archives import GZIP_MAGIC
-from build.inspect.boot import first_difference
+from build.inspect.boot_code import first_difference
 from build.inspect.explain.causes import guess
 from build.inspect.explain.difference import CLOCK, OTHER_PACKAGE, UNKNOWN, Content, both
-from build.inspect.reading.cpio import Member, members
-from build.inspect.start import LINUX
+from build.inspect.readers.cpio import Member, members
+from build.inspect.startup import LINUX
 
 SHADOW_FIELDS = (
     *("name", "password", "day of last change", "days before a change", "days to a change"),

@@ -15,7 +15,7 @@ INPUTS = {
     "source commit": ("source", "commit"),
 }
 """Where a build record has what the build was told."""
-RECORD_MOST = 16 << 20
+MAX_RECORD = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def read_inputs(one: Path, other: Path) -> list[Input]:
 def _record(path: Path) -> Mapping[str, Any]:
     """Return a build record, an empty one where there is none that can be read."""
     try:
-        if path.stat().st_size > RECORD_MOST:
+        if path.stat().st_size > MAX_RECORD:
             return {}
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -11,9 +11,9 @@ from build.inspect.explain.difference import (
     both,
     rule_name,
 )
-from build.inspect.reading.packages import Database
-from build.inspect.reading.superblock import Superblock
-from build.inspect.reading.tree import LOST, Entry, Tree
+from build.inspect.readers.packages import Database
+from build.inspect.readers.superblock import Superblock
+from build.inspect.readers.tree import LOST, Entry, Tree
 from build.inspect.rules import unowned_reason
 
 SIZE = "another size or layout: options or configuration of mke2fs"

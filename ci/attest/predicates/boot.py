@@ -7,9 +7,9 @@ an extension field beside it.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ci.attest.manifest import Manifest
 from ci.attest.predicates.provenance import Run, source_of
 from ci.attest.statements import REPORT_FIELD
+from ci.release.manifest import Manifest
 
 
 def boot_predicate(report: Mapping[str, Any], manifest: Manifest, run: Run) -> dict[str, object]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from build.edges.progress import Progress
 from build.errors import ConfigError
 from build.snapshot.lock import Lock
-from ci.attest.manifest import Manifest
 from ci.release.checkout import git
-from ci.release.differences import Side, difference_of, document
+from ci.release.lock_diff import Side, difference_of, document
 from ci.release.locks import revision_lock
+from ci.release.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

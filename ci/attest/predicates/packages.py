@@ -9,7 +9,7 @@ from packageurl import PackageURL
 
 from build.apk.info import PackageInfo
 from build.snapshot.lock import Lock, LockedPackage
-from ci.attest.manifest import Manifest
+from ci.release.manifest import Manifest
 
 FORGE = "https://github.com"
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from build.apk.index import INDEX
 from build.snapshot.lock import Lock, LockedRepository
-from ci.attest.manifest import LOCK, Manifest
 from ci.attest.predicates.packages import FORGE, package_url
+from ci.release.manifest import LOCK, Manifest
 
 SHAPING = ("release", "snapshot", "builder", "image")
 """Tables of release.toml that shape the artifacts; the others say where they go and who signs."""

@@ -6,18 +6,6 @@ from dataclasses import dataclass
 
 from build.snapshot.lock import Lock
 from ci.attest.collect import Built
-from ci.attest.manifest import (
-    DIFFERENCE_BUNDLE,
-    LOCK,
-    PROVENANCE_BUNDLE,
-    SNAPSHOT_BUNDLE,
-    Artifact,
-    Manifest,
-    boot_bundle,
-    build_bundle,
-    image_sbom_name,
-    sbom_bundle,
-)
 from ci.attest.predicates.boot import boot_predicate
 from ci.attest.predicates.difference import Previous, difference_predicate
 from ci.attest.predicates.provenance import Run, build_provenance
@@ -30,6 +18,18 @@ from ci.attest.statements import (
     build_statement,
     difference_type,
     snapshot_type,
+)
+from ci.release.manifest import (
+    DIFFERENCE_BUNDLE,
+    LOCK,
+    PROVENANCE_BUNDLE,
+    SNAPSHOT_BUNDLE,
+    Artifact,
+    Manifest,
+    boot_bundle,
+    build_bundle,
+    image_sbom_name,
+    sbom_bundle,
 )
 
 

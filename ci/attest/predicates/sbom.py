@@ -26,9 +26,9 @@ from cyclonedx.output.json import JsonV1Dot6
 
 from build.apk.info import PackageInfo
 from build.errors import VerificationError
-from ci.attest.manifest import Artifact, Manifest
 from ci.attest.predicates.packages import FORGE, ApkUrl, own_package_url, package_url
 from ci.attest.predicates.snapshot import VerifiedSnapshot
+from ci.release.manifest import Artifact, Manifest
 
 NAMESPACE = uuid.UUID("5ad0bd8c-9d17-5a0c-8b3b-3f2b8cf1e2a4")
 """Of serial numbers (RFC 9562, version 5)."""

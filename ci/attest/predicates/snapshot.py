@@ -10,12 +10,12 @@ from pathlib import Path
 
 from build.apk.index import INDEX, Index, read_index
 from build.apk.info import PackageInfo
-from build.apk.trust import Keyring
+from build.apk.signature import Keyring
 from build.edges.progress import Progress
 from build.errors import VerificationError
 from build.snapshot.archive import Archive
-from build.snapshot.chain import check_package
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository
+from build.snapshot.verify_package import check_package
 
 
 @dataclass(frozen=True, slots=True)

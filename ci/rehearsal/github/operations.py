@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ci.rehearsal.github.answers import (
+from ci.rehearsal.github.responses import (
     asset_answer,
     ref_answer,
     refusal,

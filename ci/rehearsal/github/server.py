@@ -14,8 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ci.rehearsal.github.answers import refusal
-from ci.rehearsal.github.check import (
+from ci.rehearsal.github.openapi_check import (
     Incoming,
     Outgoing,
     answer_violation,
@@ -31,6 +30,7 @@ from ci.rehearsal.github.operations import (
     Upload,
     storage_url,
 )
+from ci.rehearsal.github.responses import refusal
 from ci.rehearsal.github.state import Fault, StoredAsset, World
 
 JSON = "application/json; charset=utf-8"

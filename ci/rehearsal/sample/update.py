@@ -15,8 +15,7 @@ from build.edges.progress import Progress
 from build.errors import BuildError
 from ci.rehearsal.sample.debian import fetch
 from ci.rehearsal.sample.kernel import RELEASE_FILE
-from ci.rehearsal.sample.recipes import read_table
-from ci.rehearsal.sample.sample import (
+from ci.rehearsal.sample.make import (
     ARCH,
     DESCRIPTION,
     KEY_NAME,
@@ -25,6 +24,7 @@ from ci.rehearsal.sample.sample import (
     make_packages,
     rehearsal_key,
 )
+from ci.rehearsal.sample.recipes import read_table
 
 PACKAGE = "linux-virt"
 DEBIAN = "linux-image-amd64"

@@ -8,16 +8,16 @@ from build.apk.info import PackageInfo, info_fields, package_info
 from build.apk.package import control_checksum, split_members
 from build.errors import VerificationError
 from build.snapshot.lock import Lock
-from ci.attest.manifest import FILE_NAME, Artifact, Manifest, Table, build_bundle
 from ci.attest.predicates.packages import own_package_url, package_url
 from ci.attest.predicates.snapshot import member_name
-from ci.verify.content.head import Head
+from ci.release.manifest import FILE_NAME, Artifact, Manifest, Table, build_bundle
+from ci.verify.content.release_index import Head
 from ci.verify.content.statements import at
-from ci.verify.reading import parse_strict, read_small
+from ci.verify.safe_io import parse_strict, read_small
 
-INVENTORY_MOST = 64 * 1024 * 1024
+MAX_INVENTORY = 64 * 1024 * 1024
 """Bytes of the largest image.json: a line or two for each file."""
-PACKAGE_MOST = 64 * 1024 * 1024
+MAX_PACKAGE = 64 * 1024 * 1024
 """Bytes of the largest package of a release's own."""
 
 
@@ -50,7 +50,7 @@ def own_packages(folder: Path, image: Artifact, head: Head) -> list[Own]:
         name = item.text("file", FILE_NAME)
         if name not in artifacts:
             raise VerificationError(f"{name}: in the build record, expected in the release too")
-        found.append(Own(artifacts[name], read_small(folder / name, PACKAGE_MOST)))
+        found.append(Own(artifacts[name], read_small(folder / name, MAX_PACKAGE)))
     return found
 
 
@@ -100,7 +100,7 @@ def read_database(path: Path, image: Artifact) -> list[Mapping[str, str]] | None
     Raises:
         VerificationError: it is of another image, or the list has another form.
     """
-    document = parse_strict(read_small(path, INVENTORY_MOST), where=path.name)
+    document = parse_strict(read_small(path, MAX_INVENTORY), where=path.name)
     if (seen := at(document, "image", "sha256")) != image.sha256:
         raise VerificationError(f"{path.name}: seen was {seen}, expected {image.sha256}")
     items = at(document, "packages")

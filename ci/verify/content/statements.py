@@ -8,17 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from build.errors import VerificationError
-from ci.attest.manifest import (
-    DIFFERENCE_BUNDLE,
-    LOCK,
-    PROVENANCE_BUNDLE,
-    SNAPSHOT_BUNDLE,
-    Artifact,
-    boot_bundle,
-    build_bundle,
-    image_sbom_name,
-    sbom_bundle,
-)
 from ci.attest.predicates.packages import FORGE
 from ci.attest.predicates.provenance import build_type
 from ci.attest.statements import (
@@ -31,9 +20,20 @@ from ci.attest.statements import (
     difference_type,
     snapshot_type,
 )
-from ci.verify.content.head import Head, demand_all
-from ci.verify.reading import parse_strict, read_small, same_json
-from ci.verify.report.checks import Findings, Stopped
+from ci.release.manifest import (
+    DIFFERENCE_BUNDLE,
+    LOCK,
+    PROVENANCE_BUNDLE,
+    SNAPSHOT_BUNDLE,
+    Artifact,
+    boot_bundle,
+    build_bundle,
+    image_sbom_name,
+    sbom_bundle,
+)
+from ci.verify.content.release_index import Head, demand_all
+from ci.verify.findings import CheckFailed, Findings
+from ci.verify.safe_io import parse_strict, read_small, same_json
 from ci.verify.trust.bundles import Statement, Trust
 from ci.verify.trust.policy import Policy
 
@@ -48,7 +48,7 @@ def check_statements(folder: Path, head: Head, trust: Trust, findings: Findings)
     for check in (_provenance, _snapshot, _difference):
         try:
             check(folder, head, trust, findings)
-        except Stopped:
+        except CheckFailed:
             continue
     for image in head.manifest.of_role("image"):
         for check_image in (_build_record, _boot_report, _sbom):
@@ -164,7 +164,7 @@ def check_provenance_fields(
 
 
 def _provenance(folder: Path, head: Head, trust: Trust, findings: Findings) -> None:
-    with findings.passing(
+    with findings.require(
         "provenance",
         expected=f"SLSA v1, about all {len(head.sums)} files and no other",
         meaning=UNANSWERED,
@@ -178,7 +178,7 @@ def _provenance(folder: Path, head: Head, trust: Trust, findings: Findings) -> N
 
 def _snapshot(folder: Path, head: Head, trust: Trust, findings: Findings) -> None:
     archives = {item.name: item.sha256 for item in head.manifest.of_role("archive")}
-    with findings.passing(
+    with findings.require(
         "snapshot",
         expected="signed, of this archive and lock",
         meaning="nobody says that the packages were those that the distribution signed",
@@ -195,7 +195,7 @@ def _difference(folder: Path, head: Head, trust: Trust, findings: Findings) -> N
     if previous is None:
         findings.note("the first release of its line: no difference to one before it is stated")
         return
-    with findings.passing(
+    with findings.require(
         "difference",
         expected=f"signed, of this lock, from {previous}",
         meaning="what changed since the release before is not attested",
@@ -211,7 +211,7 @@ def _difference(folder: Path, head: Head, trust: Trust, findings: Findings) -> N
 def _build_record(
     folder: Path, image: Artifact, head: Head, trust: Trust, findings: Findings
 ) -> None:
-    with findings.going_on(
+    with findings.check(
         f"build record of {image.name}",
         expected="signed, of this image, lock and commit",
         meaning=UNBUILT,
@@ -229,7 +229,7 @@ def _build_record(
 def _boot_report(
     folder: Path, image: Artifact, head: Head, trust: Trust, findings: Findings
 ) -> None:
-    with findings.going_on(
+    with findings.check(
         f"boot report of {image.name}",
         expected="signed, of this image, every check passed",
         meaning=UNBOOTED,
@@ -239,7 +239,7 @@ def _boot_report(
 
 def _sbom(folder: Path, image: Artifact, head: Head, trust: Trust, findings: Findings) -> None:
     name = image_sbom_name(image.name)
-    with findings.going_on(
+    with findings.check(
         f"SBOM of {image.name}", expected=f"signed, of this image, is {name}", meaning=UNLISTED
     ):
         path = folder / sbom_bundle(image.name)

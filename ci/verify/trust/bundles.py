@@ -15,9 +15,9 @@ from sigstore.verify.policy import AllOf, Identity, OIDCIssuerV2
 from sigstore_models.common.v1 import HashAlgorithm
 
 from build.errors import ConfigError, VerificationError
-from ci.attest.manifest import BUNDLE_MEDIA_TYPE, FILE_NAME, SHA256, Table
 from ci.attest.statements import PAYLOAD_TYPE, STATEMENT_TYPE
-from ci.verify.reading import parse_strict, read_small
+from ci.release.manifest import BUNDLE_MEDIA_TYPE, FILE_NAME, SHA256, Table
+from ci.verify.safe_io import parse_strict, read_small
 from ci.verify.trust.policy import Policy
 from ci.verify.trust.root import read_root
 

@@ -1,4 +1,4 @@
-"""Whom a certificate must name: said by the person who verifies, never by what is verified.
+"""Trust policy: the identity that a certificate must name, given by the verifying person.
 
 The values are those of Fulcio's certificates for GitHub Actions (Fulcio, docs/oid-info.md).
 """

@@ -24,7 +24,7 @@ from cryptography.x509 import (
 from sigstore.models import Bundle
 
 from build.errors import ConfigError, VerificationError
-from ci.verify.reading import parse_strict, read_small
+from ci.verify.safe_io import parse_strict, read_small
 
 AUTHORITY = "certificate authority"
 LOG = "log key"

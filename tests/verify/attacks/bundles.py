@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from ci.attest.manifest import (
+from ci.rehearsal.sigstore.log import TransparencyLog
+from ci.release.manifest import (
     boot_bundle,
     bundle_name,
 )
-from ci.rehearsal.sigstore.log import TransparencyLog
 from tests.verify.attacks import Attack
 from tests.verify.attacks.content import copied, rewrite
 from tests.verify.mint import Json, Mint, text

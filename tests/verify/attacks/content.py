@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 
-from ci.attest.manifest import (
+from ci.release.manifest import (
     DIFFERENCE_BUNDLE,
     PROVENANCE_BUNDLE,
     SNAPSHOT_BUNDLE,

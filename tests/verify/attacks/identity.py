@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from cryptography.x509 import DNSName, RFC822Name, UniformResourceIdentifier
 
-from ci.attest.manifest import PROVENANCE_BUNDLE, boot_bundle, bundle_name
 from ci.rehearsal.sigstore.authority import ARC
+from ci.release.manifest import PROVENANCE_BUNDLE, boot_bundle, bundle_name
 from tests.verify.attacks import Attack
 from tests.verify.mint import named, without
 from tests.verify.stage import IMAGE, NEW, REPOSITORY, Scene

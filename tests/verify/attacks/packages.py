@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from ci.attest.manifest import sbom_bundle
+from ci.release.manifest import sbom_bundle
 from tests.attest.conftest import PACKAGES
 from tests.verify.attacks import Attack, deep, seal
 from tests.verify.attacks.content import SBOM, replaced, rewrite

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 
-from ci.attest.manifest import (
+from ci.release.manifest import (
     DIFFERENCE_BUNDLE,
     PROVENANCE_BUNDLE,
     SNAPSHOT_BUNDLE,

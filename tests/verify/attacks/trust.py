@@ -1,4 +1,4 @@
-"""Whom to believe, and which release is served under the name of another."""
+"""TrustedSigner to believe, and which release is served under the name of another."""
 
 import json
 import shutil

@@ -1,0 +1,101 @@
+"""The folders of one build: all fresh, all gone afterwards, and what a full disk says."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from build.config import MIB
+from build.edges.container import Mount
+from build.errors import BuildError
+
+BUILD = Path(__file__).parent.parent
+"""The folder of the package `build`."""
+ELSEWHERE = "make room there, or set another `work` in [snapshot] of release.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildDirs:
+    """Where things are, on the host."""
+
+    builder: Path
+    apk: Path
+    packages: Path
+    program: Path
+    plan: Path
+    out: Path
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """What the builder sees of them, and where."""
+        return (
+            Mount(self.apk, "/apk", read_only=True),
+            Mount(self.packages, "/apk/packages", read_only=True),
+            Mount(self.program, "/snowdrop", read_only=True),
+            Mount(self.plan, "/in", read_only=True),
+            Mount(self.out, "/out"),
+        )
+
+    @property
+    def read_only(self) -> tuple[Path, ...]:
+        """The folders that the builder reads, its own root among them."""
+        return (self.builder, self.apk, self.packages, self.program, self.plan)
+
+
+@contextmanager
+def build_dirs(work: Path, out: Path) -> Iterator[BuildDirs]:
+    """Make the folders; that for results lies beside them, so that a rename is enough."""
+    work.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(prefix="build-", dir=work) as folder,
+        TemporaryDirectory(prefix=".build-", dir=out) as results,
+    ):
+        builder, apk, packages, program, plan = (
+            Path(folder).resolve() / name
+            for name in ("builder", "apk", "packages", "program", "plan")
+        )
+        for path in (builder, apk, packages, program, plan):
+            path.mkdir()
+        yield BuildDirs(builder, apk, packages, program, plan, Path(results).resolve())
+
+
+@contextmanager
+def told(work: Path) -> Iterator[None]:
+    """Turn what a full, read-only or foreign folder does to us into one line.
+
+    Raises:
+        BuildError: naming the file.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise BuildError(
+            f"{error.filename or work}: {error.strerror}",
+            hint=ELSEWHERE if error.errno == errno.ENOSPC else "",
+        ) from None
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Check that `folder` has `needed` bytes free.
+
+    Raises:
+        BuildError: it has not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BuildError(
+            f"{folder}: {free // MIB} MiB free, about {needed // MIB} MiB needed",
+            hint=ELSEWHERE,
+        )
+
+
+def copy_program(folder: Path) -> None:
+    """Copy what runs inside, and nothing else: the builder sees no other file of the host."""
+    for source in (BUILD / "__init__.py", *sorted((BUILD / "inside").glob("*.py"))):
+        target = folder / "build" / source.relative_to(BUILD)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())

@@ -1,0 +1,361 @@
+"""A disk image, qcow2 or raw, as bytes at an offset; and its partition table.
+
+qcow2: QEMU, docs/interop/qcow2.rst. Nothing that an image names is ever opened: one with a
+backing file or an external data file is refused, for it could name any file of the reader's.
+Every length that the image says is checked against its own size first.
+"""
+
+import struct
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from build.errors import ImageError
+
+QCOW2_MAGIC = b"QFI\xfb"
+CONVERT = "convert it with `qemu-img convert -O raw`"
+INCOMPATIBLE = {0: "dirty", 1: "corrupt", 2: "external data file", 3: "compression type"}
+"""Incompatible features by bit; 4 and up are not read."""
+OFFSET = 0x00FF_FFFF_FFFF_FE00
+"""Bits 9 to 55 of an L1 or L2 entry: where the cluster is."""
+COMPRESSED = 1 << 62
+ZERO = 1
+MAX_L1 = 32 << 20
+"""Bytes of an L1 table; QEMU's own limit."""
+KEPT_CLUSTERS = 96
+SECTOR = 512
+MBR_TABLE = 446
+LINUX = 0x83
+GPT_GUARD = 0xEE
+GPT_MAGIC = b"EFI PART"
+MAX_GPT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where a piece of the disk lies in the file."""
+
+    kind: str
+    """`plain`, `compressed`, `zero` or `absent`."""
+    offset: int = 0
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A part of the disk, in bytes."""
+
+    number: int
+    start: int
+    size: int
+    kind: str
+    """MBR type as `0x83`, or GPT type as UUID."""
+    active: bool
+
+
+class Disk:
+    """A raw disk image; the base of the other format."""
+
+    format = "raw"
+
+    def __init__(self, path: Path, file: BinaryIO, length: int) -> None:
+        self.path = path
+        self.file = file
+        self.length = length
+        """Bytes of the file."""
+        self.size = length
+        """Bytes of the disk."""
+        self.header: Mapping[str, int | str] = {}
+        """What the format's own header says, for comparing two of them."""
+
+    def __enter__(self) -> Self:
+        """Return the disk itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes of the disk.
+
+        Raises:
+            ImageError: they are not all on the disk.
+        """
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise ImageError(
+                f"{self.path}: bytes {offset} to {offset + length} of a disk of {self.size} bytes"
+            )
+        return self._read(offset, length)
+
+    def clusters(self) -> Iterator[tuple[int, Cluster]]:
+        """Give number and place of each 64 KiB that the file holds."""
+        for number in range(-(-self.size // 65536)):
+            yield number, Cluster("plain", number * 65536, 65536)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        return self._stored(offset, length)
+
+    def _stored(self, offset: int, length: int) -> bytes:
+        """Return bytes of the file itself."""
+        if not 0 <= offset <= offset + length <= self.length:
+            raise ImageError(
+                f"{self.path}: bytes {offset} to {offset + length} of a file of {self.length} "
+                "bytes: damaged or cut short"
+            )
+        self.file.seek(offset)
+        return self.file.read(length)
+
+
+class Qcow2(Disk):
+    """A qcow2 disk image of version 2 or 3, plain or with zlib clusters."""
+
+    format = "qcow2"
+
+    def __init__(self, path: Path, file: BinaryIO, length: int) -> None:
+        super().__init__(path, file, length)
+        self.header = _qcow2_header(path, self._stored(0, min(length, 112)).ljust(112, b"\0"))
+        self.size = self._number("size")
+        self.bits = self._number("cluster bits")
+        self.cluster = 1 << self.bits
+        self.l1 = self._table(self._number("l1 offset"), self._number("l1 entries"))
+        self.l2: OrderedDict[int, tuple[int, ...]] = OrderedDict()
+        self.kept: OrderedDict[int, bytes] = OrderedDict()
+
+    def place(self, number: int) -> Cluster:
+        """Return where the cluster of that number lies."""
+        entries = self.cluster // 8
+        first = self.l1[number // entries] & OFFSET if number // entries < len(self.l1) else 0
+        if not first:
+            return Cluster("absent")
+        entry = self._l2(first)[number % entries]
+        if entry & COMPRESSED:
+            # Sectors are counted from the one in which the data starts.
+            split = 62 - (self.bits - 8)
+            offset = entry & ((1 << split) - 1)
+            sectors = ((entry & (COMPRESSED - 1)) >> split) + 1
+            return Cluster("compressed", offset, sectors * SECTOR - offset % SECTOR)
+        if entry & ZERO:
+            return Cluster("zero")
+        if not entry & OFFSET:
+            return Cluster("absent")
+        return Cluster("plain", entry & OFFSET, self.cluster)
+
+    def clusters(self) -> Iterator[tuple[int, Cluster]]:
+        """Give number and place of each cluster that the file holds."""
+        entries = self.cluster // 8
+        for number in range(-(-self.size // self.cluster)):
+            if number // entries < len(self.l1) and self.l1[number // entries]:
+                where = self.place(number)
+                if where.kind in ("plain", "compressed"):
+                    yield number, where
+
+    def packed(self, where: Cluster) -> bytes:
+        """Return what the file holds of a cluster, as it is written there."""
+        if where.kind == "compressed":
+            return self._unpacked(where)[1]
+        return self._stored(where.offset, min(where.length, self.length - where.offset))
+
+    def _number(self, name: str) -> int:
+        value = self.header[name]
+        assert isinstance(value, int)
+        return value
+
+    def _table(self, offset: int, entries: int) -> tuple[int, ...]:
+        if entries * 8 > MAX_L1 or entries * 8 > self.length:
+            raise ImageError(f"{self.path}: a table of {entries} entries, larger than the file")
+        return struct.unpack(f">{entries}Q", self._stored(offset, entries * 8))
+
+    def _l2(self, offset: int) -> tuple[int, ...]:
+        if offset not in self.l2:
+            self.l2[offset] = self._table(offset, self.cluster // 8)
+            if len(self.l2) > KEPT_CLUSTERS:
+                self.l2.popitem(last=False)
+        return self.l2[offset]
+
+    def _read(self, offset: int, length: int) -> bytes:
+        pieces = []
+        while length:
+            number, start = divmod(offset, self.cluster)
+            count = min(length, self.cluster - start)
+            pieces.append(self._piece(number, start, count))
+            offset, length = offset + count, length - count
+        return b"".join(pieces)
+
+    def _piece(self, number: int, start: int, count: int) -> bytes:
+        where = self.place(number)
+        if where.kind == "plain":
+            # The last cluster of a file may be short: what is beyond is zero.
+            have = max(0, min(count, self.length - where.offset - start))
+            return self._stored(where.offset + start, have).ljust(count, b"\0")
+        if where.kind == "compressed":
+            return self._inflated(where)[start : start + count]
+        return bytes(count)
+
+    def _inflated(self, where: Cluster) -> bytes:
+        if where.offset in self.kept:
+            self.kept.move_to_end(where.offset)
+            return self.kept[where.offset]
+        content = self._unpacked(where)[0]
+        self.kept[where.offset] = content
+        if len(self.kept) > KEPT_CLUSTERS:
+            self.kept.popitem(last=False)
+        return content
+
+    def _unpacked(self, where: Cluster) -> tuple[bytes, bytes]:
+        """Return what a packed cluster holds, and the bytes of the file that say so."""
+        stored = self._stored(where.offset, min(where.length, self.length - where.offset))
+        packer = zlib.decompressobj(-12)
+        try:
+            content = packer.decompress(stored, self.cluster)
+        except zlib.error as error:
+            raise ImageError(f"{self.path}: cluster at byte {where.offset}: {error}") from None
+        if len(content) != self.cluster:
+            raise ImageError(f"{self.path}: cluster at byte {where.offset}: cut short")
+        # What follows in the last sector belongs to the next cluster.
+        rest = len(packer.unused_data) + len(packer.unconsumed_tail)
+        return content, stored[: len(stored) - rest]
+
+
+def open_disk(path: Path) -> Disk:
+    """Return the disk that the file `path` holds, to be used as a context.
+
+    Raises:
+        ImageError: it cannot be opened, or is of a kind that is not read.
+    """
+    try:
+        length = path.stat().st_size
+        file = path.open("rb")
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror}") from None
+    try:
+        return _disk(path, file, length)
+    except OSError as error:
+        file.close()
+        raise ImageError(f"{path}: {error.strerror}, expected a disk image") from None
+    except ImageError:
+        file.close()
+        raise
+
+
+def _disk(path: Path, file: BinaryIO, length: int) -> Disk:
+    if file.read(4) == QCOW2_MAGIC:
+        return Qcow2(path, file, length)
+    if length < SECTOR or length % SECTOR:
+        raise ImageError(f"{path}: {length} bytes, expected a qcow2 or raw disk image")
+    return Disk(path, file, length)
+
+
+def _qcow2_header(path: Path, raw: bytes) -> Mapping[str, int | str]:
+    """Return the fields of a header, having refused what cannot be read from it alone."""
+    (version, backing, _, bits, size, crypt, l1_entries, l1_offset) = struct.unpack(
+        ">IQIIQIIQ", raw[4:48]
+    )
+    refcounts, refcount_clusters, snapshots = struct.unpack(">QII", raw[48:64])
+    incompatible, compatible, autoclear, order, length = (0, 0, 0, 4, 72)
+    kind = 0
+    if version >= 3:
+        incompatible, compatible, autoclear, order, length = struct.unpack(">QQQII", raw[72:104])
+        kind = raw[104] if length > 104 else 0
+    refusals = {
+        f"qcow2 version {version}": version not in (2, 3),
+        "has a backing file": backing != 0,
+        "is encrypted": crypt != 0,
+        f"clusters of 2^{bits} bytes": not 9 <= bits <= 21,
+        "an external data file": incompatible & 4,
+        "features that are not read": incompatible >> 4,
+        "clusters that are not compressed with zlib": kind != 0,
+        f"a disk of {size} bytes": size > 1 << 46,
+    }
+    for what, refused in refusals.items():
+        if refused:
+            raise ImageError(f"{path}: {what}, expected a qcow2 image by itself", hint=CONVERT)
+    marks = [name for bit, name in INCOMPATIBLE.items() if incompatible & 1 << bit]
+    return {
+        "version": version,
+        "cluster bits": bits,
+        "size": size,
+        "l1 entries": l1_entries,
+        "l1 offset": l1_offset,
+        "refcount table": refcounts,
+        "refcount clusters": refcount_clusters,
+        "refcount order": order,
+        "snapshots": snapshots,
+        "header length": length,
+        "incompatible features": ", ".join(marks) or "none",
+        "compatible features": compatible,
+        "autoclear features": autoclear,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How a disk is divided."""
+
+    kind: str
+    """`dos`, `gpt` or `none`."""
+    identity: str
+    """The disk's id."""
+    partitions: tuple[Partition, ...]
+
+
+def read_table(disk: Disk) -> Table:
+    """Return the partition table; extended partitions are not looked into.
+
+    MBR: signature at 510, four entries of 16 bytes from 446, the disk's id at 440. GPT: UEFI
+    specification 2.10, 5.3.
+    """
+    sector = disk.read(0, SECTOR)
+    if sector[510:512] != b"\x55\xaa":
+        return Table("none", "", ())
+    found = []
+    for number in range(4):
+        entry = sector[MBR_TABLE + 16 * number : MBR_TABLE + 16 * number + 16]
+        flag, kind, start, count = struct.unpack("<B3xB3xII", entry)
+        if kind:
+            active = flag == 0x80
+            place = (number + 1, start * SECTOR, count * SECTOR)
+            found.append(Partition(*place, f"0x{kind:02x}", active))
+    if any(part.kind == f"0x{GPT_GUARD:02x}" for part in found) and disk.size >= 3 * SECTOR:
+        return _gpt(disk)
+    # A file system without a table may have a boot sector that looks like one.
+    if found and not any(0 < part.start < disk.size for part in found):
+        return Table("none", "", ())
+    return Table("dos", f"0x{struct.unpack('<I', sector[440:444])[0]:08x}", tuple(found))
+
+
+def _gpt(disk: Disk) -> Table:
+    header = disk.read(SECTOR, SECTOR)
+    if header[:8] != GPT_MAGIC:
+        return Table("none", "", ())
+    where, count, size = struct.unpack("<QII", header[72:88])
+    if size < 128 or count * size > MAX_GPT:
+        raise ImageError(f"{disk.path}: GPT of {count} entries of {size} bytes, not read")
+    raw = disk.read(where * SECTOR, count * size)
+    found = []
+    for number in range(count):
+        entry = raw[number * size : number * size + 128]
+        first, last, attributes = struct.unpack("<QQQ", entry[32:56])
+        if any(entry[:16]):
+            place = (number + 1, first * SECTOR, (last - first + 1) * SECTOR)
+            found.append(Partition(*place, guid(entry[:16]), bool(attributes & 4)))
+    return Table("gpt", guid(header[56:72]), tuple(found))
+
+
+def guid(raw: bytes) -> str:
+    """Return a GUID as it is written: the first three fields are little-endian.
+
+    >>> guid(bytes(range(16)))
+    '03020100-0504-0706-0809-0a0b0c0d0e0f'
+    """
+    one, two, three = struct.unpack("<IHH", raw[:8])
+    return f"{one:08x}-{two:04x}-{three:04x}-{raw[8:10].hex()}-{raw[10:16].hex()}"

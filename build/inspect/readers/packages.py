@@ -1,0 +1,168 @@
+"""apk's database of a finished disk: which package owns what, and what it was when it came.
+
+apk-tools, src/database.c (`apk_db_write_fdb`): F: a folder, M: its owner and mode, R: a file
+in it, a: owner and mode, Z: checksum. Where none is written, owner and group are 0 and the
+mode is 0755 of folders, 0644 of files.
+"""
+
+import base64
+import binascii
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from build.inside.install import DATABASES
+from build.inspect.readers.tree import Tree
+
+SHA1 = "Q1"
+"""What a checksum starts with that is a SHA-1 in base64."""
+MAX_LINKS = 16
+FIELDS = {
+    "P": "name",
+    "V": "version",
+    "A": "arch",
+    "o": "origin",
+    "L": "license",
+    "c": "commit",
+    "C": "checksum",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A file or folder as a package brought it."""
+
+    package: str
+    kind: str
+    """`dir`, or `file` for everything else."""
+    mode: int
+    owner: int
+    group: int
+    sha1: str = ""
+    """Of the content or of a link's target; empty where the database holds none."""
+
+
+@dataclass(slots=True)
+class Database:
+    """What is installed."""
+
+    packages: list[dict[str, str]] = field(default_factory=list)
+    """Each package's fields, by the words of FIELDS, sorted by name."""
+    installed: list[str] = field(default_factory=list)
+    """Names in the order of the database."""
+    owned: dict[str, Owned] = field(default_factory=dict)
+    """By path without the first slash."""
+
+    def owner(self, path: str) -> str:
+        """Return the name of the package that owns a path, or nothing."""
+        found = self.owned.get(path)
+        return found.package if found else ""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Version of each package by name."""
+        return {package["name"]: package["version"] for package in self.packages}
+
+
+def read_database(tree: Tree) -> Database:
+    """Return the database of a tree; one without packages when there is none."""
+    for place in DATABASES:
+        if f"{place}/installed" in tree.entries:
+            database = parse_database(tree.text(f"{place}/installed"))
+            moved = {
+                _through_links(tree, path, whole=owned.kind == "dir"): owned
+                for path, owned in database.owned.items()
+            }
+            # What a package has at a path itself counts before what came there through a link.
+            database.owned = moved | {
+                path: owned
+                for path, owned in database.owned.items()
+                if path in tree.entries or path in moved
+            }
+            return database
+    return Database()
+
+
+def _through_links(tree: Tree, path: str, *, whole: bool) -> str:
+    """Return where a path of a package is when a folder above it is a link: `bin` to `usr/bin`.
+
+    With `whole` the path itself may be such a link.
+    """
+    folders = path.split("/")
+    for _ in range(MAX_LINKS):
+        for depth in range(1, len(folders) + whole):
+            entry = tree.entries.get("/".join(folders[:depth]))
+            if entry is not None and entry.kind == "link":
+                above = [] if entry.target.startswith("/") else folders[: depth - 1]
+                joined = posixpath.normpath("/".join(["", *above, entry.target]))
+                folders = [*joined.strip("/").split("/"), *folders[depth:]]
+                break
+        else:
+            break
+    return "/".join(folders)
+
+
+def parse_database(text: str) -> Database:
+    r"""Return what `installed` says; lines that are not known are passed over.
+
+    >>> parse_database("P:a\nV:1-r0\nF:bin\nR:x\na:0:0:4755\n").owned["bin/x"].mode == 0o4755
+    True
+    """
+    database = Database()
+    for block in text.split("\n\n"):
+        fields = dict.fromkeys(FIELDS.values(), "")
+        reader = _Files(database)
+        for line in block.splitlines():
+            letter, _, value = line.partition(":")
+            if letter == "P":
+                reader.package = value
+            if letter in FIELDS:
+                fields[FIELDS[letter]] = value
+            elif len(letter) == 1 and letter in "FMRaZ":
+                reader.take(letter, value)
+        if fields["name"]:
+            database.packages.append(fields)
+    database.installed = [package["name"] for package in database.packages]
+    database.packages.sort(key=lambda package: package["name"])
+    return database
+
+
+class _Files:
+    """The file lines of one package; each speaks of the entry before it."""
+
+    def __init__(self, database: Database) -> None:
+        self.owned = database.owned
+        self.package = ""
+        self.folder = ""
+        self.path = ""
+
+    def take(self, letter: str, value: str) -> None:
+        if letter == "F":
+            self.folder = self.path = value
+            # Folders belong to many packages; the first that says something of one counts.
+            if value and value not in self.owned:
+                self.owned[value] = Owned(self.package, "dir", 0o755, 0, 0)
+            return
+        if letter == "R":
+            self.path = f"{self.folder}/{value}" if self.folder else value
+            self.owned[self.path] = Owned(self.package, "file", 0o644, 0, 0)
+            return
+        before = self.owned.get(self.path)
+        if before is None:
+            return
+        parts = value.split(":")
+        if letter == "Z":
+            self.owned[self.path] = replace(before, sha1=_sha1(value))
+        elif len(parts) >= 3 and all(part.isdigit() for part in parts[:3]):
+            owner, group, mode = int(parts[0]), int(parts[1]), int(parts[2], 8)
+            self.owned[self.path] = replace(before, owner=owner, group=group, mode=mode)
+
+
+def _sha1(value: str) -> str:
+    """Return the checksum as hex digits, or nothing when it is of another kind."""
+    if not value.startswith(SHA1):
+        return ""
+    try:
+        return base64.b64decode(value.removeprefix(SHA1), validate=True).hex()
+    except binascii.Error:
+        return ""

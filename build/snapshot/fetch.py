@@ -1,0 +1,126 @@
+"""Where the bytes come from: http(s) and file URLs, and plain folders.
+
+Nothing comes without a bound that was known before.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from build.apk.index import INDEX
+from build.edges.download import MOVED, TIMEOUTS, VanishedError, Watch, Web
+from build.errors import ConfigError, RemoteError
+from build.snapshot.http_cache import Answers
+
+
+class Fetching(Protocol):
+    """What pin gets files through."""
+
+    def fetch(self, place: str | Path, name: str, *, limit: int) -> bytes:
+        """Return the file `name` of the repository at `place`, of at most `limit` bytes."""
+
+
+def locate(repository: str, base: Path) -> str | Path:
+    """Return where a repository as written in release.toml is: an http(s) URL, or a folder.
+
+    A relative folder is taken from `base`.
+
+    Raises:
+        ConfigError: it is another kind of URL.
+    """
+    parts = urlsplit(repository)
+    if parts.scheme in ("http", "https") and parts.netloc:
+        return repository.rstrip("/")
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    if "://" in repository:
+        raise ConfigError(
+            f"repository {repository!r}: expected http://, https://, file:// or a folder"
+        )
+    return base / repository
+
+
+def mirrored(repository: str, mirror: str) -> str:
+    """Return where `mirror` has the repository: its last two parts stay, such as `v3.24/main`.
+
+    >>> mirrored("https://one.example/alpine/v3.24/main", "https://two.example/pub/alpine/")
+    'https://two.example/pub/alpine/v3.24/main'
+    """
+    return "/".join([mirror.rstrip("/"), *repository.rstrip("/").split("/")[-2:]])
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Gets files; `sleep` waits a number of seconds between tries."""
+
+    sleep: Callable[[float], None]
+    timeouts: tuple[float, float] = TIMEOUTS
+    verify: bool | str = True
+    """A file of CA certificates, or True for the usual ones."""
+    answers: Answers | None = None
+    """What was said about indexes before."""
+    clock: Callable[[], float] = time.monotonic
+
+    @cached_property
+    def _web(self) -> Web:
+        return Web(self.sleep, self.timeouts, self.verify, self.clock)
+
+    def fetch(
+        self, place: str | Path, name: str, *, limit: int, watch: Watch | None = None
+    ) -> bytes:
+        """Return the file `name` (slashes allowed) of the repository at `place`.
+
+        `watch` is called with the number of bytes whenever more of them have come.
+
+        Raises:
+            VanishedError: it is not there.
+            RemoteError: it is longer than `limit` bytes, is refused, or did not come in three
+                tries; the message holds the URL or path.
+        """
+        watch = watch or _nobody
+        if isinstance(place, Path):
+            content = _read_file(place / name, limit)
+            watch(len(content))
+            return content
+        url = f"{place}/{name}"
+        # The file whose name stays while its bytes change: asked for with a condition.
+        answers = self.answers if name.endswith(INDEX) else None
+        kept = answers.kept(url) if answers else None
+        answer = self._web.get(url, limit=limit, kept=kept, watch=watch)
+        if answers:
+            answers.remember(url, answer)
+        return answer.content
+
+
+def fetch_watched(
+    fetcher: Fetching, place: str | Path, name: str, *, limit: int, watch: Watch
+) -> bytes:
+    """Return what `fetcher` fetches; the one who watches hears of each piece, or of the whole."""
+    if isinstance(fetcher, Fetcher):
+        return fetcher.fetch(place, name, limit=limit, watch=watch)
+    content = fetcher.fetch(place, name, limit=limit)
+    watch(len(content))
+    return content
+
+
+def _nobody(count: int) -> None:
+    """Watch nothing."""
+
+
+def _read_file(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(max(limit, 0) + 1)
+    except FileNotFoundError:
+        raise VanishedError(
+            f"{path}: no such file", hint="is the repository's folder the one above `x86_64`?"
+        ) from None
+    except OSError as error:
+        raise RemoteError(f"{path}: {error.strerror}") from None
+    if len(content) > limit:
+        raise RemoteError(f"{path}: longer than the {limit} bytes expected", hint=MOVED)
+    return content

@@ -1,0 +1,155 @@
+"""A store that lacks something a lock names: fetched again, and only if it is the same bytes."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from build.apk.index import INDEX
+from build.apk.signature import trusted_folder
+from build.config import BuildConfig, Source
+from build.edges.download import VanishedError
+from build.edges.progress import Progress
+from build.errors import RemoteError, SnapshotError, SnowdropError
+from build.snapshot.fetch import Fetching, locate, mirrored
+from build.snapshot.lock import Lock, LockedRepository
+from build.snapshot.repositories import MAX_INDEX_FETCH
+from build.snapshot.store import Store
+
+MOVED = (
+    "the mirror has moved on since the pin: bring the snapshot's archive and name it with "
+    "`--snapshot`, or any that has it, for `nox -s store -- take ARCHIVE`; or run `nox -s pin` "
+    "again and build from the new lock"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A package or an index that a lock names."""
+
+    sha256: str
+    size: int
+    """In bytes."""
+    repository: int
+    """Its place in `Lock.repositories`."""
+    file: str
+
+
+def blobs_of(lock: Lock) -> Iterator[Blob]:
+    """Give the indexes of `lock` and then its packages; keys are not among them."""
+    for number, repository in enumerate(lock.repositories):
+        yield Blob(repository.index_sha256, repository.index_size, number, INDEX)
+    for package in lock.packages:
+        yield Blob(package.sha256, package.size, package.repository, package.file)
+
+
+def names_of(lock: Lock) -> dict[str, str]:
+    """Return what each blob is, keys too, by SHA-256: `chrony-4.5-r0.apk (droplet)`."""
+    names = {repository.key_sha256: f"key {repository.key}" for repository in lock.repositories}
+    for repository in lock.repositories:
+        names[repository.index_sha256] = f"index of {repository.url}"
+    for package in lock.packages:
+        names[package.sha256] = f"{package.file} ({', '.join(sorted(package.order))})"
+    return names
+
+
+def missing_blobs(lock: Lock, store: Store) -> tuple[Blob, ...]:
+    """Return the packages and indexes of `lock` that `store` lacks."""
+    return tuple(blob for blob in blobs_of(lock) if not store.has(blob.sha256))
+
+
+def fill_store(
+    config: BuildConfig, lock: Lock, store: Store, fetcher: Fetching, progress: Progress
+) -> None:
+    """Fetch what `lock` names and `store` lacks; nothing when the pin was made here.
+
+    Every blob is hashed: a damaged one goes to the quarantine and is fetched anew. No
+    signature is needed: the lock names every byte by its SHA-256.
+
+    Raises:
+        SnapshotError: every mirror serves other bytes under that name by now, or a key is not
+            in the folder of keys any more.
+        RemoteError: no mirror answers, or has the file.
+    """
+    damaged = _quarantine_damaged(lock, store, progress)
+    _fill_keys(config, lock, store)
+    missing = missing_blobs(lock, store)
+    if not missing:
+        return
+    with progress.step("Fetch what the lock names", total=sum(b.size for b in missing)) as step:
+        for blob in missing:
+            repository = lock.repositories[blob.repository]
+            try:
+                content = _fetch(blob, repository, _source(config, repository), fetcher)
+            except SnowdropError as error:
+                if blob.sha256 not in damaged:
+                    raise
+                raise SnapshotError(
+                    f"{damaged[blob.sha256]}: damaged: not what sha256 {blob.sha256} says, and "
+                    f"cannot be fetched anew: {error}",
+                    hint=error.hint,
+                ) from None
+            store.put(content)
+            step.advance(blob.size)
+
+
+def _quarantine_damaged(lock: Lock, store: Store, progress: Progress) -> dict[str, str]:
+    """Move what is damaged aside; return what it is by SHA-256."""
+    damaged = {}
+    for sha256, name in names_of(lock).items():
+        if store.has(sha256) and not store.whole(sha256) and store.quarantine(sha256):
+            damaged[sha256] = name
+            progress.note(f"store: {name} is damaged: moved to {store.quarantine_folder}")
+    return damaged
+
+
+def _fetch(blob: Blob, repository: LockedRepository, source: Source, fetcher: Fetching) -> bytes:
+    """Return the bytes of `blob` from the first place that still has them."""
+    urls = [repository.url, *(mirrored(repository.url, mirror) for mirror in repository.mirrors)]
+    name = f"{repository.arch}/{blob.file}"
+    refusals: list[SnowdropError] = []
+    for url in urls:
+        try:
+            # An index keeps its name: a longer one is another, which its bytes shall say.
+            limit = MAX_INDEX_FETCH if blob.file == INDEX else blob.size
+            content = fetcher.fetch(locate(url, source.base), name, limit=limit)
+        except VanishedError as error:
+            refusals.append(VanishedError(str(error), hint=MOVED))
+            continue
+        except RemoteError as error:
+            refusals.append(error)
+            continue
+        found = hashlib.sha256(content).hexdigest()
+        if found == blob.sha256:
+            return content
+        refusals.append(
+            SnapshotError(f"{url}/{name}: sha256 {found}, the lock says {blob.sha256}", hint=MOVED)
+        )
+    raise _all_in_one(refusals)
+
+
+def _all_in_one(refusals: Sequence[SnowdropError]) -> SnowdropError:
+    if len(refusals) == 1:
+        return refusals[0]
+    text = "\n".join(f"  {refusal}" for refusal in refusals)
+    return SnapshotError(
+        f"none of {len(refusals)} mirrors has what the lock names:\n{text}", hint=MOVED
+    )
+
+
+def _source(config: BuildConfig, repository: LockedRepository) -> Source:
+    return config.source if repository.place == "image" else config.builder_source
+
+
+def _fill_keys(config: BuildConfig, lock: Lock, store: Store) -> None:
+    for repository in lock.repositories:
+        if store.has(repository.key_sha256):
+            continue
+        folder = trusted_folder(_source(config, repository).keys, repository.arch)
+        path = folder / repository.key
+        content = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(content).hexdigest() != repository.key_sha256:
+            raise SnapshotError(
+                f"{path}: not the key of the lock (sha256 {repository.key_sha256})",
+                hint="bring that key back, or run `nox -s pin`",
+            )
+        store.put(content)

@@ -1,0 +1,196 @@
+"""From build records and boot reports to a signed release: everything, or nothing changed.
+
+All is made in a folder beside the artifacts and moved over at the end, bundles last, so a
+failure leaves dist as it was and never a half-signed set.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from build.config import read_section
+from build.edges.progress import Progress
+from build.snapshot.lock import dump_lock
+from ci.attest.collect import (
+    artifact_of,
+    collect_archive,
+    collect_image,
+    common_origin,
+    complete_manifest,
+    start_manifest,
+)
+from ci.attest.predicates.difference import previous_release
+from ci.attest.predicates.provenance import shape_sha256
+from ci.attest.predicates.release import Ingredients, release_statements
+from ci.attest.predicates.sbom import Group, builder_sbom, image_sbom, locked_parts, own_parts
+from ci.attest.sigstore_client import check_job, job_of, open_instance, write_bundles
+from ci.attest.source import write_source
+from ci.config import ReleaseConfig
+from ci.release.checkout import ROOT, fresh_lock
+from ci.release.checksums import dump_checksums, hash_bytes
+from ci.release.manifest import (
+    BUNDLE_SUFFIX,
+    CHECKSUMS,
+    LOCK,
+    MANIFEST,
+    Artifact,
+    Manifest,
+    builder_sbom_name,
+    bundle_name,
+    dump_manifest,
+    image_sbom_name,
+    source_name,
+)
+
+STAGING = ".signing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A release whose files and bundles are all in dist."""
+
+    manifest: Manifest
+    sums: Mapping[str, str]
+    """sha256 of every signed file, by name."""
+
+
+def sign_release(
+    config: ReleaseConfig,
+    records: Sequence[Path],
+    *,
+    environment: Mapping[str, str],
+    progress: Progress,
+    checkout: Path = ROOT,
+) -> Signed:
+    """Write lock, sources, SBOMs, release.json, SHA256SUMS and all bundles into dist.
+
+    `records`: the build records of the release; `checkout`: where its sources are. Running it
+    again gives the same files with new bundles.
+
+    Raises:
+        ConfigError: no identity token, or one that is not of this release's run.
+        VerificationError: a file is not what was built and booted; nothing is signed.
+        RemoteError: sigstore did not answer, or refused.
+    """
+    made_of, archive = _ingredients(config, records, checkout, progress)
+    previous = made_of.previous.tag if made_of.previous else None
+    manifest = start_manifest(
+        made_of.built[0].origin, repository=config.repository, previous=previous
+    )
+    job = job_of(environment)
+    check_job(job, manifest, config.sign)
+    trust = open_instance(config.sign)
+    with _staged(config.dist) as folder:
+        sboms = _sboms(config, manifest, made_of)
+        others = _write_artifacts(folder, manifest, made_of, sboms, checkout)
+        manifest = complete_manifest(manifest, made_of.built, [archive, *others])
+        (folder / MANIFEST).write_bytes(dump_manifest(manifest))
+        (folder / CHECKSUMS).write_bytes(_checksums(manifest))
+        sums = signed_sums(manifest)
+        write_bundles(
+            folder,
+            trust=trust,
+            job=job,
+            files={bundle_name(name): sha256 for name, sha256 in sums.items()},
+            statements=release_statements(manifest, made_of, sums=sums, sboms=sboms, run=job.run),
+            progress=progress,
+        )
+    return Signed(manifest=manifest, sums=sums)
+
+
+def signed_sums(manifest: Manifest) -> dict[str, str]:
+    """Return sha256 by name of every file that is signed: artifacts, manifest, SHA256SUMS."""
+    sums = {artifact.name: artifact.sha256 for artifact in manifest.artifacts}
+    sums[MANIFEST] = hash_bytes(dump_manifest(manifest)).sha256
+    sums[CHECKSUMS] = hash_bytes(_checksums(manifest)).sha256
+    return dict(sorted(sums.items()))
+
+
+def _ingredients(
+    config: ReleaseConfig, records: Sequence[Path], checkout: Path, progress: Progress
+) -> tuple[Ingredients, Artifact]:
+    """Return what the release is made from, and its snapshot archive."""
+    with progress.step("Hash the artifacts again", total=len(records), unit="images") as step:
+        built = []
+        for record in records:
+            built.append(collect_image(record))
+            step.advance(1)
+    lock = fresh_lock(config.build)
+    origin = common_origin(built, hash_bytes(dump_lock(lock)))
+    archive, snapshot = collect_archive(config, origin, progress)
+    made_of = Ingredients(
+        built=built,
+        lock=lock,
+        snapshot=snapshot,
+        previous=previous_release(
+            config.build.lock, checkout=checkout, commit=origin.commit, progress=progress
+        ),
+        shape_sha256=shape_sha256(read_section(config.file).values),
+    )
+    return made_of, archive
+
+
+def _sboms(config: ReleaseConfig, manifest: Manifest, made_of: Ingredients) -> dict[str, bytes]:
+    """Return the SBOM of each image and the one of what builds them, by name."""
+    sboms = {}
+    for item in made_of.built:
+        own = own_parts(item.packages, manifest)
+        wanted = [*config.build.images[item.variant].packages, *(part.info.name for part in own)]
+        group = Group([*locked_parts(made_of.snapshot, item.variant), *own], wanted)
+        sboms[image_sbom_name(item.image.name)] = image_sbom(
+            item.image, item.variant, group, manifest
+        )
+    builder = Group(locked_parts(made_of.snapshot, "builder"), config.build.builder_packages)
+    apk = locked_parts(made_of.snapshot, "apk")
+    # The last of its closure is apk itself: what it needs stands before it.
+    groups = [builder, Group(apk, [part.info.name for part in apk[-1:]])]
+    sboms[builder_sbom_name(manifest.name, manifest.version)] = builder_sbom(groups, manifest)
+    return sboms
+
+
+def _write_artifacts(
+    folder: Path,
+    manifest: Manifest,
+    made_of: Ingredients,
+    sboms: Mapping[str, bytes],
+    checkout: Path,
+) -> Iterator[Artifact]:
+    """Write what no step before wrote, and give each as an artifact."""
+    (folder / LOCK).write_bytes(dump_lock(made_of.lock))
+    yield artifact_of(folder / LOCK, "lock")
+    for name, content in sboms.items():
+        (folder / name).write_bytes(content)
+        yield artifact_of(folder / name, "sbom")
+    source = folder / source_name(manifest.name, manifest.version)
+    write_source(
+        source,
+        checkout,
+        manifest.commit,
+        dirty=manifest.dirty,
+        folder=f"{manifest.name}-{manifest.version}",
+        epoch=manifest.epoch,
+    )
+    yield artifact_of(source, "source")
+
+
+def _checksums(manifest: Manifest) -> bytes:
+    sums = {artifact.name: artifact.sha256 for artifact in manifest.artifacts}
+    return dump_checksums({**sums, MANIFEST: hash_bytes(dump_manifest(manifest)).sha256})
+
+
+@contextmanager
+def _staged(dist: Path) -> Iterator[Path]:
+    """Give a folder whose files replace those in dist, when nothing failed; old bundles go."""
+    folder = dist / STAGING
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        for stale in dist.glob(f"*{BUNDLE_SUFFIX}"):
+            stale.unlink()
+        for path in sorted(folder.iterdir(), key=lambda path: path.name.endswith(BUNDLE_SUFFIX)):
+            path.replace(dist / path.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,64 @@
+"""`archive`: lock and store -> the snapshot as one file, the same bytes each time."""
+
+import argparse
+import time
+from pathlib import Path
+
+from build.errors import ConfigError
+from build.snapshot.archive import write_archive
+from build.snapshot.fetch import Fetcher
+from build.snapshot.restore import fill_store
+from build.snapshot.store import Store
+from ci.config import ReleaseConfig, read_config
+from ci.release.checkout import ROOT, fresh_lock, origin_of
+from ci.release.manifest import archive_name
+from ci.report.console import Console
+from ci.report.table import size_text
+
+HELP = "Write the snapshot as one archive that needs no mirror, for the release"
+PUBLIC_ROOT = ROOT / "ci" / "verify" / "trust" / "trusted_root.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `archive` takes."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write it there (default: in dist, under the name that `sign` looks for)",
+    )
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Write the archive of the lock, and tell its digest."""
+    config = read_config(arguments.config)
+    lock, store = fresh_lock(config.build), Store(config.build.store)
+    path = arguments.output
+    if path is None:
+        origin = origin_of(config, lock)
+        path = config.dist / archive_name(origin.name, origin.version)
+    elif path.is_dir():
+        raise ConfigError(f"--output {path}: a folder, expected a file")
+    with store.in_use():
+        fill_store(config.build, lock, store, Fetcher(time.sleep), console.progress)
+        written = write_archive(
+            path, lock, store, trust_root=_trust_root(config), progress=console.progress
+        )
+    console.line(f"{path}: {size_text(written.size)}")
+    console.line(f"  sha256:{written.sha256}")
+    console.line(f"  snapshot {lock.id}")
+    console.data(
+        {"file": str(path), "size": written.size, "sha256": written.sha256, "lock": lock.id}
+    )
+    return 0
+
+
+def _trust_root(config: ReleaseConfig) -> bytes | None:
+    """Return the public sigstore's trust root of the day; None when another instance signs.
+
+    That one's root is a file of this machine, a rehearsal's even a new one in each folder: with it,
+    one commit and lock would give another archive here than there.
+    """
+    if config.sign.trust_root or not PUBLIC_ROOT.is_file():
+        return None
+    return PUBLIC_ROOT.read_bytes()

@@ -1,0 +1,134 @@
+"""`pin`: release.toml -> release.lock and store; `pin --check`: would a new one differ?"""
+
+import argparse
+import time
+from pathlib import Path
+
+from build.edges.container import choose_engine
+from build.errors import StaleLockError
+from build.firstboot.packages import DEPENDS
+from build.snapshot.archive import Archive, open_archive
+from build.snapshot.fetch import Fetcher
+from build.snapshot.lock import Lock, check_fresh, dump_lock, read_lock, write_lock
+from build.snapshot.pin import pin
+from build.snapshot.restore import fill_store
+from build.snapshot.store import Store
+from ci.commands.diff import tell
+from ci.config import ReleaseConfig, read_config
+from ci.release.lock_diff import Side, difference_of, document
+from ci.report.console import Console
+
+HELP = "Pin the repositories of today: write release.lock and fill the store"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `pin` takes."""
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write no lock; exit 3 when a newer snapshot would change it",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--package",
+        nargs="+",
+        dest="packages",
+        metavar="NAME",
+        help="move only these packages, what is built from the same source, and what they force; "
+        "the rest stays at the lock",
+    )
+    what.add_argument(
+        "--from",
+        dest="archive",
+        type=Path,
+        metavar="ARCHIVE",
+        help="pin what a snapshot archive holds: every link verified anew, no mirror asked",
+    )
+    parser.add_argument(
+        "--allow-older",
+        action="store_true",
+        help="take a mirror that is older than the lock, to go back on purpose",
+    )
+    parser.add_argument("--engine", choices=["docker", "podman", "unshare"], help="use only this")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Pin, then tell what changed; return 0, or 3 with --check when the lock is out of date."""
+    config = read_config(arguments.config)
+    before = read_lock(config.build.lock) if config.build.lock.exists() else None
+    if before is None and (arguments.check or arguments.packages):
+        read_lock(config.build.lock)  # says that there is none, and what to run
+    archive = open_archive(arguments.archive) if arguments.archive else None
+    store = Store(config.build.store)
+    # Until the lock is written nothing but this hold says that the new blobs are needed.
+    with store.in_use():
+        if before is not None and arguments.packages:
+            # Before anything is asked: a choice that is stale is told first.
+            check_fresh(before, config.build)
+            fill_store(config.build, before, store, Fetcher(time.sleep), console.progress)
+        lock = _pin(config, store, archive, before, arguments, console)
+        _tell(config, lock, before, console)
+        if not arguments.check:
+            write_lock(config.build.lock, lock)
+    if arguments.check and before is not None and before.id != lock.id:
+        raise StaleLockError(
+            f"{config.build.lock}: a newer snapshot would change it",
+            hint="run `nox -s pin` and review the difference",
+        )
+    return 0
+
+
+def _pin(
+    config: ReleaseConfig,
+    store: Store,
+    archive: Archive | None,
+    before: Lock | None,
+    arguments: argparse.Namespace,
+    console: Console,
+) -> Lock:
+    # An archive is older than today's lock for a reason, and brings all bytes itself. One of
+    # several indexes a repository can only be pinned as it is: nobody else knows what stayed.
+    previous, only = (None, None) if archive else (before, arguments.packages)
+    if archive and archive.lock.mixed:
+        previous, only = archive.lock, ()
+        archive.fill(store, console.progress)
+    lock = pin(
+        config.build,
+        store=store,
+        engine_for=lambda root, argv: choose_engine(root, argv, wanted=arguments.engine).engine,
+        extra_packages=DEPENDS,
+        previous=previous,
+        only=only,
+        progress=console.progress,
+        fetcher=archive.fetcher(config.build.source.base) if archive else None,
+        allow_older=arguments.allow_older,
+    )
+    if archive and archive.lock.id != lock.id:
+        console.progress.note(
+            f"not the lock of {archive.path}: release.toml or its keys differ from that day's"
+        )
+    return lock
+
+
+def _tell(config: ReleaseConfig, lock: Lock, before: Lock | None, console: Console) -> None:
+    """Print the difference from the lock before, and what the new one holds."""
+    closures = {name: len(lock.closure(name)) for name in lock.closures}
+    same = before is not None and dump_lock(before) == dump_lock(lock)
+    change = difference_of(Side("before", before), Side("after", lock)) if before else None
+    if change and not same:
+        tell(change, console)
+        console.line()
+    console.line(
+        f"{config.build.lock}: {'unchanged, ' if same else ''}"
+        + ", ".join(f"{name} {count} packages" for name, count in closures.items())
+        + f", {lock.apk_version}"
+    )
+    console.line(f"snapshot sha256:{lock.id}")
+    console.data(
+        {
+            "lock": lock.id,
+            "closures": closures,
+            "changed": not same,
+            "difference": document(change) if change else None,
+        }
+    )

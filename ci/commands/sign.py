@@ -1,0 +1,41 @@
+"""`python -m ci sign`: hash again what was built and booted, sign it with the job's identity."""
+
+import argparse
+
+from ci.attest.sign import sign_release
+from ci.config import read_config
+from ci.release.checkout import ROOT, build_records
+from ci.report.console import Console
+
+NAME = "sign"
+HELP = "Sign the artifacts, SHA256SUMS, provenance, SBOMs and all that was seen of the build"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: what is signed follows from release.toml and the checkout."""
+    del parser
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Sign the release that this checkout builds; return the exit code."""
+    config = read_config(arguments.config)
+    signed = sign_release(
+        config,
+        build_records(config),
+        environment=console.environment,
+        progress=console.progress,
+        checkout=ROOT,
+    )
+    manifest = signed.manifest
+    console.table(sorted(signed.sums.items()), header=("signed", "sha256"))
+    console.line(f"{len(manifest.bundles)} bundles of {manifest.version} in {config.dist}")
+    if manifest.dirty:
+        console.line("The working tree had changes: this release goes to loopback addresses only.")
+    console.data(
+        {
+            "version": manifest.version,
+            "files": dict(signed.sums),
+            "bundles": list(manifest.bundles),
+        }
+    )
+    return 0

@@ -1,0 +1,150 @@
+"""`store verify`, `gc`, `take`: is the store whole, what is not needed, what an archive has."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from build.errors import ConfigError
+from build.snapshot.archive import open_archive
+from build.snapshot.lock import Lock, read_lock
+from build.snapshot.restore import names_of
+from build.snapshot.store import Store, Swept
+from ci.config import ReleaseConfig, read_config
+from ci.release.locks import release_locks
+from ci.report.console import Console
+from ci.report.table import size_text
+
+HELP = "Look after the store: verify it, free what nothing needs, or take in an archive"
+KEEP = 3
+UNKNOWN = "named by no lock of the last releases"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `store` takes."""
+    parser.add_argument(
+        "action",
+        choices=["verify", "gc", "take"],
+        help="verify: hash every blob, and move damaged ones to the quarantine; "
+        "gc: delete what neither the lock nor a kept release needs; "
+        "take: put in what a snapshot archive holds, of whichever release",
+    )
+    parser.add_argument(
+        "archive", nargs="?", type=Path, metavar="ARCHIVE", help="take: the snapshot archive"
+    )
+    parser.add_argument(
+        "--keep",
+        type=_count,
+        metavar="N",
+        help=f"gc: releases to keep besides the lock, newest tags first (default: {KEEP})",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="gc: delete nothing, only tell")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Verify (1 when a blob is damaged), sweep, or take."""
+    config = read_config(arguments.config)
+    store, action = Store(config.build.store), arguments.action
+    if action != "gc" and (arguments.dry_run or arguments.keep is not None):
+        raise ConfigError(f"store {action}: takes neither --keep nor --dry-run, which are gc's")
+    if (action == "take") != (arguments.archive is not None):
+        raise ConfigError("store take: needs an ARCHIVE, and nothing else does")
+    if action == "take":
+        return _take(arguments.archive, store, console)
+    if action == "verify":
+        return _verify(config, store, console)
+    keep = KEEP if arguments.keep is None else arguments.keep
+    return _sweep(config, store, keep, arguments.dry_run, console)
+
+
+def _verify(config: ReleaseConfig, store: Store, console: Console) -> int:
+    locks = _locks(config, KEEP, needed=False)
+    names = {sha256: name for lock in locks.values() for sha256, name in names_of(lock).items()}
+    blobs = list(store.blobs())
+    total = sum(size for _, size in blobs)
+    damaged: dict[str, str] = {}
+    with console.progress.step(f"Hash {len(blobs)} blobs", total=total) as step:
+        for sha256, size in blobs:
+            if not store.whole(sha256) and (aside := store.quarantine(sha256)):
+                damaged[sha256] = str(aside)
+            step.advance(size)
+    missing = sorted(sha256 for sha256 in names if not store.has(sha256))
+    rows = [[names.get(sha256, UNKNOWN), aside] for sha256, aside in damaged.items()]
+    if rows:
+        console.table(rows, header=["damaged", "moved to"])
+        console.line("`nox -s build` fetches anew what it needs of these")
+    console.line(
+        f"{store.folder}: {len(blobs) - len(damaged)} blobs whole, {len(damaged)} damaged, "
+        f"{size_text(total)} hashed"
+    )
+    if lost := [names[sha256] for sha256 in missing if sha256 not in damaged]:
+        console.line(f"{len(lost)} more that {', '.join(locks)} name are not in the store")
+    console.data(
+        {
+            "blobs": len(blobs),
+            "bytes": total,
+            "damaged": {
+                sha256: {"name": names.get(sha256), "moved_to": aside}
+                for sha256, aside in damaged.items()
+            },
+            "missing": {sha256: names[sha256] for sha256 in missing},
+        }
+    )
+    return 1 if damaged else 0
+
+
+def _take(path: Path, store: Store, console: Console) -> int:
+    archive = open_archive(path)
+    with store.in_use():
+        archive.fill(store, console.progress)
+    console.line(f"{store.folder}: has what {path} holds, snapshot {archive.lock.id}")
+    console.data({"archive": str(path), "lock": archive.lock.id, "blobs": len(archive.members)})
+    return 0
+
+
+def _sweep(config: ReleaseConfig, store: Store, keep: int, dry_run: bool, console: Console) -> int:
+    # The locks are read while nobody can write another one and count on its blobs.
+    with store.alone():
+        locks = _locks(config, keep, needed=True)
+        needed = {sha256 for lock in locks.values() for sha256 in names_of(lock)}
+        swept = store.sweep(needed, dry_run=dry_run)
+    _tell(swept, store, list(locks), dry_run, console)
+    return 0
+
+
+def _tell(swept: Swept, store: Store, locks: list[str], dry_run: bool, console: Console) -> None:
+    freed = "would free" if dry_run else "freed"
+    console.line(f"kept for {', '.join(locks)}")
+    leftovers = f", {swept.leftovers} damaged or half-written files" if swept.leftovers else ""
+    console.line(
+        f"{store.folder}: {freed} {size_text(swept.blob_bytes + swept.leftover_bytes)} "
+        f"({len(swept.blobs)} blobs{leftovers}), "
+        f"kept {size_text(swept.kept_bytes)} ({swept.kept} blobs)"
+    )
+    console.data(
+        {
+            "dry_run": dry_run,
+            "kept_for": locks,
+            "freed": list(swept.blobs),
+            "freed_bytes": swept.blob_bytes + swept.leftover_bytes,
+            "leftovers": swept.leftovers,
+            "kept": swept.kept,
+            "kept_bytes": swept.kept_bytes,
+        }
+    )
+
+
+def _locks(config: ReleaseConfig, keep: int, *, needed: bool) -> Mapping[str, Lock]:
+    """Return the lock of now and those of the `keep` newest releases, by what they are called.
+
+    Raises:
+        ConfigError: there is no lock, though one is `needed`: nothing would be kept.
+    """
+    path = config.build.lock
+    locks = {str(path): read_lock(path)} if needed or path.exists() else {}
+    return locks | dict(release_locks(path, keep))
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 0 on")
+    return int(text)

@@ -1,0 +1,108 @@
+"""What GitHub says of a release, an asset, a tag: its own examples with other values."""
+
+import base64
+import copy
+from collections.abc import Mapping
+
+from ci.rehearsal.github.openapi_check import examples
+from ci.rehearsal.github.state import StoredAsset, StoredRelease, World
+
+
+def release_answer(world: World, release: StoredRelease, base: str) -> dict[str, object]:
+    """Return the description of `release`; `base` is the URL of the double."""
+    api = f"{base}/repos/{world.repository}/releases/{release.number}"
+    web = f"{base}/{world.repository}"
+    shown = f"untagged-{release.number}" if release.draft else release.tag
+    return {
+        **_example("release"),
+        "url": api,
+        "html_url": f"{web}/releases/tag/{shown}",
+        "assets_url": f"{api}/assets",
+        "upload_url": f"{api}/assets{{?name,label}}",
+        "tarball_url": None if release.draft else f"{web}/tarball/{release.tag}",
+        "zipball_url": None if release.draft else f"{web}/zipball/{release.tag}",
+        "discussion_url": f"{web}/discussions/{release.number}",
+        "id": release.number,
+        "node_id": _node("Release", release.number),
+        "tag_name": release.tag,
+        "target_commitish": release.commitish,
+        "name": release.name,
+        "body": release.body,
+        "draft": release.draft,
+        "prerelease": release.prerelease,
+        "immutable": release.immutable,
+        "created_at": release.created,
+        "updated_at": release.published or release.created,
+        "published_at": release.published,
+        "assets": [asset_answer(world, release, asset, base) for asset in release.assets],
+    }
+
+
+def asset_answer(
+    world: World, release: StoredRelease, asset: StoredAsset, base: str
+) -> dict[str, object]:
+    """Return the description of one asset."""
+    shown = f"untagged-{release.number}" if release.draft else release.tag
+    return {
+        **_example("release-asset"),
+        "url": f"{base}/repos/{world.repository}/releases/assets/{asset.number}",
+        "browser_download_url": (
+            f"{base}/{world.repository}/releases/download/{shown}/{asset.name}"
+        ),
+        "id": asset.number,
+        "node_id": _node("ReleaseAsset", asset.number),
+        "name": asset.name,
+        "label": asset.label,
+        "state": asset.state,
+        "content_type": asset.content_type,
+        "size": asset.size,
+        "digest": f"sha256:{asset.sha256}" if asset.sha256 else None,
+        "download_count": 0,
+        "created_at": asset.created,
+        "updated_at": asset.created,
+    }
+
+
+def ref_answer(world: World, tag: str, base: str) -> dict[str, object]:
+    """Return the description of the ref of a tag: the commit, or the tag's own object."""
+    annotated = tag in world.annotated
+    kind, sha = ("tag", world.tag_object(tag)) if annotated else ("commit", world.tags[tag])
+    api = f"{base}/repos/{world.repository}/git"
+    return {
+        **_example("git-ref"),
+        "ref": f"refs/tags/{tag}",
+        "node_id": _node("Ref", tag),
+        "url": f"{api}/refs/tags/{tag}",
+        "object": {"type": kind, "sha": sha, "url": f"{api}/{kind}s/{sha}"},
+    }
+
+
+def tag_answer(world: World, tag: str, base: str) -> dict[str, object]:
+    """Return the description of an annotated tag's own object."""
+    api = f"{base}/repos/{world.repository}/git"
+    sha, commit = world.tag_object(tag), world.tags[tag]
+    return {
+        **_example("git-tag"),
+        "tag": tag,
+        "sha": sha,
+        "node_id": _node("Tag", tag),
+        "url": f"{api}/tags/{sha}",
+        "object": {"type": "commit", "sha": commit, "url": f"{api}/commits/{commit}"},
+    }
+
+
+def refusal(message: str, *errors: Mapping[str, str]) -> dict[str, object]:
+    """Return the body of an error as GitHub writes it."""
+    body: dict[str, object] = {
+        "message": message,
+        "documentation_url": "https://docs.github.com/rest/releases",
+    }
+    return {**body, "errors": [dict(error) for error in errors]} if errors else body
+
+
+def _example(name: str) -> dict[str, object]:
+    return copy.deepcopy(examples()[name])
+
+
+def _node(kind: str, number: int | str) -> str:
+    return base64.b64encode(f"{kind}:{number}".encode()).decode()

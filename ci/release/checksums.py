@@ -1,0 +1,80 @@
+"""SHA256SUMS, so that `sha256sum -c` of any Linux checks a release without our tool.
+
+Format: coreutils' `sha256sum`, text mode: 64 hex digits, two spaces, the file's name.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from build.errors import VerificationError
+from ci.release.manifest import CHECKSUMS, FILE_NAME
+
+LINE = re.compile(rf"([0-9a-f]{{64}})  ({FILE_NAME.pattern})")
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What a file's bytes are."""
+
+    size: int
+    """In bytes."""
+    sha256: str
+    """64 lower-case hex digits."""
+
+
+def hash_file(path: Path) -> Digest:
+    """Return size and digest of the bytes at `path`, read once and never held whole.
+
+    Raises:
+        VerificationError: there is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+            return Digest(file.tell(), digest.hexdigest())
+    except FileNotFoundError:
+        raise VerificationError(f"{path.name}: no such file in {path.parent}") from None
+
+
+def hash_bytes(content: bytes) -> Digest:
+    """Return size and digest of `content`."""
+    return Digest(len(content), hashlib.sha256(content).hexdigest())
+
+
+def dump_checksums(sums: Mapping[str, str]) -> bytes:
+    """Return SHA256SUMS for files by name, sorted by name.
+
+    >>> dump_checksums({"b": "0" * 64, "a": "1" * 64}).splitlines()[1]
+    b'0000000000000000000000000000000000000000000000000000000000000000  b'
+    """
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
+
+
+def parse_checksums(raw: bytes) -> dict[str, str]:
+    """Return sha256 by file name; `raw` must be exactly what `dump_checksums` writes.
+
+    A name cannot lead out of a folder: it has no slash and does not begin with a dot.
+
+    Raises:
+        VerificationError: naming the line, and what it should be.
+    """
+    sums: dict[str, str] = {}
+    for number, line in enumerate(raw.decode("utf-8", "backslashreplace").split("\n")[:-1], 1):
+        match = LINE.fullmatch(line)
+        if not match:
+            raise VerificationError(
+                f"{CHECKSUMS}: line {number} is {line[:120]!r}, "
+                "expected 64 hex digits, two spaces and a file name"
+            )
+        sha256, name = match.groups()
+        if name in sums:
+            raise VerificationError(f"{CHECKSUMS}: line {number}: {name} again, expected once")
+        sums[name] = sha256
+    if not sums or dump_checksums(sums) != raw:
+        raise VerificationError(
+            f"{CHECKSUMS}: empty, unsorted or cut off, expected whole lines sorted by file name"
+        )
+    return sums

@@ -1,0 +1,391 @@
+"""A signed release is whole: every file has a bundle that verifies, or nothing changed."""
+
+import argparse
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from sigstore.hashes import Hashed
+from sigstore.models import Bundle, TrustedRoot
+from sigstore.verify import Verifier, policy
+from sigstore_models.common.v1 import HashAlgorithm
+
+from build.edges.progress import Silent
+from build.errors import PublishError, RemoteError, VerificationError
+from build.snapshot.archive import write_archive
+from build.snapshot.lock import write_lock
+from build.snapshot.store import Store
+from ci.attest import sigstore_client as signing
+from ci.attest.statements import (
+    BOOT_REPORT_TYPE,
+    PROVENANCE_TYPE,
+    SBOM_TYPE,
+    build_record_type,
+    snapshot_type,
+)
+from ci.commands import sign as command
+from ci.publish.release_files import read_release
+from ci.rehearsal.sigstore.server import Running, Sigstore
+from ci.release.checksums import parse_checksums
+from ci.release.manifest import (
+    DIFFERENCE_BUNDLE,
+    PROVENANCE_BUNDLE,
+    SNAPSHOT_BUNDLE,
+    bundle_name,
+    parse_manifest,
+)
+from ci.report.console import Console
+from tests.apk.makers import key
+from tests.attest.conftest import JOB, LOCK, STEM, VERSION, Workspace, git, make_workshop
+from tests.attest.documents import POLICY, RELEASE, SCHEMAS, complaints, statement_in
+
+
+def test_every_file_and_statement_verifies_and_nothing_else_is_there(
+    workspace: Workspace, sigstore: Running
+) -> None:
+    signed = workspace.sign()
+    dist, manifest = (
+        workspace.dist,
+        parse_manifest((workspace.dist / "release.json").read_bytes()),
+    )
+    assert manifest == signed.manifest
+    assert {path.name for path in dist.iterdir()} == {
+        *manifest.signed_files,
+        *manifest.bundles,
+        workspace.record.name,
+        workspace.report.name,
+    }
+    assert (dist / "release.lock").read_bytes() == workspace.config.build.lock.read_bytes()
+    sums = parse_checksums((dist / "SHA256SUMS").read_bytes())
+    assert sums == {name: sha for name, sha in signed.sums.items() if name != "SHA256SUMS"}
+    verifier = Verifier(trusted_root=TrustedRoot.from_file(str(sigstore.trusted_root)))
+    for name, sha256 in signed.sums.items():
+        bundle = Bundle.from_json((dist / f"{name}.sigstore.json").read_bytes())
+        verifier.verify_artifact((dist / name).read_bytes(), bundle, POLICY)
+        digest = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(sha256))
+        verifier.verify_artifact(digest, bundle, POLICY)
+
+
+def test_the_provenance_is_about_all_files_and_agrees_with_the_certificate(
+    workspace: Workspace, sigstore: Running
+) -> None:
+    signed = workspace.sign()
+    statement = statement_in(workspace.dist / PROVENANCE_BUNDLE, sigstore.trusted_root)
+    subjects = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}
+    assert subjects == signed.sums
+    run = statement["predicate"]["runDetails"]
+    bundle = Bundle.from_json((workspace.dist / PROVENANCE_BUNDLE).read_bytes())
+    names = bundle.signing_certificate.extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    ).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [run["builder"]["id"]]
+    invocation = policy.OIDCRunInvocationURI(run["metadata"]["invocationId"])
+    invocation.verify(bundle.signing_certificate)
+    locked = {package.sha256 for package in LOCK.packages}
+    dependencies = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert locked <= {item["digest"].get("sha256") for item in dependencies}
+
+
+def test_each_image_has_its_record_its_boot_and_its_sbom_as_statements(
+    workspace: Workspace, sigstore: Running
+) -> None:
+    signed = workspace.sign()
+    name = workspace.image.name
+    subject = [{"name": name, "digest": {"sha256": signed.sums[name]}}]
+    sbom = json.loads((workspace.dist / f"{STEM}.cdx.json").read_text())
+    for kind, predicate_type, said in (
+        ("build", build_record_type(JOB.repository), json.loads(workspace.record.read_text())),
+        ("sbom", SBOM_TYPE, sbom),
+        ("boot", BOOT_REPORT_TYPE, None),
+    ):
+        bundle = workspace.dist / f"{STEM}.{kind}.sigstore.json"
+        statement = statement_in(bundle, sigstore.trusted_root)
+        assert (statement["predicateType"], statement["subject"]) == (predicate_type, subject)
+        assert said is None or statement["predicate"] == said
+    result = statement["predicate"]
+    assert (result["result"], result["passedTests"]) == ("PASSED", ["login"])
+    assert result["snowdrop_report"] == json.loads(workspace.report.read_text())
+
+
+def test_all_that_is_said_is_in_the_published_forms(
+    workspace: Workspace, sigstore: Running
+) -> None:
+    manifest = workspace.sign().manifest
+    assert complaints(json.loads((workspace.dist / "release.json").read_text()), RELEASE) == []
+    forms = {PROVENANCE_TYPE: "provenance", BOOT_REPORT_TYPE: "test-result"}
+    seen = set()
+    for name in set(manifest.bundles) - {bundle_name(file) for file in manifest.signed_files}:
+        statement = statement_in(workspace.dist / name, sigstore.trusted_root)
+        assert complaints(statement, SCHEMAS / "statement.schema.json") == [], name
+        seen.add(statement["predicateType"])
+        if form := forms.get(statement["predicateType"]):
+            schema = SCHEMAS / f"{form}.schema.json"
+            assert complaints(statement["predicate"], schema) == [], name
+            del statement["predicate"][sorted(statement["predicate"])[0]]
+            assert complaints(statement["predicate"], schema), name
+        if statement["predicateType"] == SBOM_TYPE:
+            validator = JsonStrictValidator(SchemaVersion.V1_6)
+            assert validator.validate_str(json.dumps(statement["predicate"])) is None
+    assert seen == {
+        *forms,
+        SBOM_TYPE,
+        build_record_type(JOB.repository),
+        snapshot_type(JOB.repository),
+    }
+
+
+def test_the_snapshot_names_each_index_with_the_key_that_signed_it(
+    workspace: Workspace, sigstore: Running
+) -> None:
+    signed = workspace.sign()
+    statement = statement_in(workspace.dist / SNAPSHOT_BUNDLE, sigstore.trusted_root)
+    name = workspace.archive.name
+    assert statement["subject"] == [{"name": name, "digest": {"sha256": signed.sums[name]}}]
+    said, (repository,) = statement["predicate"], LOCK.repositories
+    assert said["lock"] == {"id": LOCK.id}
+    (index,) = said["repositories"]
+    assert index["index"]["sha256"] == repository.index_sha256
+    assert index["key"] == {"name": repository.key, "sha256": repository.key_sha256}
+    assert (index["packages"], said["closures"]) == (4, {"apk": 1, "builder": 1, "droplet": 2})
+
+
+def test_a_snapshot_that_the_trusted_keys_did_not_sign_is_not_believed(
+    workspace: Workspace, sigstore: Running
+) -> None:
+    del sigstore
+    (trusted,) = (workspace.root / "keys").iterdir()
+    trusted.write_bytes(key("other").public_pem())
+    with pytest.raises(VerificationError, match=r"APKINDEX\.tar\.gz: .*tests\.rsa\.pub"):
+        workspace.sign()
+
+
+def test_an_interrupted_end_is_no_release_and_a_second_run_finishes_it(
+    workspace: Workspace, sigstore: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del sigstore
+    before = workspace.sign()
+    moved: list[Path] = []
+    move = Path.replace
+
+    def stop_half_way(path: Path, target: Path) -> Path:
+        if len(moved) == 10:
+            raise KeyboardInterrupt
+        moved.append(target)
+        return move(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stop_half_way)
+        with pytest.raises(KeyboardInterrupt):
+            workspace.sign()
+    assert not (workspace.dist / ".signing").exists()
+    with pytest.raises(PublishError, match=r"sigstore\.json: no such file"):
+        read_release(workspace.config, Silent())
+    assert workspace.sign() == before
+    assert read_release(workspace.config, Silent()).manifest == before.manifest
+
+
+def test_the_release_before_is_compared_package_by_package(
+    workspace: Workspace, enter: Callable[[Mapping[str, str]], None]
+) -> None:
+    older = replace(LOCK, packages=LOCK.packages[:-1], epoch=LOCK.epoch - 86_400)
+    write_lock(workspace.config.build.lock, older)
+    git(workspace.root, "add", "release.lock")
+    git(workspace.root, "commit", "-qm", "The release before")
+    git(workspace.root, "tag", "v3.24.20261122")
+    write_lock(workspace.config.build.lock, LOCK)
+    git(workspace.root, "commit", "-qam", "This release")
+    git(workspace.root, "tag", VERSION)
+    commit = git(workspace.root, "rev-parse", "HEAD")
+    git(workspace.root, "commit", "-qm", "A later one", "--allow-empty")
+    git(workspace.root, "tag", "v3.24.20261124")
+    workspace.change(workspace.record, source={"commit": commit, "dirty": False})
+    instance = Sigstore.open(workspace.root / "sigstore", replace(JOB, commit=commit))
+    with instance.serve() as running:
+        enter(running.environment)
+        signed = workspace.sign()
+    assert signed.manifest.previous == "v3.24.20261122"
+    statement = statement_in(workspace.dist / DIFFERENCE_BUNDLE, running.trusted_root)
+    assert statement["subject"] == [{"name": "release.lock", "digest": {"sha256": LOCK.id}}]
+    said = statement["predicate"]
+    assert said["old"] == {"name": "v3.24.20261122", "lock": older.id}
+    (change,) = said["closures"]["builder"]["changes"]
+    assert (change["kind"], change["name"]) == ("added", "python3")
+
+
+def test_signing_again_gives_the_same_files_with_new_bundles(
+    workspace: Workspace, sigstore: Running
+) -> None:
+    signed = workspace.sign()
+    before = workspace.snapshot()
+    (workspace.dist / "left-over.qcow2.sigstore.json").write_text("{}")
+    assert workspace.sign() == signed
+    after = workspace.snapshot()
+    assert after.keys() == before.keys()
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == set(signed.manifest.bundles)
+
+
+def test_two_machines_say_the_same_but_for_the_run(
+    tmp_path: Path, enter: Callable[[Mapping[str, str]], None]
+) -> None:
+    written, provenances = [], []
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        shop = make_workshop(tmp_path / number)
+        job = replace(JOB, run_id=number)
+        with Sigstore.open(shop.root / "sigstore", job).serve() as running:
+            enter(running.environment)
+            shop.sign()
+        written.append(
+            {name: raw for name, raw in shop.snapshot().items() if "sigstore" not in name}
+        )
+        statement = statement_in(shop.dist / PROVENANCE_BUNDLE, running.trusted_root)
+        run = statement["predicate"]["runDetails"].pop("metadata")
+        assert run["invocationId"].endswith(f"/actions/runs/{number}/attempts/1")
+        provenances.append(statement)
+    assert written[0] == written[1]
+    assert {"release.json", "SHA256SUMS", f"{STEM}.cdx.json"} <= written[0].keys()
+    assert provenances[0] == provenances[1]
+
+
+@pytest.mark.usefixtures("sigstore")
+@pytest.mark.parametrize(
+    ("damage", "message", "hint"),
+    [
+        pytest.param(
+            lambda shop: shop.image.write_bytes(b"QFI\xfb imagf"),
+            f"^{STEM}.qcow2: 10 bytes with sha256 .* the build record says 10",
+            "nox -s build",
+            id="image changed",
+        ),
+        pytest.param(
+            lambda shop: (shop.dist / "snowdrop-init-1.0-r0.apk").write_bytes(b"packag"),
+            "^snowdrop-init-1.0-r0.apk: 6 bytes",
+            "nox -s build",
+            id="package changed",
+        ),
+        pytest.param(
+            lambda shop: shop.image.unlink(), "qcow2: no such file", "", id="image missing"
+        ),
+        pytest.param(
+            lambda shop: shop.report.unlink(), "no such boot report", "nox -s boot", id="not booted"
+        ),
+        pytest.param(
+            lambda shop: shop.change(shop.report, passed=False),
+            "the boot failed",
+            "nox -s boot",
+            id="boot failed",
+        ),
+        pytest.param(
+            lambda shop: shop.change(shop.report, image={"sha256": "0" * 64}),
+            "is about the image with sha256 0000",
+            "nox -s boot",
+            id="another image booted",
+        ),
+        pytest.param(
+            lambda shop: shop.change(shop.inventory, image={"sha256": "0" * 64}),
+            "image.json: is about the image with sha256 0000",
+            "remove it, or write it anew with `nox -s inspect",
+            id="another image inspected",
+        ),
+        pytest.param(
+            lambda shop: shop.change(shop.record, lock={"id": "0" * 64}),
+            "^release.lock: sha256 .*, the images were built from 0000",
+            "nox -s build",
+            id="another lock",
+        ),
+        pytest.param(
+            lambda shop: shop.archive.unlink(),
+            f"^snowdrop-{VERSION}-snapshot.tar: no such snapshot archive",
+            "nox -s archive",
+            id="no archive",
+        ),
+        pytest.param(
+            lambda shop: shop.archive.write_bytes(
+                shop.archive.read_bytes().replace(b"= libstdc++\n", b"= libstdc--\n")
+            ),
+            "image/0/x86_64/libstdc.*.apk: sha256 .* its lock says",
+            "",
+            id="archive changed",
+        ),
+        pytest.param(
+            lambda shop: write_archive(
+                shop.archive,
+                replace(LOCK, epoch=1),
+                Store(shop.root / "store"),
+                trust_root=None,
+                progress=Silent(),
+            ),
+            f"snapshot.tar: holds the snapshot .* the images were built from {LOCK.id}",
+            "nox -s archive",
+            id="another archive",
+        ),
+        pytest.param(
+            lambda shop: shop.change(shop.record, packages=[{"file": "../release.toml"}]),
+            r'file is "\.\./release.toml"',
+            "",
+            id="a path out of dist",
+        ),
+    ],
+)
+def test_refuses_to_sign_what_was_not_built_and_booted(
+    workspace: Workspace, damage: Callable[[Workspace], object], message: str, hint: str
+) -> None:
+    workspace.sign()
+    damage(workspace)
+    before = workspace.snapshot()
+    with pytest.raises(VerificationError, match=message) as refused:
+        workspace.sign()
+    assert hint in refused.value.hint
+    assert workspace.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("service", "message"),
+    [
+        pytest.param("caUrls", "/api/v2/signingCert: .*Connection", id="authority down"),
+        pytest.param("rekorTlogUrls", "/api/v2/log/entries: .*Connection", id="log down"),
+        pytest.param("tsaUrls", "InvalidBundle: .*Unable to use .*timestamp", id="no timestamps"),
+    ],
+)
+def test_a_service_that_is_down_is_named_and_leaves_no_half_signed_set(
+    workspace: Workspace,
+    sigstore: Running,
+    service: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signing, "PAUSE", 0)
+    config = json.loads(sigstore.signing_config.read_text())
+    config[service][0]["url"] = "http://127.0.0.1:9"
+    sigstore.signing_config.write_text(json.dumps(config))
+    before = workspace.snapshot()
+    with pytest.raises(RemoteError, match=message) as refused:
+        workspace.sign()
+    assert "run it again" in refused.value.hint
+    assert workspace.snapshot() == before
+    assert not (workspace.dist / ".signing").exists()
+
+
+def test_the_command_lists_what_it_signed(
+    workspace: Workspace, sigstore: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "build_records", lambda config: [workspace.record])
+    monkeypatch.setattr(command, "ROOT", workspace.root)
+    for as_json in (False, True):
+        out = io.StringIO()
+        console = Console(out, io.StringIO(), {}, as_json, Silent())
+        arguments = argparse.Namespace(config=workspace.root / "release.toml", json=as_json)
+        assert command.run(arguments, console) == 0
+        if as_json:
+            told = json.loads(out.getvalue())
+            assert (told["version"], len(told["bundles"])) == (VERSION, 15)
+        else:
+            assert "SHA256SUMS" in out.getvalue()
+            assert f"15 bundles of {VERSION}" in out.getvalue()
