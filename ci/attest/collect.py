@@ -8,24 +8,23 @@ from typing import Any
 
 from build.apk.info import PackageInfo, info_fields, package_info
 from build.apk.package import split_members
+from build.edges.files import Digest, hash_file
 from build.edges.progress import Progress
 from build.errors import VerificationError
 from build.inspect.inspection import SUFFIX
 from build.snapshot.archive import open_archive
+from build.tables import Table
 from ci.attest.predicates.snapshot import VerifiedSnapshot, verify_snapshot
 from ci.config import ReleaseConfig
 from ci.release.checkout import read_record
-from ci.release.checksums import Digest, hash_file
 from ci.release.manifest import (
     COMMIT,
     FILE_NAME,
     LOCK,
     MEDIA_TYPES,
-    SHA256,
     VERSION,
     Artifact,
     Manifest,
-    Table,
     archive_name,
 )
 
@@ -71,7 +70,7 @@ def collect_image(record_path: Path) -> Built:
         VerificationError: a file differs from the record, or this image was not booted.
     """
     record = read_record(record_path)
-    table = Table(record_path.name, record)
+    table = Table(record_path.name, record, VerificationError)
     folder = record_path.parent
     image = _artifact(table.table("image"), "image", folder)
     if f"{Path(image.name).stem}{RECORD_SUFFIX}" != record_path.name:
@@ -80,7 +79,7 @@ def collect_image(record_path: Path) -> Built:
         )
     return Built(
         origin=_origin(table),
-        variant=table.text("variant", VARIANT),
+        variant=table.text("variant", pattern=VARIANT),
         image=image,
         packages=tuple(_package(item, folder) for item in table.tables("packages")),
         inventory=_inventory(record_path, image),
@@ -117,8 +116,15 @@ def collect_archive(
 
 
 def artifact_of(path: Path, role: str) -> Artifact:
-    """Return the file at `path` as an artifact, hashed as it lies there."""
-    found = hash_file(path)
+    """Return the file at `path` as an artifact, hashed now.
+
+    Raises:
+        VerificationError: there is no such file.
+    """
+    try:
+        found = hash_file(path)
+    except FileNotFoundError:
+        raise VerificationError(f"{path.name}: no such file in {path.parent}") from None
     return Artifact(
         name=path.name,
         role=role,
@@ -199,18 +205,18 @@ def _together(artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
 
 def _origin(table: Table) -> Origin:
     return Origin(
-        name=table.text("name", FILE_NAME),
-        version=table.text("version", VERSION),
-        commit=table.table("source").text("commit", COMMIT),
+        name=table.text("name", pattern=FILE_NAME),
+        version=table.text("version", pattern=VERSION),
+        commit=table.table("source").text("commit", pattern=COMMIT),
         dirty=table.table("source").flag("dirty"),
-        lock_id=table.table("lock").text("id", SHA256),
+        lock_id=table.table("lock").sha256("id"),
         epoch=table.number("epoch"),
     )
 
 
 def _artifact(table: Table, role: str, folder: Path) -> Artifact:
-    name = table.text("file", FILE_NAME)
-    told = Digest(table.number("size"), table.text("sha256", SHA256))
+    name = table.text("file", pattern=FILE_NAME)
+    told = Digest(table.number("size"), table.sha256("sha256"))
     found = artifact_of(folder / name, role)
     if (found.size, found.sha256) != (told.size, told.sha256):
         raise VerificationError(
@@ -236,7 +242,7 @@ def _inventory(record_path: Path, image: Artifact) -> Artifact | None:
     path = _beside(record_path, SUFFIX)
     if not path.is_file():
         return None
-    seen = Table(path.name, read_record(path)).table("image").text("sha256", SHA256)
+    seen = Table(path.name, read_record(path), VerificationError).table("image").sha256("sha256")
     if seen != image.sha256:
         raise VerificationError(
             f"{path.name}: is about the image with sha256 {seen}, "
@@ -252,8 +258,8 @@ def _report(record_path: Path, image: Artifact) -> Mapping[str, Any]:
     if not path.is_file():
         raise VerificationError(f"{path.name}: no such boot report of {image.name}", hint=again)
     report = read_record(path)
-    table = Table(path.name, report)
-    booted = table.table("image").text("sha256", SHA256)
+    table = Table(path.name, report, VerificationError)
+    booted = table.table("image").sha256("sha256")
     if booted != image.sha256:
         raise VerificationError(
             f"{path.name}: is about the image with sha256 {booted}, "
