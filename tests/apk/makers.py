@@ -3,7 +3,7 @@
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -12,12 +12,11 @@ import pytest
 from build.apk.package import unpack_data
 from build.apk.signature import Keyring
 from build.apk.streams import gzip_member, tar_entry
-from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_package
+from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 ALPINE = SHARED / "alpine-v3.19"
 SMALL = ALPINE / "repo/v3.19/main"
-APK3 = SHARED / "apk3"
 
 needs_alpine = pytest.mark.skipif(
     not ALPINE.is_dir(), reason="no folder `shared` with real Alpine packages beside the project"
@@ -88,14 +87,27 @@ def real_keys() -> Keyring:
     return Keyring.from_folder(ALPINE / "keys")
 
 
-def real_apk(version: int, into: Path) -> list[str]:
-    """Return the words that start Alpine's own apk 2 or 3, unpacked below `into`."""
-    if version == 3:
-        (static,) = (APK3 / "x86_64").glob("apk-tools-static-*.apk")
-        unpack_data(static.read_bytes(), into)
-        return [str(into / "sbin/apk.static")]
-    for name in ("musl-1", "apk-tools", "libcrypto3", "libssl3", "zlib"):
-        (found,) = (SMALL / "x86_64").glob(f"{name}*.apk")
-        unpack_data(found.read_bytes(), into)
+def _apk_packages() -> Iterator[Path]:
+    """Yield the packages of Alpine's own apk 2.14 and of the libraries that it links to."""
+    for name in ("musl-1", "apk-tools-2", "libcrypto3", "libssl3", "zlib", "ca-certificates-b"):
+        (path,) = (SMALL / "x86_64").glob(f"{name}*.apk")
+        yield path
+
+
+def real_apk(into: Path) -> list[str]:
+    """Return the command of Alpine's own apk 2.14, unpacked below `into`."""
+    for path in _apk_packages():
+        unpack_data(path.read_bytes(), into)
     loader = str(into / "lib/ld-musl-x86_64.so.1")
     return [loader, "--library-path", str(into / "lib"), str(into / "sbin/apk")]
+
+
+def apk_repository(folder: Path) -> Path:
+    """Return a repository with Alpine's own apk 2.14 and what it needs, and nothing more."""
+    arch = folder / "x86_64"
+    arch.mkdir(parents=True)
+    packages = {path.name: path.read_bytes() for path in _apk_packages()}
+    for name, content in packages.items():
+        (arch / name).write_bytes(content)
+    (arch / "APKINDEX.tar.gz").write_bytes(write_index(packages.values(), key(), "apk"))
+    return folder

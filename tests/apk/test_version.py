@@ -61,6 +61,6 @@ def test_what_is_no_version_is_not_sorted(text: str) -> None:
 
 @needs_alpine
 def test_alpines_own_apk_agrees_with_the_table(tmp_path: Path) -> None:
-    apk = real_apk(3, tmp_path)
+    apk = real_apk(tmp_path)
     pairs = list(combinations(SORTED, 2))[::7]
     assert [pair for pair in pairs if run([*apk, "version", "-t", *pair]).text != "<\n"] == []

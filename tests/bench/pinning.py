@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from build.apk.index import read_index
-from build.apk.package import unpack_data
 from build.config import BuildConfig
 from build.edges.container import Engine, choose_engine
 from build.edges.progress import Silent
@@ -17,7 +16,7 @@ from build.snapshot.lock import Lock
 from build.snapshot.pin import pin
 from build.snapshot.solve import Solver
 from build.snapshot.store import Store
-from tests.apk.makers import ALPINE, APK3, SMALL, real_keys
+from tests.apk.makers import ALPINE, SMALL, real_apk, real_keys
 from tests.snapshot.test_pin import config
 
 FULL_SET = ("alpine-base", "linux-virt", "openssh", "chrony", "e2fsprogs-extra", "docker", "nginx")
@@ -77,8 +76,7 @@ def solve_on_full_indexes() -> int:
         work, apk = Path(folder) / "work", Path(folder) / "apk"
         work.mkdir()
         apk.mkdir()
-        (static,) = (APK3 / "x86_64").glob("apk-tools-static-*.apk")
-        unpack_data(static.read_bytes(), apk)
+        real_apk(apk)
         solver = Solver.prepare(apk, engine_for, arch="x86_64")
         return len(solver.solve(FULL_SET, indexes, keys.files, work, asked_by="bench"))
 

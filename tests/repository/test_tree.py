@@ -68,17 +68,6 @@ def test_every_folder_of_python_says_what_is_in_it() -> None:
     assert missing == []
 
 
-def test_a_building_has_at_most_nine_doors() -> None:
-    for building in ("build", "ci"):
-        doors = [
-            path.name
-            for path in (ROOT / building).iterdir()
-            if (path.suffix == ".py" and not path.name.startswith("__"))
-            or (path / "__init__.py").is_file()
-        ]
-        assert len(doors) <= 9, doors
-
-
 def test_ci_run_is_the_test_command_of_the_readme() -> None:
     command = (ROOT / ".ci" / "run").read_text().splitlines()[-1]
     assert command.endswith("nox -s tests")

@@ -86,6 +86,8 @@ def install_standin(base: Path) -> Tool:
 
 def install_apk3(base: Path) -> Tool:
     """Unpack apk 3.0.6, which is static."""
+    if not APK3.exists():
+        pytest.skip("a real apk 3 is not here")
     _unpack(APK3, base)
     return Tool("apk3", (str(base / "sbin" / "apk.static"),))
 

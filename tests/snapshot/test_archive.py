@@ -22,7 +22,7 @@ from build.snapshot.fetch import mirrored
 from build.snapshot.lock import Lock
 from build.snapshot.pin import pin
 from build.snapshot.store import Store
-from tests.apk.makers import APK3, SMALL, needs_alpine
+from tests.apk.makers import SMALL, needs_alpine
 from tests.snapshot.kept import MIRROR, URL, keep, spoil
 from tests.snapshot.test_pin import as_root, config, engine_for, pinned
 
@@ -241,13 +241,12 @@ def installed_by_the_readme(path: Path, folder: Path) -> tuple[str, set[tuple[st
 
 @needs_alpine
 @as_root
-@pytest.mark.parametrize("version", [2, 3])
-def test_a_stranger_installs_by_the_readme_with_plain_apk(version: int, tmp_path: Path) -> None:
-    wanted = config(tmp_path, [SMALL] if version == 2 else [SMALL, APK3])
+def test_a_stranger_installs_by_the_readme_with_plain_apk(tmp_path: Path) -> None:
+    wanted = config(tmp_path, [SMALL])
     lock = pinned(wanted)
     path = archived(tmp_path, lock, Store(wanted.store))
     said, found = installed_by_the_readme(path, tmp_path / "unpacked")
-    assert f"apk-tools {version}." in said
+    assert "apk-tools 2." in said
     assert found == {(package.name, package.version) for package in lock.closure("droplet")}
 
 

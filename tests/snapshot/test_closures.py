@@ -22,11 +22,11 @@ SETS: dict[str, tuple[str, ...]] = {
 }
 
 
-def printed(repositories: Sequence[Path], packages: Sequence[str], version: int, work: Path) -> str:
+def printed(repositories: Sequence[Path], packages: Sequence[str], work: Path) -> str:
     """Return what the real apk prints, started by hand outside of any container of ours."""
     for name in ("apk", "root"):
         (work / name).mkdir(parents=True)
-    argv = [*real_apk(version, work / "apk"), "--arch", "x86_64", "--root", str(work / "root")]
+    argv = [*real_apk(work / "apk"), "--arch", "x86_64", "--root", str(work / "root")]
     argv += ["--keys-dir", str(ALPINE / "keys"), "--repositories-file", "/dev/null"]
     for repository in repositories:
         argv += ["--repository", str(repository)]
@@ -47,11 +47,11 @@ def lines(text: str) -> list[str]:
 def test_a_pinned_closure_is_what_the_repositorys_own_apk_prints(tmp_path: Path) -> None:
     lock = pinned(config(tmp_path, [SMALL]))
     assert lock.apk_version == "apk-tools 2.14.0"
-    theirs = lines(printed([SMALL], [*PACKAGES, "openrc"], 2, tmp_path / "theirs"))
+    theirs = lines(printed([SMALL], [*PACKAGES, "openrc"], tmp_path / "theirs"))
     ours = [f"{package.name}-{package.version}" for package in lock.closure("droplet")]
     assert ours == theirs
     # openrc comes with alpine-base: the four names of the acceptance alone give the same.
-    alone = lines(printed([SMALL], PACKAGES, 2, tmp_path / "alone"))
+    alone = lines(printed([SMALL], PACKAGES, tmp_path / "alone"))
     assert ours == alone
     assert len(ours) > 40
 
@@ -66,24 +66,21 @@ def indexes() -> list[Index]:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "version"),
+    "wanted",
     [
-        # One of each set always, the other program's answer in `nox -s tests_full`.
-        pytest.param(packages, version, id=f"{name}, apk {version}", marks=marks)
+        pytest.param(packages, id=name, marks=[pytest.mark.full] if number else [])
         for number, (name, packages) in enumerate(SETS.items())
-        for version in (2, 3)
-        for marks in [() if version == 3 or number == 0 else pytest.mark.full]
     ],
 )
 def test_on_the_full_indexes_each_apk_chooses_what_it_prints(
-    wanted: tuple[str, ...], version: int, indexes: list[Index], tmp_path: Path
+    wanted: tuple[str, ...], indexes: list[Index], tmp_path: Path
 ) -> None:
-    theirs = lines(printed(FULL, wanted, version, tmp_path / "theirs"))
+    theirs = lines(printed(FULL, wanted, tmp_path / "theirs"))
     root = tmp_path / "ours"
     root.mkdir()
-    real_apk(version, root)
+    real_apk(root)
     solver = Solver.prepare(root, engine_for, arch="x86_64")
-    assert solver.version().startswith(f"apk-tools {version}.")
+    assert solver.version().startswith("apk-tools 2.")
     offers = solver.solve(wanted, indexes, real_keys().files, tmp_path, asked_by="droplet")
     ours = [f"{offer.record.name}-{offer.record.version}" for offer in offers]
     assert ours == theirs

@@ -22,7 +22,7 @@ from build.snapshot.lock import Lock, dump_lock, parse_lock
 from build.snapshot.pin import pin
 from build.snapshot.solve import parse_simulation
 from build.snapshot.store import Store
-from tests.apk.makers import APK3, EPOCH, SMALL, key, needs_alpine, real_apk, trusted
+from tests.apk.makers import EPOCH, SMALL, apk_repository, key, needs_alpine, real_apk, trusted
 from tests.image.test_image import ORIGIN, PaperEngine
 from tests.snapshot.served import ARCH, Mirror, Notes, mirror_of
 from tests.snapshot.test_archive import archived, installed_by_the_readme
@@ -110,7 +110,7 @@ class Asking(PaperEngine):
         packages = next(mount.source for mount in mounts if mount.target == "/apk/packages")
         (self.folder / "apk").mkdir()
         (self.folder / "root").mkdir()
-        apk = [*real_apk(3, self.folder / "apk"), "--root", str(self.folder / "root")]
+        apk = [*real_apk(self.folder / "apk"), "--root", str(self.folder / "root")]
         apk += ["--arch", ARCH, "--keys-dir", str(packages / "keys"), "--no-network"]
         apk += ["--repositories-file", "/dev/null", "--no-cache", "--no-progress"]
         plan: Any = self.plan
@@ -149,12 +149,15 @@ class Maintainer:
 
 
 @pytest.fixture
-def maintainer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Maintainer]:
-    """Either apk, 3 if not said, comes out of a repository of its own that never changes."""
+def maintainer(tmp_path: Path) -> Iterator[Maintainer]:
+    """Alpine's own apk comes from a repository of its own that never changes."""
     with mirror_of(tmp_path / "served") as mirror:
         serve(mirror.folder, generation(1), "first")
-        apk = SMALL if getattr(request, "param", 3) == 2 else APK3
-        wanted = config(tmp_path, [f"{mirror.url}/{TAIL}", apk], packages=WANTED)
+        wanted = config(
+            tmp_path,
+            [f"{mirror.url}/{TAIL}", apk_repository(tmp_path / "apk-repository")],
+            packages=WANTED,
+        )
         lock = pin(wanted, store=Store(wanted.store), engine_for=engine_for, progress=Notes())
         serve(mirror.folder, generation(2), "second")
         yield Maintainer(wanted, mirror, lock)
@@ -165,19 +168,16 @@ def versions(lock: Lock) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("maintainer", "name", "moved"),
+    ("name", "moved"),
     [
-        (3, "svc", {"svc"}),
+        ("svc", {"svc"}),
         # What is built together moves together; a library takes all who link to it along.
-        (2, "app", {"app", "libapp", "app-svc", "crypto", "tls-tool", "fresh"}),
-        (3, "app", {"app", "libapp", "app-svc", "crypto", "tls-tool", "fresh"}),
-        (3, "crypto", {"app", "libapp", "app-svc", "crypto", "tls-tool", "fresh"}),
-        (2, "plugin", {"plugin", "other"}),
-        (3, "plugin", {"plugin", "other"}),
+        ("app", {"app", "libapp", "app-svc", "crypto", "tls-tool", "fresh"}),
+        ("crypto", {"app", "libapp", "app-svc", "crypto", "tls-tool", "fresh"}),
+        ("plugin", {"plugin", "other"}),
         # The other way round: what is newer than asked for is no reason to move.
-        (3, "other", {"other"}),
+        ("other", {"other"}),
     ],
-    indirect=["maintainer"],
 )
 def test_a_package_moves_with_what_it_forces_and_nothing_else(
     name: str, moved: set[str], maintainer: Maintainer
@@ -240,7 +240,7 @@ def test_a_builder_of_other_repositories_stays_as_it_is(
     serve(maintainer.mirror.folder, generation(1))
     url = maintainer.config.source.repositories[0]
     # The builder's own apk chooses for it, and is not in the lock.
-    wanted = config(tmp_path, [url, APK3], builder=[SMALL], packages=WANTED)
+    wanted = config(tmp_path, [url, tmp_path / "apk-repository"], builder=[SMALL], packages=WANTED)
     with_builder = replace(maintainer, config=wanted)
     lock = pin(wanted, store=maintainer.store, engine_for=engine_for, progress=Notes())
     serve(maintainer.mirror.folder, generation(2))
@@ -273,7 +273,6 @@ def test_what_cannot_move_is_said_in_apks_words(maintainer: Maintainer) -> None:
         )
 
 
-@pytest.mark.parametrize("maintainer", [2, 3], indirect=True)
 def test_a_stranger_installs_the_archive_of_two_indexes(
     maintainer: Maintainer, tmp_path: Path
 ) -> None:

@@ -53,8 +53,8 @@ CASES: dict[tuple[str, ...], tuple[bool, tuple[str, ...]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=[2, 3], ids=["apk 2", "apk 3"])
-def simulate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+@pytest.fixture(scope="module")
+def simulate(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The words that ask the real apk what it would add from the packages above."""
     folder = tmp_path_factory.mktemp("reasons")
     place = folder / "main/x86_64"
@@ -77,7 +77,7 @@ def simulate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     ]
     (place / "APKINDEX.tar.gz").write_bytes(write_index(packages, key(), "main"))
     (folder / "keys" / key().name).write_bytes(key().public_pem())
-    start = real_apk(request.param, folder / "apk")
+    start = real_apk(folder / "apk")
     options = {"arch": "x86_64", "root": folder / "root", "keys-dir": folder / "keys"}
     options |= {"repository": place.parent, "repositories-file": Path("/dev/null")}
     words = [f"--{name}={value}" for name, value in options.items()]
