@@ -133,8 +133,14 @@ def lint(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the tests, one rehearsal among them; lint follows"""
-    pytest(session, "-m", "not full")
+    pytest(session, "-m", "not full", "--durations=20")
     session.notify("lint")
+
+
+@nox.session(venv_backend="none", default=False)
+def fixtures(session: nox.Session) -> None:
+    """Fetch the real Alpine packages that some tests read, by digest"""
+    session.run(python(session, "dev"), "-m", "tests.alpine", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", default=False)
