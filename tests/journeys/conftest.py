@@ -10,9 +10,19 @@ from typing import Any
 
 import pytest
 
+from tests.alpine import ALPINE, SMALL
+
 ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared"
-ALPINE = SHARED / "alpine-v3.19"
+JOURNEYS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a rehearsal, which boots an image, and what needs Alpine's packages."""
+    for item in items:
+        if JOURNEYS in item.path.parents:
+            item.add_marker("qemu")
+            if "alpine" in getattr(item, "fixturenames", ()):
+                item.add_marker("alpine")
 
 
 @dataclass(frozen=True)
@@ -81,11 +91,8 @@ def _rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
 
 @pytest.fixture(scope="session", name="alpine")
 def _alpine(tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
-    if not ALPINE.is_dir():
-        pytest.skip("shared/alpine-v3.19, real signed packages, is not beside this checkout")
-    repository, keys = ALPINE / "repo" / "v3.19" / "main", ALPINE / "keys"
     folder = tmp_path_factory.mktemp("alpine") / "state"
-    return rehearse(folder, "--repository", str(repository), "--keys", str(keys))
+    return rehearse(folder, "--repository", str(SMALL), "--keys", str(ALPINE / "keys"))
 
 
 def succeed(argv: Sequence[object], **options: Any) -> str:  # noqa: ANN401
