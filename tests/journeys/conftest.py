@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests import skips
 from tests.alpine import ALPINE, SMALL
 
 ROOT = Path(__file__).parents[2]
 JOURNEYS = Path(__file__).parent
+SHARED = ROOT.parent / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -91,6 +93,8 @@ def _rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
 
 @pytest.fixture(scope="session", name="alpine")
 def _alpine(tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
+    if not SMALL.is_dir():
+        pytest.skip(skips.ALPINE)
     folder = tmp_path_factory.mktemp("alpine") / "state"
     return rehearse(folder, "--repository", str(SMALL), "--keys", str(ALPINE / "keys"))
 
