@@ -181,6 +181,8 @@ def requirements(session: nox.Session) -> None:
 
 def pytest(session: nox.Session, *options: str) -> None:
     """Run pytest with everything that the tests look at."""
-    tools = ("engine", "qemu", "ssh", "git", "dpkg", "qemu-img", "e2fsck", "shellcheck", "busybox")
+    tools = ("engine", "qemu", "ssh", "git", "dpkg", "qemu-img", "e2fsck", "shellcheck")
+    # With these tests/firstboot runs the first-boot scripts.
+    tools += ("busybox", "sfdisk", "sshd")
     interpreter = python(session, "dev", *tools)
     session.run(interpreter, "-m", "pytest", *options, *session.posargs, external=True)

@@ -37,13 +37,13 @@ def insert(
     struct.pack_into("<H", block, 1080, 0xEF53)
     droplet.write("dev/vda1", block.decode("latin-1"))
     droplet.write("dev/vda", "\0" * 512)
-    droplet.program("usr/sbin/sfdisk", 'read line; echo "sfdisk $* <<$line" >>/calls')
-    droplet.program(
+    droplet.write_program("usr/sbin/sfdisk", 'read line; echo "sfdisk $* <<$line" >>/calls')
+    droplet.write_program(
         "usr/sbin/partx",
         'echo "partx $*" >>/calls\n'
         "sed -n 's/.*<<, //p' /calls | tail -n 1 >/sys/devices/vda/vda1/size",
     )
-    droplet.program("usr/sbin/resize2fs", 'echo "resize2fs $*" >>/calls')
+    droplet.write_program("usr/sbin/resize2fs", 'echo "resize2fs $*" >>/calls')
 
 
 def calls(droplet: Droplet) -> list[str]:
@@ -113,7 +113,7 @@ def test_a_tool_that_is_missing_is_named_and_the_droplet_comes_up(
 @pytest.mark.parametrize("tool", ["sfdisk", "partx", "resize2fs"])
 def test_a_tool_that_fails_is_told_and_the_droplet_comes_up(droplet: Droplet, tool: str) -> None:
     insert(droplet, disk=25 * IMAGE)
-    droplet.program(f"usr/sbin/{tool}", "exit 1")
+    droplet.write_program(f"usr/sbin/{tool}", "exit 1")
     assert droplet.boot().status == 0
     assert "snowdrop-init: disk: " in droplet.console
     assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
@@ -136,7 +136,7 @@ def test_alpines_own_tools_grow_a_real_partition_and_file_system(droplet: Drople
     subprocess.run([*sfdisk, "-q", "/dev/vda"], input=table.encode(), check=True)
     mke2fs = ["chroot", str(droplet.root), "/sbin/mke2fs", "-q", "-t", "ext4", "-F", "/dev/vda1"]
     subprocess.run(mke2fs, capture_output=True, check=True)
-    droplet.program(
+    droplet.write_program(
         "usr/sbin/partx",
         f"truncate -s 255M /dev/vda1; echo {255 * MIB} >/sys/devices/vda/vda1/size",
     )

@@ -13,10 +13,10 @@ AWK = ("/bin/busybox", "env", "LC_ALL=C", "/bin/busybox", "awk", "-f")
 PROGRAM = "/usr/libexec/snowdrop-init.d/json.awk"
 
 
-def flatten(alpine: Path, text: str) -> tuple[int, str]:
+def flatten(template: Path, text: str) -> tuple[int, str]:
     """Return the exit status of the flattener and what it wrote."""
     done = subprocess.run(
-        ["chroot", str(alpine), *AWK, PROGRAM],
+        ["chroot", str(template), *AWK, PROGRAM],
         input=text.encode(),
         capture_output=True,
         check=False,
@@ -64,21 +64,21 @@ def made_up(chance: random.Random, depth: int = 0) -> object:
 
 
 @pytest.mark.parametrize("style", ["plain", "escaped", "spread out"])
-def test_every_value_is_found_as_python_finds_it(alpine: Path, style: str) -> None:
+def test_every_value_is_found_as_python_finds_it(template: Path, style: str) -> None:
     chance = random.Random(style)  # noqa: S311 - the same documents at every run
     for _ in range(40):
         value = made_up(chance)
         text = json.dumps(
             value, ensure_ascii=style == "escaped", indent=3 if style == "spread out" else None
         )
-        assert flatten(alpine, text) == (0, expected(value)), text
+        assert flatten(template, text) == (0, expected(value)), text
 
 
-def test_a_document_that_was_cut_anywhere_is_refused(alpine: Path) -> None:
+def test_a_document_that_was_cut_anywhere_is_refused(template: Path) -> None:
     text = r'{"a": [1, "x\"\\", {"b\n": "\ud83d\ude00"}], "c": {}, "d": tr'.replace("tr", "true}")
-    assert flatten(alpine, text)[0] == 0
+    assert flatten(template, text)[0] == 0
     for length in range(len(text)):
-        assert flatten(alpine, text[:length])[0] == 1, text[:length]
+        assert flatten(template, text[:length])[0] == 1, text[:length]
 
 
 BROKEN = [
@@ -107,17 +107,17 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("text", BROKEN)
-def test_what_is_no_json_is_refused(alpine: Path, text: str) -> None:
-    assert flatten(alpine, text)[0] == 1
+def test_what_is_no_json_is_refused(template: Path, text: str) -> None:
+    assert flatten(template, text)[0] == 1
 
 
-def test_a_name_cannot_pass_for_a_path(alpine: Path) -> None:
+def test_a_name_cannot_pass_for_a_path(template: Path) -> None:
     text = json.dumps({"public_keys.0": "evil", "x\n\tpublic_keys": ["evil"]})
-    _, lines = flatten(alpine, text)
+    _, lines = flatten(template, text)
     assert lines == "public_keys?0\tevil\nx?n?public_keys.0\tevil\n"
 
 
-def test_a_large_document_takes_no_more_than_its_length(alpine: Path) -> None:
+def test_a_large_document_takes_no_more_than_its_length(template: Path) -> None:
     value = document(user_data='echo "one more line"\n' * 20_000)
-    status, lines = flatten(alpine, json.dumps(value))
+    status, lines = flatten(template, json.dumps(value))
     assert (status, lines) == (0, expected(value))

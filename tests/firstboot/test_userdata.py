@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.firstboot.conftest import KEY, OTHER_KEY, Droplet, Seen, answer, document
+from tests.firstboot.conftest import KEY, OTHER_KEY, BootResult, Droplet, document, response
 from tests.firstboot.test_drive import plug_in
 
 SCRIPT = "#!/bin/sh\nid -u >>/ran\necho said; echo 'more said' >&2\n"
@@ -18,19 +18,19 @@ def later(
     *,
     user_data: list[dict[str, Any]] | None = None,
     listening: bool = True,
-) -> Seen:
+) -> BootResult:
     """Run what the droplet runs after sshd, with `text` as user data."""
     body = text.decode("latin-1") if isinstance(text, bytes) else text
-    words = ("/bin/busybox", "ash", "/usr/libexec/snowdrop-init", "user-data")
-    return droplet.boot(*words, listening=listening, user_data=user_data or [answer(body)])
+    words = ("/bin/sh", "/usr/libexec/snowdrop-init", "user-data")
+    return droplet.boot(*words, listening=listening, user_data=user_data or [response(body)])
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 def test_a_script_runs_as_root_once(used_droplet: Droplet, *, packed: bool) -> None:
     data = gzip.compress(SCRIPT.encode()) if packed else SCRIPT.encode()
     for _ in range(3):
-        seen = later(used_droplet, data)
-        assert (seen.status, seen.output) == (0, "")
+        result = later(used_droplet, data)
+        assert (result.status, result.output) == (0, "")
     assert used_droplet.read("ran") == "0\n"
     log = used_droplet.read(used_droplet.log)
     assert log.count("\nsaid\nmore said\n") == 1
@@ -46,7 +46,7 @@ def test_a_script_runs_as_root_once(used_droplet: Droplet, *, packed: bool) -> N
 
 
 def test_the_boot_itself_runs_nothing(droplet: Droplet) -> None:
-    droplet.boot(user_data=[answer(SCRIPT)])
+    droplet.boot(user_data=[response(SCRIPT)])
     assert not droplet.has("ran")
 
 
@@ -101,7 +101,7 @@ def test_anything_else_is_refused_in_one_line_and_once(used_droplet: Droplet, wh
     assert line.isprintable()
 
 
-@pytest.mark.parametrize("answers", [[answer(status=404)], [answer()]], ids=["none", "empty"])
+@pytest.mark.parametrize("answers", [[response(status=404)], [response()]], ids=["none", "empty"])
 def test_a_droplet_without_user_data_has_nothing_to_say(
     used_droplet: Droplet, answers: list[dict[str, Any]]
 ) -> None:
@@ -111,7 +111,7 @@ def test_a_droplet_without_user_data_has_nothing_to_say(
 
 
 def test_a_service_that_is_down_is_asked_again_at_the_next_boot(used_droplet: Droplet) -> None:
-    later(used_droplet, user_data=[answer(SCRIPT, missing=9)])
+    later(used_droplet, user_data=[response(SCRIPT, missing=9)])
     assert "looked at again at the next boot" in used_droplet.console
     assert not used_droplet.has("ran")
     later(used_droplet, SCRIPT)

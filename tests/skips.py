@@ -1,0 +1,10 @@
+"""Reasons for which a test may be skipped; any other reason is a failure of the run."""
+
+ROOT = "needs root"
+NAMESPACES = "namespaces are not permitted"
+ALPINE = "real Alpine packages are not at hand"
+ENGINE = "no container engine works here"
+QEMU = "QEMU is not installed"
+DEBIAN_MIRROR = "no Debian mirror is known"
+TMPFS = "no writable tmpfs"
+TOOL = "a host program is not installed"
