@@ -160,6 +160,11 @@ class Droplet:
         """Return whether the droplet has a file of this name."""
         return (self.root / path).exists()
 
+    def require(self, *programs: str) -> None:
+        """Skip the test when one of these programs is not there."""
+        if not all(map(self.has, programs)):
+            pytest.skip(skips.TOOL)
+
     @property
     def console(self) -> str:
         """Everything that was written to the serial console."""

@@ -3,6 +3,9 @@
 By default the service runs with this machine's busybox, sshd, ssh-keygen, sfdisk and e2fsprogs,
 copied with their shared libraries, so that the tests need no Alpine package. `from_alpine` makes
 the same folder from Alpine's own packages.
+
+What is provided because Debian's busybox 1.35 lacks it: `mountpoint` (util-linux's), `wget -T` (see
+WGET_WITHOUT_TIMEOUT), a shell that honours PATH (see STANDALONE_REPLACEMENTS).
 """
 
 import os
@@ -21,18 +24,17 @@ from tests import skips
 PROGRAM_FOLDERS = ("bin", "lib", "lib64", "sbin", "usr")
 """Folders that no boot writes into."""
 
-HOST_PROGRAMS = (
+REQUIRED_PROGRAMS = (
     "bin/busybox",
-    "sbin/e2fsck",
-    "sbin/mke2fs",
-    "sbin/sfdisk",
     "usr/bin/ssh-keygen",
     "usr/sbin/resize2fs",
-    "usr/sbin/sshd",
     # Debian's busybox is built without this applet.
     "bin/mountpoint",
 )
-"""Where Alpine has the programs that the service calls, and those that check its work."""
+"""Where Alpine has the programs that the service calls."""
+
+OPTIONAL_PROGRAMS = ("sbin/e2fsck", "sbin/mke2fs", "sbin/sfdisk", "usr/sbin/sshd")
+"""Programs that single tests call, which `Droplet.require` skips when they are not there."""
 
 STANDALONE_REPLACEMENTS = {"bin/sh": "dash", "usr/bin/timeout": "timeout"}
 """Used in place of busybox's applets when its shell prefers applets to programs in PATH.
@@ -104,7 +106,10 @@ def from_host(root: Path) -> None:
     """Fill `root` with programs of this machine and minimal configuration files."""
     for folder in BASE_FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
-    for path in HOST_PROGRAMS:
+    for path in REQUIRED_PROGRAMS:
+        if not copy_program(path.rpartition("/")[2], root, path):
+            pytest.skip(skips.TOOL)
+    for path in OPTIONAL_PROGRAMS:
         copy_program(path.rpartition("/")[2], root, path)
     for path, text in BASE_FILES.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +120,8 @@ def from_host(root: Path) -> None:
     if shell_prefers_applets(root):
         for path, name in STANDALONE_REPLACEMENTS.items():
             (root / path).unlink()
-            copy_program(name, root, path)
+            if not copy_program(name, root, path):
+                pytest.skip(skips.TOOL)
     if wget_crashes(root):
         # usr/sbin comes first in the service's PATH.
         (root / "usr/sbin/busybox").write_text(WGET_WITHOUT_TIMEOUT)
@@ -178,20 +184,21 @@ def wget_crashes(root: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode < 0
 
 
-def copy_program(name: str, root: Path, path: str) -> None:
-    """Copy a program of this machine to `path` in the root folder, with its shared libraries.
+def copy_program(name: str, root: Path, path: str) -> bool:
+    """Copy a program of this machine, with its shared libraries, to `path` in the root folder.
 
-    The test that asks for the folder is skipped when the program is not installed.
+    Return whether it is installed.
     """
     found = find_tool(name)
     if found is None:
-        pytest.skip(skips.TOOL)
+        return False
     shutil.copy(found, root / path)
     for library in shared_libraries(found):
-        # A library that came with an unpacked package goes where the package would install it.
+        # A library of an unpacked package goes where the package would install it.
         inside = library.relative_to(UNPACKED if library.is_relative_to(UNPACKED) else "/")
         (root / inside).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(library, root / inside)
+    return True
 
 
 def shared_libraries(program: str) -> list[Path]:

@@ -30,7 +30,7 @@ on_alpine = pytest.mark.parametrize(
 
 
 @on_alpine
-def test_a_new_droplet_boots_with_alpines_programs(droplet: Droplet) -> None:
+def test_new_droplet_boots_with_programs_of_alpine(droplet: Droplet) -> None:
     result = droplet.boot()
     assert (result.status, result.output) == (0, "")
     assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
@@ -39,7 +39,7 @@ def test_a_new_droplet_boots_with_alpines_programs(droplet: Droplet) -> None:
 
 
 @on_alpine
-def test_alpines_sshd_serves_sftp_without_another_program(droplet: Droplet) -> None:
+def test_sshd_of_alpine_serves_sftp_without_another_program(droplet: Droplet) -> None:
     droplet.boot("/usr/bin/ssh-keygen", "-A")
     output = droplet.boot("/usr/sbin/sshd", "-T").output
     assert "subsystem sftp internal-sftp" in [line.strip() for line in output.splitlines()]
@@ -85,7 +85,7 @@ def install(apk: list[str], local: LocalPackages, work: Path) -> tuple[Path, str
 
 
 @pytest.mark.root
-def test_the_real_apk_installs_the_local_packages_beside_alpines(
+def test_apk_of_alpine_installs_the_local_packages(
     apk: list[str], overlay: Path, tmp_path: Path
 ) -> None:
     local = make_packages(overlay=overlay)

@@ -1,4 +1,4 @@
-"""What snowdrop adds to an image is packages that apk takes as it takes Alpine's."""
+"""Tests of the packages that the project adds to an image."""
 
 import hashlib
 import io
@@ -27,12 +27,12 @@ from tests import skips
 from tests.firstboot.conftest import COMMIT, EPOCH, make_packages
 
 
-def members(package: bytes) -> dict[str, tarfile.TarInfo]:
+def read_members(package: bytes) -> dict[str, tarfile.TarInfo]:
     with tarfile.open(fileobj=io.BytesIO(split_members(package)[2]), mode="r:gz") as tar:
         return {member.name: member for member in tar}
 
 
-def test_the_same_release_gives_the_same_bytes_whatever_the_checkout_looks_like(
+def test_file_modes_and_times_of_a_checkout_do_not_change_the_packages(
     overlay: Path, tmp_path: Path
 ) -> None:
     first = make_packages(overlay=overlay)
@@ -46,7 +46,7 @@ def test_the_same_release_gives_the_same_bytes_whatever_the_checkout_looks_like(
     assert make_packages(overlay=overlay, version="v3.24.20261123.1") != first
 
 
-def test_they_verify_like_alpines(tmp_path: Path) -> None:
+def test_local_packages_verify_like_those_of_alpine(tmp_path: Path) -> None:
     local = make_packages()
     (tmp_path / local.key_name).write_bytes(local.public_pem)
     keys = Keyring.from_folder(tmp_path)
@@ -58,33 +58,33 @@ def test_they_verify_like_alpines(tmp_path: Path) -> None:
         package = read_package(content, keys, where=name)
         assert (package.checksum, package.size) == (records[name].checksum, records[name].size)
         assert package.info.commit == COMMIT
-        assert {member.mtime for member in members(content).values()} == {EPOCH}
+        assert {member.mtime for member in read_members(content).values()} == {EPOCH}
 
 
-def test_no_compressor_of_the_host_has_a_part_in_them() -> None:
+def test_local_packages_are_stored_without_compression() -> None:
     for _, content in make_packages().packages:
         # RFC 1951, 3.2.4: the first block of each member is a stored one.
         assert {member[10] & 0b110 for member in split_members(content)} == {0}
 
 
-def test_every_file_of_the_service_is_in_its_package() -> None:
+def test_package_contains_every_file_of_the_service() -> None:
     there = {str(path.relative_to(FILES)) for path in FILES.rglob("*") if path.is_file()}
     assert there == set(INIT_FILES)
 
 
-def test_a_living_droplet_gets_every_change_of_the_service() -> None:
-    """Only a higher version is upgraded to: bytes that changed without one would never come."""
+def test_change_of_the_service_needs_a_new_version() -> None:
+    """Apk upgrades only to a higher version: other changes would never reach a droplet."""
     digest = hashlib.sha256(repr((INIT_FILES, INIT_FOLDERS, DEPENDS)).encode())
     for path in INIT_FILES:
         digest.update((FILES / path).read_bytes())
     assert digest.hexdigest() == INIT_DIGEST, (
-        f"snowdrop-init is not what it was in {INIT_VERSION}: raise INIT_VERSION in "
+        f"snowdrop-init differs from version {INIT_VERSION}: raise INIT_VERSION in "
         f'build/firstboot/packages.py, unless no release had it yet, and write INIT_DIGEST = "'
         f'{digest.hexdigest()}"'
     )
 
 
-def test_the_release_says_which_it_is() -> None:
+def test_release_file_describes_the_release() -> None:
     packages = dict(make_packages(version="v3.24.20261123-dirty").packages)
     content = packages["snowdrop-release-3.24.20261123_pre-r0.apk"]
     with tarfile.open(fileobj=io.BytesIO(split_members(content)[2]), mode="r:gz") as tar:
@@ -103,7 +103,7 @@ def test_the_release_says_which_it_is() -> None:
     ]
 
 
-def test_a_living_droplet_sees_which_release_is_newer() -> None:
+def test_apk_sorts_the_versions_of_releases() -> None:
     releases = [
         "v3.24.20261123-dirty",
         "v3.24.20261123",
@@ -116,11 +116,11 @@ def test_a_living_droplet_sees_which_release_is_newer() -> None:
     assert [*map(version_key, versions)] == sorted(map(version_key, versions))
 
 
-def test_an_overlay_keeps_of_a_mode_what_git_keeps(overlay: Path) -> None:
+def test_overlay_keeps_only_the_modes_that_git_keeps(overlay: Path) -> None:
     packages = dict(make_packages(overlay=overlay).packages)
     found = {
         name: (member.type, member.mode, member.linkname, member.uname)
-        for name, member in members(packages["snowdrop-overlay-3.24.20261123-r0.apk"]).items()
+        for name, member in read_members(packages["snowdrop-overlay-3.24.20261123-r0.apk"]).items()
     }
     assert found["etc/motd"] == (tarfile.REGTYPE, 0o644, "", "root")
     assert found["usr/bin/hello"] == (tarfile.REGTYPE, 0o755, "", "root")
@@ -128,15 +128,15 @@ def test_an_overlay_keeps_of_a_mode_what_git_keeps(overlay: Path) -> None:
     assert found["etc/hello"] == (tarfile.SYMTYPE, 0o777, "/etc/motd", "root")
 
 
-def test_a_linked_folder_of_an_overlay_is_not_entered(overlay: Path) -> None:
+def test_linked_folder_of_an_overlay_stays_a_link(overlay: Path) -> None:
     (overlay / "outside").symlink_to("/usr")
     packages = dict(make_packages(overlay=overlay).packages)
-    names = members(packages["snowdrop-overlay-3.24.20261123-r0.apk"])
+    names = read_members(packages["snowdrop-overlay-3.24.20261123-r0.apk"])
     assert [name for name in names if name.startswith("outside")] == ["outside"]
 
 
 @pytest.mark.parametrize("what", ["pipe", "socket", "device", "hidden", "name"])
-def test_an_overlay_with_what_no_package_can_hold_is_refused(
+def test_overlay_with_an_unsupported_file_is_refused(
     overlay: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(overlay)
@@ -157,11 +157,11 @@ def test_an_overlay_with_what_no_package_can_hold_is_refused(
 
 
 @pytest.mark.parametrize("version", ["", "tomorrow", "v3.24.2026-rc1", "v3.24.1\nLOCK=x"])
-def test_a_version_that_apk_cannot_compare_is_refused(version: str) -> None:
+def test_version_that_apk_cannot_compare_is_refused(version: str) -> None:
     with pytest.raises(SnowdropError, match="expected a version such as"):
         make_packages(version=version)
 
 
-def test_an_overlay_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_overlay_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing: no such folder"):
         make_packages(overlay=tmp_path / "missing")
