@@ -187,6 +187,8 @@ def requirements(session: nox.Session) -> None:
 
 def pytest(session: nox.Session, *options: str) -> None:
     """Run pytest with everything that the tests look at."""
-    tools = ("engine", "qemu", "ssh", "git", "dpkg", "qemu-img", "e2fsck", "shellcheck", "busybox")
-    interpreter = python(session, "dev", *tools)
+    tools = ("engine", "qemu", "ssh", "git", "dpkg", "qemu-img", "e2fsck", "shellcheck")
+    # Programs that the first-boot scripts run with in tests/firstboot.
+    first_boot = ("busybox", "sfdisk", "sshd")
+    interpreter = python(session, "dev", *tools, *first_boot)
     session.run(interpreter, "-m", "pytest", *options, *session.posargs, external=True)

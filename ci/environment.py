@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,8 +28,18 @@ TOOLS = {
     "e2fsck": ("e2fsck", "e2fsprogs"),
     "shellcheck": ("shellcheck", "shellcheck"),
     "busybox": ("busybox", "busybox"),
+    "sfdisk": ("sfdisk", "fdisk"),
+    "sshd": ("sshd", "openssh-server"),
 }
 """What a session may ask for: the program that proves it, and Debian's packages that bring it."""
+
+UNPACKED_TOOLS = {"sshd"}
+"""Tools that are unpacked under UNPACKED instead of being installed.
+
+The package openssh-server starts a server that listens on every address; the tests only want its
+program, and only those that run as root.
+"""
+UNPACKED = ENVIRONMENTS / "tools"
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """sbin is not on the path of an ordinary user at Debian, though e2fsck is of use to anybody."""
@@ -74,9 +84,12 @@ def have_tools(*names: str) -> None:
         EnvironmentProblem: some are missing and this user may not install; with the command.
     """
     missing = [name for name in names if not _there(name)]
+    if os.geteuid() != 0:
+        missing = [name for name in missing if name not in UNPACKED_TOOLS]
     if not missing:
         return
-    packages = sorted({word for name in missing for word in TOOLS[name][1].split()})
+    packages = _packages(name for name in missing if name not in UNPACKED_TOOLS)
+    unpacked = _packages(name for name in missing if name in UNPACKED_TOOLS)
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         programs = ", ".join(TOOLS[name][0] for name in missing)
@@ -84,18 +97,52 @@ def have_tools(*names: str) -> None:
             f"missing on this machine: {programs}\n"
             f"hint: run `sudo {' '.join(command)}`, or the same of your distribution"
         )
-    print(f"Installing with apt: {' '.join(packages)}", flush=True)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     _run(["apt-get", "update", "--quiet"], quiet)
-    _run(command, quiet)
+    if packages:
+        print(f"Installing with apt: {' '.join(packages)}", flush=True)
+        _run(command, quiet)
+    if unpacked:
+        print(f"Unpacking under {UNPACKED}: {' '.join(unpacked)}", flush=True)
+        _unpack(unpacked, quiet)
+
+
+def find_tool(program: str) -> str | None:
+    """Return the path of a program that is installed or unpacked, None when it is neither."""
+    folders = (
+        os.environ.get("PATH", ""),
+        SYSTEM_PATH,
+        f"{UNPACKED}/usr/sbin",
+        f"{UNPACKED}/usr/bin",
+    )
+    return shutil.which(program, path=":".join(folders))
+
+
+def _packages(names: Iterable[str]) -> list[str]:
+    return sorted({word for name in names for word in TOOLS[name][1].split()})
+
+
+def _unpack(packages: Sequence[str], environment: dict[str, str]) -> None:
+    """Unpack packages, and those they depend on that are not installed, under UNPACKED."""
+    ENVIRONMENTS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ENVIRONMENTS) as work:
+        debs = Path(work) / "debs"
+        (debs / "partial").mkdir(parents=True)
+        options = ["--yes", "--download-only", "--no-install-recommends"]
+        # apt would fetch as its own user, who may not write here.
+        options += ["-o", f"Dir::Cache::archives={debs}", "-o", "APT::Sandbox::User=root"]
+        _run(["apt-get", "install", *options, *packages], environment)
+        for deb in sorted(debs.glob("*.deb")):
+            _run(["dpkg-deb", "--extract", str(deb), f"{work}/root"])
+        shutil.rmtree(UNPACKED, ignore_errors=True)
+        # Moved when complete: an interrupted run leaves no half of a tool behind.
+        (Path(work) / "root").rename(UNPACKED)
 
 
 def _there(name: str) -> bool:
     if name == "engine" and _docker_answers():
         return True
-    return (
-        shutil.which(TOOLS[name][0], path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}") is not None
-    )
+    return find_tool(TOOLS[name][0]) is not None
 
 
 def _docker_answers() -> bool:

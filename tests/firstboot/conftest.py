@@ -1,4 +1,4 @@
-"""Makers: a droplet's root folder with a real busybox, and its boots."""
+"""Droplets that boot in a sandbox: a root folder, and a metadata service that misbehaves."""
 
 import json
 import os
@@ -12,58 +12,42 @@ from typing import Any
 
 import pytest
 
-from build.apk.package import unpack_data
-from build.firstboot.packages import FILES, INIT_FILES, INIT_FOLDERS
+from build.firstboot.packages import LocalPackages, local_packages
+from tests import skips
+from tests.alpine import SMALL
+from tests.firstboot import root_folder
 
-ROOT = Path(__file__).parents[2]
-ALPINE = ROOT.parent / "shared" / "alpine-v3.19"
-STAGE = Path(__file__).with_name("stage.py")
-APKS = ALPINE / "repo" / "v3.19" / "main" / "x86_64"
-PROGRAMS = ("bin", "lib", "sbin", "usr")
-NEEDED = (
-    "alpine-baselayout",
-    "alpine-baselayout-data",
-    "busybox",
-    "busybox-binsh",
-    "e2fsprogs",
-    "e2fsprogs-extra",
-    "e2fsprogs-libs",
-    "libblkid",
-    "libcom_err",
-    "libcrypto3",
-    "libfdisk",
-    "libncursesw",
-    "libsmartcols",
-    "libuuid",
-    "musl",
-    "openssh-keygen",
-    "openssh-server",
-    "openssh-server-common",
-    "sfdisk",
-    "zlib",
-)
+SANDBOX = Path(__file__).with_name("boot_sandbox.py")
+USERLANDS = [
+    pytest.param("host", marks=pytest.mark.root),
+    pytest.param("alpine", marks=[pytest.mark.root, pytest.mark.alpine, pytest.mark.full]),
+]
+"""Programs that the service runs with: those of this machine, or Alpine's own."""
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG9uZSBrZXkgb25lIGtleSBvbmUga2V5IG9uZSBrZXkg owner@home"
 OTHER_KEY = (
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFub3RoZXIga2V5IGFub3RoZXIga2V5IGFub3RoZXIg second"
 )
-FORMER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvcm1lciBrZXkgZm9ybWVyIGtleSBmb3JtZXIga2V5 former\n"
+FORMER_KEYS = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvcm1lciBrZXkgZm9ybWVyIGtleSBmb3JtZXIga2V5 former\n"
+)
 
 
-def answer(
+def response(
     body: str = "", *, status: int = 200, missing: int = 0, endless: bool = False
 ) -> dict[str, Any]:
-    """Return one answer of the metadata service; `body` is its bytes as Latin-1.
+    """Return one response of the metadata service; `body` is its bytes as Latin-1.
 
-    `missing` bytes more are promised than come; an `endless` answer goes on with zeros.
+    The Content-Length exceeds the body by `missing` bytes; after an `endless` body zeros follow.
     """
     return {"body": body, "status": status, "missing": missing, "endless": endless}
 
 
 ETH0 = {"name": "eth0", "mac": "52:54:00:00:00:05", "address": "203.0.113.5/20"}
+ETH0_WITHOUT_DHCP = {key: value for key, value in ETH0.items() if key != "address"}
 
 
 def document(**values: object) -> dict[str, Any]:
-    """Return v1.json of a droplet with a public card; `values` instead of the usual."""
+    """Return v1.json of a droplet with a public interface; `values` replace the usual ones."""
     ipv4 = {"ip_address": "203.0.113.5", "netmask": "255.255.240.0", "gateway": "203.0.112.1"}
     return {
         "droplet_id": 4711,
@@ -78,36 +62,43 @@ def document(**values: object) -> dict[str, Any]:
 
 
 GOOD: Mapping[str, Sequence[dict[str, Any]]] = {
-    "id": [answer("4711")],
-    "hostname": [answer("web-1.example.org")],
-    "public-keys": [answer(f"{KEY}\n{OTHER_KEY}")],
-    "v1.json": [answer(json.dumps(document()))],
+    "id": [response("4711")],
+    "hostname": [response("web-1.example.org")],
+    "public-keys": [response(f"{KEY}\n{OTHER_KEY}")],
+    "v1.json": [response(json.dumps(document()))],
 }
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a boot left behind, besides files."""
+class BootResult:
+    """State of a droplet after a boot, besides its files."""
 
     status: int
+    """Exit status of the command."""
     output: str
+    """Standard output, then standard error, as Latin-1."""
     requests: list[str]
-    listened: list[str]
-    """What an endless answer was heard to the end of."""
+    """Names of the metadata that were asked for, in order."""
+    fully_read: list[str]
+    """Names whose endless response was read to its last byte."""
     addresses: list[str]
-    """Such as `eth0 203.0.113.5/20`."""
+    """IPv4 addresses, such as `eth0 203.0.113.5/20`."""
     routes: list[str]
+    """IPv4 routes, as `ip` prints them."""
     hostname: str
+    """The kernel's host name."""
     full: dict[str, str]
+    """Content of the files in the folders without free space, by path."""
 
 
 @dataclass
 class Droplet:
-    """A root folder that boots as often as asked."""
+    """A root folder that can boot several times."""
 
     root: Path
     settings: str = "patience=0\npatience_refresh=0\n"
-    answers: dict[str, Any] = field(default_factory=lambda: dict(GOOD))
+    """Content of the service's settings file."""
+    responses: dict[str, Any] = field(default_factory=lambda: dict(GOOD))
 
     keys = "etc/snowdrop/authorized_keys/root"
     log = "var/log/snowdrop-init.log"
@@ -117,55 +108,66 @@ class Droplet:
         *command: str,
         listening: bool = True,
         full: Sequence[str] = (),
-        cards: Sequence[dict[str, str]] = (ETH0,),
-        **answers: Sequence[dict[str, Any]],
-    ) -> Seen:
-        """Run the service's script; `answers` (`_` for `-` and `.`) instead of the usual."""
+        interfaces: Sequence[dict[str, str]] = (ETH0,),
+        **responses: Sequence[dict[str, Any]],
+    ) -> BootResult:
+        """Run `command`, by default the service's script, in the sandbox.
+
+        `responses` replace the usual ones; in their names `_` stands for `-` and `.`. Folders in
+        `full` have no free space. With `listening=False` connections to the metadata service
+        are refused.
+        """
         self.write("etc/conf.d/snowdrop-init", self.settings)
-        named = {name.replace("_", "-"): given for name, given in answers.items()}
-        if "v1-json" in named:
-            named["v1.json"] = named.pop("v1-json")
-        play = {
+        replaced = {name.replace("_", "-"): value for name, value in responses.items()}
+        if "v1-json" in replaced:
+            replaced["v1.json"] = replaced.pop("v1-json")
+        request = {
             "root": str(self.root),
-            "answers": {**self.answers, **named},
-            "command": command or ("/bin/busybox", "ash", "/usr/libexec/snowdrop-init"),
+            "responses": {**self.responses, **replaced},
+            "command": command or ("/bin/sh", "/usr/libexec/snowdrop-init"),
             "listening": listening,
             "full": list(full),
-            "cards": list(cards),
+            "interfaces": list(interfaces),
         }
         done = subprocess.run(
-            ["unshare", "--net", "--uts", "--mount", sys.executable, "-I", str(STAGE)],
-            input=json.dumps(play).encode(),
+            ["unshare", "--net", "--uts", "--mount", sys.executable, "-I", str(SANDBOX)],
+            input=json.dumps(request).encode(),
             capture_output=True,
             check=False,
             timeout=60,
         )
         assert done.returncode == 0, done.stderr.decode()
-        return Seen(**json.loads(done.stdout))
+        return BootResult(**json.loads(done.stdout))
 
     def read(self, path: str) -> str:
-        """Return a file of the droplet, as Latin-1."""
+        """Return the content of a file of the droplet, as Latin-1."""
         return (self.root / path).read_text(encoding="latin-1")
 
     def write(self, path: str, text: str) -> None:
-        """Write a file of the droplet."""
+        """Write a file of the droplet, encoded as Latin-1."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)  # it may be shared with the folder it was copied from
+        # The template may have a hard link to the same file, and a link could lead outside.
+        target.unlink(missing_ok=True)
         target.write_text(text, encoding="latin-1")
 
-    def program(self, path: str, text: str) -> None:
-        """Write a program for busybox's shell."""
+    def write_program(self, path: str, text: str) -> None:
+        """Write a shell script."""
         self.write(path, f"#!/bin/sh\n{text}\n")
         (self.root / path).chmod(0o755)
 
     def has(self, path: str) -> bool:
-        """Say whether the droplet has a file of this name."""
+        """Return whether the droplet has a file of this name."""
         return (self.root / path).exists()
+
+    def require(self, *programs: str) -> None:
+        """Skip the test when one of these programs is not there."""
+        if not all(map(self.has, programs)):
+            pytest.skip(skips.TOOL)
 
     @property
     def console(self) -> str:
-        """What stood on the serial line since the start."""
+        """Everything that was written to the serial console."""
         return self.read("dev/ttyS0")
 
     def host_keys(self) -> set[str]:
@@ -173,83 +175,103 @@ class Droplet:
         return {path.read_text() for path in (self.root / "etc/ssh").glob("ssh_host_*.pub")}
 
 
-@pytest.fixture(scope="session")
-def alpine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with Alpine's own busybox and sshd, as the script finds them."""
-    if not APKS.is_dir():
-        pytest.skip("no real Alpine packages beside the project")
-    if os.geteuid() != 0:
-        pytest.skip("needs root: the script is run in a root folder of its own")
-    root = tmp_path_factory.mktemp("alpine")
-    for name in NEEDED:
-        [path] = list(APKS.glob(f"{name}-[0-9]*.apk"))
-        unpack_data(path.read_bytes(), root)
-    return _furnish(root)
+EPOCH = 1_763_800_000
+COMMIT = "5f" * 20
 
 
-def _furnish(root: Path) -> Path:
-    try:
-        unshared = subprocess.run(
-            ["unshare", "--net", "--uts", "--mount", "true"], capture_output=True, check=False
-        ).returncode
-    except FileNotFoundError:
-        unshared = 1
-    if unshared:
-        pytest.skip("`unshare --net --uts --mount` is not allowed or not there")
-    subprocess.run(["chroot", str(root), "/bin/busybox", "--install", "-s"], check=True)
-    for path, mode in INIT_FILES.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(FILES / path, root / path)
-        (root / path).chmod(mode)
-    for path, mode in INIT_FOLDERS.items():
-        (root / path).mkdir(parents=True)
-        (root / path).chmod(mode)
-    for folder in ("dev", "proc", "run", "root", "sys/class/tty/console", "sys/class/dmi/id"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    (root / "sys/class/tty/console/active").write_text("tty0 ttyS0\n")
-    (root / "sys/class/dmi/id/sys_vendor").write_text("DigitalOcean\n")
-    (root / "sys/class/dmi/id/product_serial").write_text("4711\n")
-    for name in ("tty0", "ttyS0"):
-        (root / "dev" / name).touch()
-    for minor, name in ((3, "null"), (8, "random"), (9, "urandom")):
-        os.mknod(root / "dev" / name, 0o20666, os.makedev(1, minor))
+def make_packages(
+    *,
+    version: str = "v3.24.20261123",
+    overlay: Path | None = None,
+    locked: Sequence[str] = (),
+) -> LocalPackages:
+    """Return the packages that the project adds to an image of this version."""
+    return local_packages(
+        variant="droplet",
+        version=version,
+        branch="v3.24",
+        arch="x86_64",
+        epoch=EPOCH,
+        commit=COMMIT,
+        lock_id="ab" * 32,
+        overlay=overlay,
+        replaces=("alpine-baselayout", "openssh-server-common"),
+        locked=locked,
+    )
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Path:
+    """Return an overlay with a file of each kind, with modes that depend on a umask."""
+    folder = tmp_path / "overlay"
+    (folder / "etc/ssh").mkdir(parents=True)
+    (folder / "etc/ssh/sshd_config").write_text("Include /etc/ssh/sshd_config.d/*.conf\n")
+    (folder / "etc/motd").write_text("Hello.\n")
+    (folder / "etc/motd").chmod(0o666)
+    (folder / "etc/hello").symlink_to("/etc/motd")
+    (folder / "srv/empty").mkdir(parents=True, mode=0o700)
+    (folder / "usr/bin").mkdir(parents=True)
+    (folder / "usr/bin/hello").write_text("#!/bin/sh\ncat /etc/hello\n")
+    (folder / "usr/bin/hello").chmod(0o700)
+    return folder
+
+
+@pytest.fixture(scope="session", params=USERLANDS)
+def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a root folder with a shell, the service and the programs that it calls."""
+    require_root()
+    unshare = ["unshare", "--net", "--uts", "--mount", "true"]
+    if subprocess.run(unshare, capture_output=True, check=False).returncode != 0:
+        pytest.skip(skips.NAMESPACES)
+    root = tmp_path_factory.mktemp("template")
+    if request.param == "host":
+        root_folder.from_host(root)
+    else:
+        root_folder.from_alpine(root, alpine_packages())
+    root_folder.add_service(root)
     return root
 
 
+def require_root() -> None:
+    """Skip the test unless it runs as root."""
+    if os.geteuid() != 0:
+        pytest.skip(skips.ROOT)
+
+
+def alpine_packages() -> Path:
+    """Return the folder of real packages of Alpine's repository `main`, or skip the test."""
+    if not SMALL.is_dir():
+        pytest.skip(skips.ALPINE)
+    return SMALL / "x86_64"
+
+
 @pytest.fixture(scope="session")
-def used(alpine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a droplet that was started once, for others to be copied from."""
-    root = _copy(alpine, tmp_path_factory.mktemp("used") / "droplet")
+def used_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the root folder of a droplet that booted once."""
+    root = tmp_path_factory.mktemp("used") / "droplet"
+    root_folder.copy_root(template, root)
     assert Droplet(root).boot().status == 0
     return root
 
 
 @pytest.fixture
-def droplet(alpine: Path, tmp_path: Path) -> Iterator[Droplet]:
-    """Give a droplet that has never been started."""
-    root = _copy(alpine, tmp_path / "droplet")
+def droplet(template: Path, tmp_path: Path) -> Iterator[Droplet]:
+    """Yield a droplet that has never booted."""
+    root = tmp_path / "droplet"
+    root_folder.copy_root(template, root)
     yield Droplet(root)
     shutil.rmtree(root)
 
 
 @pytest.fixture
-def used_droplet(used: Path, tmp_path: Path) -> Iterator[Droplet]:
-    """Give a droplet that was started before, with other keys than metadata has now."""
-    root = _copy(used, tmp_path / "droplet")
+def used_droplet(used_template: Path, tmp_path: Path) -> Iterator[Droplet]:
+    """Yield a droplet that booted once, and whose keys differ from those in metadata now."""
+    root = tmp_path / "droplet"
+    root_folder.copy_root(used_template, root)
     for console in ("tty0", "ttyS0"):
         (root / "dev" / console).write_text("")
     droplet = Droplet(root)
-    droplet.write(droplet.keys, FORMER)
+    droplet.write(droplet.keys, FORMER_KEYS)
     droplet.write("root/.ssh/authorized_keys", "the owner's\n")
     yield droplet
     shutil.rmtree(root)
-
-
-def _copy(template: Path, root: Path) -> Path:
-    """Copy a root folder; of programs only the names, since nobody writes into those."""
-    root.mkdir()
-    programs = [path for name in PROGRAMS if (path := template / name).exists()]
-    others = [path for path in template.iterdir() if path not in programs]
-    subprocess.run(["cp", "-al", *map(str, programs), str(root)], check=True)
-    subprocess.run(["cp", "-a", *map(str, others), str(root)], check=True)
-    return root

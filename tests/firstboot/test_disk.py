@@ -1,4 +1,4 @@
-"""The root file system takes the whole disk, whatever happened at the boot before."""
+"""Tests that the root partition and its file system grow to the size of the disk."""
 
 import os
 import struct
@@ -14,10 +14,10 @@ TIB = 1024 * 1024 * MIB
 IMAGE = 1024 * MIB
 
 
-def insert(
+def add_disk(
     droplet: Droplet, *, disk: int, partition: int = IMAGE - MIB, file_system: int = IMAGE - MIB
 ) -> None:
-    """Give the droplet a disk as the kernel shows it; sizes in sectors; the tools are doubles."""
+    """Add a disk as /sys shows it, with tools that record their calls; sizes in sectors."""
     number = droplet.root.stat().st_dev
     node = f"sys/dev/block/{os.major(number)}:{os.minor(number)}"
     for path, text in {
@@ -37,20 +37,20 @@ def insert(
     struct.pack_into("<H", block, 1080, 0xEF53)
     droplet.write("dev/vda1", block.decode("latin-1"))
     droplet.write("dev/vda", "\0" * 512)
-    droplet.program("usr/sbin/sfdisk", 'read line; echo "sfdisk $* <<$line" >>/calls')
-    droplet.program(
+    droplet.write_program("usr/sbin/sfdisk", 'read line; echo "sfdisk $* <<$line" >>/calls')
+    droplet.write_program(
         "usr/sbin/partx",
         'echo "partx $*" >>/calls\n'
         "sed -n 's/.*<<, //p' /calls | tail -n 1 >/sys/devices/vda/vda1/size",
     )
-    droplet.program("usr/sbin/resize2fs", 'echo "resize2fs $*" >>/calls')
+    droplet.write_program("usr/sbin/resize2fs", 'echo "resize2fs $*" >>/calls')
 
 
-def calls(droplet: Droplet) -> list[str]:
+def read_calls(droplet: Droplet) -> list[str]:
     return droplet.read("calls").splitlines() if droplet.has("calls") else []
 
 
-def grown_to(sectors: int) -> list[str]:
+def growing_calls(sectors: int) -> list[str]:
     return [
         f"sfdisk --no-reread --no-tell-kernel -N 1 /dev/vda <<, {sectors}",
         "partx -u --nr 1 /dev/vda",
@@ -58,51 +58,49 @@ def grown_to(sectors: int) -> list[str]:
     ]
 
 
-def test_a_larger_disk_is_taken_before_anybody_is_asked_for_anything(droplet: Droplet) -> None:
-    insert(droplet, disk=25 * IMAGE)
+def test_root_partition_grows_before_metadata_is_requested(droplet: Droplet) -> None:
+    add_disk(droplet, disk=25 * IMAGE)
     droplet.boot()
-    assert calls(droplet) == grown_to(25 * IMAGE - MIB)
+    assert read_calls(droplet) == growing_calls(25 * IMAGE - MIB)
     assert droplet.console.startswith("snowdrop-init: vda1: from 1023 to 25599 MiB\n")
 
 
-def test_a_disk_that_is_taken_already_is_left_alone(droplet: Droplet) -> None:
-    insert(droplet, disk=IMAGE)
+def test_a_full_size_partition_is_left_alone(droplet: Droplet) -> None:
+    add_disk(droplet, disk=IMAGE)
     droplet.boot()
-    assert calls(droplet) == []
+    assert read_calls(droplet) == []
     assert len(droplet.console.splitlines()) == 1
 
 
-def test_what_a_power_cut_left_between_the_two_steps_is_made_good(droplet: Droplet) -> None:
-    insert(droplet, disk=25 * IMAGE, partition=25 * IMAGE - MIB)
+def test_file_system_grows_after_a_power_cut_between_the_two_steps(droplet: Droplet) -> None:
+    add_disk(droplet, disk=25 * IMAGE, partition=25 * IMAGE - MIB)
     droplet.boot()
-    assert calls(droplet) == ["resize2fs /dev/vda1"]
+    assert read_calls(droplet) == ["resize2fs /dev/vda1"]
 
 
-def test_a_disk_is_taken_up_to_two_tebibytes(droplet: Droplet) -> None:
-    insert(droplet, disk=5 * TIB)
+def test_partition_grows_up_to_two_tebibytes(droplet: Droplet) -> None:
+    add_disk(droplet, disk=5 * TIB)
     droplet.boot()
-    assert calls(droplet) == grown_to(2 * TIB - 2 * MIB)
+    assert read_calls(droplet) == growing_calls(2 * TIB - 2 * MIB)
 
 
-def test_a_partition_behind_the_root_is_not_touched(droplet: Droplet) -> None:
-    insert(droplet, disk=25 * IMAGE)
+def test_a_partition_behind_the_root_prevents_growing(droplet: Droplet) -> None:
+    add_disk(droplet, disk=25 * IMAGE)
     droplet.write("sys/devices/vda/vda2/start", f"{2 * IMAGE}\n")
     droplet.boot()
-    assert calls(droplet) == []
+    assert read_calls(droplet) == []
 
 
-def test_a_gpt_is_not_touched(droplet: Droplet) -> None:
-    insert(droplet, disk=25 * IMAGE)
+def test_a_gpt_is_not_changed(droplet: Droplet) -> None:
+    add_disk(droplet, disk=25 * IMAGE)
     droplet.write("dev/vda", "\0" * 450 + "\xee" + "\0" * 61)
     droplet.boot()
-    assert calls(droplet) == []
+    assert read_calls(droplet) == []
 
 
 @pytest.mark.parametrize("tool", ["sfdisk", "partx", "resize2fs"])
-def test_a_tool_that_is_missing_is_named_and_the_droplet_comes_up(
-    droplet: Droplet, tool: str
-) -> None:
-    insert(droplet, disk=25 * IMAGE)
+def test_missing_tool_is_reported_and_the_droplet_boots(droplet: Droplet, tool: str) -> None:
+    add_disk(droplet, disk=25 * IMAGE)
     for folder in ("sbin", "usr/sbin"):
         (droplet.root / folder / tool).unlink(missing_ok=True)
     assert droplet.boot().status == 0
@@ -111,19 +109,20 @@ def test_a_tool_that_is_missing_is_named_and_the_droplet_comes_up(
 
 
 @pytest.mark.parametrize("tool", ["sfdisk", "partx", "resize2fs"])
-def test_a_tool_that_fails_is_told_and_the_droplet_comes_up(droplet: Droplet, tool: str) -> None:
-    insert(droplet, disk=25 * IMAGE)
-    droplet.program(f"usr/sbin/{tool}", "exit 1")
+def test_failing_tool_is_reported_and_the_droplet_boots(droplet: Droplet, tool: str) -> None:
+    add_disk(droplet, disk=25 * IMAGE)
+    droplet.write_program(f"usr/sbin/{tool}", "exit 1")
     assert droplet.boot().status == 0
     assert "snowdrop-init: disk: " in droplet.console
     assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
 
 
-def test_alpines_own_tools_grow_a_real_partition_and_file_system(droplet: Droplet) -> None:
-    """Only partx is a double: it would ask a kernel."""
+def test_real_tools_grow_a_real_partition_and_file_system(droplet: Droplet) -> None:
+    """Only partx is replaced: it would ask the kernel to resize a device."""
+    droplet.require("sbin/sfdisk", "sbin/mke2fs", "sbin/e2fsck")
     resize2fs = droplet.root / "usr/sbin/resize2fs"
     resize2fs.rename(droplet.root / "kept")
-    insert(droplet, disk=256 * MIB, partition=63 * MIB)
+    add_disk(droplet, disk=256 * MIB, partition=63 * MIB)
     (droplet.root / "kept").rename(resize2fs)
     (droplet.root / "usr/sbin/sfdisk").unlink()
     disk, part = droplet.root / "dev/vda", droplet.root / "dev/vda1"
@@ -136,7 +135,7 @@ def test_alpines_own_tools_grow_a_real_partition_and_file_system(droplet: Drople
     subprocess.run([*sfdisk, "-q", "/dev/vda"], input=table.encode(), check=True)
     mke2fs = ["chroot", str(droplet.root), "/sbin/mke2fs", "-q", "-t", "ext4", "-F", "/dev/vda1"]
     subprocess.run(mke2fs, capture_output=True, check=True)
-    droplet.program(
+    droplet.write_program(
         "usr/sbin/partx",
         f"truncate -s 255M /dev/vda1; echo {255 * MIB} >/sys/devices/vda/vda1/size",
     )

@@ -1,39 +1,48 @@
-"""A droplet whose network says nothing comes up with what is on its config drive."""
+"""Tests of the config drive, which is read when the metadata service does not respond."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.firstboot.conftest import ETH0, FORMER, KEY, OTHER_KEY, Droplet, answer, document
+from tests.firstboot.conftest import (
+    ETH0_WITHOUT_DHCP,
+    FORMER_KEYS,
+    KEY,
+    OTHER_KEY,
+    Droplet,
+    document,
+    response,
+)
 
-NO_DHCP = {key: value for key, value in ETH0.items() if key != "address"}
-DOWN = [answer("try later", status=500)]
+FAILING = [response("try later", status=500)]
 
 
-def plug_in(
+def add_config_drive(
     droplet: Droplet, content: str | None = None, label: str = "config-2", **values: object
 ) -> None:
-    """Give the droplet a config drive; what mounts it is a double, which copies a folder."""
+    """Add a config drive, and a `mount` that copies a folder instead of mounting."""
     text = json.dumps(document(**values)) if content is None else content
     droplet.write("drive/digitalocean_meta_data.json", text)
     (droplet.root / "sys/class/block/vdb").mkdir(parents=True, exist_ok=True)
     (droplet.root / "sys/class/block/loop0").mkdir(exist_ok=True)
     image = bytes(32768) + b"\x01CD001\x01\x00".ljust(40) + label.encode().ljust(32)
     droplet.write("dev/vdb", image.decode("latin-1"))
-    droplet.program("usr/sbin/modprobe", "exit 1")
-    droplet.program(
+    droplet.write_program("usr/sbin/modprobe", "exit 1")
+    droplet.write_program(
         "usr/sbin/mount",
         'echo "mount $*" >>/calls; for last; do :; done; cp -r /drive/. "$last"',
     )
-    droplet.program("usr/sbin/umount", 'echo "umount $*" >>/calls; rm -r "$1"/*')
+    droplet.write_program("usr/sbin/umount", 'echo "umount $*" >>/calls; rm -r "$1"/*')
 
 
-def test_a_droplet_without_a_service_has_its_keys_and_name_from_the_drive(droplet: Droplet) -> None:
-    plug_in(droplet)
-    seen = droplet.boot(listening=False)
+def test_keys_and_host_name_come_from_the_config_drive_without_metadata_service(
+    droplet: Droplet,
+) -> None:
+    add_config_drive(droplet)
+    result = droplet.boot(listening=False)
     assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
-    assert seen.hostname == "web-1.example.org"
+    assert result.hostname == "web-1.example.org"
     assert "the config drive is used instead" in droplet.console
     assert droplet.read("calls").splitlines() == [
         "mount -t iso9660 -o ro,nosuid,nodev,noexec /dev/vdb /run/snowdrop-init/mounted",
@@ -42,27 +51,27 @@ def test_a_droplet_without_a_service_has_its_keys_and_name_from_the_drive(drople
     assert not droplet.has("run/snowdrop-init")
 
 
-def test_the_service_counts_when_both_are_there(droplet: Droplet) -> None:
-    plug_in(droplet, hostname="old")
+def test_metadata_service_takes_precedence_over_the_config_drive(droplet: Droplet) -> None:
+    add_config_drive(droplet, hostname="old")
     assert droplet.boot().hostname == "web-1.example.org"
 
 
-def test_a_service_that_fails_is_not_asked_for_every_value(droplet: Droplet) -> None:
-    plug_in(droplet)
-    seen = droplet.boot(public_keys=DOWN, hostname=DOWN, v1_json=DOWN)
-    assert seen.requests == ["public-keys"]
+def test_failing_service_is_asked_only_once_when_there_is_a_config_drive(droplet: Droplet) -> None:
+    add_config_drive(droplet)
+    result = droplet.boot(public_keys=FAILING, hostname=FAILING, v1_json=FAILING)
+    assert result.requests == ["public-keys"]
     assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
 
 
-def test_without_a_network_nobody_waits_for_the_service(droplet: Droplet) -> None:
-    # Waiting would take longer than this test may.
+def test_config_drive_is_used_at_once_without_a_network(droplet: Droplet) -> None:
+    # Longer than the time limit of a boot in the sandbox.
     droplet.settings = "patience=600\npatience_drive=600\n"
-    plug_in(droplet)
-    seen = droplet.boot(cards=[NO_DHCP])
-    assert seen.requests == []
+    add_config_drive(droplet)
+    result = droplet.boot(interfaces=[ETH0_WITHOUT_DHCP])
+    assert result.requests == []
     assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
-    assert [line for line in seen.addresses if "eth0" in line] == ["eth0 203.0.113.5/20"]
-    assert [line for line in seen.routes if line.startswith("default via 203.0.112.1 dev eth0")]
+    assert [line for line in result.addresses if "eth0" in line] == ["eth0 203.0.113.5/20"]
+    assert [line for line in result.routes if line.startswith("default via 203.0.112.1 dev eth0")]
 
 
 BAD_DRIVES: dict[str, tuple[dict[str, Any], str]] = {
@@ -73,24 +82,24 @@ BAD_DRIVES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", BAD_DRIVES)
-def test_a_drive_that_cannot_be_trusted_is_left_out(used_droplet: Droplet, what: str) -> None:
-    values, told = BAD_DRIVES[what]
-    plug_in(used_droplet, **values)
+def test_invalid_config_drive_is_ignored(used_droplet: Droplet, what: str) -> None:
+    values, message = BAD_DRIVES[what]
+    add_config_drive(used_droplet, **values)
     assert used_droplet.boot(listening=False).status == 0
-    assert used_droplet.read(used_droplet.keys) == FORMER
-    assert told in used_droplet.console
+    assert used_droplet.read(used_droplet.keys) == FORMER_KEYS
+    assert message in used_droplet.console
 
 
-def test_another_disk_is_not_mounted(used_droplet: Droplet) -> None:
-    plug_in(used_droplet, label="my-data")
+def test_disk_with_another_label_is_not_mounted(used_droplet: Droplet) -> None:
+    add_config_drive(used_droplet, label="my-data")
     used_droplet.boot(listening=False)
     assert not used_droplet.has("calls")
-    assert used_droplet.read(used_droplet.keys) == FORMER
+    assert used_droplet.read(used_droplet.keys) == FORMER_KEYS
 
 
-def test_a_drive_that_cannot_be_mounted_is_told(used_droplet: Droplet) -> None:
-    plug_in(used_droplet, label="CONFIG-2")
-    used_droplet.program("usr/sbin/mount", "exit 32")
+def test_config_drive_that_cannot_be_mounted_is_reported(used_droplet: Droplet) -> None:
+    add_config_drive(used_droplet, label="CONFIG-2")
+    used_droplet.write_program("usr/sbin/mount", "exit 32")
     used_droplet.boot()
     assert "config drive /dev/vdb: it cannot be mounted" in used_droplet.console
     assert used_droplet.read(used_droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"

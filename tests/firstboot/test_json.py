@@ -1,4 +1,4 @@
-"""What metadata says reaches the steps as it was meant, read by busybox's own awk."""
+"""Tests of json.awk, which flattens metadata with busybox's awk."""
 
 import json
 import random
@@ -13,10 +13,10 @@ AWK = ("/bin/busybox", "env", "LC_ALL=C", "/bin/busybox", "awk", "-f")
 PROGRAM = "/usr/libexec/snowdrop-init.d/json.awk"
 
 
-def flatten(alpine: Path, text: str) -> tuple[int, str]:
-    """Return the exit status of the flattener and what it wrote."""
+def flatten(template: Path, text: str) -> tuple[int, str]:
+    """Return the exit status and the output of json.awk."""
     done = subprocess.run(
-        ["chroot", str(alpine), *AWK, PROGRAM],
+        ["chroot", str(template), *AWK, PROGRAM],
         input=text.encode(),
         capture_output=True,
         check=False,
@@ -26,8 +26,8 @@ def flatten(alpine: Path, text: str) -> tuple[int, str]:
     return done.returncode, done.stdout.decode()
 
 
-def expected(value: object, path: str = "") -> str:
-    """Return what the flattener is to write."""
+def expected_lines(value: object, path: str = "") -> str:
+    """Return the output that json.awk must have for a value."""
     items = (
         value.items()
         if isinstance(value, dict)
@@ -36,7 +36,7 @@ def expected(value: object, path: str = "") -> str:
         else None
     )
     if items is not None:
-        return "".join(expected(item, f"{path}.{name}".lstrip(".")) for name, item in items)
+        return "".join(expected_lines(item, f"{path}.{name}".lstrip(".")) for name, item in items)
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value)
@@ -44,17 +44,17 @@ def expected(value: object, path: str = "") -> str:
     return f"{path}\t{text}\n"
 
 
-def made_up(chance: random.Random, depth: int = 0) -> object:
-    """Return some value that JSON can hold."""
+def random_value(chance: random.Random, depth: int = 0) -> object:
+    """Return a random JSON value, an object at depth 0."""
     kind = chance.choice(["text", "text", "number", "word", "list", "object"])
     if depth == 0 or (kind == "object" and depth < 5):
         names = ["a", "ip_address", "user-data", "0", "Z"]
         return {
-            name: made_up(chance, depth + 1)
+            name: random_value(chance, depth + 1)
             for name in chance.sample(names, chance.randrange(depth == 0, 5))
         }
     if kind == "list" and depth < 5:
-        return [made_up(chance, depth + 1) for _ in range(chance.randrange(4))]
+        return [random_value(chance, depth + 1) for _ in range(chance.randrange(4))]
     if kind == "number":
         return chance.choice([0, -7, 4711, 1.5, 1e30, -0.25])
     if kind == "word":
@@ -64,21 +64,21 @@ def made_up(chance: random.Random, depth: int = 0) -> object:
 
 
 @pytest.mark.parametrize("style", ["plain", "escaped", "spread out"])
-def test_every_value_is_found_as_python_finds_it(alpine: Path, style: str) -> None:
-    chance = random.Random(style)  # noqa: S311 - the same documents at every run
+def test_values_equal_those_that_python_reads(template: Path, style: str) -> None:
+    chance = random.Random(style)  # noqa: S311 - reproducible, not a secret
     for _ in range(40):
-        value = made_up(chance)
+        value = random_value(chance)
         text = json.dumps(
             value, ensure_ascii=style == "escaped", indent=3 if style == "spread out" else None
         )
-        assert flatten(alpine, text) == (0, expected(value)), text
+        assert flatten(template, text) == (0, expected_lines(value)), text
 
 
-def test_a_document_that_was_cut_anywhere_is_refused(alpine: Path) -> None:
+def test_truncated_document_is_refused(template: Path) -> None:
     text = r'{"a": [1, "x\"\\", {"b\n": "\ud83d\ude00"}], "c": {}, "d": tr'.replace("tr", "true}")
-    assert flatten(alpine, text)[0] == 0
+    assert flatten(template, text)[0] == 0
     for length in range(len(text)):
-        assert flatten(alpine, text[:length])[0] == 1, text[:length]
+        assert flatten(template, text[:length])[0] == 1, text[:length]
 
 
 BROKEN = [
@@ -107,17 +107,17 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("text", BROKEN)
-def test_what_is_no_json_is_refused(alpine: Path, text: str) -> None:
-    assert flatten(alpine, text)[0] == 1
+def test_invalid_json_is_refused(template: Path, text: str) -> None:
+    assert flatten(template, text)[0] == 1
 
 
-def test_a_name_cannot_pass_for_a_path(alpine: Path) -> None:
+def test_separators_in_a_name_are_replaced(template: Path) -> None:
     text = json.dumps({"public_keys.0": "evil", "x\n\tpublic_keys": ["evil"]})
-    _, lines = flatten(alpine, text)
+    _, lines = flatten(template, text)
     assert lines == "public_keys?0\tevil\nx?n?public_keys.0\tevil\n"
 
 
-def test_a_large_document_takes_no_more_than_its_length(alpine: Path) -> None:
+def test_large_document_is_read_within_the_time_limit(template: Path) -> None:
     value = document(user_data='echo "one more line"\n' * 20_000)
-    status, lines = flatten(alpine, json.dumps(value))
-    assert (status, lines) == (0, expected(value))
+    status, lines = flatten(template, json.dumps(value))
+    assert (status, lines) == (0, expected_lines(value))

@@ -1,93 +1,106 @@
-"""Addresses and name servers: what DHCP does not give comes from metadata, at every boot."""
+"""Tests of the addresses and name servers that the service adds to those of DHCP."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.firstboot.conftest import ETH0, KEY, OTHER_KEY, Droplet, answer, document
+from tests.firstboot.conftest import (
+    ETH0,
+    ETH0_WITHOUT_DHCP,
+    KEY,
+    OTHER_KEY,
+    Droplet,
+    document,
+    response,
+)
 
 ETH1 = {"name": "eth1", "mac": "52:54:00:00:00:0a"}
-NO_DHCP = {key: value for key, value in ETH0.items() if key != "address"}
-DHCP_SAID = "search example.org\nnameserver 198.51.100.1\n"
+DHCP_RESOLV_CONF = "search example.org\nnameserver 198.51.100.1\n"
 
 
-def card(mac: str, address: str, netmask: str = "255.255.240.0", **more: object) -> dict[str, Any]:
+def interface(
+    mac: str, address: str, netmask: str = "255.255.240.0", **more: object
+) -> dict[str, Any]:
     ipv4 = {"ip_address": address, "netmask": netmask, "gateway": "10.135.0.1"}
     return {"mac": mac, "type": "any", "ipv4": ipv4, **more}
 
 
-def told(*private: dict[str, Any], **public: object) -> list[dict[str, Any]]:
-    """Return v1.json of a droplet with these private cards."""
+def v1_json(*private: dict[str, Any], **public: object) -> list[dict[str, Any]]:
+    """Return the responses for v1.json of a droplet with these private interfaces."""
     interfaces = {
         "public": [{**document()["interfaces"]["public"][0], **public}],
         "private": list(private),
     }
-    return [answer(json.dumps(document(interfaces=interfaces)))]
+    return [response(json.dumps(document(interfaces=interfaces)))]
 
 
-def test_the_private_card_is_found_by_its_hardware_address(droplet: Droplet) -> None:
+def test_private_interface_is_found_by_its_mac_address(droplet: Droplet) -> None:
     other = {"name": "eth1", "mac": "52:54:00:00:00:0b"}
-    seen = droplet.boot(
-        cards=[ETH0, other, {**ETH1, "name": "eth2"}],
-        v1_json=told(card(ETH1["mac"].upper(), "10.135.0.7")),
+    result = droplet.boot(
+        interfaces=[ETH0, other, {**ETH1, "name": "eth2"}],
+        v1_json=v1_json(interface(ETH1["mac"].upper(), "10.135.0.7")),
     )
-    assert "eth2 10.135.0.7/20" in seen.addresses
-    assert not [line for line in seen.addresses if line.startswith("eth1")]
-    # The way into the world stays where it is.
-    assert not [line for line in seen.routes if line.startswith("default")]
+    assert "eth2 10.135.0.7/20" in result.addresses
+    assert not [line for line in result.addresses if line.startswith("eth1")]
+    # The default route of DHCP is not touched.
+    assert not [line for line in result.routes if line.startswith("default")]
 
 
-def test_addresses_follow_metadata_from_boot_to_boot(used_droplet: Droplet) -> None:
+def test_addresses_follow_metadata_at_every_boot(used_droplet: Droplet) -> None:
     for address in ("10.135.0.7", "10.135.0.8"):
-        seen = used_droplet.boot(cards=[ETH0, ETH1], v1_json=told(card(ETH1["mac"], address)))
-        assert [line for line in seen.addresses if "eth1" in line] == [f"eth1 {address}/20"]
-    # Started again on a running droplet: the address of before is taken back, no other.
+        result = used_droplet.boot(
+            interfaces=[ETH0, ETH1], v1_json=v1_json(interface(ETH1["mac"], address))
+        )
+        assert [line for line in result.addresses if "eth1" in line] == [f"eth1 {address}/20"]
+    # When the service runs again, it removes the address that it added and no other.
     running = [ETH0, {**ETH1, "address": "10.135.0.8/20"}]
-    seen = used_droplet.boot(cards=running, v1_json=told(card(ETH1["mac"], "10.135.0.9")))
-    assert [line for line in seen.addresses if "eth1" in line] == ["eth1 10.135.0.9/20"]
+    result = used_droplet.boot(
+        interfaces=running, v1_json=v1_json(interface(ETH1["mac"], "10.135.0.9"))
+    )
+    assert [line for line in result.addresses if "eth1" in line] == ["eth1 10.135.0.9/20"]
 
 
-def test_the_former_addresses_are_taken_when_metadata_does_not_come(used_droplet: Droplet) -> None:
-    good = told(card(ETH1["mac"], "10.135.0.7"))
-    used_droplet.boot(cards=[ETH0, ETH1], v1_json=good)
-    cut = [answer(good[0]["body"][:-20])]
-    seen = used_droplet.boot(cards=[ETH0, ETH1], v1_json=cut)
-    assert "eth1 10.135.0.7/20" in seen.addresses
+def test_former_addresses_are_used_when_metadata_fails(used_droplet: Droplet) -> None:
+    good = v1_json(interface(ETH1["mac"], "10.135.0.7"))
+    used_droplet.boot(interfaces=[ETH0, ETH1], v1_json=good)
+    cut = [response(good[0]["body"][:-20])]
+    result = used_droplet.boot(interfaces=[ETH0, ETH1], v1_json=cut)
+    assert "eth1 10.135.0.7/20" in result.addresses
     assert "no whole JSON document; the former ones are taken" in used_droplet.console
-    # They are of this droplet alone: a copy of it must not come up with them.
+    # The addresses belong to this droplet: a copy of its disk must not use them.
     used_droplet.write("sys/class/dmi/id/product_serial", "4712\n")
-    seen = used_droplet.boot(cards=[ETH0, ETH1], v1_json=cut)
-    assert not [line for line in seen.addresses if "eth1" in line]
+    result = used_droplet.boot(interfaces=[ETH0, ETH1], v1_json=cut)
+    assert not [line for line in result.addresses if "eth1" in line]
 
 
-def test_without_former_addresses_those_of_dhcp_have_to_do(droplet: Droplet) -> None:
-    assert droplet.boot(v1_json=[answer("{")]).status == 0
+def test_only_dhcp_addresses_remain_without_former_ones(droplet: Droplet) -> None:
+    assert droplet.boot(v1_json=[response("{")]).status == 0
     assert "no whole JSON document; only DHCP's are there" in droplet.console
 
 
-def test_a_reserved_address_reaches_the_droplet_by_its_anchor(droplet: Droplet) -> None:
+def test_anchor_address_is_added_without_a_route(droplet: Droplet) -> None:
     anchor = {"ip_address": "10.19.0.5", "netmask": "255.255.0.0", "gateway": "10.19.0.1"}
-    seen = droplet.boot(v1_json=told(anchor_ipv4=anchor))
-    assert [line for line in seen.addresses if "eth0" in line] == [
+    result = droplet.boot(v1_json=v1_json(anchor_ipv4=anchor))
+    assert [line for line in result.addresses if "eth0" in line] == [
         "eth0 203.0.113.5/20",
         "eth0 10.19.0.5/16",
     ]
-    assert not [line for line in seen.routes if "10.19.0.1" in line]
+    assert not [line for line in result.routes if "10.19.0.1" in line]
 
 
-def test_an_anchor_that_went_with_a_lost_lease_comes_back_with_the_next(droplet: Droplet) -> None:
+def test_anchor_address_is_restored_after_a_lost_lease(droplet: Droplet) -> None:
     anchor = {"ip_address": "10.19.0.5", "netmask": "255.255.0.0", "gateway": "10.19.0.1"}
     hook = "/etc/udhcpc/post-bound/snowdrop-init"
-    droplet.boot(v1_json=told(anchor_ipv4=anchor))
-    seen = droplet.boot(hook)
-    assert "eth0 10.19.0.5/16" in seen.addresses
-    assert (seen.status, seen.output, seen.requests) == (0, "", [])
-    # At the start of a copy of this droplet they are not its own yet.
+    droplet.boot(v1_json=v1_json(anchor_ipv4=anchor))
+    result = droplet.boot(hook)
+    assert "eth0 10.19.0.5/16" in result.addresses
+    assert (result.status, result.output, result.requests) == (0, "", [])
+    # Before the service has run, the disk may be a copy with addresses of another droplet.
     (droplet.root / "run/snowdrop-init.ran").unlink()
-    seen = droplet.boot(hook)
-    assert [line for line in seen.addresses if "eth0" in line] == ["eth0 203.0.113.5/20"]
-    assert (seen.status, seen.output) == (0, "")
+    result = droplet.boot(hook)
+    assert [line for line in result.addresses if "eth0" in line] == ["eth0 203.0.113.5/20"]
+    assert (result.status, result.output) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -103,59 +116,64 @@ def test_an_anchor_that_went_with_a_lost_lease_comes_back_with_the_next(droplet:
         ("-h", "255.255.0.0"),
     ],
 )
-def test_what_is_no_address_is_left_out_alone(droplet: Droplet, address: str, netmask: str) -> None:
-    bad, good = card(ETH1["mac"], address, netmask), card("52:54:00:00:00:0c", "10.136.0.2")
+def test_invalid_address_is_ignored_and_the_next_one_is_used(
+    droplet: Droplet, address: str, netmask: str
+) -> None:
+    bad, good = (
+        interface(ETH1["mac"], address, netmask),
+        interface("52:54:00:00:00:0c", "10.136.0.2"),
+    )
     eth2 = {"name": "eth2", "mac": "52:54:00:00:00:0c"}
-    seen = droplet.boot(cards=[ETH0, ETH1, eth2], v1_json=told(bad, good))
-    assert not [line for line in seen.addresses if "eth1" in line]
-    assert "eth2 10.136.0.2/20" in seen.addresses
+    result = droplet.boot(interfaces=[ETH0, ETH1, eth2], v1_json=v1_json(bad, good))
+    assert not [line for line in result.addresses if "eth1" in line]
+    assert "eth2 10.136.0.2/20" in result.addresses
     assert "private address: '" in droplet.console
 
 
-def test_a_card_that_is_not_there_is_named(droplet: Droplet) -> None:
-    assert droplet.boot(v1_json=told(card(ETH1["mac"], "10.135.0.7"))).status == 0
+def test_missing_interface_is_reported(droplet: Droplet) -> None:
+    assert droplet.boot(v1_json=v1_json(interface(ETH1["mac"], "10.135.0.7"))).status == 0
     assert f"10.135.0.7: there is no network card {ETH1['mac']}" in droplet.console
 
 
-def test_without_dhcp_the_service_is_asked_from_the_link_and_the_droplet_has_its_address(
+def test_public_address_comes_from_metadata_without_dhcp(
     droplet: Droplet,
 ) -> None:
-    seen = droplet.boot(cards=[NO_DHCP])
+    result = droplet.boot(interfaces=[ETH0_WITHOUT_DHCP])
     assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
-    assert [line for line in seen.addresses if "eth0" in line] == ["eth0 203.0.113.5/20"]
-    assert [line for line in seen.routes if line.startswith("default via 203.0.112.1 dev eth0")]
+    assert [line for line in result.addresses if "eth0" in line] == ["eth0 203.0.113.5/20"]
+    assert [line for line in result.routes if line.startswith("default via 203.0.112.1 dev eth0")]
     assert "eth0: no address from DHCP" in droplet.console
 
 
-def test_without_dhcp_and_metadata_the_link_local_address_stays(droplet: Droplet) -> None:
-    seen = droplet.boot(cards=[NO_DHCP], listening=False)
-    assert seen.status == 0
-    assert [line for line in seen.addresses if "eth0" in line] == ["eth0 169.254.1.6/16"]
+def test_link_local_address_stays_without_dhcp_and_metadata(droplet: Droplet) -> None:
+    result = droplet.boot(interfaces=[ETH0_WITHOUT_DHCP], listening=False)
+    assert result.status == 0
+    assert [line for line in result.addresses if "eth0" in line] == ["eth0 169.254.1.6/16"]
 
 
-def test_a_machine_without_a_network_card_says_so(droplet: Droplet) -> None:
-    assert droplet.boot(cards=[], listening=False).status == 0
+def test_machine_without_interfaces_is_reported(droplet: Droplet) -> None:
+    assert droplet.boot(interfaces=[], listening=False).status == 0
     assert "eth0: there is no such network card" in droplet.console
 
 
-def test_name_servers_of_dhcp_are_left_alone(droplet: Droplet) -> None:
-    droplet.write("etc/resolv.conf", DHCP_SAID)
+def test_name_servers_of_dhcp_are_kept(droplet: Droplet) -> None:
+    droplet.write("etc/resolv.conf", DHCP_RESOLV_CONF)
     droplet.boot()
-    assert droplet.read("etc/resolv.conf") == DHCP_SAID
+    assert droplet.read("etc/resolv.conf") == DHCP_RESOLV_CONF
 
 
-def test_name_servers_come_from_metadata_where_dhcp_gave_none(droplet: Droplet) -> None:
+def test_name_servers_come_from_metadata_when_dhcp_gives_none(droplet: Droplet) -> None:
     droplet.boot()
     assert droplet.read("etc/resolv.conf") == (
         "nameserver 192.0.2.53 # snowdrop-init\nnameserver 192.0.2.54 # snowdrop-init\n"
     )
     assert (droplet.root / "etc/resolv.conf").stat().st_mode & 0o777 == 0o644
     later = document(dns={"nameservers": ["192.0.2.99"]})
-    droplet.boot(v1_json=[answer(json.dumps(later))])
+    droplet.boot(v1_json=[response(json.dumps(later))])
     assert droplet.read("etc/resolv.conf") == "nameserver 192.0.2.99 # snowdrop-init\n"
 
 
-def test_a_resolv_conf_that_another_program_keeps_stays_a_link(droplet: Droplet) -> None:
+def test_resolv_conf_that_is_a_link_is_left_alone(droplet: Droplet) -> None:
     (droplet.root / "etc/resolv.conf").symlink_to("/run/resolvconf/resolv.conf")
     droplet.boot()
     assert (droplet.root / "etc/resolv.conf").is_symlink()
@@ -164,28 +182,28 @@ def test_a_resolv_conf_that_another_program_keeps_stays_a_link(droplet: Droplet)
 ROOT_ONLY = "SNOWDROP_METADATA_ROOT_ONLY=yes\npatience=0\npatience_refresh=0\n"
 
 
-def test_metadata_is_open_to_all_users_unless_asked_otherwise(droplet: Droplet) -> None:
-    droplet.program("usr/sbin/nft", "echo called >>/calls")
+def test_metadata_is_open_to_all_users_by_default(droplet: Droplet) -> None:
+    droplet.write_program("usr/sbin/nft", "echo called >>/calls")
     droplet.boot()
     assert not droplet.has("calls")
 
 
-def test_asked_to_it_lets_only_root_read_metadata(droplet: Droplet) -> None:
+def test_metadata_can_be_limited_to_root(droplet: Droplet) -> None:
     droplet.settings = ROOT_ONLY
-    droplet.program("usr/sbin/iptables", 'echo "$*" >>/calls; [ "$1" != -C ]')
+    droplet.write_program("usr/sbin/iptables", 'echo "$*" >>/calls; [ "$1" != -C ]')
     droplet.boot()
     rule = "OUTPUT -d 169.254.169.254 -m owner ! --uid-owner 0 -j REJECT"
     assert droplet.read("calls").splitlines() == [f"-C {rule}", f"-I {rule}"]
-    droplet.program("usr/sbin/nft", "cat >/rules")
+    droplet.write_program("usr/sbin/nft", "cat >/rules")
     droplet.boot()
     assert "ip daddr 169.254.169.254 meta skuid != 0 reject" in droplet.read("rules")
 
 
-def test_a_rule_that_cannot_be_made_is_told_and_keeps_nobody_out(droplet: Droplet) -> None:
+def test_firewall_rule_that_fails_is_reported_and_the_droplet_boots(droplet: Droplet) -> None:
     droplet.settings = ROOT_ONLY
     assert droplet.boot().status == 0
     assert "neither nft nor iptables is there" in droplet.console
-    droplet.program("usr/sbin/nft", "exit 1")
+    droplet.write_program("usr/sbin/nft", "exit 1")
     droplet.boot()
     assert "the rule was not taken; every user can read it" in droplet.console
     assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"

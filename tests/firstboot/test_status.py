@@ -1,4 +1,4 @@
-"""A droplet says which release it was made from, and how far it has gone from it."""
+"""Tests of the release file, the login message and snowdrop-status."""
 
 import io
 import re
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from build.apk.package import split_members
-from build.firstboot.packages import INIT_VERSION, local_packages
-from tests.firstboot.conftest import Droplet, Seen
+from build.firstboot.packages import INIT_VERSION
+from tests.firstboot.conftest import BootResult, Droplet, make_packages
 
 LOCKED = ("busybox-1.36.1-r15", "font-dejavu-2.37-r5", "musl-1.2.4_git20230717-r4")
 OWN = (f"snowdrop-init-{INIT_VERSION}", "snowdrop-release-3.24.20261123-r0")
@@ -17,18 +17,8 @@ OWN = (f"snowdrop-init-{INIT_VERSION}", "snowdrop-release-3.24.20261123-r0")
 
 @pytest.fixture
 def released(droplet: Droplet) -> Droplet:
-    """Give a droplet with the files of its release."""
-    local = local_packages(
-        variant="droplet",
-        version="v3.24.20261123",
-        branch="v3.24",
-        arch="x86_64",
-        epoch=1_763_800_000,
-        commit="5f" * 20,
-        lock_id="ab" * 32,
-        overlay=None,
-        locked=LOCKED,
-    )
+    """Return a droplet with the files of its release."""
+    local = make_packages(locked=LOCKED)
     package = dict(local.packages)["snowdrop-release-3.24.20261123-r0.apk"]
     with tarfile.open(fileobj=io.BytesIO(split_members(package)[2]), mode="r:gz") as tar:
         for member in tar:
@@ -37,8 +27,8 @@ def released(droplet: Droplet) -> Droplet:
     return droplet
 
 
-def status(droplet: Droplet, *installed: str) -> Seen:
-    """Run snowdrop-status where apk has installed these packages."""
+def run_status(droplet: Droplet, *installed: str) -> BootResult:
+    """Run snowdrop-status on a droplet with these packages installed."""
     blocks = ""
     for line in installed:
         name, version, release = line.rsplit("-", 2)
@@ -47,49 +37,49 @@ def status(droplet: Droplet, *installed: str) -> Seen:
     return droplet.boot("/usr/bin/snowdrop-status")
 
 
-def test_a_shell_can_source_the_release(released: Droplet) -> None:
+def test_shell_can_source_the_release_file(released: Droplet) -> None:
     text = '. /etc/snowdrop-release && echo "$VERSION|$VARIANT|$LOCK|$COMMIT|$EPOCH"'
-    seen = released.boot("/bin/busybox", "ash", "-euc", text)
-    assert seen.output == f"v3.24.20261123|droplet|{'ab' * 32}|{'5f' * 20}|1763800000\n"
+    result = released.boot("/bin/sh", "-euc", text)
+    assert result.output == f"v3.24.20261123|droplet|{'ab' * 32}|{'5f' * 20}|1763800000\n"
 
 
 @pytest.mark.parametrize("interactive", [True, False])
-def test_a_person_who_logs_in_is_told_and_a_program_is_not(
+def test_release_is_printed_at_interactive_logins_only(
     released: Droplet, *, interactive: bool
 ) -> None:
     options = ["-i"] if interactive else []
-    seen = released.boot("/bin/busybox", "ash", *options, "-c", ". /etc/profile.d/snowdrop.sh")
-    told = (
+    result = released.boot("/bin/sh", *options, "-c", ". /etc/profile.d/snowdrop.sh")
+    message = (
         "snowdrop v3.24.20261123 (droplet), made from commit 5f5f5f5f5f5f and lock abababababab;"
         " see `snowdrop-status`\n"
     )
     # Without a terminal an interactive shell complains of that too.
-    assert told in seen.output if interactive else seen.output == ""
+    assert message in result.output if interactive else result.output == ""
 
 
-def test_a_droplet_as_released_says_so(released: Droplet) -> None:
-    seen = status(released, *LOCKED, *OWN)
-    assert seen.output.splitlines() == [
+def test_status_of_an_unchanged_droplet(released: Droplet) -> None:
+    result = run_status(released, *LOCKED, *OWN)
+    assert result.output.splitlines() == [
         "release  snowdrop v3.24.20261123, variant droplet",
         f"made     from commit {'5f' * 20}",
         f"lock     {'ab' * 32}",
         "packages 5 as in the release, 0 not",
     ]
-    assert seen.status == 0
+    assert result.status == 0
 
 
-def test_what_was_upgraded_added_and_removed_is_named(released: Droplet) -> None:
-    seen = status(released, "busybox-1.36.1-r16", LOCKED[2], "vim-9.0-r1", *OWN)
-    assert seen.output.splitlines()[3:] == [
+def test_status_lists_upgraded_added_and_removed_packages(released: Droplet) -> None:
+    result = run_status(released, "busybox-1.36.1-r16", LOCKED[2], "vim-9.0-r1", *OWN)
+    assert result.output.splitlines()[3:] == [
         "changed  busybox-1.36.1-r15 -> 1.36.1-r16",
         "added    vim-9.0-r1",
         "removed  font-dejavu-2.37-r5",
         "packages 3 as in the release, 3 not",
     ]
-    assert seen.status == 3
+    assert result.status == 3
 
 
-def test_every_default_is_held_by_a_test_that_exists() -> None:
+def test_documented_defaults_name_existing_tests() -> None:
     folder = Path(__file__).parent
     table = (folder.parents[1] / "docs/defaults.md").read_text(encoding="utf-8")
     named = re.findall(r"`(test_\w+\.py)?(?:::)?(test_\w+)?`", table)
@@ -103,9 +93,9 @@ def test_every_default_is_held_by_a_test_that_exists() -> None:
 @pytest.mark.parametrize(
     "missing", ["etc/snowdrop-release", "usr/share/snowdrop/locked", "lib/apk/db/installed"]
 )
-def test_what_it_cannot_read_is_named(released: Droplet, missing: str) -> None:
+def test_status_names_a_file_that_it_cannot_read(released: Droplet, missing: str) -> None:
     released.write("lib/apk/db/installed", "")
     (released.root / missing).unlink()
-    seen = released.boot("/usr/bin/snowdrop-status")
-    assert f"error: /{missing}: no such file, expected " in seen.output
-    assert seen.status == 1
+    result = released.boot("/usr/bin/snowdrop-status")
+    assert f"error: /{missing}: no such file, expected " in result.output
+    assert result.status == 1
