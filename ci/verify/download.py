@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import requests
-
+from build.edges.download import Downloader, Request
 from build.edges.progress import Progress
-from build.errors import ConfigError, RemoteError
+from build.errors import ConfigError
 from ci.release.manifest import CHECKSUMS, MANIFEST, VERSION, Manifest, bundle_name
 from ci.verify.safe_io import SMALL
 
@@ -22,10 +21,7 @@ RELEASE_PAGE = re.compile(r"(https?://.+)/releases/(?:tag|download)/([^/]+)/?")
 IMAGE_PAGE = re.compile(r"(https?://.+)/[^/]+\.qcow2")
 NAMED = re.compile(r"v[0-9]+\.[A-Za-z0-9.-]+")
 """A folder of a mirror that is called like a release must hold that release."""
-TIMEOUT = (10, 60)
-"""Seconds to connect, and between two pieces of an answer."""
-TRIES = 3
-CHUNK = 256 * 1024
+HINT = "check the tag and the repository, or run the command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +82,21 @@ def web_of(api: str) -> str:
     return api.removesuffix("/api/v3")
 
 
-def fetch_head(remote: Remote, folder: Path, session: requests.Session) -> None:
+def fetch_head(remote: Remote, folder: Path, downloader: Downloader) -> None:
     """Write the three files that name and sign all the rest into `folder`.
 
     Raises:
         RemoteError: one is not served, or larger than such a file can be.
     """
     for name in HEAD_FILES:
-        _fetch(remote, name, folder, SMALL, session)
+        downloader.save(Request(url=f"{remote.base}/{name}", limit=SMALL), folder / name)
 
 
 def fetch_rest(
     remote: Remote,
     manifest: Manifest,
     folder: Path,
-    session: requests.Session,
+    downloader: Downloader,
     progress: Progress,
 ) -> None:
     """Write every other file that `manifest` implies into `folder`, none larger than it says.
@@ -115,45 +111,5 @@ def fetch_rest(
     total = sum(artifact.size for artifact in manifest.artifacts)
     with progress.step(f"Download {remote.base}", total=total) as step:
         for name in sorted(set(sizes) - set(HEAD_FILES)):
-            step.advance(_fetch(remote, name, folder, sizes[name], session))
-
-
-def _fetch(remote: Remote, name: str, folder: Path, limit: int, session: requests.Session) -> int:
-    url = f"{remote.base}/{name}"
-    for left in reversed(range(TRIES)):
-        try:
-            return _fetch_once(url, folder / name, limit, session)
-        except requests.RequestException as error:
-            if not left:
-                raise RemoteError(f"{url}: {error}", hint="run the command again") from error
-    raise AssertionError(url)
-
-
-def _fetch_once(url: str, path: Path, limit: int, session: requests.Session) -> int:
-    size = 0
-    try:
-        with session.get(url, stream=True, timeout=TIMEOUT) as answer, path.open("wb") as file:
-            _check_status(answer)
-            for chunk in answer.iter_content(CHUNK):
-                size += len(chunk)
-                _check_size(url, size, limit)
-                file.write(chunk)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            path.unlink()
-        raise
-    return size
-
-
-def _check_status(answer: requests.Response) -> None:
-    if answer.status_code in {403, 404}:
-        raise RemoteError(
-            f"{answer.url}: {answer.status_code} {answer.reason}, expected a file of a release",
-            hint="check the tag and the repository",
-        )
-    answer.raise_for_status()
-
-
-def _check_size(url: str, size: int, limit: int) -> None:
-    if size > limit:
-        raise RemoteError(f"{url}: more than {limit} bytes, expected no more")
+            request = Request(url=f"{remote.base}/{name}", limit=sizes[name])
+            downloader.save(request, folder / name, step.advance)

@@ -1,20 +1,20 @@
 """What was asked for, checked as a whole; then each target the way that it is verified."""
 
 import argparse
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import requests
-
+from build.edges.download import Downloader
 from build.errors import ConfigError
 from ci.config import ISSUER, REPOSITORY, ReleaseConfig, read_config
 from ci.report.console import Console
 from ci.verify.content.deep_checks import Deep
 from ci.verify.content.release_index import Expectation, verify_head
-from ci.verify.download import Remote, fetch_head, fetch_rest, local, locate, web_of
+from ci.verify.download import HINT, Remote, fetch_head, fetch_rest, local, locate, web_of
 from ci.verify.explanations import EXPLANATIONS, explanations
 from ci.verify.findings import CheckFailed, Findings
 from ci.verify.image import verify_image
@@ -205,14 +205,15 @@ def _verify(order: Order, console: Console) -> Findings:
 
 def _download(remote: Remote, order: Order, console: Console) -> Findings:
     """Return the findings about what `remote` serves; only when all hold are the files kept."""
-    with _staging(order.save) as folder, requests.Session() as session:
-        fetch_head(remote, folder, session)
+    downloader = Downloader(time.sleep, HINT)
+    with _staging(order.save) as folder:
+        fetch_head(remote, folder, downloader)
         head_findings = Findings()
         try:
             head = verify_head(folder, order.trust, order.expectation, head_findings)
         except CheckFailed:
             return head_findings
-        fetch_rest(remote, head.manifest, folder, session, console.progress)
+        fetch_rest(remote, head.manifest, folder, downloader, console.progress)
         findings = verify_folder(folder, order.trust, order.expectation, order.deep)
         if order.save is not None and findings.passed:
             if order.save.exists():
@@ -237,8 +238,6 @@ def _staging(save: Path | None) -> Iterator[Path]:
             inner = Path(folder) / "release"
             inner.mkdir()
             yield inner
-    except requests.RequestException:
-        raise  # an OSError too, but of another machine
     except OSError as error:
         where = f"--save {save}" if save else "temporary folder"
         raise ConfigError(f"{where}: {error.strerror}, nothing was kept") from None

@@ -191,7 +191,7 @@ def test_a_longer_file_than_the_manifest_says_is_not_downloaded_to_its_end(
     (scene / IMAGE).write_bytes(bytes(size * 2))
     told = ask(remote(scene, serve(scene.folder)))
     assert told.code == 1
-    assert f"/{IMAGE}: more than {size} bytes" in told.err
+    assert f"/{IMAGE}: longer than the {size} bytes expected" in told.err
 
 
 def test_a_policy_file_is_written_and_shown_once_and_demanded_from_then_on(
