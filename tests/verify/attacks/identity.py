@@ -112,7 +112,7 @@ ATTACKS = [
     Attack(
         "an issuer that looks alike",
         claiming(iss="https://token.actions.githubusercontent.com.evil.org"),
-        "issuer of the identity",
+        "identity issuer",
         "evil.org",
     ),
     Attack(
@@ -136,7 +136,7 @@ ATTACKS = [
         f"boot report of {IMAGE}",
         "source ref of its certificate",
     ),
-    Attack("no issuer in the certificate", lacking(8), "issuer of the identity", "nothing"),
+    Attack("no issuer in the certificate", lacking(8), "identity issuer", "nothing"),
     Attack("no builder in the certificate", lacking(9), "build workflow", "nothing"),
     Attack("no runner in the certificate", lacking(11), "runner", "nothing"),
     Attack("no source repository in the certificate", lacking(12), "source repository", "nothing"),

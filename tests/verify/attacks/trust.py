@@ -196,31 +196,31 @@ ATTACKS = [
         "the authority ended before",
         root(ended("certificateAuthorities")),
         "trust root",
-        "certificate authority https://authority.rehearsal.invalid was not to be believed",
+        "certificate authority https://authority.rehearsal.invalid was not valid",
     ),
     Attack(
         "the log ended before",
         root(ended("tlogs")),
         "trust root",
-        "log key https://log.rehearsal.invalid was not to be believed",
+        "log key https://log.rehearsal.invalid was not valid",
     ),
     Attack(
         "the certificate log ended before",
         root(ended("ctlogs")),
         "trust root",
-        "certificate log key https://ct.rehearsal.invalid was not to be believed",
+        "certificate log key https://ct.rehearsal.invalid was not valid",
     ),
     Attack(
         "the clock ended before",
         root(ended("timestampAuthorities")),
         "trust root",
-        "timestamp authority https://timestamp.rehearsal.invalid was not to be believed",
+        "timestamp authority https://timestamp.rehearsal.invalid was not valid",
     ),
     Attack(
         "the log was not yet believed",
         root(not_yet("tlogs")),
         "trust root",
-        "was not to be believed",
+        "was not valid",
     ),
     Attack(
         "an old root without the new log key",
@@ -249,7 +249,7 @@ ATTACKS = [
     Attack(
         "packages signed by keys that one does not hold",
         other_keys,
-        "snapshot's own chain",
+        "snapshot signatures",
         "which is not in",
     ),
     Attack(
