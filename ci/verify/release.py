@@ -20,7 +20,6 @@ from ci.verify.content.release_index import (
     check_identity,
     compare_digests,
     read_certificate,
-    read_facts,
     verify_index,
 )
 from ci.verify.content.statements import (
@@ -32,7 +31,7 @@ from ci.verify.content.statements import (
 from ci.verify.findings import CheckFailed, Findings
 from ci.verify.safe_io import hash_plain
 from ci.verify.trust.bundles import Trust
-from ci.verify.trust.policy import COMMIT, REF, Policy, TrustedSigner, read_claim
+from ci.verify.trust.policy import REF, Policy, TrustedSigner, read_claim, read_facts
 
 MoreChecks = Callable[[ReleaseIndex, Findings], None]
 """Slower checks, added to those of a release whose index passed."""
@@ -139,7 +138,8 @@ def _verify_image_signature(
     bundle = path.with_name(bundle_name(path.name))
     certificate = read_certificate(bundle, trust, findings)
     signed_tag = read_claim(certificate, REF).removeprefix("refs/tags/")
-    policy = Policy(signer, tag or signed_tag, read_claim(certificate, COMMIT))
+    facts = read_facts(certificate)
+    policy = Policy(signer, tag or signed_tag, facts["commit"])
     if not check_identity(certificate, policy, findings):
         raise CheckFailed
     with findings.require(f"signature of {path.name}", expected=SIGNED, meaning=TAMPERED):
@@ -147,7 +147,7 @@ def _verify_image_signature(
         trust.check_file(bundle, digest.sha256, policy)
     if tag is None:
         findings.note(f"no tag was given: by its certificate this is {policy.tag}")
-    findings.facts |= {"tag": policy.tag, **read_facts(certificate)}
+    findings.facts |= {"tag": policy.tag, **facts}
     image = Artifact(
         name=path.name,
         role="image",

@@ -21,6 +21,7 @@ MAX_SMALL = 4 * 1024 * 1024
 """Bytes of a manifest, a list of checksums or a bundle."""
 MAX_DEPTH = 64
 """Levels of lists and objects; the documents of a release have 12."""
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """A string, perhaps without its end; possessive, so that no input makes it backtrack."""
 
@@ -40,7 +41,8 @@ def open_plain(path: Path) -> Iterator[BufferedReader]:
     kind = os.fstat(handle).st_mode
     if not stat.S_ISREG(kind):
         os.close(handle)
-        raise VerificationError(f"{path.name}: {_describe_type(kind)}, expected a plain file")
+        what = KINDS.get(stat.S_IFMT(kind), "a device")
+        raise VerificationError(f"{path.name}: {what}, expected a plain file")
     try:
         with os.fdopen(handle, "rb") as file:
             yield file
@@ -140,14 +142,3 @@ def _describe_error(path: Path, error: OSError) -> str:
     if path.is_symlink():
         return "a symbolic link, expected a plain file"
     return "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
-
-
-def _describe_type(mode: int) -> str:
-    for name, test in (
-        ("a folder", stat.S_ISDIR),
-        ("a pipe", stat.S_ISFIFO),
-        ("a socket", stat.S_ISSOCK),
-    ):
-        if test(mode):
-            return name
-    return "a device"

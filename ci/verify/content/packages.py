@@ -90,25 +90,32 @@ def check_builder_sbom(sbom: Mapping[str, Any], lock: Lock) -> None:
     _compare(_components(sbom), expected, "the SBOM", "the lock")
 
 
-def read_database(path: Path, image: Artifact) -> list[Mapping[str, str]] | None:
-    """Return the packages installed in `image`, as its image.json lists them; None without a list.
+def read_database(path: Path, image: Artifact) -> set[tuple[str, ...]] | None:
+    """Return name, version and checksum of each package that image.json finds in `image`.
+
+    The checksum is apk's, or "" where the database has none; None without a list of packages.
 
     Raises:
         VerificationError: it describes another image, or the list is malformed.
     """
     document = parse_strict(read_small(path, MAX_INVENTORY), where=path.name)
     if (seen := value_at(document, "image", "sha256")) != image.sha256:
-        raise VerificationError(f"{path.name}: seen was {seen}, expected {image.sha256}")
+        raise VerificationError(f"{path.name}: describes {seen}, expected {image.sha256}")
     items = value_at(document, "packages")
     if items is None:
         return None
-    if not isinstance(items, list) or not all(_is_package(item) for item in items):
+    rows = [
+        (value_at(item, "name"), value_at(item, "version"), value_at(item, "checksum") or "")
+        for item in (items if isinstance(items, list) else [None])
+    ]
+    if not all(isinstance(value, str) for row in rows for value in row):
         raise VerificationError(f"{path.name}: packages, expected a list of name and version each")
-    return items
+    # apk marks SHA-1 checksums, the only ones that an index has, with Q1.
+    return {(str(n), str(v), str(c) if str(c).startswith("Q1") else "") for n, v, c in rows}
 
 
 def check_database(
-    installed: Iterable[Mapping[str, str]], variant: str, lock: Lock, own: Iterable[OwnPackage]
+    installed: Set[tuple[str, ...]], variant: str, lock: Lock, own: Iterable[OwnPackage]
 ) -> None:
     """Check that the image's database names the closure and the own packages, and no other.
 
@@ -117,8 +124,7 @@ def check_database(
     Raises:
         VerificationError: naming an unexpected or a missing package.
     """
-    found = {(item["name"], item["version"], _sha1(item)) for item in installed}
-    with_checksum = {name for name, _, checksum in found if checksum}
+    with_checksum = {name for name, _, checksum in installed if checksum}
     known = [
         *((each.name, each.version, each.checksum) for each in lock.closure(variant)),
         *((each.info.name, each.info.version, each.checksum) for each in own),
@@ -127,20 +133,7 @@ def check_database(
         (name, version, checksum if name in with_checksum else "")
         for name, version, checksum in known
     }
-    _compare(found, expected, "the image", "the lock and the release")
-
-
-def _sha1(item: Mapping[str, str]) -> str:
-    checksum = item.get("checksum", "")
-    return checksum if checksum.startswith("Q1") else ""
-
-
-def _is_package(item: object) -> bool:
-    return (
-        isinstance(item, dict)
-        and all(isinstance(item.get(key, ""), str) for key in ("name", "version", "checksum"))
-        and {"name", "version"} <= item.keys()
-    )
+    _compare(installed, expected, "the image", "the lock and the release")
 
 
 def _locked(lock: Lock, closure: str) -> set[tuple[str, ...]]:

@@ -12,14 +12,7 @@ from ci.release.manifest import CHECKSUMS, MANIFEST, Manifest, bundle_name, pars
 from ci.verify.findings import CheckFailed, Findings
 from ci.verify.safe_io import parse_strict, read_small
 from ci.verify.trust.bundles import Statement, Trust
-from ci.verify.trust.policy import (
-    COMMIT,
-    OWNER_ID,
-    REPOSITORY_ID,
-    Policy,
-    TrustedSigner,
-    read_claim,
-)
+from ci.verify.trust.policy import Policy, TrustedSigner, read_facts
 
 TAMPERED = "these are not the bytes that were signed: do not import the image"
 OTHER_SIGSTORE = (
@@ -106,12 +99,6 @@ def check_identity(certificate: Certificate, policy: Policy, findings: Findings)
             meaning=requirement.meaning,
         )
     return passed
-
-
-def read_facts(certificate: Certificate) -> dict[str, str]:
-    """Return commit, and GitHub's numbers of repository and owner, as the certificate has them."""
-    numbers = {"commit": COMMIT, "repository_id": REPOSITORY_ID, "owner_id": OWNER_ID}
-    return {name: read_claim(certificate, oid) for name, oid in numbers.items()}
 
 
 def compare_digests(name: str, found: str, expected: str) -> None:

@@ -113,21 +113,21 @@ class ImageStatement:
     compare: Callable[[Statement, Artifact, ReleaseIndex], None]
     """Compares it with the rest of the release; raises VerificationError."""
 
-    def check(self, reader: StatementReader, image: Artifact, findings: Findings) -> None:
-        """Add the check of the statement about `image` alone."""
-        name = f"{self.title} of {image.name}"
-        with findings.check(name, expected="signed, of this image", meaning=self.meaning):
-            self.read(reader, image)
-
-    def check_in_release(
-        self, reader: StatementReader, image: Artifact, index: ReleaseIndex, findings: Findings
+    def check(
+        self,
+        reader: StatementReader,
+        image: Artifact,
+        findings: Findings,
+        index: ReleaseIndex | None = None,
     ) -> None:
-        """Add the check of the statement about `image`, as a part of the release."""
-        name, expected = f"{self.title} of {image.name}", f"signed, of this image, {self.expected}"
+        """Add the check of the statement about `image`; with `index`, as a part of the release."""
+        name = f"{self.title} of {image.name}"
+        expected = f"signed, of this image, {self.expected}" if index else "signed, of this image"
         with findings.check(name, expected=expected, meaning=self.meaning):
             statement = self.read(reader, image)
-            self.compare(statement, image, index)
-            index.statements[self.bundle(image.name)] = statement
+            if index:
+                self.compare(statement, image, index)
+                index.statements[self.bundle(image.name)] = statement
 
 
 def check_statements(index: ReleaseIndex, trust: Trust, findings: Findings) -> None:
@@ -140,7 +140,7 @@ def check_statements(index: ReleaseIndex, trust: Trust, findings: Findings) -> N
     _check_difference(reader, index, findings)
     for image in index.manifest.of_role("image"):
         for kind in IMAGE_STATEMENTS:
-            kind.check_in_release(reader, image, index, findings)
+            kind.check(reader, image, findings, index)
 
 
 def value_at(value: object, *keys: str) -> object:

@@ -30,17 +30,12 @@ SUBJECT, COMMIT, REF, REPOSITORY_ID, OWNER_ID = 0, 13, 14, 15, 17
 """Last numbers below the arc; 0 stands for the subject alternative name."""
 BUILD_WORKFLOW = ".github/workflows/build.yml"
 RELEASE_WORKFLOW = ".github/workflows/release.yml"
-GITHUB_ID = re.compile(r"[0-9]{1,20}")
 POLICY_HEADER = """\
 # The signer that `verify` trusts. The numbers stay the same when the repository is renamed, and
 # differ when somebody else registers its name later. Read them, and keep this file.
 """
-POLICY_KEYS = {
-    "repository": REPOSITORY,
-    "repository_id": GITHUB_ID,
-    "owner_id": GITHUB_ID,
-    "issuer": URL,
-}
+_ID = re.compile(r"[0-9]{1,20}")
+POLICY_KEYS = {"repository": REPOSITORY, "repository_id": _ID, "owner_id": _ID, "issuer": URL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,43 +81,27 @@ class Policy:
     def requirements(self) -> tuple[Requirement, ...]:
         """All that a certificate must say, each with what another value means."""
         signer, builder = self.signer, self.build_signer
-        caller = _workflow(signer.repository, RELEASE_WORKFLOW, self.tag)
-        other = "somebody else's workflow signed this"
+        source = f"https://github.com/{signer.repository}"
+        caller, ref = (
+            _workflow(signer.repository, RELEASE_WORKFLOW, self.tag),
+            f"refs/tags/{self.tag}",
+        )
+        stranger = "somebody else's workflow signed this"
         successor = "the name is the same, but somebody else has it now"
+        issuer = "the identity was not vouched for by GitHub's token service"
+        no_release = "the builder was called from a workflow that makes no releases"
+        other_release = "the signature belongs to another release, or to none"
+        other_sources = "the workflow ran on other sources than the release names"
+        machine = "a machine that GitHub does not operate held the signing key"
         rows = (
-            (
-                "identity issuer",
-                8,
-                signer.issuer,
-                "the identity was not vouched for by GitHub's token service",
-            ),
-            ("signer", SUBJECT, builder, other),
-            ("build workflow", 9, builder, other),
-            (
-                "calling workflow",
-                18,
-                caller,
-                "the builder was called from a workflow that makes no releases",
-            ),
-            ("source repository", 12, f"https://github.com/{signer.repository}", other),
-            (
-                "source ref",
-                REF,
-                f"refs/tags/{self.tag}",
-                "the signature belongs to another release, or to none",
-            ),
-            (
-                "source commit",
-                COMMIT,
-                self.commit,
-                "the workflow ran on other sources than the release names",
-            ),
-            (
-                "runner",
-                11,
-                "github-hosted",
-                "a machine that GitHub does not operate held the signing key",
-            ),
+            ("identity issuer", 8, signer.issuer, issuer),
+            ("signer", SUBJECT, builder, stranger),
+            ("build workflow", 9, builder, stranger),
+            ("calling workflow", 18, caller, no_release),
+            ("source repository", 12, source, stranger),
+            ("source ref", REF, ref, other_release),
+            ("source commit", COMMIT, self.commit, other_sources),
+            ("runner", 11, "github-hosted", machine),
             ("trigger", 20, "push", "the workflow was not started by pushing a tag"),
             ("repository number", REPOSITORY_ID, signer.repository_id, successor),
             ("owner number", OWNER_ID, signer.owner_id, successor),
@@ -181,6 +160,12 @@ def read_claim(certificate: Certificate, oid: int) -> str:
         return f"certificate: {der[:40].hex()} is no UTF8String"
 
 
+def read_facts(certificate: Certificate) -> dict[str, str]:
+    """Return commit, and GitHub's numbers of repository and owner, as `certificate` has them."""
+    numbers = {"commit": COMMIT, "repository_id": REPOSITORY_ID, "owner_id": OWNER_ID}
+    return {name: read_claim(certificate, oid) for name, oid in numbers.items()}
+
+
 def read_signer(path: Path) -> TrustedSigner:
     """Return the signer in the policy file `path`.
 
@@ -216,7 +201,7 @@ def write_signer(path: Path, signer: TrustedSigner) -> None:
         ConfigError: the file exists, or cannot be written.
     """
     for what, number in (("repository", signer.repository_id), ("owner", signer.owner_id)):
-        if number is None or not GITHUB_ID.fullmatch(number):
+        if number is None or not _ID.fullmatch(number):
             raise VerificationError(f"certificate: {what} number {number!r}, expected digits")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

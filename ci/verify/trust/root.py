@@ -5,13 +5,11 @@ compares the validity of timestamp authorities alone. Here the missing authority
 and the validity of each is checked. Format: sigstore's protobuf-specs, TrustedRoot, as JSON.
 """
 
-import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -22,6 +20,8 @@ from cryptography.x509 import (
     load_der_x509_certificate,
 )
 from sigstore.models import Bundle
+from sigstore_models.common.v1 import TimeRange
+from sigstore_models.trustroot.v1 import TrustedRoot
 
 from build.errors import ConfigError, VerificationError
 from ci.verify.safe_io import parse_strict, read_small
@@ -161,46 +161,43 @@ def parse_root(raw: bytes, name: str) -> Root:
     Raises:
         VerificationError: it is malformed, or lacks a kind of trust anchor.
     """
-    document = parse_strict(raw, where=name)
+    parse_strict(raw, where=name)  # the models' own parser takes the last of two equal keys
     try:
-        anchors = tuple(_anchors(document))  # type: ignore[arg-type]  # any JSON value: errors are caught below
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise VerificationError(f"{name}: {error!r}, expected a trusted root") from None
+        anchors = tuple(_read_anchors(TrustedRoot.from_json(raw)))
+    except (ValueError, IndexError) as error:
+        said = ", ".join(line.strip() for line in str(error).splitlines()[:3])
+        raise VerificationError(f"{name}: {said}, expected a trusted root") from None
     for kind in (AUTHORITY, LOG, CERTIFICATE_LOG, TIMESTAMPS):
         if not any(anchor.kind == kind for anchor in anchors):
             raise VerificationError(f"{name}: no {kind}, expected at least one")
     return Root(name=name, sha256=hashlib.sha256(raw).hexdigest(), anchors=anchors)
 
 
-def _anchors(document: Mapping[str, Any]) -> Iterator[TrustAnchor]:
-    for key, kind in (("certificateAuthorities", AUTHORITY), ("timestampAuthorities", TIMESTAMPS)):
-        for item in document.get(key, []):
-            chain = tuple(
-                load_der_x509_certificate(base64.b64decode(each["rawBytes"]))
-                for each in item["certChain"]["certificates"]
-            )
-            yield _anchor(kind, item["uri"], _hash_key(chain[0]), item["validFor"], chain)
-    for key, kind in (("tlogs", LOG), ("ctlogs", CERTIFICATE_LOG)):
-        for item in document.get(key, []):
-            identity = base64.b64decode(item["logId"]["keyId"])
-            window = item["publicKey"].get("validFor", {})
-            yield _anchor(kind, item["baseUrl"], identity, window)
+def _read_anchors(root: TrustedRoot) -> Iterator[TrustAnchor]:
+    for kind, authorities in (
+        (AUTHORITY, root.certificate_authorities),
+        (TIMESTAMPS, root.timestamp_authorities),
+    ):
+        for item in authorities:
+            chain = [
+                load_der_x509_certificate(each.raw_bytes) for each in item.cert_chain.certificates
+            ]
+            yield _make_anchor(kind, item.uri or "", _hash_key(chain[0]), item.valid_for, *chain)
+    for kind, logs in ((LOG, root.tlogs), (CERTIFICATE_LOG, root.ctlogs)):
+        for log in logs:
+            yield _make_anchor(kind, log.base_url, log.log_id.key_id, log.public_key.valid_for)
 
 
-def _anchor(
-    kind: str,
-    uri: str,
-    identity: bytes,
-    window: Mapping[str, str],
-    certificates: tuple[Certificate, ...] = (),
+def _make_anchor(
+    kind: str, uri: str, identity: bytes, validity: TimeRange | None, *certificates: Certificate
 ) -> TrustAnchor:
-    start, end = window.get("start"), window.get("end")
+    end = validity.end if validity else None
     return TrustAnchor(
         kind=kind,
         uri=uri,
         identity=identity.hex(),
-        start=datetime.fromisoformat(start).astimezone(UTC) if start else START,
-        end=datetime.fromisoformat(end).astimezone(UTC) if end else None,
+        start=validity.start.astimezone(UTC) if validity else START,
+        end=end.astimezone(UTC) if end else None,
         certificates=certificates,
     )
 

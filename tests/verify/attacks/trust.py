@@ -178,9 +178,7 @@ ATTACKS = [
         "an authority that the trust root",
     ),
     Attack("the public root", public_root, "trust root", "an authority that the trust root"),
-    Attack(
-        "an empty root", root_file(b"{}"), "", "no certificate authority, expected at least one"
-    ),
+    Attack("an empty root", root_file(b"{}"), "", "no trust root"),
     Attack("a root of no bytes", root_file(b""), "", "no trust root"),
     Attack(
         "a root without logs",
