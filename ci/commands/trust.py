@@ -64,9 +64,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         write_whole(path, raw)
     what = "renewed: review the differences before you commit it" if changed else "is up to date"
     console.line(f"{path}: {what}, sha256 {fresh.sha256}")
-    console.data(
-        {"path": str(path), "sha256": fresh.sha256, "date": fresh.date, "changed": changed}
-    )
+    console.data({**_summary(fresh), "changed": changed})
     return 0
 
 
@@ -118,14 +116,12 @@ def _source(arguments: argparse.Namespace) -> Source:
 def _show(root: Root, console: Console) -> None:
     console.line(f"{root.name}: newest key of {root.date}, sha256 {root.sha256}")
     console.table([_row(anchor) for anchor in root.anchors], header=HEADER)
-    console.data(
-        {
-            "path": root.name,
-            "sha256": root.sha256,
-            "date": root.date,
-            "parties": [dict(zip(HEADER, _row(anchor), strict=True)) for anchor in root.anchors],
-        }
-    )
+    rows = [dict(zip(HEADER, _row(anchor), strict=True)) for anchor in root.anchors]
+    console.data({**_summary(root), "parties": rows})
+
+
+def _summary(root: Root) -> dict[str, str]:
+    return {"path": root.name, "sha256": root.sha256, "date": root.date}
 
 
 def _row(anchor: TrustAnchor) -> list[str]:

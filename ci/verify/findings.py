@@ -32,11 +32,22 @@ class Findings:
     facts: dict[str, str] = field(default_factory=dict)
     """Values of the certificate: tag, commit, and GitHub's numbers."""
 
-    def add(self, name: str, *, expected: str, found: str, meaning: str = "") -> bool:
-        """Record a check that passes when `found` is `expected`; return whether it does."""
-        passed = expected == found
-        self._record(name, passed, expected, found, meaning)
-        return passed
+    def add(
+        self, name: str, *, expected: str, found: str, meaning: str = "", failed: bool = False
+    ) -> bool:
+        """Record a check that passes when `found` is `expected`; return whether it does.
+
+        `failed`: it does not pass in any case, since `found` is the text of an error.
+        """
+        check = Check(
+            name=printable(name),
+            passed=not failed and expected == found,
+            expected=printable(expected),
+            found=printable(found, MAX_FOUND),
+            meaning=meaning,
+        )
+        self.checks.append(check)
+        return check.passed
 
     @contextmanager
     def require(self, name: str, *, expected: str, meaning: str = "") -> Iterator[None]:
@@ -49,9 +60,9 @@ class Findings:
             yield
         except VerificationError as error:
             found = str(error) + (f" ({error.hint})" if error.hint else "")
-            self._record(name, False, expected, found, meaning)
+            self.add(name, expected=expected, found=found, meaning=meaning, failed=True)
             raise CheckFailed from error
-        self._record(name, True, expected, expected, "")
+        self.add(name, expected=expected, found=expected)
 
     @contextmanager
     def check(self, name: str, *, expected: str, meaning: str = "") -> Iterator[None]:
@@ -62,16 +73,6 @@ class Findings:
     def note(self, text: str) -> None:
         """Record information that decides nothing."""
         self.notes.append(printable(text))
-
-    def _record(self, name: str, passed: bool, expected: str, found: str, meaning: str) -> None:
-        check = Check(
-            name=printable(name),
-            passed=passed,
-            expected=printable(expected),
-            found=printable(found, MAX_FOUND),
-            meaning=meaning,
-        )
-        self.checks.append(check)
 
     @property
     def failed(self) -> tuple[Check, ...]:

@@ -16,6 +16,8 @@ EXPLANATIONS: Mapping[str, Mapping[str, str]] = tomllib.loads(
 )
 """By the first words of a check's name: what it `proves`, and what it `does_not_prove`."""
 
+RESULTS = {True: "ok", False: "FAILED"}
+
 
 def print_report(
     findings: Findings, target: str, trusted: dict[str, str], console: Console, *, explained: bool
@@ -26,13 +28,8 @@ def print_report(
     """
     values = ", ".join(f"{name} {value}" for name, value in trusted.items() if value)
     console.line(f"{target}: trusting {values}")
-    console.table(
-        [
-            ["ok" if check.passed else "FAILED", check.name, check.expected]
-            for check in findings.checks
-        ],
-        header=["result", "check", "expected"],
-    )
+    rows = [[RESULTS[check.passed], check.name, check.expected] for check in findings.checks]
+    console.table(rows, header=["result", "check", "expected"])
     for note in findings.notes:
         console.line(f"note: {note}")
     if explained:

@@ -68,12 +68,8 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
     request = _read_request(arguments, console)
     findings = _verify(request, console)
     root = request.trust.root
-    trusted = {
-        "repository": request.signer.repository,
-        "trust root": root.name,
-        "of": root.date,
-        "sha256": root.sha256,
-    }
+    trusted = {"repository": request.signer.repository, "trust root": root.name}
+    trusted |= {"of": root.date, "sha256": root.sha256}
     if findings.passed:
         _keep_signer(request, findings, console)
     print_report(findings, arguments.target, trusted, console, explained=arguments.explain)

@@ -125,7 +125,7 @@ def _check_image_packages(
     try:
         installed = read_database(index.folder / name, image)
     except VerificationError as error:
-        findings.add(title, expected=expected, found=str(error), meaning=CONTRADICTED)
+        findings.add(title, expected=expected, found=str(error), meaning=CONTRADICTED, failed=True)
         return
     if installed is None:
         findings.note(f"{title}: not checked, {name} does not list them")

@@ -104,14 +104,13 @@ def read_database(path: Path, image: Artifact) -> set[tuple[str, ...]] | None:
     items = value_at(document, "packages")
     if items is None:
         return None
-    rows = [
-        (value_at(item, "name"), value_at(item, "version"), value_at(item, "checksum") or "")
-        for item in (items if isinstance(items, list) else [None])
-    ]
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise VerificationError(f"{path.name}: packages, expected a list of objects")
+    rows = [(item.get("name"), item.get("version"), item.get("checksum", "")) for item in items]
     if not all(isinstance(value, str) for row in rows for value in row):
-        raise VerificationError(f"{path.name}: packages, expected a list of name and version each")
-    # apk marks SHA-1 checksums, the only ones that an index has, with Q1.
-    return {(str(n), str(v), str(c) if str(c).startswith("Q1") else "") for n, v, c in rows}
+        raise VerificationError(f"{path.name}: packages, expected name and version of each")
+    # Q1 marks apk's SHA-1 checksum, the kind that the lock has.
+    return {(name, version, sha1 if sha1.startswith("Q1") else "") for name, version, sha1 in rows}
 
 
 def check_database(

@@ -46,7 +46,17 @@ def fetch_root(source: Source) -> bytes:
         metadata.mkdir()
         targets.mkdir()
         try:
-            content = _download(source, metadata, targets)
+            updater = Updater(
+                metadata_dir=str(metadata),
+                metadata_base_url=source.url,
+                target_base_url=f"{source.url}/targets/",
+                target_dir=str(targets),
+                config=UpdaterConfig(app_user_agent="snowdrop"),
+                bootstrap=source.root,
+            )
+            updater.refresh()
+            found = updater.get_targetinfo(TARGET)
+            content = Path(updater.download_target(found)).read_bytes() if found else None
         except Exception as error:  # tuf and its transport raise many kinds
             said = str(error).strip().split("\n")[0] or type(error).__name__
             raise RemoteError(
@@ -56,17 +66,3 @@ def fetch_root(source: Source) -> bytes:
     if content is None:
         raise RemoteError(f"{source.url}: has no {TARGET}")
     return content
-
-
-def _download(source: Source, metadata: Path, targets: Path) -> bytes | None:
-    updater = Updater(
-        metadata_dir=str(metadata),
-        metadata_base_url=source.url,
-        target_base_url=f"{source.url}/targets/",
-        target_dir=str(targets),
-        config=UpdaterConfig(app_user_agent="snowdrop"),
-        bootstrap=source.root,
-    )
-    updater.refresh()
-    found = updater.get_targetinfo(TARGET)
-    return Path(updater.download_target(found)).read_bytes() if found else None

@@ -34,6 +34,7 @@ HINT = (
     "a newer root may have it: get one with `nox -s trust -- --update` and review it, "
     "or name one with `--trust-root FILE`"
 )
+SPKI = PublicFormat.SubjectPublicKeyInfo
 START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -147,11 +148,10 @@ def read_root(path: Path, name: str = "") -> Root:
     Raises:
         ConfigError: there is none, or it lacks a kind of trust anchor.
     """
-    hint = "name a trusted_root.json such as `ci/verify/trust/trusted_root.json`"
     try:
-        raw = read_small(path)
-        return parse_root(raw, name or str(path))
+        return parse_root(read_small(path), name or str(path))
     except VerificationError as error:
+        hint = "name a trusted_root.json such as `ci/verify/trust/trusted_root.json`"
         raise ConfigError(f"{path}: no trust root ({error})", hint=hint) from None
 
 
@@ -174,15 +174,14 @@ def parse_root(raw: bytes, name: str) -> Root:
 
 
 def _read_anchors(root: TrustedRoot) -> Iterator[TrustAnchor]:
-    for kind, authorities in (
-        (AUTHORITY, root.certificate_authorities),
-        (TIMESTAMPS, root.timestamp_authorities),
-    ):
+    lists = ((AUTHORITY, root.certificate_authorities), (TIMESTAMPS, root.timestamp_authorities))
+    for kind, authorities in lists:
         for item in authorities:
-            chain = [
-                load_der_x509_certificate(each.raw_bytes) for each in item.cert_chain.certificates
-            ]
-            yield _make_anchor(kind, item.uri or "", _hash_key(chain[0]), item.valid_for, *chain)
+            certificates = item.cert_chain.certificates
+            chain = [load_der_x509_certificate(each.raw_bytes) for each in certificates]
+            key = chain[0].public_key()
+            identity = hashlib.sha256(key.public_bytes(Encoding.DER, SPKI)).digest()
+            yield _make_anchor(kind, item.uri or "", identity, item.valid_for, *chain)
     for kind, logs in ((LOG, root.tlogs), (CERTIFICATE_LOG, root.ctlogs)):
         for log in logs:
             yield _make_anchor(kind, log.base_url, log.log_id.key_id, log.public_key.valid_for)
@@ -200,11 +199,6 @@ def _make_anchor(
         end=end.astimezone(UTC) if end else None,
         certificates=certificates,
     )
-
-
-def _hash_key(certificate: Certificate) -> bytes:
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(key).digest()
 
 
 def _certificate_log_id(certificate: Certificate, name: str) -> bytes:

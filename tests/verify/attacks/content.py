@@ -92,7 +92,7 @@ def folder(name: str) -> Callable[[Scene], None]:
 
 
 def pipe(scene: Scene) -> None:
-    """Put a pipe in the place of a bundle: who waits for its other end waits for ever."""
+    """Put a pipe in the place of a bundle: opening it may wait without end."""
     (scene / bundle_name(IMAGE)).unlink()
     os.mkfifo(scene / bundle_name(IMAGE))
 

@@ -1,4 +1,4 @@
-"""Releases that are signed through and through, by somebody else than the person trusts."""
+"""Releases that are completely signed, but by an identity that is not trusted."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def shaped(shape: object, *names: str) -> Callable[[Scene], None]:
 
 
 def elsewhere(*names: str) -> Callable[[Scene], None]:
-    """Return what signs with a sigstore that nobody trusts, in the very same words."""
+    """Return what signs with a sigstore that is not trusted, for the same identity."""
     return lambda scene: scene.resign(scene.stage.foreign, *names)
 
 
