@@ -105,7 +105,7 @@ def verify(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def trust(session: nox.Session) -> None:
-    """Show which sigstore is believed; --update asks for the root of today"""
+    """Show the trusted sigstore instance; --update fetches the current trust root"""
     command(session)
 
 

@@ -1,20 +1,23 @@
-"""Files over http(s), as a mirror likes its guests: few connections, kept open, and patient.
+"""The one way to fetch files over http(s): bounded, resumed, hashed on the way.
 
-What fails in passing (a server's own error, a broken or stalled connection) is tried again
-after a pause, and goes on where it stopped when the server says the file is still the same
-(RFC 9110, sections 13 and 14). What is refused is told with the URL. Proxies and CA bundles
-come from the usual variables, which `requests` reads.
+Transient failures (a server's own error, a broken or stalled connection) are tried again after a
+pause, from the byte where the transfer broke off when the server confirms that the file is still
+the same (RFC 9110, sections 13 and 14). Proxies and CA bundles come from the usual environment
+variables, which `requests` reads.
 """
 
+import hashlib
 import http
+import ipaddress
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
-from urllib.parse import urljoin
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urljoin, urlsplit
 
 from build.errors import RemoteError
 
@@ -22,81 +25,113 @@ if TYPE_CHECKING:
     import requests
 
 TRIES = 3
-"""That bring nothing new, one after the other."""
+"""Consecutive tries that bring no new byte, before the download fails."""
 MAX_TRIES = 12
 PAUSES = (1.0, 4.0)
 """Seconds before the second and the third try."""
 MAX_PAUSE = 60.0
 """Seconds that a server's `Retry-After` is obeyed for."""
 TIMEOUTS = (10.0, 30.0)
-"""Seconds to connect, and between two pieces of an answer."""
+"""Seconds to connect, and between two pieces of a response."""
 STALL_SECONDS, STALL_BYTES = 30.0, 30 * 1024
-"""An answer slower than this counts as stalled."""
+"""A response that brings fewer bytes in this time counts as stalled."""
 CONNECTIONS = 4
-REDIRECTS = 5
+MAX_REDIRECTS = 5
 CHUNK = 1 << 18
-AGAIN = "run the command again; if it stays so, name another mirror in release.toml"
-MOVED = "the mirror may be in the middle of an update: run the command again in a few minutes"
 
 Watch = Callable[[int], None]
+"""Receives the number of bytes whenever more of them have arrived."""
+Auth = Callable[["requests.PreparedRequest"], "requests.PreparedRequest"]
 
 
 class VanishedError(RemoteError):
     """The file is not there; perhaps it was when the index was written."""
 
 
-class _PassingError(Exception):
-    """What may work in a moment; `seconds` is what the server asks to wait."""
+class _TransientError(Exception):
+    """A failure that another try may not meet; `seconds` is the wait that the server asks for."""
 
     def __init__(self, message: str, seconds: float = 0.0) -> None:
         super().__init__(message)
         self.seconds = seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A file as it came, and by what to ask for a newer one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A file to fetch, and the bounds of the transfer."""
 
-    content: bytes
+    url: str
+    limit: int
+    """Bytes at most; a longer response is not read to its end."""
+    exact: bool = False
+    """Whether a response of fewer bytes than `limit` is a failure."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Like `auth` for the first address only, never sent along a redirect."""
+    auth: Auth | None = None
+    """None: what the user's `.netrc` has for a host, as `requests` reads it."""
+    redirects: int = MAX_REDIRECTS
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Digest and validators of a file that arrived whole."""
+
+    sha256: str
     etag: str = ""
     modified: str = ""
     """`Last-Modified` as the server wrote it."""
 
     @property
     def conditions(self) -> dict[str, str]:
-        """Headers that ask for the file only if it is another one (RFC 9110, 13.1)."""
+        """Headers that ask for the file only if it has changed (RFC 9110, 13.1)."""
         headers = {"If-None-Match": self.etag, "If-Modified-Since": self.modified}
         return {name: value for name, value in headers.items() if value}
 
 
-@dataclass(slots=True)
 class _Partial:
-    """What has come of a file so far."""
+    """The part of a file that has arrived so far."""
 
-    content: bytearray = field(default_factory=bytearray)
-    etag: str = ""
-    modified: str = ""
-    told: int = 0
-    """Bytes that the one who watches knows of."""
+    def __init__(self, file: BinaryIO | None, watch: Watch | None) -> None:
+        self._file, self._watch = file, watch
+        self._reported = 0
+        self.restart({})
+
+    def restart(self, headers: Mapping[str, str]) -> None:
+        """Forget the bytes; what follows is a file with these response headers."""
+        self.size = 0
+        self.digest = hashlib.sha256()
+        self.etag, self.modified = headers.get("etag", ""), headers.get("last-modified", "")
+        if self._file:
+            self._file.seek(0)
+            self._file.truncate()
+
+    def append(self, piece: bytes) -> None:
+        self.size += len(piece)
+        self.digest.update(piece)
+        if self._file:
+            self._file.write(piece)
+        # What a restarted transfer brings once more is not reported once more.
+        if self._watch and self.size > self._reported:
+            self._watch(self.size - self._reported)
+            self._reported = self.size
 
     @property
     def validator(self) -> str:
-        """What shows that the file is the same still: a weak tag does not (RFC 9110, 13.1.5)."""
+        """What proves that the file is still the same: a weak tag does not (RFC 9110, 13.1.5)."""
         return self.modified if self.etag.startswith("W/") or not self.etag else self.etag
 
-    def restart(self, headers: Mapping[str, str]) -> None:
-        self.content.clear()
-        self.etag, self.modified = headers.get("etag", ""), headers.get("last-modified", "")
-
     def headers(self) -> dict[str, str]:
-        return {"Range": f"bytes={len(self.content)}-", "If-Range": self.validator}
+        """Headers that ask for the rest of the file, or the whole if it has changed."""
+        return {"Range": f"bytes={self.size}-", "If-Range": self.validator}
 
 
 @dataclass(frozen=True)
-class Web:
-    """Gets files over http(s); connections stay open between them."""
+class Downloader:
+    """Fetches files over http(s); connections stay open between them."""
 
     sleep: Callable[[float], None]
+    hint: str
+    """What the user can do about a file that does not come."""
     timeouts: tuple[float, float] = TIMEOUTS
     verify: bool | str = True
     """A file of CA certificates, or True for the usual ones; nothing turns the check off."""
@@ -118,59 +153,82 @@ class Web:
             session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         return session
 
-    def get(self, url: str, *, limit: int, kept: Answer | None, watch: Watch) -> Answer:
-        """Return the file at `url`; `kept` when the server says that it is the same still.
+    def save(self, request: Request, path: Path, watch: Watch | None = None) -> Received:
+        """Write the file to `path`; see `fetch`. It is there whole, or not at all."""
+        part = path.with_name(f".{path.name}.part")
+        try:
+            with part.open("wb") as file:
+                received = self.fetch(request, into=file, watch=watch)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return received
 
-        `watch` is called with the number of bytes whenever more of them have come.
+    def fetch(
+        self,
+        request: Request,
+        *,
+        into: BinaryIO | None = None,
+        watch: Watch | None = None,
+        known: Received | None = None,
+    ) -> Received:
+        """Write the file to the empty `into`, if given, and return what was received.
+
+        `known` itself is returned, and nothing is written, when the server says that the file is
+        still that one.
 
         Raises:
             VanishedError: there is no such file.
-            RemoteError: it is refused, is longer than `limit` bytes, or did not come in three
-                tries; the message holds the URL.
+            RemoteError: it is refused, longer than the limit, or did not arrive in three tries;
+                the message holds the URL.
         """
-        partial, idle = _Partial(), 0
+        partial, idle = _Partial(into, watch), 0
         for tries in range(1, MAX_TRIES + 1):
-            before = len(partial.content)
+            before = partial.size
             try:
-                return self._try(url, limit, kept, partial, watch)
-            except _PassingError as error:
+                return self._try(request, partial, known)
+            except _TransientError as error:
                 if not partial.validator:
-                    partial.content.clear()
-                idle = 1 if len(partial.content) > before else idle + 1
+                    partial.restart({})
+                idle = 1 if partial.size > before else idle + 1
                 if idle == TRIES or tries == MAX_TRIES:
-                    raise RemoteError(f"{url}: {error}, {tries} times", hint=AGAIN) from None
+                    message = f"{_address(request)}: {error}, {tries} times"
+                    raise RemoteError(message, hint=self.hint) from None
                 self.sleep(max(PAUSES[idle - 1], min(error.seconds, MAX_PAUSE)))
         raise AssertionError("the last try returns or raises")
 
-    def _try(
-        self, url: str, limit: int, kept: Answer | None, partial: _Partial, watch: Watch
-    ) -> Answer:
+    def _try(self, request: Request, partial: _Partial, known: Received | None) -> Received:
         import requests
+        from urllib3.exceptions import HTTPError
 
-        headers = partial.headers() if partial.content else kept.conditions if kept else {}
+        headers = partial.headers() if partial.size else known.conditions if known else {}
         try:
-            with self._answer(url, headers) as response:
-                if response.status_code == http.HTTPStatus.NOT_MODIFIED and kept:
-                    return kept
-                self._read(response, url, limit, partial, watch)
+            with self._open(request, headers) as response:
+                if response.status_code == http.HTTPStatus.NOT_MODIFIED and known:
+                    return known
+                self._check_status(response, request, partial)
+                self._read(response, request, partial)
         except requests.exceptions.SSLError as error:
+            # Another try meets the same certificate.
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise RemoteError(f"{url}: {_reason(error)}", hint=AGAIN) from None
-            raise _PassingError(_reason(error)) from None
+                raise self._refused(request, _reason(error)) from None
+            raise _TransientError(_reason(error)) from None
         except (requests.ConnectionError, requests.Timeout) as error:
-            raise _PassingError(_reason(error)) from None
-        except requests.RequestException as error:
-            raise RemoteError(f"{url}: {_reason(error)}", hint=AGAIN) from None
-        return Answer(bytes(partial.content), partial.etag, partial.modified)
+            raise _TransientError(_reason(error)) from None
+        except (requests.RequestException, HTTPError, ValueError) as error:
+            # ValueError: of urllib, for an address such as `http://[::1`.
+            raise self._refused(request, _reason(error)) from None
+        return Received(partial.digest.hexdigest(), partial.etag, partial.modified)
 
     @contextmanager
-    def _answer(self, url: str, headers: Mapping[str, str]) -> "Iterator[requests.Response]":
-        """Open the answer to a GET; a redirect never leads from https to http."""
-        here = url
-        for _ in range(REDIRECTS + 1):
+    def _open(self, request: Request, headers: Mapping[str, str]) -> "Iterator[requests.Response]":
+        """Open the response at the end of the redirects, which are followed one by one."""
+        url, auth, first = request.url, request.auth, request.headers
+        for _ in range(request.redirects + 1):
             response = self._session.get(
-                here,
-                headers=dict(headers),
+                url,
+                headers={**first, **headers},
+                auth=auth,
                 stream=True,
                 timeout=self.timeouts,
                 # Given here, since a variable of the environment wins over the session's.
@@ -178,76 +236,128 @@ class Web:
                 allow_redirects=False,
             )
             with response:
-                if not response.is_redirect:
+                if not response.is_redirect or not request.redirects:
                     yield response
                     return
-                there = urljoin(here, response.headers["location"])
-            if not there.startswith(("https://", "http://")) or (
-                here.startswith("https://") and not there.startswith("https://")
-            ):
-                raise RemoteError(f"{url}: redirected to {there}, expected https", hint=AGAIN)
-            here = there
-        raise RemoteError(f"{url}: more than {REDIRECTS} redirects", hint=AGAIN)
+                target = urljoin(url, response.headers["location"])
+            if not _may_redirect(url, target):
+                said = f"redirected to {target.split('?')[0]}, expected https"
+                raise self._refused(request, said)
+            # A token is for the first host alone: the next one may be anybody's.
+            url, auth, first = target, auth and bearer(None), {}
+        raise self._refused(request, f"more than {request.redirects} redirects, expected a file")
 
-    def _read(
-        self, response: "requests.Response", url: str, limit: int, partial: _Partial, watch: Watch
+    def _check_status(
+        self, response: "requests.Response", request: Request, partial: _Partial
     ) -> None:
-        """Add the body of `response` to `partial`, or start that anew when it is the whole."""
-        from urllib3.exceptions import HTTPError
-
-        _check_status(response, url, partial)
-        written = response.headers.get("content-length", "")
-        expected = len(partial.content) + int(written) if written.isdigit() else None
-        if expected is not None and expected > limit:
-            raise _too_long(url, limit)
-        mark, marked = self.clock(), len(partial.content)
-        try:
-            while piece := response.raw.read1(CHUNK, decode_content=False):
-                partial.content += piece
-                if len(partial.content) > limit:
-                    raise _too_long(url, limit)
-                if len(partial.content) > partial.told:
-                    watch(len(partial.content) - partial.told)
-                    partial.told = len(partial.content)
-                if (now := self.clock()) - mark >= STALL_SECONDS:
-                    if len(partial.content) - marked < STALL_BYTES:
-                        raise _PassingError(f"{len(partial.content) - marked} bytes in 30 s")
-                    mark, marked = now, len(partial.content)
-        except (HTTPError, OSError) as error:
-            raise _PassingError(_reason(error)) from None
-        if expected is not None and len(partial.content) < expected:
-            raise _PassingError(f"ended after {len(partial.content)} of {expected} bytes")
-
-
-def _check_status(response: "requests.Response", url: str, partial: _Partial) -> None:
-    """Check that the body is the whole file, or goes on where `partial` ends."""
-    status = response.status_code
-    if status == http.HTTPStatus.OK:
-        partial.restart(response.headers)
-        return
-    if status == http.HTTPStatus.PARTIAL_CONTENT and partial.content:
-        goes_on = response.headers.get("content-range", "")
-        if goes_on.startswith(f"bytes {len(partial.content)}-"):
+        """Check that the body is the whole file, or goes on where `partial` ends."""
+        status = response.status_code
+        if status == http.HTTPStatus.OK:
+            partial.restart(response.headers)
             return
-        partial.restart({})
-        raise _PassingError(f"another part than was asked for ({goes_on})")
-    said = f"status {status} {response.reason or ''}".rstrip()
-    if status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and partial.content:
-        partial.restart({})
-        raise _PassingError(said)
-    if (
-        status >= http.HTTPStatus.INTERNAL_SERVER_ERROR
-        or status == http.HTTPStatus.TOO_MANY_REQUESTS
-    ):
-        wait = response.headers.get("retry-after", "")
-        raise _PassingError(said, float(wait) if wait.isdecimal() else 0.0)
-    if status in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE):
-        raise VanishedError(f"{url}: {said}", hint=MOVED)
-    raise RemoteError(f"{url}: {said}", hint=AGAIN)
+        if status == http.HTTPStatus.PARTIAL_CONTENT and partial.size:
+            content_range = response.headers.get("content-range", "")
+            if content_range.startswith(f"bytes {partial.size}-"):
+                return
+            partial.restart({})
+            raise _TransientError(f"another part than was asked for ({content_range})")
+        said = f"status {status} {response.reason or ''}".rstrip()
+        if status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and partial.size:
+            partial.restart({})
+            raise _TransientError(said)
+        if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR or status in (
+            http.HTTPStatus.REQUEST_TIMEOUT,
+            http.HTTPStatus.TOO_MANY_REQUESTS,
+        ):
+            wait = response.headers.get("retry-after", "")
+            raise _TransientError(said, float(wait) if wait.isdecimal() else 0.0)
+        said += ", expected the file"
+        if status in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE):
+            raise VanishedError(f"{_address(request)}: {said}", hint=self.hint)
+        raise self._refused(request, said)
+
+    def _read(self, response: "requests.Response", request: Request, partial: _Partial) -> None:
+        """Append the body of `response` to `partial`."""
+        announced = response.headers.get("content-length", "")
+        expected = partial.size + int(announced) if announced.isdigit() else None
+        too_long = self._refused(request, f"longer than the {request.limit} bytes expected")
+        if expected is not None and expected > request.limit:
+            raise too_long
+        mark, marked = self.clock(), partial.size
+        for piece in _pieces(response):
+            if partial.size + len(piece) > request.limit:
+                raise too_long
+            partial.append(piece)
+            if (now := self.clock()) - mark >= STALL_SECONDS:
+                if partial.size - marked < STALL_BYTES:
+                    raise _TransientError(f"{partial.size - marked} bytes in 30 s")
+                mark, marked = now, partial.size
+        if expected is not None and partial.size < expected:
+            raise _TransientError(f"ended after {partial.size} of {expected} bytes")
+        if request.exact and partial.size < request.limit:
+            # Whole as the server has it, so there is no rest to ask for: begin anew.
+            size = partial.size
+            partial.restart({})
+            raise _TransientError(f"ended after {size} of {request.limit} bytes")
+
+    def _refused(self, request: Request, message: str) -> RemoteError:
+        return RemoteError(f"{_address(request)}: {message}", hint=self.hint)
 
 
-def _too_long(url: str, limit: int) -> RemoteError:
-    return RemoteError(f"{url}: longer than the {limit} bytes expected", hint=MOVED)
+def bearer(token: str | None) -> Auth:
+    """Return what puts `token` into a request; None for a request without credentials.
+
+    With it `requests` does not look for others in the user's `.netrc`.
+    """
+
+    def authorize(request: "requests.PreparedRequest") -> "requests.PreparedRequest":
+        if token:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    return authorize
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether `url` leads to this machine.
+
+    >>> is_loopback("http://127.0.0.1:80/x"), is_loopback("https://127.0.0.1.example.org")
+    (True, False)
+    """
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _may_redirect(url: str, target: str) -> bool:
+    """Say whether a redirect weakens nothing: https stays https, and http does not change sides.
+
+    A public host that leads to http on this machine could ask services that trust it.
+    """
+    schemes = urlsplit(url).scheme, urlsplit(target).scheme
+    return schemes[1] == "https" or (
+        schemes == ("http", "http") and is_loopback(url) == is_loopback(target)
+    )
+
+
+def _address(request: Request) -> str:
+    """Return the URL without a query, which may hold a signature."""
+    return request.url.split("?")[0]
+
+
+def _pieces(response: "requests.Response") -> Iterator[bytes]:
+    from urllib3.exceptions import HTTPError
+
+    while True:
+        try:
+            piece = response.raw.read1(CHUNK, decode_content=False)
+        except (HTTPError, OSError) as error:
+            raise _TransientError(_reason(error)) from None
+        if not piece:
+            return
+        yield piece
 
 
 def _reason(error: Exception) -> str:

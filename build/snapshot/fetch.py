@@ -1,20 +1,23 @@
-"""Where the bytes come from: http(s) and file URLs, and plain folders.
-
-Nothing comes without a bound that was known before.
-"""
+"""Files of repositories, from http(s) and file URLs and plain folders, each with a size limit."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from build.apk.index import INDEX
-from build.edges.download import MOVED, TIMEOUTS, VanishedError, Watch, Web
+from build.edges.download import TIMEOUTS, Downloader, Request, VanishedError, Watch
 from build.errors import ConfigError, RemoteError
 from build.snapshot.http_cache import Answers
+
+HINT = (
+    "the mirror may be in the middle of an update: run the command again in a few minutes; "
+    "if it fails again, name another mirror in release.toml"
+)
 
 
 class Fetching(Protocol):
@@ -62,12 +65,12 @@ class Fetcher:
     verify: bool | str = True
     """A file of CA certificates, or True for the usual ones."""
     answers: Answers | None = None
-    """What was said about indexes before."""
+    """Earlier responses for indexes."""
     clock: Callable[[], float] = time.monotonic
 
     @cached_property
-    def _web(self) -> Web:
-        return Web(self.sleep, self.timeouts, self.verify, self.clock)
+    def _downloader(self) -> Downloader:
+        return Downloader(self.sleep, HINT, self.timeouts, self.verify, self.clock)
 
     def fetch(
         self, place: str | Path, name: str, *, limit: int, watch: Watch | None = None
@@ -81,34 +84,33 @@ class Fetcher:
             RemoteError: it is longer than `limit` bytes, is refused, or did not come in three
                 tries; the message holds the URL or path.
         """
-        watch = watch or _nobody
         if isinstance(place, Path):
             content = _read_file(place / name, limit)
-            watch(len(content))
+            if watch:
+                watch(len(content))
             return content
         url = f"{place}/{name}"
-        # The file whose name stays while its bytes change: asked for with a condition.
+        # An index keeps its name while its bytes change: ask for it with a condition.
         answers = self.answers if name.endswith(INDEX) else None
-        kept = answers.kept(url) if answers else None
-        answer = self._web.get(url, limit=limit, kept=kept, watch=watch)
+        known, content = (answers and answers.kept(url)) or (None, b"")
+        buffer = BytesIO()
+        received = self._downloader.fetch(
+            Request(url=url, limit=limit), into=buffer, watch=watch, known=known
+        )
         if answers:
-            answers.remember(url, answer)
-        return answer.content
+            answers.remember(url, received)
+        return content if received is known else buffer.getvalue()
 
 
 def fetch_watched(
     fetcher: Fetching, place: str | Path, name: str, *, limit: int, watch: Watch
 ) -> bytes:
-    """Return what `fetcher` fetches; the one who watches hears of each piece, or of the whole."""
+    """Return what `fetcher` fetches; `watch` is called for each piece, or once for the whole."""
     if isinstance(fetcher, Fetcher):
         return fetcher.fetch(place, name, limit=limit, watch=watch)
     content = fetcher.fetch(place, name, limit=limit)
     watch(len(content))
     return content
-
-
-def _nobody(count: int) -> None:
-    """Watch nothing."""
 
 
 def _read_file(path: Path, limit: int) -> bytes:
@@ -122,5 +124,5 @@ def _read_file(path: Path, limit: int) -> bytes:
     except OSError as error:
         raise RemoteError(f"{path}: {error.strerror}") from None
     if len(content) > limit:
-        raise RemoteError(f"{path}: longer than the {limit} bytes expected", hint=MOVED)
+        raise RemoteError(f"{path}: longer than the {limit} bytes expected", hint=HINT)
     return content

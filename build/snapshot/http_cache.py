@@ -1,15 +1,14 @@
-"""What servers said about indexes, so that the next pin asks only for what has changed.
+"""Validators of fetched indexes, so that the next pin fetches only what has changed.
 
 One small file beside the store: URL -> entity tag, date, and the SHA-256 of the body, which
 the store holds. It is a cache: without it everything is fetched anew.
 """
 
-import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from build.edges.download import Answer
+from build.edges.download import Received
 from build.edges.files import write_file
 from build.errors import SnapshotError, VerificationError
 from build.snapshot.store import Store
@@ -33,21 +32,19 @@ class Answers:
             rows = {}
         return cls(path, store, rows if _are_rows(rows) else {})
 
-    def kept(self, url: str) -> Answer | None:
-        """Return the last answer for `url`, when its body is still in the store."""
+    def kept(self, url: str) -> tuple[Received, bytes] | None:
+        """Return the last response for `url` and its body, when that is still in the store."""
         row = self.rows.get(url, {})
         try:
-            content = self.store.read(row["sha256"])
+            received = Received(row["sha256"], row.get("etag", ""), row.get("modified", ""))
+            return received, self.store.read(received.sha256)
         except (KeyError, ValueError, SnapshotError, VerificationError):
             return None
-        return Answer(content, row.get("etag", ""), row.get("modified", ""))
 
-    def remember(self, url: str, answer: Answer) -> None:
-        """Take down `answer`; it counts once the store has its body."""
-        if answer.conditions:
-            sha256 = hashlib.sha256(answer.content).hexdigest()
-            row = {"etag": answer.etag, "modified": answer.modified, "sha256": sha256}
-            self.rows[url] = row
+    def remember(self, url: str, received: Received) -> None:
+        """Take down `received`; it counts once the store has its body."""
+        if received.conditions:
+            self.rows[url] = asdict(received)
 
     def save(self) -> None:
         """Write the answers whose bodies the store has; nothing when there are none."""

@@ -1,4 +1,4 @@
-"""`trust`: which sigstore is believed, and a newer root, to be reviewed before it is kept."""
+"""The `trust` command: show the trust root, or renew it for review."""
 
 import argparse
 from collections.abc import Iterator
@@ -9,40 +9,44 @@ from build.errors import ConfigError, VerificationError
 from ci.report.console import Console
 from ci.verify.trust.bundles import PUBLIC_ROOT
 from ci.verify.trust.refresh import PUBLIC, Source, fetch_root
-from ci.verify.trust.root import Party, Root, parse_root, read_root
+from ci.verify.trust.root import Root, TrustAnchor, parse_root, read_root
 
-HELP = "Show which sigstore is believed; --update asks for the root of today"
+HELP = "Show the trusted sigstore instance; --update fetches the current trust root"
 HEADER = ["what", "where", "key", "from", "to"]
+"""Columns of the table, and keys of a row as JSON."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `trust` takes."""
+    """Declare the arguments of `trust`."""
     parser.set_defaults(config=None)
     parser.add_argument(
         "--trust-root",
         type=Path,
         default=PUBLIC_ROOT,
         metavar="FILE",
-        help="the root to show or to renew (default: the reviewed one of this checkout)",
+        help="the root to show or renew (default: the reviewed one of this checkout)",
     )
     parser.add_argument(
         "--update",
         action="store_true",
-        help="fetch today's root by TUF, show what differs, keep it",
+        help="fetch the current root by TUF, show the differences, keep it",
     )
     parser.add_argument(
         "--accept-removals",
         action="store_true",
-        help="keep it also when keys have gone or changed",
+        help="keep it even if keys were removed",
     )
     parser.add_argument("--tuf", default=PUBLIC.url, metavar="URL", help="another TUF repository")
     parser.add_argument(
-        "--tuf-root", type=Path, metavar="FILE", help="the root.json that --tuf must follow from"
+        "--tuf-root",
+        type=Path,
+        metavar="FILE",
+        help="the root.json that signs the metadata of --tuf",
     )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Show the trust root, or renew it when that was asked for."""
+    """Show the trust root, or renew it with --update."""
     path: Path = arguments.trust_root
     if not arguments.update:
         _show(read_root(path), console)
@@ -58,46 +62,44 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     changed = old is None or old.sha256 != fresh.sha256
     if changed:
         write_file(path, raw)
-    what = "renewed: review the difference, then keep it" if changed else "is that of today"
+    what = "renewed: review the differences before you commit it" if changed else "is up to date"
     console.line(f"{path}: {what}, sha256 {fresh.sha256}")
-    console.data(
-        {"path": str(path), "sha256": fresh.sha256, "date": fresh.date, "changed": changed}
-    )
+    console.data({**_summary(fresh), "changed": changed})
     return 0
 
 
 def _compare(old: Root | None, fresh: Root, console: Console, *, accept: bool) -> None:
-    """Show what differs.
+    """Show the differences.
 
     Raises:
-        VerificationError: keys have gone, and that was not accepted.
+        VerificationError: keys were removed, and that was not accepted.
     """
-    changes = list(changes_of(old, fresh))
+    changes = list(_changes(old, fresh))
     if changes:
-        console.table([[kind, *_row(party)] for kind, party in changes], ["change", *HEADER])
-    gone = [party for kind, party in changes if kind == "gone"]
+        console.table([[kind, *_row(anchor)] for kind, anchor in changes], ["change", *HEADER])
+    gone = [anchor for kind, anchor in changes if kind == "gone"]
     if gone and not accept:
         raise VerificationError(
-            f"{fresh.name}: {len(gone)} of its keys are not in the root of today; not changed",
-            hint="releases signed with them would be refused: review it, then say "
+            f"{fresh.name}: {len(gone)} of its keys are not in the current root; not changed",
+            hint="releases signed with them would be refused: review it, then add "
             "`--accept-removals`",
         )
 
 
-def changes_of(old: Root | None, new: Root) -> Iterator[tuple[str, Party]]:
-    """Give what is `new`, `gone`, or has `ended` or another time, each with its party."""
-    before = {(party.kind, party.identity): party for party in (old.parties if old else ())}
-    after = {(party.kind, party.identity): party for party in new.parties}
-    for key, party in after.items():
+def _changes(old: Root | None, new: Root) -> Iterator[tuple[str, TrustAnchor]]:
+    """Yield the kind of change and the trust anchor of each difference."""
+    before = {(anchor.kind, anchor.identity): anchor for anchor in (old.anchors if old else ())}
+    after = {(anchor.kind, anchor.identity): anchor for anchor in new.anchors}
+    for key, anchor in after.items():
         if key not in before:
-            yield "new", party
-        elif before[key].end != party.end:
-            yield "ended" if party.end else "believed again", party
-        elif before[key].start != party.start:
-            yield "other start", party
-    for key, party in before.items():
+            yield "new", anchor
+        elif before[key].end != anchor.end:
+            yield "ended" if anchor.end else "valid again", anchor
+        elif before[key].start != anchor.start:
+            yield "other start", anchor
+    for key, anchor in before.items():
         if key not in after:
-            yield "gone", party
+            yield "gone", anchor
 
 
 def _source(arguments: argparse.Namespace) -> Source:
@@ -113,17 +115,15 @@ def _source(arguments: argparse.Namespace) -> Source:
 
 def _show(root: Root, console: Console) -> None:
     console.line(f"{root.name}: newest key of {root.date}, sha256 {root.sha256}")
-    console.table([_row(party) for party in root.parties], header=HEADER)
-    console.data(
-        {
-            "path": root.name,
-            "sha256": root.sha256,
-            "date": root.date,
-            "parties": [dict(zip(HEADER, _row(party), strict=True)) for party in root.parties],
-        }
-    )
+    console.table([_row(anchor) for anchor in root.anchors], header=HEADER)
+    rows = [dict(zip(HEADER, _row(anchor), strict=True)) for anchor in root.anchors]
+    console.data({**_summary(root), "parties": rows})
 
 
-def _row(party: Party) -> list[str]:
-    end = f"{party.end:%Y-%m-%d}" if party.end else "-"
-    return [party.kind, party.where, party.identity[:16], f"{party.start:%Y-%m-%d}", end]
+def _summary(root: Root) -> dict[str, str]:
+    return {"path": root.name, "sha256": root.sha256, "date": root.date}
+
+
+def _row(anchor: TrustAnchor) -> list[str]:
+    end = f"{anchor.end:%Y-%m-%d}" if anchor.end else "-"
+    return [anchor.kind, anchor.uri, anchor.identity[:16], f"{anchor.start:%Y-%m-%d}", end]

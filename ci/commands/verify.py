@@ -1,4 +1,4 @@
-"""`verify`: a folder, an image, a tag or a URL -> a line a check; with --save, a download."""
+"""The `verify` command: check a release before import; with --save, also download it."""
 
 import argparse
 import sys
@@ -12,8 +12,8 @@ HELP = "Verify a release before import: a folder, an image, a tag or a URL"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `verify` takes."""
-    # A release.toml in the folder one happens to stand in may belong to what is verified.
+    """Declare the arguments of `verify`."""
+    # A release.toml in the working directory may have come with what is verified.
     parser.set_defaults(config=None)
     parser.add_argument(
         "target",
@@ -21,43 +21,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder, an image with its bundle, a tag, a release's URL or a mirror's URL",
     )
     parser.add_argument(
-        "--repository", metavar="OWNER/REPO", help="whose workflow must have signed it"
+        "--repository", metavar="OWNER/REPO", help="repository whose workflow must have signed it"
     )
     parser.add_argument(
         "--policy",
         type=Path,
         metavar="FILE",
-        help="whom to trust, with GitHub's numbers; written when it is not there yet",
+        help="trusted signer, with GitHub's numbers; written at the first use",
     )
-    parser.add_argument("--tag", help="the release that it must be")
+    parser.add_argument("--tag", help="tag that the release must have")
     parser.add_argument(
         "--trust-root",
         type=Path,
         metavar="FILE",
-        help="which sigstore to believe (trusted_root.json)",
+        help="trust root of the sigstore instance (trusted_root.json)",
     )
-    parser.add_argument(
-        "--refresh", action="store_true", help="ask sigstore for today's trust root first"
-    )
+    parser.add_argument("--refresh", action="store_true", help="fetch the current trust root first")
     parser.add_argument("--offline", action="store_true", help="open no socket")
     parser.add_argument(
-        "--deep", action="store_true", help="also follow the distribution's signatures"
+        "--deep", action="store_true", help="also verify the distribution's signatures"
     )
     parser.add_argument(
         "--keys", type=Path, metavar="DIR", help="the distribution's keys, for --deep"
     )
     parser.add_argument(
-        "--save", type=Path, metavar="DIR", help="keep the files in DIR, if all of them hold"
+        "--save", type=Path, metavar="DIR", help="keep the files in DIR if all checks pass"
     )
     parser.add_argument(
-        "--explain", action="store_true", help="say what each line proves, and what it does not"
+        "--explain", action="store_true", help="print what each check proves, and what it does not"
     )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Verify, print a line a check, and return 0 only when all of them hold."""
+    """Verify and print the report; return 0 only when all checks passed."""
     with no_socket() if arguments.offline else nullcontext():
-        # Here, since urllib3 opens a socket while it is imported, to see what the machine can.
+        # Imported here: urllib3 opens a socket on import, to find out whether IPv6 works.
         from ci.verify.verify import verify
 
         return verify(arguments, console)
@@ -77,7 +75,7 @@ def no_socket() -> Iterator[None]:
 
 
 class _Guard:
-    """An audit hook (PEP 578): it cannot be taken away again, only told to be quiet."""
+    """An audit hook (PEP 578), which cannot be removed again, only switched off."""
 
     added = False
     closed = False

@@ -17,21 +17,12 @@ from github.GithubObject import NotSet
 from github.GitRelease import GitRelease
 from github.GitReleaseAsset import GitReleaseAsset
 
+from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import SilentStep, Step
 from build.errors import RemoteError
 from ci.publish.plan import Present
 from ci.publish.release_files import ReleaseFile
-from ci.publish.transfer import (
-    AGAIN,
-    CONNECT,
-    SILENCE,
-    TRIES,
-    Bearer,
-    Body,
-    HighWater,
-    Wait,
-    download,
-)
+from ci.publish.transfer import AGAIN, CONNECT, SILENCE, TRIES, Body, HighWater, Wait
 
 API_VERSION = "2022-11-28"
 OCTETS = {"Accept": "application/octet-stream", "X-GitHub-Api-Version": API_VERSION}
@@ -87,10 +78,13 @@ def download_asset(
     Raises:
         RemoteError: it is not served, or its length is not that of the asset.
     """
-    water = HighWater(step or SilentStep())
-    return download(
-        asset.url, size=asset.size, into=into, water=water, wait=wait, token=token, headers=OCTETS
-    )
+    request = _asset_request(asset.url, asset.size, token)
+    watch = (step or SilentStep()).advance
+    return Downloader(wait, AGAIN).save(request, into, watch).sha256
+
+
+def _asset_request(url: str, size: int, token: str | None) -> Request:
+    return Request(url=url, limit=size, exact=True, headers=OCTETS, auth=bearer(token))
 
 
 class ReleaseHost:
@@ -100,6 +94,7 @@ class ReleaseHost:
         self._api = api
         self._token = token
         self._wait = wait
+        self._downloader = Downloader(wait, AGAIN)
         self._github = Github(
             base_url=api,
             auth=Auth.Token(token) if token else None,
@@ -201,16 +196,11 @@ class ReleaseHost:
 
         self._settled(file.name, lambda: self._post(release, file, water), look)
 
-    def read_back(self, present: Present, water: HighWater) -> str:
+    def read_back(self, present: Present, step: Step) -> str:
         """Return the sha256 of the bytes that a download of `present` gives."""
-        return download(
-            f"{self._api}/repos/{self.repository}/releases/assets/{present.number}",
-            size=present.size,
-            water=water,
-            wait=self._wait,
-            token=self._token,
-            headers=OCTETS,
-        )
+        url = f"{self._api}/repos/{self.repository}/releases/assets/{present.number}"
+        request = _asset_request(url, present.size, self._token)
+        return self._downloader.fetch(request, watch=step.advance).sha256
 
     def promote(self, draft: GitRelease, notes: str) -> GitRelease:
         """Publish `draft` with `notes`; a lost answer is not a lost publication."""
@@ -250,7 +240,7 @@ class ReleaseHost:
                 url,
                 params={"name": file.name},
                 data=Body(opened, file.size, water),
-                auth=Bearer(self._token),
+                auth=bearer(self._token),
                 headers={
                     "Accept": "application/vnd.github+json",
                     "Content-Type": file.media_type,

@@ -14,12 +14,13 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import Progress, Step
 from build.errors import ConfigError, PublishError, RemoteError
 from ci.config import SpacesConfig
 from ci.publish.plan import mirror_key, mirror_url
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
-from ci.publish.transfer import AGAIN, CONNECT, SILENCE, Bearer, Body, HighWater, Wait, download
+from ci.publish.transfer import AGAIN, CONNECT, SILENCE, Body, HighWater, Wait
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -112,11 +113,12 @@ def mirror_release(
             for file in missing:
                 _upload(client, spaces.bucket, keys[file.name], file, step)
     mirrored = []
+    downloader = Downloader(wait, AGAIN)
     total = sum(file.size for file in release.files)
     with progress.step(f"Read {len(release.files)} files as a stranger", total=total) as step:
         for file in release.files:
             url = mirror_url(spaces, version, file.name)
-            _check_as_stranger(url, file, step, wait)
+            _check_as_stranger(url, file, step, downloader)
             mirrored.append(
                 Mirrored(
                     name=file.name,
@@ -195,11 +197,11 @@ def _put(
         )
 
 
-def _check_as_stranger(url: str, file: ReleaseFile, step: Step, wait: Wait) -> None:
+def _check_as_stranger(url: str, file: ReleaseFile, step: Step, downloader: Downloader) -> None:
     """Check what anybody gets at `url`, first in the way that an import asks for it."""
     try:
         head = requests.head(
-            url, auth=Bearer(None), timeout=(CONNECT, SILENCE), allow_redirects=False
+            url, auth=bearer(None), timeout=(CONNECT, SILENCE), allow_redirects=False
         )
     except requests.RequestException as error:
         raise RemoteError(f"{url}: {error}", hint=AGAIN) from error
@@ -213,10 +215,11 @@ def _check_as_stranger(url: str, file: ReleaseFile, step: Step, wait: Wait) -> N
             f"{url}: Content-Length is {head.headers.get('Content-Length', 'absent')}, "
             f"expected {file.size}, which an import needs"
         )
-    sha256 = download(url, size=file.size, water=HighWater(step), wait=wait, redirects=False)
-    if sha256 != file.sha256:
+    request = Request(url=url, limit=file.size, exact=True, auth=bearer(None), redirects=0)
+    received = downloader.fetch(request, watch=step.advance)
+    if received.sha256 != file.sha256:
         raise PublishError(
-            f"{url}: a reader gets sha256 {sha256}, expected {file.sha256}",
+            f"{url}: a reader gets sha256 {received.sha256}, expected {file.sha256}",
             hint="delete the object, since it is damaged, and run it again",
         )
 

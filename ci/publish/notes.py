@@ -19,7 +19,7 @@ from ci.release.manifest import (
     is_bundle,
 )
 from ci.report.table import markdown_table, size_text
-from ci.verify.trust.policy import Policy
+from ci.verify.trust.policy import build_identity
 
 WHAT = {MANIFEST: "manifest", CHECKSUMS: "checksums"}
 """What the files are that are no artifacts themselves."""
@@ -42,9 +42,7 @@ def release_notes(config: ReleaseConfig, release: ReleaseFiles) -> str:
 
 
 def _verify(manifest: Manifest, issuer: str) -> str:
-    policy = Policy(
-        repository=manifest.repository, tag=manifest.tag, commit=manifest.commit, issuer=issuer
-    )
+    identity = build_identity(manifest.repository, manifest.tag)
     return f"""\
 ## Check it first
 
@@ -60,7 +58,7 @@ Without our tool, in a folder with the files of this release:
 ```sh
 cosign verify-blob \\
   --bundle {bundle_name(CHECKSUMS)} \\
-  --certificate-identity {policy.build_signer} \\
+  --certificate-identity {identity} \\
   --certificate-oidc-issuer {issuer} \\
   {CHECKSUMS}
 sha256sum -c {CHECKSUMS}

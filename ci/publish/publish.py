@@ -164,7 +164,7 @@ def _read_back(
                 raise PublishError(
                     difference(there, file) if there else f"{file.name}: gone, expected it there"
                 )
-            sha256 = host.read_back(there, HighWater(step))
+            sha256 = host.read_back(there, step)
             if sha256 != file.sha256:
                 raise PublishError(
                     f"{file.name}: read back with sha256 {sha256}, expected {file.sha256}",

@@ -1,12 +1,12 @@
 """The files of a signed release as dist holds them, each hashed again before it goes anywhere."""
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from build.edges.download import is_loopback
 from build.edges.files import hash_file
 from build.edges.progress import Progress
 from build.errors import ConfigError, PublishError, VerificationError
@@ -102,19 +102,6 @@ def require_protected(key: str, url: str) -> None:
     """
     if urlsplit(url).scheme != "https" and not is_loopback(url):
         raise ConfigError(f"{key} = {url}: a secret goes there, expected https://")
-
-
-def is_loopback(url: str) -> bool:
-    """Say whether `url` leads to this machine.
-
-    >>> is_loopback("http://127.0.0.1:80/x"), is_loopback("https://127.0.0.1.example.org")
-    (True, False)
-    """
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _read(path: Path) -> bytes:

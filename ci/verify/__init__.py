@@ -1,8 +1,7 @@
-"""From what somebody serves to what may be believed.
+"""Verification of a release before import.
 
-Rooms, in reading order: `command` (the `verify` command), `walk` (what was asked for, and how it
-is done), `release` (a folder's files -> a line a check), `single` (the same for one image),
-`content` (what manifest and statements say, held against the files), `target` (a folder, tag or
-URL -> files), `reading` (files and JSON of a stranger). `trust` says whom to believe and checks
-signatures by it, `report` says what was found.
+In reading order: `verify` (from arguments to findings), `release` (the checks of a folder or an
+image), `content` (manifest, statements and package lists against the files), `trust` (trusted
+signer, trust root, signatures), `report` (all that is printed), `findings` (the results),
+`download` (targets on the network), `safe_io` (untrusted files and JSON).
 """

@@ -1,45 +1,37 @@
-"""A folder, an image, a tag or a URL -> files, every download bounded before it begins."""
+"""The target of `verify`: a folder, an image, a tag or a URL; and the download of a release."""
 
 import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import requests
-
+from build.edges.download import Downloader, Request
 from build.edges.progress import Progress
-from build.errors import ConfigError, RemoteError
+from build.errors import ConfigError
 from ci.release.manifest import CHECKSUMS, MANIFEST, VERSION, Manifest, bundle_name
-from ci.verify.safe_io import SMALL
+from ci.verify.safe_io import MAX_SMALL
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-HEAD_FILES = (MANIFEST, CHECKSUMS, bundle_name(CHECKSUMS))
-"""What names and signs all the rest: fetched and checked before anything large."""
+INDEX_FILES = (MANIFEST, CHECKSUMS, bundle_name(CHECKSUMS))
+"""Name and sign all other files: fetched and verified before anything large."""
 RELEASE_PAGE = re.compile(r"(https?://.+)/releases/(?:tag|download)/([^/]+)/?")
 IMAGE_PAGE = re.compile(r"(https?://.+)/[^/]+\.qcow2")
-NAMED = re.compile(r"v[0-9]+\.[A-Za-z0-9.-]+")
-"""A folder of a mirror that is called like a release must hold that release."""
-TIMEOUT = (10, 60)
-"""Seconds to connect, and between two pieces of an answer."""
-TRIES = 3
-CHUNK = 256 * 1024
+TAG_FOLDER = re.compile(r"v[0-9]+\.[A-Za-z0-9.-]+")
+"""A folder of a mirror with the name of a release must hold that release."""
+HINT = "check the tag and the repository, or run the command again"
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Where the files of a release are served, each under its name."""
+    """The URL below which the files of a release are served, each under its name."""
 
     base: str
-    """A URL without a slash at the end."""
+    """Without a slash at the end."""
     tag: str | None
     """The release that the target names, if it names one."""
 
 
 def locate(target: str, *, repository: str, web: str) -> Path | Remote:
-    """Return the folder, the image file or the place on the network that `target` means.
+    """Return the folder, the image file or the URL that `target` means.
 
     A target is a folder, an image file, an http(s) URL (a release's page, an image, or the
     folder that holds SHA256SUMS), or a tag of `repository` at `web`.
@@ -48,35 +40,35 @@ def locate(target: str, *, repository: str, web: str) -> Path | Remote:
         ConfigError: it is none of these.
     """
     if target.startswith(("http://", "https://")):
-        return _remote(target)
-    if (path := local(target)) is not None:
+        return _parse_url(target)
+    if (path := find_local(target)) is not None:
         return path
     if VERSION.fullmatch(target):
         return Remote(f"{web}/{repository}/releases/download/{target}", target)
     raise ConfigError(f"{target}: neither a folder, nor an image, nor an http(s) URL, nor a tag")
 
 
-def local(target: str) -> Path | None:
-    """Return the folder or file on this machine that `target` is; None when it is none."""
-    with suppress(OSError):  # a longer name than a file can have
+def find_local(target: str) -> Path | None:
+    """Return the folder or file on this machine that `target` names, None without one."""
+    with suppress(OSError):  # a name longer than the file system allows
         path = Path(target)
         if path.is_dir() or path.is_file():
             return path
     return None
 
 
-def _remote(url: str) -> Remote:
+def _parse_url(url: str) -> Remote:
     if match := RELEASE_PAGE.fullmatch(url):
         return Remote(f"{match[1]}/releases/download/{match[2]}", match[2])
     if match := IMAGE_PAGE.fullmatch(url):
         url = match[1]
     base = url.removesuffix(f"/{CHECKSUMS}").rstrip("/")
     last = base.rpartition("/")[2]
-    return Remote(base, last if NAMED.fullmatch(last) else None)
+    return Remote(base, last if TAG_FOLDER.fullmatch(last) else None)
 
 
 def web_of(api: str) -> str:
-    """Return where a person sees what `api` serves.
+    """Return the address of the web pages of the GitHub instance whose API is `api`.
 
     >>> web_of("https://api.github.com"), web_of("https://git.example.org/api/v3")
     ('https://github.com', 'https://git.example.org')
@@ -86,74 +78,28 @@ def web_of(api: str) -> str:
     return api.removesuffix("/api/v3")
 
 
-def fetch_head(remote: Remote, folder: Path, session: requests.Session) -> None:
-    """Write the three files that name and sign all the rest into `folder`.
+def save_index(remote: Remote, folder: Path, downloader: Downloader) -> None:
+    """Write the INDEX_FILES of the release into `folder`.
 
     Raises:
-        RemoteError: one is not served, or larger than such a file can be.
+        RemoteError: one is not served, or is larger than such a file can be.
     """
-    for name in HEAD_FILES:
-        _fetch(remote, name, folder, SMALL, session)
+    for name in INDEX_FILES:
+        downloader.save(Request(url=f"{remote.base}/{name}", limit=MAX_SMALL), folder / name)
 
 
-def fetch_rest(
-    remote: Remote,
-    manifest: Manifest,
-    folder: Path,
-    session: requests.Session,
-    progress: Progress,
+def save_other_files(
+    remote: Remote, manifest: Manifest, folder: Path, downloader: Downloader, progress: Progress
 ) -> None:
     """Write every other file that `manifest` implies into `folder`, none larger than it says.
 
     Raises:
         RemoteError: one is not served, or is longer than the manifest says.
     """
-    sizes: Mapping[str, int] = {
-        **dict.fromkeys(manifest.bundles, SMALL),
-        **{artifact.name: artifact.size for artifact in manifest.artifacts},
-    }
+    sizes = dict.fromkeys(manifest.bundles, MAX_SMALL)
+    sizes |= {artifact.name: artifact.size for artifact in manifest.artifacts}
     total = sum(artifact.size for artifact in manifest.artifacts)
     with progress.step(f"Download {remote.base}", total=total) as step:
-        for name in sorted(set(sizes) - set(HEAD_FILES)):
-            step.advance(_fetch(remote, name, folder, sizes[name], session))
-
-
-def _fetch(remote: Remote, name: str, folder: Path, limit: int, session: requests.Session) -> int:
-    url = f"{remote.base}/{name}"
-    for left in reversed(range(TRIES)):
-        try:
-            return _fetch_once(url, folder / name, limit, session)
-        except requests.RequestException as error:
-            if not left:
-                raise RemoteError(f"{url}: {error}", hint="run the command again") from error
-    raise AssertionError(url)
-
-
-def _fetch_once(url: str, path: Path, limit: int, session: requests.Session) -> int:
-    size = 0
-    try:
-        with session.get(url, stream=True, timeout=TIMEOUT) as answer, path.open("wb") as file:
-            _check_status(answer)
-            for chunk in answer.iter_content(CHUNK):
-                size += len(chunk)
-                _check_size(url, size, limit)
-                file.write(chunk)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            path.unlink()
-        raise
-    return size
-
-
-def _check_status(answer: requests.Response) -> None:
-    if answer.status_code in {403, 404}:
-        raise RemoteError(
-            f"{answer.url}: {answer.status_code} {answer.reason}, expected a file of a release",
-            hint="check the tag and the repository",
-        )
-    answer.raise_for_status()
-
-
-def _check_size(url: str, size: int, limit: int) -> None:
-    if size > limit:
-        raise RemoteError(f"{url}: more than {limit} bytes, expected no more")
+        for name in sorted(sizes.keys() - set(INDEX_FILES)):
+            request = Request(url=f"{remote.base}/{name}", limit=sizes[name])
+            downloader.save(request, folder / name, step.advance)

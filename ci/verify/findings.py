@@ -1,4 +1,4 @@
-"""What verification says: one line a check, and why a check that failed matters."""
+"""Results of the checks, in the order in which they were made."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -7,79 +7,83 @@ from dataclasses import dataclass, field
 from build.errors import VerificationError
 from ci.verify.safe_io import printable
 
+MAX_FOUND = 700
+"""Characters kept of what was found, which an attacker may have written."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     passed: bool
     expected: str
     found: str
     meaning: str = ""
-    """What a failure means to the person who wants to import the image."""
+    """What a failure means for an import of the image."""
 
 
 @dataclass(slots=True)
 class Findings:
-    """The checks made so far, in the order they were made."""
+    """The checks made so far."""
 
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
-    """What the certificate says of itself, to be kept by who wants to: numeric ids, tag, commit."""
+    """Values of the certificate: tag, commit, and GitHub's numbers."""
 
-    def add(self, name: str, *, expected: str, found: str, meaning: str = "") -> bool:
-        """Record that `found` must be `expected`, and return whether it is."""
-        passed = expected == found
-        self._record(name, passed, expected, found, meaning)
-        return passed
+    def add(
+        self, name: str, *, expected: str, found: str, meaning: str = "", failed: bool = False
+    ) -> bool:
+        """Record a check that passes when `found` is `expected`; return whether it does.
+
+        `failed`: it does not pass in any case, since `found` is the text of an error.
+        """
+        check = Check(
+            name=printable(name),
+            passed=not failed and expected == found,
+            expected=printable(expected),
+            found=printable(found, MAX_FOUND),
+            meaning=meaning,
+        )
+        self.checks.append(check)
+        return check.passed
 
     @contextmanager
     def require(self, name: str, *, expected: str, meaning: str = "") -> Iterator[None]:
-        """Record a check that passes unless its block raises VerificationError.
+        """Record a check that later ones depend on; it fails when its block does.
 
-        The error is raised again as `CheckFailed`: what stands on this check is not looked at.
+        Raises:
+            CheckFailed: the block raised VerificationError, which is recorded.
         """
         try:
             yield
         except VerificationError as error:
             found = str(error) + (f" ({error.hint})" if error.hint else "")
-            self._record(name, False, expected, found, meaning)
+            self.add(name, expected=expected, found=found, meaning=meaning, failed=True)
             raise CheckFailed from error
-        self._record(name, True, expected, expected, "")
+        self.add(name, expected=expected, found=expected)
 
     @contextmanager
     def check(self, name: str, *, expected: str, meaning: str = "") -> Iterator[None]:
-        """Record what `passing` records; nothing stands on this check, so others follow it."""
+        """Record a check that no other depends on: a failure is recorded, and ends the block."""
         with suppress(CheckFailed), self.require(name, expected=expected, meaning=meaning):
             yield
 
     def note(self, text: str) -> None:
-        """Tell what is worth knowing and decides nothing."""
+        """Record information that decides nothing."""
         self.notes.append(printable(text))
-
-    def _record(self, name: str, passed: bool, expected: str, found: str, meaning: str) -> None:
-        # What was found may be anybody's text: it goes to a terminal, and is no essay.
-        check = Check(
-            name=printable(name),
-            passed=passed,
-            expected=printable(expected),
-            found=printable(found, 700),
-            meaning=meaning,
-        )
-        self.checks.append(check)
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        """The checks that did not hold."""
+        """The checks that did not pass."""
         return tuple(check for check in self.checks if not check.passed)
 
     @property
     def passed(self) -> bool:
-        """Whether there were checks and all held."""
+        """Whether there were checks and all passed."""
         return bool(self.checks) and not self.failed
 
 
 class CheckFailed(Exception):  # noqa: N818  # the failure itself is recorded in the findings
-    """What comes next would stand on a check that failed."""
+    """A required check failed: those that depend on it are not made."""

@@ -1,7 +1,7 @@
-"""Untrusted files and untrusted JSON: what is read is a plain file, bounded, and means one thing.
+"""Safe reading of untrusted files and untrusted JSON.
 
-A name may be a link, a pipe or a folder, and a JSON text may say one key twice so that two
-readers see two values. None of that is ever what a release holds, so all of it is refused.
+A name may be a link, a pipe or a folder, and a JSON object may have a key twice, so that two
+readers see two values. A release never holds any of that, so all of it is refused.
 """
 
 import json
@@ -16,30 +16,32 @@ from pathlib import Path
 from build.edges.files import Digest, hash_open_file
 from build.errors import VerificationError
 
-SMALL = 4 * 1024 * 1024
-"""No manifest, list of checksums or bundle is larger, in bytes."""
-DEEPEST = 64
-"""Levels of lists and objects; what is signed here has 12."""
+MAX_SMALL = 4 * 1024 * 1024
+"""Bytes of a manifest, a list of checksums or a bundle."""
+MAX_DEPTH = 64
+"""Levels of lists and objects; the documents of a release have 12."""
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-"""A string, or one without its end: what is read once is never tried again."""
+"""A string, perhaps without its end; possessive, so that no input makes it backtrack."""
 
 
 @contextmanager
 def open_plain(path: Path) -> Iterator[BufferedReader]:
-    """Give the file at `path` open for reading; a link, folder, pipe or device is none.
+    """Yield the plain file at `path`, open for reading.
 
     Raises:
-        VerificationError: it is no plain file, or cannot be read.
+        VerificationError: it is a link, folder, pipe or device, or cannot be read.
     """
     try:
-        # Not to wait for the other end of a pipe, before it is known to be none.
+        # open(2): without O_NONBLOCK, opening a pipe waits for its other end.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise VerificationError(f"{path.name}: {_why(path, error)}") from None
+        raise VerificationError(f"{path.name}: {_describe_error(path, error)}") from None
     kind = os.fstat(handle).st_mode
     if not stat.S_ISREG(kind):
         os.close(handle)
-        raise VerificationError(f"{path.name}: {_kind(kind)}, expected a plain file")
+        what = KINDS.get(stat.S_IFMT(kind), "a device")
+        raise VerificationError(f"{path.name}: {what}, expected a plain file")
     try:
         with os.fdopen(handle, "rb") as file:
             yield file
@@ -48,7 +50,7 @@ def open_plain(path: Path) -> Iterator[BufferedReader]:
 
 
 def hash_plain(path: Path) -> Digest:
-    """Return size and digest of the plain file at `path`, read once and never held whole.
+    """Return size and digest of the plain file at `path`, read in pieces.
 
     Raises:
         VerificationError: as `open_plain`.
@@ -57,39 +59,41 @@ def hash_plain(path: Path) -> Digest:
         return hash_open_file(file)
 
 
-def read_small(path: Path, most: int = SMALL) -> bytes:
-    """Return the content of a plain file of at most `most` bytes.
+def read_small(path: Path, limit: int = MAX_SMALL) -> bytes:
+    """Return the content of a plain file of at most `limit` bytes.
 
     Raises:
         VerificationError: as `open_plain`, or it is larger.
     """
     with open_plain(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise VerificationError(f"{path.name}: more than {most} bytes, expected no more")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise VerificationError(f"{path.name}: more than {limit} bytes, expected no more")
     return content
 
 
 def parse_strict(raw: bytes, *, where: str) -> object:
-    r"""Return the JSON value in `raw` (RFC 8259), which has one meaning for every reader.
+    r"""Return the JSON value in `raw` (RFC 8259), refusing what readers understand differently.
 
     >>> parse_strict(b'{"a": [1]}', where="x")
     {'a': [1]}
 
     Raises:
         VerificationError: not UTF-8 JSON, a key twice in one object, NaN or Infinity, or more
-            than DEEPEST levels.
+            than MAX_DEPTH levels.
     """
-    if _depth(raw) > DEEPEST:
-        raise VerificationError(f"{where}: more than {DEEPEST} levels of JSON, expected fewer")
+    if _depth(raw) > MAX_DEPTH:
+        raise VerificationError(f"{where}: more than {MAX_DEPTH} levels of JSON, expected fewer")
     try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+        return json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant
+        )
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"{where}: not the JSON of one meaning ({error})") from None
 
 
 def same_json(one: object, other: object) -> bool:
-    """Return whether two JSON values are the same, where Python takes 1, 1.0 and true for equal.
+    """Return whether two JSON values are the same; unlike `==`, it tells 1, 1.0 and true apart.
 
     >>> same_json({"a": 1}, {"a": True}), same_json({"a": 1, "b": 2}, {"b": 2, "a": 1})
     (False, True)
@@ -97,21 +101,21 @@ def same_json(one: object, other: object) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-def printable(text: str, most: int = 400) -> str:
-    r"""Return `text` cut to `most` characters, with nothing in it that a terminal obeys.
+def printable(text: str, limit: int = 400) -> str:
+    r"""Return `text` cut to `limit` characters, with control characters escaped.
 
     >>> printable("a\x1b[2Jb\nc")
     'a\\x1b[2Jb\\nc'
     """
-    shown = "".join(
+    escaped = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text[: most + 1]
+        for letter in text[: limit + 1]
     )
-    return shown if len(text) <= most else f"{shown[:most]}..."
+    return escaped if len(text) <= limit else f"{escaped[:limit]}..."
 
 
 def _depth(raw: bytes) -> int:
-    """Return the most levels open at once; strings do not count."""
+    """Return the depth of nesting, before any parser recurses."""
     deepest = level = 0
     for letter in re.findall(rb"[\[\]{}]", STRING.sub(b"", raw)):
         level += 1 if letter in b"[{" else -1
@@ -119,7 +123,7 @@ def _depth(raw: bytes) -> int:
     return deepest
 
 
-def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+def _unique_keys(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) != len(pairs):
         names = [name for name, _ in pairs]
@@ -132,18 +136,7 @@ def _no_constant(text: str) -> object:
     raise ValueError(f"{text} is no JSON")
 
 
-def _why(path: Path, error: OSError) -> str:
+def _describe_error(path: Path, error: OSError) -> str:
     if path.is_symlink():
         return "a symbolic link, expected a plain file"
     return "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
-
-
-def _kind(mode: int) -> str:
-    for name, test in (
-        ("a folder", stat.S_ISDIR),
-        ("a pipe", stat.S_ISFIFO),
-        ("a socket", stat.S_ISSOCK),
-    ):
-        if test(mode):
-            return name
-    return "a device"

@@ -1,133 +1,131 @@
-"""What was asked for, checked as a whole; then each target the way that it is verified."""
+"""The `verify` command's work: from arguments to a request, and from a request to findings."""
 
 import argparse
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import requests
-
+from build.edges.download import Downloader
 from build.errors import ConfigError
 from ci.config import ISSUER, REPOSITORY, ReleaseConfig, read_config
 from ci.report.console import Console
-from ci.verify.content.deep_checks import Deep
-from ci.verify.content.release_index import Expectation, verify_head
-from ci.verify.download import Remote, fetch_head, fetch_rest, local, locate, web_of
-from ci.verify.explanations import EXPLANATIONS, explanations
+from ci.verify.content.deep_checks import check_deeply
+from ci.verify.content.release_index import verify_index
+from ci.verify.download import (
+    HINT,
+    Remote,
+    find_local,
+    locate,
+    save_index,
+    save_other_files,
+    web_of,
+)
 from ci.verify.findings import CheckFailed, Findings
-from ci.verify.image import verify_image
-from ci.verify.release import verify_folder
-from ci.verify.report import tell
+from ci.verify.release import MoreChecks, verify_image, verify_release
+from ci.verify.report import print_explanations, print_report
 from ci.verify.trust.bundles import PUBLIC_ROOT, Trust
+from ci.verify.trust.policy import TrustedSigner, dump_signer, read_signer, write_signer
 from ci.verify.trust.refresh import PUBLIC, fetch_root
-from ci.verify.trust.signer import TrustedSigner, dump_signer, read_signer, write_signer
 
 ALPINE_KEYS = Path(__file__).parents[2] / "build" / "keys" / "alpine"
 """The reviewed keys of this checkout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What the person at the terminal asked for, checked as a whole."""
+class VerifyRequest:
+    """What the command line asks for, checked as a whole."""
 
-    where: Path | Remote
-    expectation: Expectation
-    policy: Path | None
-    """File of whom to trust; written when it is not there yet."""
+    target: Path | Remote
+    signer: TrustedSigner
+    tag: str | None
+    """None takes the release that the files say they are."""
     trust: Trust
-    deep: Deep | None
+    more_checks: MoreChecks | None
+    policy: Path | None
+    """Policy file; written when it does not exist yet."""
     save: Path | None
 
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
-    """Verify, print a line a check, and return 0 only when all of them hold.
+    """Verify and print the report; return 0 only when all checks passed.
 
     Raises:
-        ConfigError: it is not said whom to trust, or the words contradict each other.
+        ConfigError: no signer was named, or the arguments contradict each other.
         RemoteError: a file cannot be fetched.
     """
     if arguments.target is None:
-        return _without_target(arguments, console)
-    order = _order(arguments, console)
-    findings = _verify(order, console)
-    trusting = {
-        "repository": order.expectation.whom.repository,
-        "trust root": order.trust.root.name,
-        "of": order.trust.root.date,
-        "sha256": order.trust.root.sha256,
-    }
+        if not arguments.explain:
+            raise ConfigError(
+                "verify: no target, expected a folder, an image, a tag or a URL",
+                hint="`nox -s verify -- --explain` says what each check proves",
+            )
+        print_explanations(console)
+        return 0
+    request = _read_request(arguments, console)
+    findings = _verify(request, console)
+    root = request.trust.root
+    trusted = {"repository": request.signer.repository, "trust root": root.name}
+    trusted |= {"of": root.date, "sha256": root.sha256}
     if findings.passed:
-        _keep_whom(order, findings, console)
-    tell(findings, arguments.target, trusting, console, explained=arguments.explain)
+        _keep_signer(request, findings, console)
+    print_report(findings, arguments.target, trusted, console, explained=arguments.explain)
     return 0 if findings.passed else 1
 
 
-def _without_target(arguments: argparse.Namespace, console: Console) -> int:
-    if not arguments.explain:
-        raise ConfigError(
-            "verify: no target, expected a folder, an image, a tag or a URL",
-            hint="`nox -s verify -- --explain` says what each check proves",
-        )
-    console.line(explanations())
-    console.data(
-        {
-            check: {"proves": proves, "does_not_prove": not_proves}
-            for check, (proves, not_proves) in EXPLANATIONS.items()
-        }
-    )
-    return 0
-
-
-def _order(arguments: argparse.Namespace, console: Console) -> Order:
-    _check_apart(arguments)
+def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequest:
+    _check_outside_target(arguments)
     config = read_config(arguments.config) if arguments.config else None
-    whom = _whom(arguments, config)
+    signer = _choose_signer(arguments, config)
     api = config.github_api if config else "https://api.github.com"
-    where = locate(arguments.target, repository=whom.repository, web=web_of(api))
-    _check_online(arguments, where)
-    _check_save(arguments.save, where)
-    tag = arguments.tag or (where.tag if isinstance(where, Remote) else None)
-    return Order(
-        where=where,
-        expectation=Expectation(whom=whom, tag=tag),
+    target = locate(arguments.target, repository=signer.repository, web=web_of(api))
+    _check_offline(arguments, target)
+    _check_save(arguments.save, target)
+    if arguments.deep and isinstance(target, Path) and not target.is_dir():
+        raise ConfigError("--deep: needs a whole release, the target is one image")
+    return VerifyRequest(
+        target=target,
+        signer=signer,
+        tag=arguments.tag or (target.tag if isinstance(target, Remote) else None),
+        trust=_read_trust(arguments, config, console),
+        more_checks=_deep_checks(arguments, config, console) if arguments.deep else None,
         policy=arguments.policy,
-        trust=_trust(arguments, config, console),
-        deep=_deep(arguments, config, console) if arguments.deep else None,
         save=arguments.save,
     )
 
 
-def _whom(arguments: argparse.Namespace, config: ReleaseConfig | None) -> TrustedSigner:
-    """Return whom the person trusts: by name, by a policy, or by the configuration that was named.
+def _choose_signer(arguments: argparse.Namespace, config: ReleaseConfig | None) -> TrustedSigner:
+    """Return the signer of the policy file, of `--repository`, or of the named configuration.
 
-    No file that was not named is asked.
+    A file that was not named counts for nothing: it may have come with the release.
     """
-    said, policy = arguments.repository, arguments.policy
+    repository, policy = arguments.repository, arguments.policy
     if policy is not None and policy.exists():
-        whom = read_signer(policy)
-        if said not in (None, whom.repository):
-            raise ConfigError(f"--repository {said}: {policy} trusts {whom.repository}")
-        return whom
-    if said is None and config is not None:
-        said = config.repository
-    if said is None:
+        signer = read_signer(policy)
+        if repository not in (None, signer.repository):
+            raise ConfigError(f"--repository {repository}: {policy} trusts {signer.repository}")
+        return signer
+    if repository is None and config is not None:
+        repository = config.repository
+    if repository is None:
         raise ConfigError(
-            "verify: whom to trust was not said",
-            hint="say it: `--repository OWNER/REPO`, or `--policy FILE` of an earlier time",
+            "verify: no trusted repository was named",
+            hint="name it: `--repository OWNER/REPO`, or `--policy FILE` of an earlier run",
         )
-    if not REPOSITORY.fullmatch(said):
-        raise ConfigError(f"--repository {said}: expected OWNER/REPO")
-    return TrustedSigner(repository=said, issuer=config.sign.issuer if config else ISSUER)
+    if not REPOSITORY.fullmatch(repository):
+        raise ConfigError(f"--repository {repository}: expected OWNER/REPO")
+    return TrustedSigner(repository=repository, issuer=config.sign.issuer if config else ISSUER)
 
 
-def _check_apart(arguments: argparse.Namespace) -> None:
-    """Check that nothing that decides whom to believe lies in what is verified; nothing is read.
+def _check_outside_target(arguments: argparse.Namespace) -> None:
+    """Check that no file that decides whom to trust comes with the target; read none.
 
-    That is anywhere in a folder, and beside an image.
+    Such a file may lie neither anywhere in a folder to verify, nor beside an image.
     """
-    target = local(arguments.target)
+    target = find_local(arguments.target)
     if target is None:
         return
     folder = (target if target.is_dir() else target.parent).resolve()
@@ -138,36 +136,34 @@ def _check_apart(arguments: argparse.Namespace) -> None:
         inside = path.resolve()
         if inside.parent == folder or (target.is_dir() and inside.is_relative_to(folder)):
             raise ConfigError(
-                f"--{option.replace('_', '-')} {path}: lies in what is verified, which cannot say "
-                "whom to trust",
-                hint="take one that you had before, or from a place that you trust",
+                f"--{option.replace('_', '-')} {path}: lies in what is verified, which must not "
+                "decide whom to trust",
+                hint="name a file that you had before, or from a source that you trust",
             )
 
 
-def _check_online(arguments: argparse.Namespace, where: Path | Remote) -> None:
-    if not arguments.offline:
-        return
-    if isinstance(where, Remote):
+def _check_offline(arguments: argparse.Namespace, target: Path | Remote) -> None:
+    if arguments.offline and isinstance(target, Remote):
         raise ConfigError(
-            f"--offline: {where.base} is on the network",
+            f"--offline: {target.base} is on the network",
             hint="fetch it first with `--save DIR`, then verify DIR",
         )
-    if arguments.refresh:
-        raise ConfigError("--offline: --refresh asks the network, say one of them")
+    if arguments.offline and arguments.refresh:
+        raise ConfigError("--offline and --refresh are mutually exclusive")
 
 
-def _check_save(save: Path | None, where: Path | Remote) -> None:
+def _check_save(save: Path | None, target: Path | Remote) -> None:
     if save is None:
         return
-    if isinstance(where, Path):
-        raise ConfigError(f"--save {save}: the target is a file already", hint="leave --save out")
+    if isinstance(target, Path):
+        raise ConfigError(f"--save {save}: the target is a file already", hint="omit --save")
     if save.exists() and (not save.is_dir() or any(save.iterdir())):
-        raise ConfigError(
-            f"--save {save}: is there already, and not empty", hint="name a new folder"
-        )
+        raise ConfigError(f"--save {save}: exists and is not empty", hint="name a new folder")
 
 
-def _trust(arguments: argparse.Namespace, config: ReleaseConfig | None, console: Console) -> Trust:
+def _read_trust(
+    arguments: argparse.Namespace, config: ReleaseConfig | None, console: Console
+) -> Trust:
     """Return the trust root that was named, or the reviewed one of this checkout."""
     configured = config.sign.trust_root if config else None
     path: Path = arguments.trust_root or configured or PUBLIC_ROOT
@@ -183,86 +179,84 @@ def _trust(arguments: argparse.Namespace, config: ReleaseConfig | None, console:
     return trust
 
 
-def _deep(arguments: argparse.Namespace, config: ReleaseConfig | None, console: Console) -> Deep:
-    if arguments.keys or config is None:
-        keys = arguments.keys or ALPINE_KEYS
-        return Deep({"image": keys, "builder": keys}, console.progress)
-    build = config.build
-    return Deep(
-        {"image": build.source.keys, "builder": build.builder_source.keys}, console.progress
-    )
+def _deep_checks(
+    arguments: argparse.Namespace, config: ReleaseConfig | None, console: Console
+) -> MoreChecks:
+    keys = {"image": arguments.keys or ALPINE_KEYS, "builder": arguments.keys or ALPINE_KEYS}
+    if config and not arguments.keys:
+        source, builder_source = config.build.source, config.build.builder_source
+        keys = {"image": source.keys, "builder": builder_source.keys}
+    return partial(check_deeply, keys=keys, progress=console.progress)
 
 
-def _verify(order: Order, console: Console) -> Findings:
-    if isinstance(order.where, Remote):
-        return _download(order.where, order, console)
-    if order.where.is_dir():
-        return verify_folder(order.where, order.trust, order.expectation, order.deep)
-    if order.deep:
-        raise ConfigError("--deep: looks at a whole release, the target is one image")
-    return verify_image(order.where, order.trust, order.expectation)
+def _verify(request: VerifyRequest, console: Console) -> Findings:
+    if isinstance(request.target, Remote):
+        return _download(request.target, request, console)
+    if request.target.is_dir():
+        return _verify_release(request.target, request)
+    return verify_image(request.target, request.trust, request.signer, request.tag)
 
 
-def _download(remote: Remote, order: Order, console: Console) -> Findings:
-    """Return the findings about what `remote` serves; only when all hold are the files kept."""
-    with _staging(order.save) as folder, requests.Session() as session:
-        fetch_head(remote, folder, session)
-        head_findings = Findings()
+def _verify_release(folder: Path, request: VerifyRequest) -> Findings:
+    return verify_release(folder, request.trust, request.signer, request.tag, request.more_checks)
+
+
+def _download(remote: Remote, request: VerifyRequest, console: Console) -> Findings:
+    """Return the findings about what `remote` serves; keep the files only if all checks passed."""
+    downloader = Downloader(time.sleep, HINT)
+    with _staging_folder(request.save) as folder:
+        save_index(remote, folder, downloader)
+        findings = Findings()
         try:
-            head = verify_head(folder, order.trust, order.expectation, head_findings)
+            index = verify_index(folder, request.trust, request.signer, request.tag, findings)
         except CheckFailed:
-            return head_findings
-        fetch_rest(remote, head.manifest, folder, session, console.progress)
-        findings = verify_folder(folder, order.trust, order.expectation, order.deep)
-        if order.save is not None and findings.passed:
-            if order.save.exists():
-                order.save.rmdir()
-            folder.rename(order.save)
-            console.line(f"saved in {order.save}")
+            return findings
+        # Only now: the sizes in a manifest that nobody signed bound nothing.
+        save_other_files(remote, index.manifest, folder, downloader, console.progress)
+        findings = _verify_release(folder, request)
+        if request.save is not None and findings.passed:
+            if request.save.exists():
+                request.save.rmdir()
+            folder.rename(request.save)
+            console.line(f"saved in {request.save}")
         return findings
 
 
 @contextmanager
-def _staging(save: Path | None) -> Iterator[Path]:
-    """Give a folder beside `save` (a rename keeps it) that is gone afterwards, whatever happens.
+def _staging_folder(save: Path | None) -> Iterator[Path]:
+    """Yield a folder beside `save`, so that a rename can keep it; it is removed afterwards.
 
     Raises:
-        ConfigError: there is no room, or no right to write there.
+        ConfigError: the disk is full, or permission is missing.
     """
-    place = save.parent if save is not None else None
+    parent = save.parent if save is not None else None
     try:
-        if place is not None:
-            place.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".verify-", dir=place) as folder:
+        if parent is not None:
+            parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".verify-", dir=parent) as folder:
             inner = Path(folder) / "release"
             inner.mkdir()
             yield inner
-    except requests.RequestException:
-        raise  # an OSError too, but of another machine
     except OSError as error:
         where = f"--save {save}" if save else "temporary folder"
         raise ConfigError(f"{where}: {error.strerror}, nothing was kept") from None
 
 
-def _keep_whom(order: Order, findings: Findings, console: Console) -> None:
-    """Write the policy file at its first use, and show it; without one, say what it would hold.
+def _keep_signer(request: VerifyRequest, findings: Findings, console: Console) -> None:
+    """Write and print the policy file at its first use; without one, note its values.
 
     Raises:
-        VerificationError: the certificate has no such numbers.
+        VerificationError: the certificate has no numbers.
         ConfigError: the file cannot be written.
     """
-    facts = findings.facts
-    whom = replace(
-        order.expectation.whom,
-        repository_id=facts["repository_id"],
-        owner_id=facts["owner_id"],
-    )
-    if order.policy is None:
+    repository_id, owner_id = findings.facts["repository_id"], findings.facts["owner_id"]
+    if request.policy is None:
         findings.note(
-            f"signed by repository number {whom.repository_id} of owner number {whom.owner_id}; "
+            f"signed by repository number {repository_id} of owner number {owner_id}; "
             "`--policy FILE` keeps them for the next time"
         )
-    elif not order.policy.exists():
-        write_signer(order.policy, whom)
-        findings.note(f"{order.policy}: written now, demanded from now on")
-        console.line(f"{order.policy}:\n{dump_signer(whom)}")
+    elif not request.policy.exists():
+        signer = replace(request.signer, repository_id=repository_id, owner_id=owner_id)
+        write_signer(request.policy, signer)
+        findings.note(f"{request.policy}: written now, required from now on")
+        console.line(f"{request.policy}:\n{dump_signer(signer)}")

@@ -1,4 +1,4 @@
-"""A mirror that stumbles is asked again; one that refuses is told with its URL."""
+"""Transient failures of a mirror are tried again; a refusal is an error with the URL."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -56,18 +56,18 @@ CUT_SHORT = answer(200, b"con", **{"Content-Length": "7"})
 
 
 @pytest.mark.parametrize(
-    "stumble", [answer(503), answer(429), hang_up, CUT_SHORT], ids=["503", "429", "reset", "short"]
+    "failure", [answer(503), answer(429), hang_up, CUT_SHORT], ids=["503", "429", "reset", "short"]
 )
-def test_a_mirror_that_stumbles_twice_is_asked_a_third_time(stumble: Reply) -> None:
+def test_two_transient_failures_are_followed_by_a_third_try(failure: Reply) -> None:
     slept: list[float] = []
-    with serving(stumble, stumble, answer(200, b"content")) as url:
+    with serving(failure, failure, answer(200, b"content")) as url:
         assert Fetcher(slept.append).fetch(url, "x86_64/file", limit=7) == b"content"
     assert slept == list(PAUSES)
-    with serving(stumble) as url, pytest.raises(RemoteError, match=f"^{url}/file: .*, 3 times$"):
+    with serving(failure) as url, pytest.raises(RemoteError, match=f"^{url}/file: .*, 3 times$"):
         Fetcher(slept.append).fetch(url, "file", limit=7)
 
 
-def test_a_refusal_is_told_at_once_with_the_url_and_what_to_do() -> None:
+def test_a_refusal_is_not_tried_again_and_names_url_and_hint() -> None:
     slept: list[float] = []
     with (
         serving(answer(404)) as url,
@@ -78,20 +78,20 @@ def test_a_refusal_is_told_at_once_with_the_url_and_what_to_do() -> None:
     assert slept == []
 
 
-def test_no_more_is_read_than_was_announced() -> None:
+def test_a_longer_file_than_the_limit_is_refused() -> None:
     with serving(answer(200, bytes(1000))) as url:
         assert len(Fetcher(_never).fetch(url, "file", limit=1000)) == 1000
         with pytest.raises(RemoteError, match="longer than the 999 bytes expected"):
             Fetcher(_never).fetch(url, "file", limit=999)
 
 
-def test_bytes_come_as_stored_even_when_the_server_calls_them_compressed() -> None:
+def test_bytes_arrive_as_stored_even_with_a_content_encoding() -> None:
     stored = b"\x1f\x8b\x08 as signed"
     with serving(answer(200, stored, **{"Content-Encoding": "gzip"})) as url:
         assert Fetcher(_never).fetch(url, "file", limit=100) == stored
 
 
-def test_a_redirect_is_followed_to_the_web_only_and_not_for_ever() -> None:
+def test_redirects_are_followed_to_http_only_and_limited() -> None:
     with serving(answer(302, Location="/there"), answer(200, b"there")) as url:
         assert Fetcher(_never).fetch(url, "file", limit=100) == b"there"
     with (

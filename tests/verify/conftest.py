@@ -1,4 +1,4 @@
-"""A signed release, and the eyes of somebody who was given it."""
+"""Fixtures: a signed release, and the `verify` command run on it."""
 
 import functools
 import json
@@ -36,8 +36,8 @@ def _scene(stage: Stage, tmp_path: Path) -> Scene:
     return Scene(stage, tmp_path)
 
 
-class Told:
-    """What the command said."""
+class Output:
+    """Output of the command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code = code
@@ -57,21 +57,21 @@ class Told:
 
 
 @pytest.fixture(name="ask")
-def _ask(capsys: pytest.CaptureFixture[str]) -> Callable[[Scene], Told]:
-    """Return what runs the command in this process; an error that is no refusal gets out."""
+def _ask(capsys: pytest.CaptureFixture[str]) -> Callable[[Scene], Output]:
+    """Return a function that runs the command in this process."""
 
-    def ask(scene: Scene) -> Told:
+    def ask(scene: Scene) -> Output:
         capsys.readouterr()
         code = main([*scene.argv, "--json"])
         out, err = capsys.readouterr()
-        return Told(code, out, err)
+        return Output(code, out, err)
 
     return ask
 
 
 @pytest.fixture(name="serve")
 def _serve() -> Iterator[Serve]:
-    """Return what serves a folder as a mirror does, and gives its address."""
+    """Return a function that serves a folder and returns its URL."""
     with _servers() as start:
         yield start
 
@@ -98,7 +98,7 @@ def _servers() -> Iterator[Serve]:
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """A file server that says nothing."""
+    """A file server without a log."""
 
     def log_message(self, *words: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

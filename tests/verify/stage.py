@@ -1,4 +1,4 @@
-"""Two releases of one repository, two images each, and a way to look at a copy of them."""
+"""Two releases of one repository, two images each, and a copy of the newer one to attack."""
 
 import base64
 import hashlib
@@ -56,7 +56,7 @@ ARCHIVE = f"snowdrop-{NEW}-snapshot.tar"
 
 @dataclass(frozen=True)
 class Stage:
-    """What all attacks begin with; nobody changes it."""
+    """What all attacks start from; never changed."""
 
     root: Path
     new: Path
@@ -68,7 +68,7 @@ class Stage:
     mint: Mint
     """Makes bundles as the sigstore that is trusted does, for the job of NEW."""
     foreign: Mint
-    """The same of a sigstore that nobody trusts."""
+    """The same of a sigstore that is not trusted."""
     trust_root: Path
     keys: Path
 
@@ -84,7 +84,7 @@ def make_stage(
 
     `padding`: bytes that each image is longer than it need be.
     """
-    config = _workshop(root)
+    config = _make_checkout(root)
     folders, commits = {}, {}
     for tag, image in ((OLD, b"QFI\xfb older "), (NEW, b"QFI\xfb newer ")):
         commits[tag] = _commit(root, tag)
@@ -135,7 +135,7 @@ def _lock(choice: str) -> Lock:
     )
 
 
-def _workshop(root: Path) -> ReleaseConfig:
+def _make_checkout(root: Path) -> ReleaseConfig:
     commit_sources(root)
     (root / "release.toml").write_text(TOML.replace("[sign]", f"{SERVER}[sign]"))
     (root / "keys").mkdir()
@@ -206,7 +206,7 @@ def _publish(dist: Path, folder: Path) -> Path:
 
 
 class Scene:
-    """A copy of the release, to be changed, and the words of who verifies it."""
+    """A copy of the release to change, and the arguments to verify it with."""
 
     def __init__(self, stage: Stage, place: Path) -> None:
         self.stage = stage
@@ -221,7 +221,7 @@ class Scene:
 
     @property
     def argv(self) -> list[str]:
-        """What is typed."""
+        """The command line."""
         said = ["--repository", self.repository, "--trust-root", str(self.trust_root)]
         return ["verify", self.target, *said, "--keys", str(self.stage.keys), *self.words]
 

@@ -1,4 +1,4 @@
-"""`verify` as a person types it: whom to trust is said, and nothing unverified is kept."""
+"""The `verify` command: the trusted signer is named, and nothing unverified is kept."""
 
 import functools
 import shutil
@@ -16,11 +16,11 @@ import pytest
 from ci.__main__ import main
 from ci.commands.verify import no_socket
 from ci.release.manifest import PROVENANCE_BUNDLE, boot_bundle, bundle_name
-from tests.verify.conftest import Quiet, Serve, Told
+from tests.verify.conftest import Output, Quiet, Serve
 from tests.verify.stage import IMAGE, NEW, OLD, REPOSITORY, Scene, Stage, stem
 
 ROOT = Path(__file__).parents[2]
-Ask = Callable[[Scene], Told]
+Ask = Callable[[Scene], Output]
 
 
 def ci(words: Sequence[str], *around: str) -> subprocess.CompletedProcess[str]:
@@ -49,7 +49,7 @@ def remote(scene: Scene, target: str, *words: str) -> Scene:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_offline_opens_no_socket(scene: Scene) -> None:
-    """The kernel is asked: from the first import to the last line there is no such call."""
+    """No network call is seen by strace, from the first import to the last line."""
     trace = scene.place / "trace"
     watch = ["strace", "-f", "-qq", "-e", "trace=%network", "-o", str(trace)]
     scene.words += ["--deep"]
@@ -75,13 +75,13 @@ def test_a_folder_verifies_where_there_is_no_network(scene: Scene) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_refusal_says_what_was_expected_and_what_it_means(
+def test_a_refusal_prints_what_was_expected_and_what_it_means(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (scene / IMAGE).write_bytes(b"QFI\xfb imagE")
     assert main(scene.argv) == 1
     out = capsys.readouterr().out
-    assert out.splitlines()[1].split() == ["result", "what", "against", "what"]
+    assert out.splitlines()[1].split() == ["result", "check", "expected"]
     assert f"FAILED digest of {IMAGE}" in out
     assert "meaning  these are not the bytes that were signed" in out
     assert out.rstrip().splitlines()[-1].startswith(f"{scene.folder}: REFUSED")
@@ -93,38 +93,38 @@ def test_a_release_page_a_tag_an_image_and_a_mirror_are_the_same_release(
     page = at_github(scene, serve, NEW, scene.folder)
     files = page.replace("/tag/", "/download/")
     for target in (page, files, f"{files}/SHA256SUMS", f"{files}/{IMAGE}"):
-        told = ask(remote(scene, target))
-        assert (told.code, told.failed) == (0, {}), target
+        output = ask(remote(scene, target))
+        assert (output.code, output.failed) == (0, {}), target
 
 
 def test_the_older_release_under_the_new_tag_is_refused(
     scene: Scene, ask: Ask, serve: Serve
 ) -> None:
     """GitHub, or who answers in its name, serves a release that was good once."""
-    told = ask(remote(scene, at_github(scene, serve, NEW, scene.stage.old)))
-    assert told.failed["source ref"] == f"refs/tags/{OLD}"
+    output = ask(remote(scene, at_github(scene, serve, NEW, scene.stage.old)))
+    assert output.failed["source ref"] == f"refs/tags/{OLD}"
 
 
 def test_a_mirror_that_serves_the_older_release_is_refused(
     scene: Scene, ask: Ask, serve: Serve
 ) -> None:
     shutil.copytree(scene.stage.old, scene.place / "mirror" / NEW)
-    told = ask(remote(scene, f"{serve(scene.place / 'mirror')}/{NEW}"))
-    assert told.failed["source ref"] == f"refs/tags/{OLD}"
+    output = ask(remote(scene, f"{serve(scene.place / 'mirror')}/{NEW}"))
+    assert output.failed["source ref"] == f"refs/tags/{OLD}"
 
 
 def test_a_mirror_that_serves_the_former_image_is_refused(
     scene: Scene, ask: Ask, serve: Serve
 ) -> None:
     shutil.copyfile(scene.stage.old / f"{stem(OLD)}.qcow2", scene / IMAGE)
-    told = ask(remote(scene, serve(scene.folder)))
-    assert list(told.failed) == [f"digest of {IMAGE}"]
+    output = ask(remote(scene, serve(scene.folder)))
+    assert list(output.failed) == [f"digest of {IMAGE}"]
 
 
 def test_the_download_command_keeps_what_it_verified(scene: Scene, ask: Ask, serve: Serve) -> None:
     kept = scene.place / "kept"
-    told = ask(remote(scene, serve(scene.folder), "--save", str(kept), "--deep"))
-    assert told.code == 0
+    output = ask(remote(scene, serve(scene.folder), "--save", str(kept), "--deep"))
+    assert output.code == 0
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
         path.name: path.read_bytes() for path in scene.folder.iterdir()
     }
@@ -138,8 +138,8 @@ def test_the_download_command_keeps_nothing_that_it_refused(
     content[9] ^= 1
     (scene / damage).write_bytes(content)
     before = sorted(scene.place.rglob("*"))
-    told = ask(remote(scene, serve(scene.folder), "--save", str(scene.place / "kept")))
-    assert told.code == 1
+    output = ask(remote(scene, serve(scene.folder), "--save", str(scene.place / "kept")))
+    assert output.code == 1
     assert sorted(scene.place.rglob("*")) == before
 
 
@@ -175,12 +175,12 @@ def test_an_interrupted_download_keeps_nothing(scene: Scene) -> None:
         assert asked.wait(60)
         assert sorted(scene.place.rglob("*")) != before
         process.terminate()
-        _, told = process.communicate(timeout=30)
+        _, output = process.communicate(timeout=30)
         go_on.set()
         server.shutdown()
         thread.join()
     assert process.returncode == 130
-    assert told.splitlines()[-1] == "interrupted"
+    assert output.splitlines()[-1] == "interrupted"
     assert sorted(scene.place.rglob("*")) == before
 
 
@@ -189,12 +189,12 @@ def test_a_longer_file_than_the_manifest_says_is_not_downloaded_to_its_end(
 ) -> None:
     size = (scene / IMAGE).stat().st_size
     (scene / IMAGE).write_bytes(bytes(size * 2))
-    told = ask(remote(scene, serve(scene.folder)))
-    assert told.code == 1
-    assert f"/{IMAGE}: more than {size} bytes" in told.err
+    output = ask(remote(scene, serve(scene.folder)))
+    assert output.code == 1
+    assert f"/{IMAGE}: longer than the {size} bytes expected" in output.err
 
 
-def test_a_policy_file_is_written_and_shown_once_and_demanded_from_then_on(
+def test_a_policy_file_is_written_and_printed_once_and_required_from_then_on(
     scene: Scene, ask: Ask, capsys: pytest.CaptureFixture[str]
 ) -> None:
     policy = scene.place / "trusted" / "policy.toml"
@@ -209,8 +209,8 @@ def test_a_policy_file_is_written_and_shown_once_and_demanded_from_then_on(
     assert main([*words, str(scene.trust_root)]) == 0
     assert "repository number" in capsys.readouterr().out
     scene.resign(scene.stage.mint.claiming(repository_id="700000002"))
-    told = ask(scene)
-    assert told.failed == {"repository number": "700000002"}
+    output = ask(scene)
+    assert output.failed == {"repository number": "700000002"}
     assert policy.read_text() == before
 
 
@@ -225,33 +225,33 @@ def test_a_policy_file_is_not_written_from_what_was_refused(scene: Scene, ask: A
 def test_a_certificate_without_numbers_makes_no_policy_file(scene: Scene, ask: Ask) -> None:
     scene.resign(scene.stage.mint.claiming(repository_id='1"\nissuer = "x'))
     scene.words += ["--policy", str(scene.place / "policy.toml")]
-    told = ask(scene)
-    assert told.code == 1
-    assert told.err.startswith("error: certificate: repository number ")
+    output = ask(scene)
+    assert output.code == 1
+    assert output.err.startswith("error: certificate: repository number ")
     assert not (scene.place / "policy.toml").exists()
 
 
-def test_a_place_that_cannot_be_written_is_one_line(scene: Scene, ask: Ask, serve: Serve) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line(scene: Scene, ask: Ask, serve: Serve) -> None:
     (scene.place / "file").touch()
-    told = ask(remote(scene, serve(scene.folder), "--save", str(scene.place / "file" / "kept")))
-    assert told.code == 2
-    assert told.err.startswith(f"error: --save {scene.place}/file/kept: ")
+    output = ask(remote(scene, serve(scene.folder), "--save", str(scene.place / "file" / "kept")))
+    assert output.code == 2
+    assert output.err.startswith(f"error: --save {scene.place}/file/kept: ")
 
 
-def test_a_configuration_where_one_stands_trusts_nobody(
+def test_a_configuration_in_the_working_directory_is_ignored(
     scene: Scene, stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Who stands in the downloaded folder stands beside the attacker's release.toml."""
+    """In a downloaded folder the working directory holds the attacker's release.toml."""
     scene.resign(stage.foreign)
     shutil.copyfile(stage.root / "release.toml", scene / "release.toml")
     monkeypatch.chdir(scene.folder)
     assert main(["verify", "."]) == 2
-    assert "whom to trust was not said" in capsys.readouterr().err
+    assert "no trusted repository was named" in capsys.readouterr().err
     assert main(["verify", ".", "--repository", REPOSITORY]) == 1
     assert "an authority that the trust root" in capsys.readouterr().out
 
 
-def test_a_configuration_that_was_named_says_whom_to_trust(
+def test_a_named_configuration_names_the_trusted_signer(
     scene: Scene, stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     named = ["--config", str(stage.root / "release.toml")]
@@ -263,14 +263,14 @@ def test_a_configuration_that_was_named_says_whom_to_trust(
 
 def test_one_image_with_all_of_its_bundles(scene: Scene, ask: Ask) -> None:
     scene.target = str(scene / IMAGE)
-    told = ask(scene)
-    assert (told.code, told.failed) == (0, {})
-    assert {"provenance", f"boot report of {IMAGE}", f"SBOM of {IMAGE}"} <= set(told.names)
-    assert any(NEW in note for note in told.document["notes"])
+    output = ask(scene)
+    assert (output.code, output.failed) == (0, {})
+    assert {"provenance", f"boot report of {IMAGE}", f"SBOM of {IMAGE}"} <= set(output.names)
+    assert any(NEW in note for note in output.document["notes"])
 
 
-def test_one_image_may_lie_above_what_one_trusts(scene: Scene) -> None:
-    """In a home folder, say; but nothing beside the image counts."""
+def test_trusted_files_may_lie_below_the_folder_of_an_image(scene: Scene) -> None:
+    """As in a home folder; but a file beside the image is refused."""
     words = ["verify", str(scene / IMAGE), "--repository", REPOSITORY, "--trust-root"]
     for name, code in (("mine/root.json", 0), ("root.json", 2)):
         (scene / name).parent.mkdir(exist_ok=True)
@@ -285,9 +285,9 @@ def test_one_image_with_its_own_bundle_alone(scene: Scene, ask: Ask) -> None:
         shutil.copyfile(scene / name, alone / name)
     scene.target = str(alone / IMAGE)
     scene.words += ["--tag", NEW]
-    told = ask(scene)
-    assert (told.code, told.failed) == (0, {})
-    notes = " ".join(told.document["notes"])
+    output = ask(scene)
+    assert (output.code, output.failed) == (0, {})
+    notes = " ".join(output.document["notes"])
     for lacking in (PROVENANCE_BUNDLE, boot_bundle(IMAGE)):
         assert f"{lacking} is not beside the image" in notes
 
@@ -338,9 +338,9 @@ def test_one_image_is_refused(
     damage(scene)
     scene.target = str(scene / IMAGE)
     scene.words += words
-    told = ask(scene)
-    assert told.code == 1
-    assert check in told.failed
+    output = ask(scene)
+    assert output.code == 1
+    assert check in output.failed
 
 
 def test_explain_needs_nothing_to_verify(capsys: pytest.CaptureFixture[str]) -> None:
@@ -349,10 +349,12 @@ def test_explain_needs_nothing_to_verify(capsys: pytest.CaptureFixture[str]) -> 
     assert "does not prove  that there is no newer release" in said
 
 
-def test_explain_stands_beside_the_result(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_is_printed_after_the_results(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*scene.argv, "--explain"]) == 0
     said = capsys.readouterr().out
-    assert f"\nboot report of {IMAGE}\n  proves          this very image came up" in said
+    assert f"\nboot report of {IMAGE}\n  proves          this image started" in said
 
 
 @pytest.mark.parametrize(
@@ -361,15 +363,18 @@ def test_explain_stands_beside_the_result(scene: Scene, capsys: pytest.CaptureFi
         ((), "no target, expected a folder"),
         (("no such thing", "--repository", "a/b"), "neither a folder, nor an image"),
         (("a" * 300 + "/b", "--repository", "a/b"), "neither a folder, nor an image"),
-        (("v1",), "whom to trust was not said"),
+        (("v1",), "no trusted repository was named"),
         (("v1", "--repository", "nobody"), "--repository nobody: expected OWNER/REPO"),
         ((".", "--repository", "a/b", "--save", "x"), "the target is a file already"),
         (("v1", "--repository", "a/b", "--offline"), "--offline: https://github.com/a/b"),
-        ((".", "--repository", "a/b", "--offline", "--refresh"), "--refresh asks the network"),
+        (
+            (".", "--repository", "a/b", "--offline", "--refresh"),
+            "--offline and --refresh are mutually",
+        ),
         ((".", "--repository", "a/b", "--trust-root", "/none"), "/none: no trust root"),
     ],
 )
-def test_wrong_words_are_one_line(
+def test_wrong_arguments_are_one_line(
     words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", *words]) == 2

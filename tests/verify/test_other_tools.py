@@ -81,7 +81,7 @@ def tool(program: str) -> Tool:
 
 
 def identity(scene: Scene) -> list[str]:
-    """Return the words by which cosign knows whom to trust."""
+    """Return cosign's arguments for the trusted identity."""
     return [
         *("--trusted-root", str(scene.trust_root)),
         *("--certificate-identity", f"https://github.com/{BUILD}@{REF}"),
@@ -91,8 +91,8 @@ def identity(scene: Scene) -> list[str]:
 
 def test_cosign_verifies_the_checksums_and_refuses_others(cosign: Tool, scene: Scene) -> None:
     words = ["verify-blob", "--bundle", "SHA256SUMS.sigstore.json", *identity(scene), "SHA256SUMS"]
-    code, told = cosign(scene, *words)
-    assert code == 0, told
+    code, output = cosign(scene, *words)
+    assert code == 0, output
     subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=scene.folder, check=True)
     (scene / "SHA256SUMS").write_bytes((scene / "SHA256SUMS").read_bytes()[:-1])
     assert cosign(scene, *words)[0] != 0
@@ -118,8 +118,8 @@ def test_cosign_verifies_a_statement_and_refuses_it_of_another_file(
 ) -> None:
     del uri
     words = ["verify-blob-attestation", "--bundle", bundle, "--type", kind, *identity(scene), file]
-    code, told = cosign(scene, *words)
-    assert code == 0, told
+    code, output = cosign(scene, *words)
+    assert code == 0, output
     (scene / file).write_bytes((scene / file).read_bytes() + b"\0")
     assert cosign(scene, *words)[0] != 0
 
@@ -137,8 +137,8 @@ def test_gh_verifies_a_statement_and_refuses_it_of_another_file(
         *("--custom-trusted-root", str(root), "--repo", REPOSITORY, "--signer-workflow", BUILD),
         *("--source-ref", REF, "--deny-self-hosted-runners"),
     ]
-    code, told = gh(scene, *words)
-    assert code == 0, told
+    code, output = gh(scene, *words)
+    assert code == 0, output
     scene.resign(scene.stage.mint.claiming(runner_environment="self-hosted"), bundle)
     assert gh(scene, *words)[0] != 0
     scene.resign(scene.stage.mint, bundle)

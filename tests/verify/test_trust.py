@@ -1,4 +1,4 @@
-"""Trust roots grow old, and are renewed by nobody's word but that of TUF's keys."""
+"""Trust roots are shown, and renewed only with the signatures of TUF's keys."""
 
 import json
 from collections.abc import Callable
@@ -24,11 +24,11 @@ from ci.rehearsal.sigstore.trust import trusted_root
 from ci.verify.trust.bundles import PUBLIC_ROOT
 from ci.verify.trust.refresh import Source
 from ci.verify.trust.root import read_root
-from tests.verify.conftest import Serve, Told
+from tests.verify.conftest import Output, Serve
 from tests.verify.mint import Json
 from tests.verify.stage import REPOSITORY, Scene, Stage
 
-Ask = Callable[[Scene], Told]
+Ask = Callable[[Scene], Output]
 
 
 class Repository:
@@ -85,18 +85,18 @@ def test_the_reviewed_root_is_the_one_that_its_page_names() -> None:
     assert read_root(PUBLIC_ROOT).sha256 in page
 
 
-def test_trust_shows_every_party_with_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+def test_trust_shows_every_anchor_with_its_validity(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trust", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["date"] == read_root(PUBLIC_ROOT).date
-    kinds = {party["what"] for party in told["parties"]}
+    output = json.loads(capsys.readouterr().out)
+    assert output["date"] == read_root(PUBLIC_ROOT).date
+    kinds = {party["what"] for party in output["parties"]}
     assert kinds == {
         "certificate authority",
         "log key",
         "certificate log key",
         "timestamp authority",
     }
-    assert any(party["to"] == "2022-12-31" for party in told["parties"])
+    assert any(party["to"] == "2022-12-31" for party in output["parties"])
 
 
 def test_a_root_without_the_log_key_is_renewed_and_then_knows_it(
@@ -114,11 +114,11 @@ def test_a_root_without_the_log_key_is_renewed_and_then_knows_it(
     )
     scene.trust_root = scene.place / "mine.json"
     scene.trust_root.write_text(json.dumps(old))
-    told = ask(scene)
-    assert told.code == 1
+    output = ask(scene)
+    assert output.code == 1
     key = honest["tlogs"][0]["logId"]["keyId"]
-    assert f"log key {hexed(key)[:16]} is not in your trust root of" in told.failed["trust root"]
-    assert "nox -s trust -- --update" in told.failed["trust root"]
+    assert f"log key {hexed(key)[:16]} is not in your trust root of" in output.failed["trust root"]
+    assert "nox -s trust -- --update" in output.failed["trust root"]
     content = repository.publish(new)
     assert update(serve(repository.folder), repository, scene.trust_root) == 0
     out = capsys.readouterr().out
@@ -142,8 +142,8 @@ def test_a_newer_root_still_holds_for_the_release_before(
     scene.trust_root = scene.place / "newer.json"
     scene.trust_root.write_text(json.dumps(document))
     scene.target = str(stage.old)
-    told = ask(scene)
-    assert (told.code, told.failed) == (0, {})
+    output = ask(scene)
+    assert (output.code, output.failed) == (0, {})
 
 
 def test_a_root_that_lost_keys_is_kept_only_when_that_is_accepted(
@@ -161,7 +161,7 @@ def test_a_root_that_lost_keys_is_kept_only_when_that_is_accepted(
         serve(repository.folder),
     )
     assert update(address, repository, mine) == 1
-    assert "1 of its keys are not in the root of today" in capsys.readouterr().err
+    assert "1 of its keys are not in the current root" in capsys.readouterr().err
     assert json.loads(mine.read_text()) == honest
     assert update(address, repository, mine, "--accept-removals") == 0
     assert mine.read_bytes() == content

@@ -1,6 +1,5 @@
-"""What manifest and statements say, held against the files that they speak of.
+"""Content of a release, compared with what manifest and statements say.
 
-Rooms, in reading order: `head` (manifest, checksums, who signed them), `statements` (each kind
-against the manifest), `deep` (what takes longer: the snapshot's own signatures), `packages` (SBOM,
-lock and image name the same packages).
+In reading order: `release_index` (manifest, checksums, their signer), `statements` (each kind
+against the manifest), `deep_checks` (the slower ones), `packages` (SBOM, lock and image).
 """

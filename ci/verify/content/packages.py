@@ -1,6 +1,7 @@
-"""SBOM, lock and image name the same packages: three lists made in three ways, held together."""
+"""Comparison of the package lists in SBOM, lock and image, which were made independently."""
 
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,140 +13,129 @@ from build.tables import Table
 from ci.attest.predicates.packages import own_package_url, package_url
 from ci.attest.predicates.snapshot import member_name
 from ci.release.manifest import FILE_NAME, Artifact, Manifest, build_bundle
-from ci.verify.content.release_index import Head
-from ci.verify.content.statements import at
+from ci.verify.content.release_index import ReleaseIndex
+from ci.verify.content.statements import value_at
 from ci.verify.safe_io import parse_strict, read_small
 
 MAX_INVENTORY = 64 * 1024 * 1024
-"""Bytes of the largest image.json: a line or two for each file."""
+"""Bytes of an image.json, which has a line or two for each file."""
 MAX_PACKAGE = 64 * 1024 * 1024
-"""Bytes of the largest package of a release's own."""
+"""Bytes of a package that the release itself publishes."""
 
 
-class Own:
-    """A package of the release's own."""
+@dataclass(frozen=True, slots=True)
+class OwnPackage:
+    """A package that the release itself publishes."""
 
-    def __init__(self, artifact: Artifact, content: bytes) -> None:
-        """Read what it says of itself.
-
-        Raises:
-            VerificationError: it is no package.
-        """
-        _, control, _ = split_members(content)
-        fields = info_fields(control, where=artifact.name)
-        self.artifact = artifact
-        self.info: PackageInfo = package_info(fields, where=artifact.name)
-        self.checksum = control_checksum(control)
+    artifact: Artifact
+    info: PackageInfo
+    checksum: str
+    """apk's checksum of the control part."""
 
 
-def own_packages(folder: Path, image: Artifact, head: Head) -> list[Own]:
-    """Return the packages of the release's own that the build record of `image` names.
+def read_own_packages(image: Artifact, index: ReleaseIndex) -> list[OwnPackage]:
+    """Return the release's own packages that the build record of `image` names.
 
     Raises:
         VerificationError: one is not in the release, or is no package.
     """
-    record = head.statements[build_bundle(image.name)]
-    artifacts = {item.name: item for item in head.manifest.of_role("package")}
+    bundle = build_bundle(image.name)
+    artifacts = {item.name: item for item in index.manifest.of_role("package")}
     found = []
-    table = Table(build_bundle(image.name), record.predicate, VerificationError)
-    for item in table.tables("packages"):
+    for item in Table(bundle, index.statements[bundle].predicate, VerificationError).tables(
+        "packages"
+    ):
         name = item.text("file", pattern=FILE_NAME)
         if name not in artifacts:
             raise VerificationError(f"{name}: in the build record, expected in the release too")
-        found.append(Own(artifacts[name], read_small(folder / name, MAX_PACKAGE)))
+        _, control, _ = split_members(read_small(index.folder / name, MAX_PACKAGE))
+        info = package_info(info_fields(control, where=name), where=name)
+        found.append(OwnPackage(artifacts[name], info, control_checksum(control)))
     return found
 
 
-def variant_of(image: Artifact, head: Head) -> str:
-    """Return the name of the closure that `image` was made of.
+def read_variant(image: Artifact, index: ReleaseIndex) -> str:
+    """Return the variant of `image`, which names its closure in the lock.
 
     Raises:
-        VerificationError: its build record does not say it.
+        VerificationError: its build record does not name one.
     """
-    found = at(head.statements[build_bundle(image.name)].predicate, "variant")
+    bundle = build_bundle(image.name)
+    found = value_at(index.statements[bundle].predicate, "variant")
     if not isinstance(found, str):
-        raise VerificationError(f"{build_bundle(image.name)}: no variant, expected one")
+        raise VerificationError(f"{bundle}: no variant, expected one")
     return found
 
 
 def check_image_sbom(
-    sbom: Mapping[str, Any], variant: str, lock: Lock, own: Iterable[Own], manifest: Manifest
+    sbom: Mapping[str, Any], variant: str, lock: Lock, own: Iterable[OwnPackage], manifest: Manifest
 ) -> None:
-    """Check that `sbom` names the closure `variant` and the packages of our own, and no other.
+    """Check that `sbom` names the closure `variant` and the release's own packages, and no other.
 
     Raises:
-        VerificationError: naming what is there too much, or not.
+        VerificationError: naming an unexpected or a missing package.
     """
     expected = _locked(lock, variant) | {
         (each.artifact.name, own_package_url(each.info, manifest), each.artifact.sha256)
         for each in own
     }
-    _same(_components(sbom), expected, "the SBOM", "the lock and the release")
+    _compare(_components(sbom), expected, "the SBOM", "the lock and the release")
 
 
 def check_builder_sbom(sbom: Mapping[str, Any], lock: Lock) -> None:
-    """Check that `sbom` names what builds, and no other.
+    """Check that `sbom` names the packages of the builder, and no other.
 
     Raises:
         VerificationError: as `check_image_sbom`.
     """
     closures = [name for name in ("builder", "apk") if name in lock.closures]
     expected = {entry for name in closures for entry in _locked(lock, name)}
-    _same(_components(sbom), expected, "the SBOM", "the lock")
+    _compare(_components(sbom), expected, "the SBOM", "the lock")
 
 
-def read_database(path: Path, image: Artifact) -> list[Mapping[str, str]] | None:
-    """Return the packages that are installed in `image`, as its image.json has them.
+def read_database(path: Path, image: Artifact) -> set[tuple[str, ...]] | None:
+    """Return name, version and checksum of each package that image.json finds in `image`.
 
-    None when the file does not list them.
+    The checksum is apk's, or "" where the database has none; None without a list of packages.
 
     Raises:
-        VerificationError: it is of another image, or the list has another form.
+        VerificationError: it describes another image, or the list is malformed.
     """
     document = parse_strict(read_small(path, MAX_INVENTORY), where=path.name)
-    if (seen := at(document, "image", "sha256")) != image.sha256:
-        raise VerificationError(f"{path.name}: seen was {seen}, expected {image.sha256}")
-    items = at(document, "packages")
+    if (seen := value_at(document, "image", "sha256")) != image.sha256:
+        raise VerificationError(f"{path.name}: describes {seen}, expected {image.sha256}")
+    items = value_at(document, "packages")
     if items is None:
         return None
-    if not isinstance(items, list) or not all(_is_package(item) for item in items):
-        raise VerificationError(f"{path.name}: packages, expected a list of name and version each")
-    return items
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise VerificationError(f"{path.name}: packages, expected a list of objects")
+    rows = [(item.get("name"), item.get("version"), item.get("checksum", "")) for item in items]
+    if not all(isinstance(value, str) for row in rows for value in row):
+        raise VerificationError(f"{path.name}: packages, expected name and version of each")
+    # Q1 marks apk's SHA-1 checksum, the kind that the lock has.
+    return {(name, version, sha1 if sha1.startswith("Q1") else "") for name, version, sha1 in rows}
 
 
 def check_database(
-    installed: Iterable[Mapping[str, str]], variant: str, lock: Lock, own: Iterable[Own]
+    installed: Set[tuple[str, ...]], variant: str, lock: Lock, own: Iterable[OwnPackage]
 ) -> None:
-    """Check that the database in the image names the closure and our own packages, and no other.
+    """Check that the image's database names the closure and the own packages, and no other.
 
     Where the database has apk's checksum of a package, that is compared too.
 
     Raises:
-        VerificationError: naming what is there too much, or not.
+        VerificationError: naming an unexpected or a missing package.
     """
-    found = {(item["name"], item["version"], _sha1(item)) for item in installed}
-    told = {name for name, _, checksum in found if checksum}
+    with_checksum = {name for name, _, checksum in installed if checksum}
     known = [
         *((each.name, each.version, each.checksum) for each in lock.closure(variant)),
         *((each.info.name, each.info.version, each.checksum) for each in own),
     ]
     expected = {
-        (name, version, checksum if name in told else "") for name, version, checksum in known
+        (name, version, checksum if name in with_checksum else "")
+        for name, version, checksum in known
     }
-    _same(found, expected, "the image", "the lock and the release")
-
-
-def _sha1(item: Mapping[str, str]) -> str:
-    checksum = item.get("checksum", "")
-    return checksum if checksum.startswith("Q1") else ""
-
-
-def _is_package(item: object) -> bool:
-    return (
-        isinstance(item, dict)
-        and all(isinstance(item.get(key, ""), str) for key in ("name", "version", "checksum"))
-        and {"name", "version"} <= item.keys()
-    )
+    _compare(installed, expected, "the image", "the lock and the release")
 
 
 def _locked(lock: Lock, closure: str) -> set[tuple[str, ...]]:
@@ -160,7 +150,7 @@ def _components(sbom: Mapping[str, Any]) -> set[tuple[str, ...]]:
     """Return name, package URL and sha256 of each component.
 
     Raises:
-        VerificationError: one has not both, once.
+        VerificationError: one lacks a value, or is listed twice.
     """
     components = sbom.get("components")
     if not isinstance(components, list):
@@ -172,13 +162,13 @@ def _components(sbom: Mapping[str, Any]) -> set[tuple[str, ...]]:
 
 
 def _component(item: object) -> tuple[str, ...]:
-    hashes = at(item, "hashes")
+    hashes = value_at(item, "hashes")
     digests = [
-        at(entry, "content")
+        value_at(entry, "content")
         for entry in (hashes if isinstance(hashes, list) else [])
-        if at(entry, "alg") == "SHA-256"
+        if value_at(entry, "alg") == "SHA-256"
     ]
-    name, purl = at(item, "bom-ref"), at(item, "purl")
+    name, purl = value_at(item, "bom-ref"), value_at(item, "purl")
     if not isinstance(name, str) or not isinstance(purl, str) or len(digests) != 1:
         raise VerificationError(
             f"the SBOM: {name}: {len(digests)} SHA-256, expected one, and a purl"
@@ -186,11 +176,10 @@ def _component(item: object) -> tuple[str, ...]:
     return name, purl, str(digests[0])
 
 
-def _same(
+def _compare(
     found: Set[tuple[str, ...]], expected: Set[tuple[str, ...]], where: str, other: str
 ) -> None:
-    only, lacking = sorted(found - expected), sorted(expected - found)
-    if only:
-        raise VerificationError(f"{where} has {' '.join(only[0])}, which {other} have not")
-    if lacking:
-        raise VerificationError(f"{where} lacks {' '.join(lacking[0])}, which {other} have")
+    if unexpected := sorted(found - expected):
+        raise VerificationError(f"{where} has {' '.join(unexpected[0])}, which {other} lack")
+    if missing := sorted(expected - found):
+        raise VerificationError(f"{where} lacks {' '.join(missing[0])}, which {other} have")

@@ -1,10 +1,11 @@
-"""Each statement of a release: of its kind, by the same identity, about these files and no other.
+"""Statements of a release: each of its kind, by the same identity, about exactly these files.
 
-sigstore says who signed a statement. That it speaks of the files at hand, and that no file is
-left of which none speaks, is checked here.
+sigstore verifies who signed a statement. That its subjects are the files in the folder, and that
+every file is covered, is checked here (in-toto attestation framework v1: subjects match by digest).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from build.errors import VerificationError
@@ -31,226 +32,236 @@ from ci.release.manifest import (
     image_sbom_name,
     sbom_bundle,
 )
-from ci.verify.content.release_index import Head, demand_all
+from ci.verify.content.release_index import ReleaseIndex
 from ci.verify.findings import CheckFailed, Findings
 from ci.verify.safe_io import parse_strict, read_small, same_json
 from ci.verify.trust.bundles import Statement, Trust
 from ci.verify.trust.policy import Policy
 
-UNANSWERED = "nobody answers for how these files were made"
-UNBOOTED = "this image was not seen to come up as a droplet"
-UNBUILT = "how the image was built is not attested"
-UNLISTED = "what is in the image is not attested"
+NO_PROVENANCE = "these files are not covered by valid provenance"
+NO_SNAPSHOT = "that the distribution signed the packages is not attested"
+NO_DIFFERENCE = "what changed since the previous release is not attested"
 
 
-def check_statements(folder: Path, head: Head, trust: Trust, findings: Findings) -> None:
+@dataclass(frozen=True, slots=True)
+class StatementReader:
+    """Reads the statements in `folder`, which one identity must have signed.
+
+    Each method raises VerificationError when the statement is invalid, or says something else.
+    """
+
+    folder: Path
+    trust: Trust
+    policy: Policy
+
+    def read(
+        self, bundle: str, kind: str, subjects: Mapping[str, str], *, more_subjects: bool = False
+    ) -> Statement:
+        """Return the statement in `bundle`, of the predicate type `kind`, about `subjects`.
+
+        `subjects`: sha256 by name; `more_subjects` allows others beside them.
+        """
+        statement, certificate = self.trust.check_statement(self.folder / bundle, self.policy)
+        self.policy.check(certificate, bundle)
+        if statement.predicate_type != kind:
+            raise VerificationError(
+                f"{bundle}: predicate of type {statement.predicate_type}, expected {kind}"
+            )
+        found = statement.subjects
+        if more_subjects:
+            found = {name: sha256 for name, sha256 in found.items() if name in subjects}
+        if dict(found) != dict(subjects):
+            differ = {name for name, _ in subjects.items() ^ found.items()}
+            raise VerificationError(
+                f"{bundle}: other subjects than expected: {', '.join(sorted(differ))}"
+            )
+        return statement
+
+    def build_record(self, image: Artifact) -> Statement:
+        """Return the build record of `image`."""
+        kind = build_record_type(self.policy.signer.repository)
+        return self.read(build_bundle(image.name), kind, {image.name: image.sha256})
+
+    def boot_report(self, image: Artifact) -> Statement:
+        """Return the boot report of `image`, in which every check passed."""
+        bundle = boot_bundle(image.name)
+        report = self.read(bundle, BOOT_REPORT_TYPE, {image.name: image.sha256})
+        if not boot_passed(report.predicate):
+            raise VerificationError(
+                f"{bundle}: result {report.predicate.get('result')!r}, expected that all passed"
+            )
+        if (found := value_at(report.predicate, REPORT_FIELD, "image", "sha256")) != image.sha256:
+            raise VerificationError(f"{bundle}: booted was {found}, expected {image.sha256}")
+        return report
+
+    def sbom(self, image: Artifact) -> Statement:
+        """Return the SBOM of `image`."""
+        return self.read(sbom_bundle(image.name), SBOM_TYPE, {image.name: image.sha256})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageStatement:
+    """A kind of statement that each image has."""
+
+    title: str
+    expected: str
+    """What it must be beside "signed, of this image"."""
+    meaning: str
+    """What it means when it is missing or invalid."""
+    bundle: Callable[[str], str]
+    read: Callable[[StatementReader, Artifact], Statement]
+    compare: Callable[[Statement, Artifact, ReleaseIndex], None]
+    """Compares it with the rest of the release; raises VerificationError."""
+
+    def check(
+        self,
+        reader: StatementReader,
+        image: Artifact,
+        findings: Findings,
+        index: ReleaseIndex | None = None,
+    ) -> None:
+        """Add the check of the statement about `image`; with `index`, as a part of the release."""
+        name = f"{self.title} of {image.name}"
+        expected = f"signed, of this image, {self.expected}" if index else "signed, of this image"
+        with findings.check(name, expected=expected, meaning=self.meaning):
+            statement = self.read(reader, image)
+            if index:
+                self.compare(statement, image, index)
+                index.statements[self.bundle(image.name)] = statement
+
+
+def check_statements(index: ReleaseIndex, trust: Trust, findings: Findings) -> None:
     """Add the checks of every statement that the manifest implies."""
-    for check in (_provenance, _snapshot, _difference):
-        try:
-            check(folder, head, trust, findings)
-        except CheckFailed:
-            continue
-    for image in head.manifest.of_role("image"):
-        for check_image in (_build_record, _boot_report, _sbom):
-            check_image(folder, image, head, trust, findings)
+    reader = StatementReader(index.folder, trust, index.policy)
+    expected = f"SLSA v1, about all {len(index.sums)} files and no other"
+    if statement := check_provenance(reader, index.sums, findings, expected=expected):
+        index.statements[PROVENANCE_BUNDLE] = statement
+    _check_snapshot(reader, index, findings)
+    _check_difference(reader, index, findings)
+    for image in index.manifest.of_role("image"):
+        for kind in IMAGE_STATEMENTS:
+            kind.check(reader, image, findings, index)
 
 
-def read_statement(
-    path: Path, kind: str, subjects: Mapping[str, str], trust: Trust, policy: Policy
-) -> Statement:
-    """Return the statement in the bundle `path`, which is of `kind` and about `subjects`.
-
-    `subjects`: sha256 by name; no more and no fewer.
-
-    Raises:
-        VerificationError: it does not hold, or says something else.
-    """
-    statement, certificate = trust.check_statement(path, policy)
-    demand_all(path.name, certificate, policy)
-    if statement.predicate_type != kind:
-        raise VerificationError(
-            f"{path.name}: predicate of type {statement.predicate_type}, expected {kind}"
-        )
-    if dict(statement.subjects) != dict(subjects):
-        differ = {name for name, _ in subjects.items() ^ statement.subjects.items()}
-        raise VerificationError(
-            f"{path.name}: other subjects than the release: {', '.join(sorted(differ))}"
-        )
-    return statement
-
-
-def build_record_of(
-    path: Path, image: Artifact, repository: str, trust: Trust, policy: Policy
-) -> Statement:
-    """Return the build record of `image`, signed in `repository`.
-
-    Raises:
-        VerificationError: it does not hold, or is about another image.
-    """
-    kind = build_record_type(repository)
-    return read_statement(path, kind, {image.name: image.sha256}, trust, policy)
-
-
-def boot_report_of(path: Path, image: Artifact, trust: Trust, policy: Policy) -> Statement:
-    """Return the boot report of `image`, which says that it came up.
-
-    Raises:
-        VerificationError: it does not hold, is about another image, or the boot failed.
-    """
-    subjects = {image.name: image.sha256}
-    report = read_statement(path, BOOT_REPORT_TYPE, subjects, trust, policy)
-    if not boot_passed(report.predicate):
-        raise VerificationError(
-            f"{path.name}: result {report.predicate.get('result')!r}, expected that all passed"
-        )
-    if (found := at(report.predicate, REPORT_FIELD, "image", "sha256")) != image.sha256:
-        raise VerificationError(f"{path.name}: booted was {found}, expected {image.sha256}")
-    return report
-
-
-def sbom_of(path: Path, image: Artifact, trust: Trust, policy: Policy) -> Statement:
-    """Return the statement of what is in `image`.
-
-    Raises:
-        VerificationError: it does not hold, or is about another image.
-    """
-    return read_statement(path, SBOM_TYPE, {image.name: image.sha256}, trust, policy)
-
-
-def at(value: object, *keys: str) -> object:
-    """Return what is in nested objects under `keys`, None when it is not there."""
+def value_at(value: object, *keys: str) -> object:
+    """Return the value in nested objects under `keys`, None when there is none."""
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
 
 
-def source_commit_of(predicate: Mapping[str, object]) -> str:
-    """Return the one commit among the dependencies of a provenance, or how many there are."""
-    entries = at(predicate, "buildDefinition", "resolvedDependencies")
-    found = (
-        [at(entry, "digest", "gitCommit") for entry in entries or () if entry]
-        if isinstance(entries, list)
-        else []
-    )
+def check_provenance(
+    reader: StatementReader,
+    subjects: Mapping[str, str],
+    findings: Findings,
+    *,
+    expected: str,
+    more_subjects: bool = False,
+) -> Statement | None:
+    """Add the checks of the SLSA provenance of `subjects`; return it when it is valid."""
+    try:
+        with findings.require("provenance", expected=expected, meaning=NO_PROVENANCE):
+            statement = reader.read(
+                PROVENANCE_BUNDLE, PROVENANCE_TYPE, subjects, more_subjects=more_subjects
+            )
+    except CheckFailed:
+        return None
+    predicate, policy = statement.predicate, reader.policy
+    repository = policy.signer.repository
+    definition = value_at(predicate, "buildDefinition")
+    parameters = value_at(definition, "externalParameters")
+    for name, found, required in (
+        ("builder", value_at(predicate, "runDetails", "builder", "id"), policy.build_signer),
+        ("build type", value_at(definition, "buildType"), build_type(repository)),
+        ("repository", value_at(parameters, "repository"), f"{FORGE}/{repository}"),
+        ("ref", value_at(parameters, "ref"), f"refs/tags/{policy.tag}"),
+        ("source commit", _source_commit(definition), policy.commit),
+    ):
+        findings.add(
+            f"{name} in the provenance", expected=required, found=str(found), meaning=NO_PROVENANCE
+        )
+    return statement
+
+
+def _source_commit(definition: object) -> str:
+    """Return the one commit among the dependencies of a build, or how many there are."""
+    entries = value_at(definition, "resolvedDependencies")
+    found = [
+        value_at(entry, "digest", "gitCommit")
+        for entry in (entries if isinstance(entries, list) else ())
+    ]
     commits = [commit for commit in found if commit is not None]
     return str(commits[0]) if len(commits) == 1 else f"{len(commits)} commits"
 
 
-def check_provenance_fields(
-    predicate: Mapping[str, object], policy: Policy, findings: Findings
-) -> None:
-    """Add the checks of what a provenance says beside its subjects."""
-    outer = ("buildDefinition", "externalParameters")
-    for name, found, expected in (
-        (
-            "builder in the provenance",
-            at(predicate, "runDetails", "builder", "id"),
-            policy.build_signer,
-        ),
-        (
-            "build type in the provenance",
-            at(predicate, "buildDefinition", "buildType"),
-            build_type(policy.repository),
-        ),
-        (
-            "repository in the provenance",
-            at(predicate, *outer, "repository"),
-            f"{FORGE}/{policy.repository}",
-        ),
-        ("ref in the provenance", at(predicate, *outer, "ref"), f"refs/tags/{policy.tag}"),
-        ("source commit in the provenance", source_commit_of(predicate), policy.commit),
-    ):
-        findings.add(name, expected=expected, found=str(found), meaning=UNANSWERED)
+def _check_snapshot(reader: StatementReader, index: ReleaseIndex, findings: Findings) -> None:
+    expected = "signed, of this archive and lock"
+    with findings.check("snapshot", expected=expected, meaning=NO_SNAPSHOT):
+        archives = {item.name: item.sha256 for item in index.manifest.of_role("archive")}
+        kind = snapshot_type(index.policy.signer.repository)
+        statement = reader.read(SNAPSHOT_BUNDLE, kind, archives)
+        _compare_lock(SNAPSHOT_BUNDLE, value_at(statement.predicate, "lock", "id"), index)
+        index.statements[SNAPSHOT_BUNDLE] = statement
 
 
-def _provenance(folder: Path, head: Head, trust: Trust, findings: Findings) -> None:
-    with findings.require(
-        "provenance",
-        expected=f"SLSA v1, about all {len(head.sums)} files and no other",
-        meaning=UNANSWERED,
-    ):
-        statement = read_statement(
-            folder / PROVENANCE_BUNDLE, PROVENANCE_TYPE, head.sums, trust, head.policy
-        )
-        head.statements[PROVENANCE_BUNDLE] = statement
-    check_provenance_fields(statement.predicate, head.policy, findings)
-
-
-def _snapshot(folder: Path, head: Head, trust: Trust, findings: Findings) -> None:
-    archives = {item.name: item.sha256 for item in head.manifest.of_role("archive")}
-    with findings.require(
-        "snapshot",
-        expected="signed, of this archive and lock",
-        meaning="nobody says that the packages were those that the distribution signed",
-    ):
-        kind = snapshot_type(head.policy.repository)
-        path = folder / SNAPSHOT_BUNDLE
-        statement = read_statement(path, kind, archives, trust, head.policy)
-        _same_lock(path, at(statement.predicate, "lock", "id"), head)
-        head.statements[SNAPSHOT_BUNDLE] = statement
-
-
-def _difference(folder: Path, head: Head, trust: Trust, findings: Findings) -> None:
-    previous = head.manifest.previous
+def _check_difference(reader: StatementReader, index: ReleaseIndex, findings: Findings) -> None:
+    previous = index.manifest.previous
     if previous is None:
-        findings.note("the first release of its line: no difference to one before it is stated")
+        findings.note("the first release of its line: there is no difference to an earlier one")
         return
-    with findings.require(
-        "difference",
-        expected=f"signed, of this lock, from {previous}",
-        meaning="what changed since the release before is not attested",
-    ):
-        path = folder / DIFFERENCE_BUNDLE
-        kind, subjects = difference_type(head.policy.repository), {LOCK: head.manifest.lock_id}
-        statement = read_statement(path, kind, subjects, trust, head.policy)
-        _same_lock(path, at(statement.predicate, "new", "lock"), head)
-        if (found := at(statement.predicate, "old", "name")) != previous:
-            raise VerificationError(f"{path.name}: starts from {found}, expected {previous}")
-
-
-def _build_record(
-    folder: Path, image: Artifact, head: Head, trust: Trust, findings: Findings
-) -> None:
-    with findings.check(
-        f"build record of {image.name}",
-        expected="signed, of this image, lock and commit",
-        meaning=UNBUILT,
-    ):
-        path = folder / build_bundle(image.name)
-        record = build_record_of(path, image, head.policy.repository, trust, head.policy)
-        _same_lock(path, at(record.predicate, "lock", "id"), head)
-        if (found := at(record.predicate, "source", "commit")) != head.policy.commit:
+    expected = f"signed, of this lock, from {previous}"
+    with findings.check("difference", expected=expected, meaning=NO_DIFFERENCE):
+        kind = difference_type(index.policy.signer.repository)
+        statement = reader.read(DIFFERENCE_BUNDLE, kind, {LOCK: index.manifest.lock_id})
+        _compare_lock(DIFFERENCE_BUNDLE, value_at(statement.predicate, "new", "lock"), index)
+        if (found := value_at(statement.predicate, "old", "name")) != previous:
             raise VerificationError(
-                f"{path.name}: source commit {found}, expected {head.policy.commit}"
+                f"{DIFFERENCE_BUNDLE}: starts from {found}, expected {previous}"
             )
-        head.statements[path.name] = record
 
 
-def _boot_report(
-    folder: Path, image: Artifact, head: Head, trust: Trust, findings: Findings
-) -> None:
-    with findings.check(
-        f"boot report of {image.name}",
-        expected="signed, of this image, every check passed",
-        meaning=UNBOOTED,
-    ):
-        boot_report_of(folder / boot_bundle(image.name), image, trust, head.policy)
+def _compare_lock(bundle: str, found: object, index: ReleaseIndex) -> None:
+    if found != index.manifest.lock_id:
+        raise VerificationError(f"{bundle}: of the lock {found}, expected {index.manifest.lock_id}")
 
 
-def _sbom(folder: Path, image: Artifact, head: Head, trust: Trust, findings: Findings) -> None:
+def _compare_build_record(record: Statement, image: Artifact, index: ReleaseIndex) -> None:
+    bundle, commit = build_bundle(image.name), index.policy.commit
+    _compare_lock(bundle, value_at(record.predicate, "lock", "id"), index)
+    if (found := value_at(record.predicate, "source", "commit")) != commit:
+        raise VerificationError(f"{bundle}: source commit {found}, expected {commit}")
+
+
+def _compare_sbom(statement: Statement, image: Artifact, index: ReleaseIndex) -> None:
     name = image_sbom_name(image.name)
-    with findings.check(
-        f"SBOM of {image.name}", expected=f"signed, of this image, is {name}", meaning=UNLISTED
-    ):
-        path = folder / sbom_bundle(image.name)
-        statement = sbom_of(path, image, trust, head.policy)
-        if not same_json(statement.predicate, parse_strict(read_small(folder / name), where=name)):
-            raise VerificationError(f"{path.name}: states another SBOM than {name}")
-        head.statements[path.name] = statement
+    document = parse_strict(read_small(index.folder / name), where=name)
+    if not same_json(statement.predicate, document):
+        raise VerificationError(f"{sbom_bundle(image.name)}: states another SBOM than {name}")
 
 
-def _same_lock(path: Path, found: object, head: Head) -> None:
-    if found != head.manifest.lock_id:
-        raise VerificationError(
-            f"{path.name}: of the lock {found}, expected {head.manifest.lock_id}"
-        )
+IMAGE_STATEMENTS = (
+    ImageStatement(
+        title="build record",
+        expected="lock and commit",
+        meaning="how the image was built is not attested",
+        bundle=build_bundle,
+        read=StatementReader.build_record,
+        compare=_compare_build_record,
+    ),
+    ImageStatement(
+        title="boot report",
+        expected="every check passed",
+        meaning="that this image starts as a droplet is not attested",
+        bundle=boot_bundle,
+        read=StatementReader.boot_report,
+        compare=lambda report, image, index: None,
+    ),
+    ImageStatement(
+        title="SBOM",
+        expected="same as its file",
+        meaning="which packages are in the image is not attested",
+        bundle=sbom_bundle,
+        read=StatementReader.sbom,
+        compare=_compare_sbom,
+    ),
+)

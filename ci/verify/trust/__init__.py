@@ -1,8 +1,6 @@
-"""Whose signatures over identities, times and the log are believed.
+"""Trust: the signer, the sigstore instance, and the signatures made with both.
 
-Rooms, in reading order: `command` (the `trust` command), `person` (whom the person who verifies
-trusts), `policy` (what a certificate must name), `root` (a trust root's parties, and whether a
-bundle comes from them), `bundles` (where sigstore checks a signature), `refresh` (the public root
-anew, by TUF). `trusted_root.json` is the reviewed copy of the public one; README.md says where
-it is from.
+In reading order: `policy` (the trusted signer, and what certificates must say), `root` (the trust
+root), `bundles` (signatures), `refresh` (the current public root by TUF). `trusted_root.json` is
+the reviewed copy of the public root; README.md says where it is from.
 """

@@ -1,4 +1,4 @@
-"""Where a signature is checked: sigstore-python's public API, offline, with a given trust root."""
+"""Signature checks by sigstore-python's public API, offline, with a given trust root."""
 
 import base64
 import binascii
@@ -23,22 +23,22 @@ from ci.verify.trust.policy import Policy
 from ci.verify.trust.root import read_root
 
 PUBLIC_ROOT = Path(__file__).with_name("trusted_root.json")
-PLAIN = {
-    "not enough sources of verified time": "no time of signing by a clock that you trust",
+MESSAGES = {
+    "not enough sources of verified time": "no time of signing from a trusted authority",
     "failed to build timestamp certificate chain": "the certificate was not valid when it signed",
-    "failed to verify SCT": "no certificate log that you trust promised to list the certificate",
+    "failed to verify SCT": "no SCT of a certificate log that you trust",
     "invalid log entry": "the transparency log does not hold this signature",
     "transparency log entry is inconsistent": "the log entry is of another signature",
     "Bundle message digest mismatch": "the signature is of other bytes",
     "Signature is invalid for input": "the signature is of other bytes",
     "DSSE: invalid signature": "the statement is not the one that was signed",
 }
-"""What sigstore-python says, by its first words, in the words of this room."""
+"""Plain messages by the prefix of sigstore-python's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement whose signature held."""
+    """An in-toto statement whose signature is valid."""
 
     predicate_type: str
     predicate: Mapping[str, Any]
@@ -47,13 +47,13 @@ class Statement:
 
 
 class Trust:
-    """A trust root from a file: which authorities, logs and clocks are believed."""
+    """Verifier with the trust root of a file."""
 
     def __init__(self, path: Path, name: str = "") -> None:
-        """Read the root in `path`; messages call it `name`, the path without one.
+        """Read the root in `path`; messages use `name`, or the path without one.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: it is malformed.
         """
         self.root = read_root(path, name)
         try:
@@ -67,11 +67,11 @@ class Trust:
     def read_bundle(self, path: Path) -> Bundle:
         """Return the bundle in `path`, whose certificate, log and time come from this root.
 
-        What they sign is not checked yet, only who they say they are.
+        Its signatures are not checked here.
 
         Raises:
-            VerificationError: it is no bundle of today's form, or comes from a sigstore that
-                this root does not know, or not at that time.
+            VerificationError: it is no bundle of the expected version, or not made by authorities
+                and logs of this root while they were valid.
         """
         raw = read_small(path)
         document = parse_strict(raw, where=path.name)
@@ -83,10 +83,10 @@ class Trust:
         try:
             bundle = Bundle.from_json(raw)
             log_id = _log_id(document)
-            self.root.examine(bundle, log_id, name=path.name)
+            self.root.check_bundle(bundle, log_id, name=path.name)
         except VerificationError:
             raise
-        except Exception as error:  # any failure to parse is a refusal
+        except Exception as error:  # many kinds, all of which are refused
             raise VerificationError(f"{path.name}: no sigstore bundle ({error})") from error
         return bundle
 
@@ -100,23 +100,23 @@ class Trust:
         hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(sha256))
         try:
             self.verifier.verify_artifact(hashed, read, _identity(policy))
-        except Exception as error:  # whatever it is, it is not verified
+        except Exception as error:  # of any kind: it is not verified
             raise VerificationError(f"{bundle.name}: {_reason(error)}") from error
         return read.signing_certificate
 
     def check_statement(self, bundle: Path, policy: Policy) -> tuple[Statement, Certificate]:
         """Return the statement in `bundle` and the certificate that signed it.
 
-        sigstore checks the signature alone: payload type, statement type and the form of the
-        subjects are checked here; that the subjects are the right ones is the caller's part.
+        sigstore checks only the signature; payload type, statement type and the form of the
+        subjects are checked here, and the caller compares the subjects with the files.
 
         Raises:
-            VerificationError: it does not hold.
+            VerificationError: the signature or the statement is invalid.
         """
         read = self.read_bundle(bundle)
         try:
             kind, payload = self.verifier.verify_dsse(read, _identity(policy))
-        except Exception as error:  # whatever it is, it is not verified
+        except Exception as error:  # of any kind: it is not verified
             raise VerificationError(f"{bundle.name}: {_reason(error)}") from error
         return parse_statement(bundle.name, kind, payload), read.signing_certificate
 
@@ -125,8 +125,8 @@ def parse_statement(name: str, kind: str, payload: bytes) -> Statement:
     """Return the in-toto statement in a DSSE payload (in-toto attestation framework, v1).
 
     Raises:
-        VerificationError: another payload or statement type, or a subject without a name of
-            its own and a sha256.
+        VerificationError: another payload or statement type, or a subject without a unique name
+            and a sha256.
     """
     if kind != PAYLOAD_TYPE:
         raise VerificationError(f"{name}: payload of type {kind}, expected {PAYLOAD_TYPE}")
@@ -145,11 +145,11 @@ def parse_statement(name: str, kind: str, payload: bytes) -> Statement:
 
 
 def _identity(policy: Policy) -> AllOf:
-    return AllOf([Identity(identity=policy.build_signer), OIDCIssuerV2(policy.issuer)])
+    return AllOf([Identity(identity=policy.build_signer), OIDCIssuerV2(policy.signer.issuer)])
 
 
 def _log_id(document: object) -> bytes:
-    """Return the id that the one log entry of a bundle states; KeyError and its like otherwise."""
+    """Return the log id in the one log entry of a bundle; KeyError or the like without one."""
     (entry,) = document["verificationMaterial"]["tlogEntries"]  # type: ignore[index]
     try:
         return base64.b64decode(entry["logId"]["keyId"], validate=True)
@@ -159,7 +159,7 @@ def _log_id(document: object) -> bytes:
 
 def _reason(error: Exception) -> str:
     said = str(error).strip().split("\n")[0] or type(error).__name__
-    for words, plain in PLAIN.items():
-        if said.startswith(words):
-            return f"{plain} ({said})"
+    for prefix, message in MESSAGES.items():
+        if said.startswith(prefix):
+            return f"{message} ({said})"
     return said

@@ -1,11 +1,18 @@
-"""Trust policy: the identity that a certificate must name, given by the verifying person.
+"""Trust policy: whose workflow must have signed, and what certificates must therefore say.
 
-The values are those of Fulcio's certificates for GitHub Actions (Fulcio, docs/oid-info.md).
+Certificates are Fulcio's for GitHub Actions (Fulcio, docs/oid-info.md). A name like OWNER/REPO
+can be given up and registered by somebody else; GitHub's numeric ids of a repository and its
+owner cannot. A policy file keeps them: it is written at the first use, from a certificate that
+passed, and its numbers are required from then on.
 """
 
+import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from cryptography.hazmat import asn1
 from cryptography.x509 import (
     Certificate,
     ExtensionNotFound,
@@ -14,157 +21,191 @@ from cryptography.x509 import (
     UniformResourceIdentifier,
 )
 
-from build.errors import VerificationError
+from build.errors import ConfigError, VerificationError
+from ci.config import ISSUER, REPOSITORY, URL
 
 OID = "1.3.6.1.4.1.57264.1"
-"""Fulcio's arc; what hangs below it is a DER UTF8String from number 8 on."""
-UTF8_STRING = 0x0C
-REPOSITORY_ID, OWNER_ID, COMMIT, REF = 15, 17, 13, 14
-"""Last numbers below the arc."""
+"""Fulcio's arc; the extensions below it are DER UTF8Strings from number 8 on."""
+SUBJECT, COMMIT, REF, REPOSITORY_ID, OWNER_ID = 0, 13, 14, 15, 17
+"""Last numbers below the arc; 0 stands for the subject alternative name."""
 BUILD_WORKFLOW = ".github/workflows/build.yml"
 RELEASE_WORKFLOW = ".github/workflows/release.yml"
+POLICY_HEADER = """\
+# The signer that `verify` trusts. The numbers stay the same when the repository is renamed, and
+# differ when somebody else registers its name later. Read them, and keep this file.
+"""
+_ID = re.compile(r"[0-9]{1,20}")
+POLICY_KEYS = {"repository": REPOSITORY, "repository_id": _ID, "owner_id": _ID, "issuer": URL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """One value that the certificate must carry."""
+class TrustedSigner:
+    """The repository whose workflow must have signed."""
+
+    repository: str
+    """OWNER/REPO."""
+    issuer: str = ISSUER
+    """The token service that vouches for the workflow: GitHub's."""
+    repository_id: str | None = None
+    """GitHub's number; None when it is not known yet, and not required."""
+    owner_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One value that a certificate must carry."""
 
     name: str
     oid: int
     """Last number below Fulcio's arc; 0 is the subject alternative name."""
     expected: str
     meaning: str
+    """What another value means."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """Who may have signed a release, where, and from what."""
+    """What the certificates of one release must say."""
 
-    repository: str
-    """OWNER/REPO."""
+    signer: TrustedSigner
     tag: str
     commit: str
-    """Of the sources, as release.json and the provenance say."""
-    issuer: str
-    """Who vouched for the workflow: GitHub's token service."""
-    repository_id: str | None = None
-    """GitHub's number of the repository; None demands none."""
-    owner_id: str | None = None
+    """Of the sources, as release.json and the provenance name it."""
 
     @property
     def build_signer(self) -> str:
-        """The workflow inside which image and signatures were made."""
-        return self._workflow(BUILD_WORKFLOW)
+        """The identity of the workflow that made image and signatures."""
+        return build_identity(self.signer.repository, self.tag)
 
     @property
-    def demands(self) -> tuple[Demand, ...]:
-        """All that the certificate must say, each with what a difference means."""
-        source = f"https://github.com/{self.repository}"
-        other = "somebody else's workflow signed this"
-        return (
-            Demand(
-                name="issuer of the identity",
-                oid=8,
-                expected=self.issuer,
-                meaning="the identity was not vouched for by GitHub's token service",
-            ),
-            Demand(name="signer", oid=0, expected=self.build_signer, meaning=other),
-            Demand(name="build workflow", oid=9, expected=self.build_signer, meaning=other),
-            Demand(
-                name="calling workflow",
-                oid=18,
-                expected=self._workflow(RELEASE_WORKFLOW),
-                meaning="the builder was called from a workflow that makes no releases",
-            ),
-            Demand(name="source repository", oid=12, expected=source, meaning=other),
-            Demand(
-                name="source ref",
-                oid=REF,
-                expected=f"refs/tags/{self.tag}",
-                meaning="the signature belongs to another release, or to none",
-            ),
-            Demand(
-                name="source commit",
-                oid=COMMIT,
-                expected=self.commit,
-                meaning="the workflow ran on other sources than the release names",
-            ),
-            Demand(
-                name="runner",
-                oid=11,
-                expected="github-hosted",
-                meaning="a machine that GitHub does not look after held the keys",
-            ),
-            Demand(
-                name="trigger",
-                oid=20,
-                expected="push",
-                meaning="the workflow was not started by pushing a tag",
-            ),
-            *self._numbers(),
+    def requirements(self) -> tuple[Requirement, ...]:
+        """All that a certificate must say, each with what another value means."""
+        signer, builder = self.signer, self.build_signer
+        source = f"https://github.com/{signer.repository}"
+        caller, ref = (
+            _workflow(signer.repository, RELEASE_WORKFLOW, self.tag),
+            f"refs/tags/{self.tag}",
+        )
+        stranger = "somebody else's workflow signed this"
+        successor = "the name is the same, but somebody else has it now"
+        issuer = "the identity was not vouched for by GitHub's token service"
+        no_release = "the builder was called from a workflow that makes no releases"
+        other_release = "the signature belongs to another release, or to none"
+        other_sources = "the workflow ran on other sources than the release names"
+        machine = "a machine that GitHub does not operate held the signing key"
+        rows = (
+            ("identity issuer", 8, signer.issuer, issuer),
+            ("signer", SUBJECT, builder, stranger),
+            ("build workflow", 9, builder, stranger),
+            ("calling workflow", 18, caller, no_release),
+            ("source repository", 12, source, stranger),
+            ("source ref", REF, ref, other_release),
+            ("source commit", COMMIT, self.commit, other_sources),
+            ("runner", 11, "github-hosted", machine),
+            ("trigger", 20, "push", "the workflow was not started by pushing a tag"),
+            ("repository number", REPOSITORY_ID, signer.repository_id, successor),
+            ("owner number", OWNER_ID, signer.owner_id, successor),
+        )
+        return tuple(
+            Requirement(name=name, oid=oid, expected=expected, meaning=meaning)
+            for name, oid, expected, meaning in rows
+            if expected is not None
         )
 
-    def _numbers(self) -> Iterator[Demand]:
-        for name, oid, number in (
-            ("repository number", REPOSITORY_ID, self.repository_id),
-            ("owner number", OWNER_ID, self.owner_id),
-        ):
-            if number is not None:
-                meaning = "the name is the same, but somebody else has it now"
-                yield Demand(name=name, oid=oid, expected=number, meaning=meaning)
+    def compare(self, certificate: Certificate) -> Iterator[tuple[Requirement, str]]:
+        """Yield each requirement with the value that `certificate` has."""
+        for requirement in self.requirements:
+            yield requirement, read_claim(certificate, requirement.oid)
 
-    def _workflow(self, path: str) -> str:
-        return f"https://github.com/{self.repository}/{path}@refs/tags/{self.tag}"
+    def check(self, certificate: Certificate, name: str) -> None:
+        """Check that `certificate`, of the bundle `name`, meets every requirement.
+
+        Raises:
+            VerificationError: naming the first requirement that it does not meet.
+        """
+        for requirement, found in self.compare(certificate):
+            if found != requirement.expected:
+                raise VerificationError(
+                    f"{name}: {requirement.name} of its certificate is {found}, "
+                    f"expected {requirement.expected}"
+                )
+
+
+def build_identity(repository: str, tag: str) -> str:
+    """Return the identity that the signing workflow of a release has in its certificates."""
+    return _workflow(repository, BUILD_WORKFLOW, tag)
+
+
+def _workflow(repository: str, path: str, tag: str) -> str:
+    return f"https://github.com/{repository}/{path}@refs/tags/{tag}"
 
 
 def read_claim(certificate: Certificate, oid: int) -> str:
-    """Return what `claim` does; of a value of another form, what is wrong with it."""
+    """Return the value under Fulcio's number `oid`; of none or a malformed one, a description."""
     try:
-        return claim(certificate, oid)
-    except VerificationError as error:
-        return str(error)
-
-
-def claim(certificate: Certificate, oid: int) -> str:
-    """Return what `certificate` says under Fulcio's number `oid` (0: its one alternative name).
-
-    "nothing" when it does not say it.
-
-    Raises:
-        VerificationError: the value is not a DER UTF8String, or there are several names.
-    """
-    try:
-        if oid == 0:
+        if oid == SUBJECT:
             names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
             uris = names.get_values_for_type(UniformResourceIdentifier)
+            # A second name would let another verifier see another signer.
             if len(uris) != 1 or len(list(names)) != 1:
-                raise VerificationError(f"certificate: {len(list(names))} names, expected one URI")
+                return f"certificate: {len(list(names))} names, expected one URI"
             return uris[0]
         extension = certificate.extensions.get_extension_for_oid(ObjectIdentifier(f"{OID}.{oid}"))
     except ExtensionNotFound:
         return "nothing"
-    return utf8_string(extension.value.public_bytes())
+    der = extension.value.public_bytes()
+    try:
+        return asn1.decode_der(str, der)
+    except ValueError:
+        return f"certificate: {der[:40].hex()} is no UTF8String"
 
 
-def utf8_string(der: bytes) -> str:
-    r"""Return the text of one DER UTF8String (X.690, 8.1.3: definite lengths only).
+def read_facts(certificate: Certificate) -> dict[str, str]:
+    """Return commit, and GitHub's numbers of repository and owner, as `certificate` has them."""
+    numbers = {"commit": COMMIT, "repository_id": REPOSITORY_ID, "owner_id": OWNER_ID}
+    return {name: read_claim(certificate, oid) for name, oid in numbers.items()}
 
-    >>> utf8_string(b"\x0c\x04push")
-    'push'
+
+def read_signer(path: Path) -> TrustedSigner:
+    """Return the signer in the policy file `path`.
 
     Raises:
-        VerificationError: it is anything else.
+        ConfigError: it cannot be read, or has other keys or values.
     """
-    wrong = VerificationError(f"certificate: {der[:40].hex()} is no UTF8String")
-    if len(der) < 2 or der[0] != UTF8_STRING:
-        raise wrong
-    length, start = der[1], 2
-    if length & 0x80:
-        start += length & 0x7F
-        length = int.from_bytes(der[2:start], "big")
-    if len(der) != start + length:
-        raise wrong
     try:
-        return der[start:].decode()
-    except UnicodeDecodeError:
-        raise wrong from None
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: no policy file ({error})") from None
+    if others := sorted(values.keys() - POLICY_KEYS):
+        raise ConfigError(f"{path}: {others[0]}: unknown key in a policy file")
+    for key, pattern in POLICY_KEYS.items():
+        found = values.get(key)
+        if not isinstance(found, str) or not pattern.fullmatch(found):
+            raise ConfigError(
+                f"{path}: {key} = {found!r}, expected a string that matches {pattern.pattern}",
+                hint="remove the file and verify once more with `--repository OWNER/REPO`",
+            )
+    return TrustedSigner(**values)
+
+
+def dump_signer(signer: TrustedSigner) -> str:
+    """Return the content of the policy file for `signer`, whose numbers are known."""
+    return POLICY_HEADER + "".join(f'{key} = "{getattr(signer, key)}"\n' for key in POLICY_KEYS)
+
+
+def write_signer(path: Path, signer: TrustedSigner) -> None:
+    """Write the policy file `path`, which must not exist yet.
+
+    Raises:
+        VerificationError: the numbers of `signer` are malformed.
+        ConfigError: the file exists, or cannot be written.
+    """
+    for what, number in (("repository", signer.repository_id), ("owner", signer.owner_id)):
+        if number is None or not _ID.fullmatch(number):
+            raise VerificationError(f"certificate: {what} number {number!r}, expected digits")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(dump_signer(signer))
+    except OSError as error:
+        raise ConfigError(f"--policy {path}: {error.strerror}, not written") from None

@@ -1,17 +1,15 @@
-"""A trust root as a person reads it, and whether a bundle comes from the parties in it.
+"""Trust root: its authorities and logs, and whether a bundle comes from them.
 
-sigstore-python says of a bundle from elsewhere only that no chain, time or signature was found,
-and holds nothing but a timestamp authority to its end. Here the missing party is named, and each
-is held to its time. Form: sigstore's protobuf-specs, trusted root, as JSON.
+sigstore-python says of a foreign bundle only that no chain, time or signature was found, and
+compares the validity of timestamp authorities alone. Here the missing authority or log is named,
+and the validity of each is checked. Format: sigstore's protobuf-specs, TrustedRoot, as JSON.
 """
 
-import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -22,6 +20,8 @@ from cryptography.x509 import (
     load_der_x509_certificate,
 )
 from sigstore.models import Bundle
+from sigstore_models.common.v1 import TimeRange
+from sigstore_models.trustroot.v1 import TrustedRoot
 
 from build.errors import ConfigError, VerificationError
 from ci.verify.safe_io import parse_strict, read_small
@@ -31,107 +31,108 @@ LOG = "log key"
 CERTIFICATE_LOG = "certificate log key"
 TIMESTAMPS = "timestamp authority"
 HINT = (
-    "a newer root may know it: take one with `nox -s trust -- --update` and review it, "
+    "a newer root may have it: get one with `nox -s trust -- --update` and review it, "
     "or name one with `--trust-root FILE`"
 )
+SPKI = PublicFormat.SubjectPublicKeyInfo
 START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Party:
-    """One key or authority that the root believes, for a time."""
+class TrustAnchor:
+    """One authority or log key of a trust root (RFC 5914), with the time of its validity."""
 
     kind: str
-    where: str
-    """Its address, which is its name."""
+    uri: str
     identity: str
-    """Hex: of a log its id; of an authority the SHA-256 of its certificate's key."""
+    """Hex: the id of a log, or the SHA-256 of the key of an authority's first certificate."""
     start: datetime
     end: datetime | None
     certificates: tuple[Certificate, ...] = ()
-    """Of an authority, the one that issues or signs first."""
+    """The chain of an authority, which begins with the one that issues or signs."""
 
-    def at(self, moment: datetime) -> bool:
-        """Return whether it was believed at `moment`."""
+    def is_valid_at(self, moment: datetime) -> bool:
+        """Return whether the root trusts it for `moment`."""
         return self.start <= moment and (self.end is None or moment <= self.end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Root:
-    """What a trusted_root.json holds."""
+    """Content of a trusted_root.json."""
 
     name: str
-    """Where it is from: a file, or an address."""
+    """Its source: a file, or a URL."""
     sha256: str
-    parties: tuple[Party, ...]
+    anchors: tuple[TrustAnchor, ...]
 
     @property
     def date(self) -> str:
-        """Day of its newest entry: the root is no older, and knows nothing younger."""
-        return f"{max((party.start for party in self.parties), default=START):%Y-%m-%d}"
+        """Day of its newest entry, which is a lower bound for the age of the root."""
+        return f"{max((anchor.start for anchor in self.anchors), default=START):%Y-%m-%d}"
 
-    def of_kind(self, kind: str) -> tuple[Party, ...]:
-        """Return the parties of one kind."""
-        return tuple(party for party in self.parties if party.kind == kind)
+    def of_kind(self, kind: str) -> tuple[TrustAnchor, ...]:
+        """Return the trust anchors of one kind."""
+        return tuple(anchor for anchor in self.anchors if anchor.kind == kind)
 
-    def examine(self, bundle: Bundle, log_id: bytes, *, name: str) -> None:
-        """Check that `bundle` comes from parties of this root, each at its time.
+    def check_bundle(self, bundle: Bundle, log_id: bytes, *, name: str) -> None:
+        """Check that authorities and logs of this root made `bundle`, while they were valid.
 
-        `log_id`: as the bundle's log entry states it. What they signed is sigstore's to check.
+        `log_id`: from the bundle's log entry. The signatures themselves are sigstore's to check.
 
         Raises:
-            VerificationError: naming the party that is not in the root, or that had ended.
+            VerificationError: naming what is not in the root, or was not valid.
         """
         certificate = bundle.signing_certificate
-        parties = [
-            self._authority(certificate, name),
-            self._keyed(LOG, log_id, name),
-            self._keyed(CERTIFICATE_LOG, _certificate_log(certificate, name), name),
+        anchors = [
+            self._find_authority(certificate, name),
+            self._find_log(LOG, log_id, name),
+            self._find_log(CERTIFICATE_LOG, _certificate_log_id(certificate, name), name),
         ]
         moments = []
-        for authority, moment in self._stamps(bundle, name):
-            parties.append(authority)
+        for authority, moment in self._timestamps(bundle, name):
+            anchors.append(authority)
             moments.append(moment)
+        # Without a timestamp the start of the certificate stands for the time of signing.
         for moment in moments or [certificate.not_valid_before_utc]:
-            for party in parties:
-                self._in_time(party, moment, name)
+            for anchor in anchors:
+                self._check_validity(anchor, moment, name)
 
-    def _authority(self, certificate: Certificate, name: str) -> Party:
-        for party in self.of_kind(AUTHORITY):
-            if any(_issued(certificate, issuer) for issuer in party.certificates):
-                return party
+    def _find_authority(self, certificate: Certificate, name: str) -> TrustAnchor:
+        for anchor in self.of_kind(AUTHORITY):
+            if any(_is_issued_by(certificate, issuer) for issuer in anchor.certificates):
+                return anchor
         raise VerificationError(
             f"{name}: certificate from {certificate.issuer.rfc4514_string()!r}, an authority "
-            f"that the trust root {self.name} does not know (its newest key is of {self.date})",
+            f"that the trust root {self.name} lacks (its newest key is of {self.date})",
             hint=HINT,
         )
 
-    def _keyed(self, kind: str, identity: bytes, name: str) -> Party:
-        for party in self.of_kind(kind):
-            if party.identity == identity.hex():
-                return party
+    def _find_log(self, kind: str, identity: bytes, name: str) -> TrustAnchor:
+        for anchor in self.of_kind(kind):
+            if anchor.identity == identity.hex():
+                return anchor
         raise self._unknown(kind, identity.hex()[:16], name)
 
-    def _stamps(self, bundle: Bundle, name: str) -> Iterator[tuple[Party, datetime]]:
+    def _timestamps(self, bundle: Bundle, name: str) -> Iterator[tuple[TrustAnchor, datetime]]:
         data = bundle.verification_material.timestamp_verification_data
         for stamp in data.rfc3161_timestamps if data else ():
             signers = {(item.issuer, item.serial_number) for item in stamp.signed_data.signer_infos}
-            for party in self.of_kind(TIMESTAMPS):
-                first = party.certificates[0]
+            for anchor in self.of_kind(TIMESTAMPS):
+                first = anchor.certificates[0]
                 if (first.issuer, first.serial_number) in signers:
-                    yield party, stamp.tst_info.gen_time.replace(tzinfo=UTC)
+                    yield anchor, stamp.tst_info.gen_time.replace(tzinfo=UTC)
                     break
             else:
                 issuer = ", ".join(sorted(item.rfc4514_string() for item, _ in signers))
                 raise self._unknown(TIMESTAMPS, f"of {issuer!r}", name)
 
-    def _in_time(self, party: Party, moment: datetime, name: str) -> None:
-        if not party.at(moment):
-            end = f" to {party.end:%Y-%m-%d %H:%M:%S}" if party.end else ""
+    def _check_validity(self, anchor: TrustAnchor, moment: datetime, name: str) -> None:
+        if not anchor.is_valid_at(moment):
+            end = f" to {anchor.end:%Y-%m-%d %H:%M:%S}" if anchor.end else ""
             raise VerificationError(
-                f"{name}: signed {moment:%Y-%m-%d %H:%M:%S}, when the {party.kind} {party.where} "
-                f"was not to be believed: the trust root {self.name} has it from "
-                f"{party.start:%Y-%m-%d %H:%M:%S}{end}"
+                f"{name}: signed {moment:%Y-%m-%d %H:%M:%S}, when the {anchor.kind} {anchor.uri} "
+                f"was not valid: the trust root {self.name} has it from "
+                f"{anchor.start:%Y-%m-%d %H:%M:%S}{end}"
             )
 
     def _unknown(self, kind: str, what: str, name: str) -> VerificationError:
@@ -142,76 +143,66 @@ class Root:
 
 
 def read_root(path: Path, name: str = "") -> Root:
-    """Return the trust root in the file `path`, called so unless it has a `name`.
+    """Return the trust root in the file `path`; messages use `name`, or the path without one.
 
     Raises:
-        ConfigError: there is none, or it lacks a kind of party.
+        ConfigError: there is none, or it lacks a kind of trust anchor.
     """
-    hint = "name a trusted_root.json, as `ci/verify/trust/trusted_root.json` is one"
     try:
-        raw = read_small(path)
-        return parse_root(raw, name or str(path))
+        return parse_root(read_small(path), name or str(path))
     except VerificationError as error:
+        hint = "name a trusted_root.json such as `ci/verify/trust/trusted_root.json`"
         raise ConfigError(f"{path}: no trust root ({error})", hint=hint) from None
 
 
 def parse_root(raw: bytes, name: str) -> Root:
-    """Return the trust root in `raw`, called `name`.
+    """Return the trust root in `raw`, called `name` in messages.
 
     Raises:
-        VerificationError: it is none, or lacks a kind of party.
+        VerificationError: it is malformed, or lacks a kind of trust anchor.
     """
-    document = parse_strict(raw, where=name)
+    parse_strict(raw, where=name)  # the models' own parser takes the last of two equal keys
     try:
-        parties = tuple(_parties(document))  # type: ignore[arg-type]  # whatever it is, tried here
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise VerificationError(f"{name}: {error!r}, expected a trusted root") from None
+        anchors = tuple(_read_anchors(TrustedRoot.from_json(raw)))
+    except (ValueError, IndexError) as error:
+        said = ", ".join(line.strip() for line in str(error).splitlines()[:3])
+        raise VerificationError(f"{name}: {said}, expected a trusted root") from None
     for kind in (AUTHORITY, LOG, CERTIFICATE_LOG, TIMESTAMPS):
-        if not any(party.kind == kind for party in parties):
+        if not any(anchor.kind == kind for anchor in anchors):
             raise VerificationError(f"{name}: no {kind}, expected at least one")
-    return Root(name=name, sha256=hashlib.sha256(raw).hexdigest(), parties=parties)
+    return Root(name=name, sha256=hashlib.sha256(raw).hexdigest(), anchors=anchors)
 
 
-def _parties(document: Mapping[str, Any]) -> Iterator[Party]:
-    for key, kind in (("certificateAuthorities", AUTHORITY), ("timestampAuthorities", TIMESTAMPS)):
-        for item in document.get(key, []):
-            chain = tuple(
-                load_der_x509_certificate(base64.b64decode(each["rawBytes"]))
-                for each in item["certChain"]["certificates"]
-            )
-            yield _party(kind, item["uri"], _key_digest(chain[0]), item["validFor"], chain)
-    for key, kind in (("tlogs", LOG), ("ctlogs", CERTIFICATE_LOG)):
-        for item in document.get(key, []):
-            identity = base64.b64decode(item["logId"]["keyId"])
-            window = item["publicKey"].get("validFor", {})
-            yield _party(kind, item["baseUrl"], identity, window)
+def _read_anchors(root: TrustedRoot) -> Iterator[TrustAnchor]:
+    lists = ((AUTHORITY, root.certificate_authorities), (TIMESTAMPS, root.timestamp_authorities))
+    for kind, authorities in lists:
+        for item in authorities:
+            certificates = item.cert_chain.certificates
+            chain = [load_der_x509_certificate(each.raw_bytes) for each in certificates]
+            key = chain[0].public_key()
+            identity = hashlib.sha256(key.public_bytes(Encoding.DER, SPKI)).digest()
+            yield _make_anchor(kind, item.uri or "", identity, item.valid_for, *chain)
+    for kind, logs in ((LOG, root.tlogs), (CERTIFICATE_LOG, root.ctlogs)):
+        for log in logs:
+            yield _make_anchor(kind, log.base_url, log.log_id.key_id, log.public_key.valid_for)
 
 
-def _party(
-    kind: str,
-    where: str,
-    identity: bytes,
-    window: Mapping[str, str],
-    certificates: tuple[Certificate, ...] = (),
-) -> Party:
-    start, end = window.get("start"), window.get("end")
-    return Party(
+def _make_anchor(
+    kind: str, uri: str, identity: bytes, validity: TimeRange | None, *certificates: Certificate
+) -> TrustAnchor:
+    end = validity.end if validity else None
+    return TrustAnchor(
         kind=kind,
-        where=where,
+        uri=uri,
         identity=identity.hex(),
-        start=datetime.fromisoformat(start).astimezone(UTC) if start else START,
-        end=datetime.fromisoformat(end).astimezone(UTC) if end else None,
+        start=validity.start.astimezone(UTC) if validity else START,
+        end=end.astimezone(UTC) if end else None,
         certificates=certificates,
     )
 
 
-def _key_digest(certificate: Certificate) -> bytes:
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(key).digest()
-
-
-def _certificate_log(certificate: Certificate, name: str) -> bytes:
-    """Return the id of the log that promised to list `certificate` (RFC 6962, section 3.2)."""
+def _certificate_log_id(certificate: Certificate, name: str) -> bytes:
+    """Return the id of the log whose SCT `certificate` carries (RFC 6962, section 3.2)."""
     try:
         stamps = certificate.extensions.get_extension_for_class(
             PrecertificateSignedCertificateTimestamps
@@ -220,12 +211,12 @@ def _certificate_log(certificate: Certificate, name: str) -> bytes:
         stamps = None
     if stamps is None or len(stamps) != 1:
         raise VerificationError(
-            f"{name}: its certificate carries no promise of one certificate log, expected one"
+            f"{name}: its certificate carries no SCT of one certificate log, expected one"
         )
     return bytes(stamps[0].log_id)
 
 
-def _issued(certificate: Certificate, authority: Certificate) -> bool:
+def _is_issued_by(certificate: Certificate, authority: Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):

@@ -1,8 +1,8 @@
 """Attacks on a release, a named row each: what is done, and which check must catch it.
 
 `content` changes bytes, `packages` the lists of packages; `bundles` and `statements` change
-signatures and what they sign; `identity` signs as somebody else; `trust` touches whom to believe
-and which release is served.
+signatures and what they sign; `identity` signs as somebody else; `trust` changes the trust
+root, the policy, and which release is served.
 """
 
 from collections.abc import Callable

@@ -191,13 +191,13 @@ ATTACKS = [
         "signed before the certificate began",
         minted(mint(stamped=EARLY), SIGNED),
         ON_IMAGE,
-        "not to be believed",
+        "not valid",
     ),
     Attack(
         "no certificate log promised",
         minted(mint(promises=False), SIGNED),
         ON_IMAGE,
-        "no promise of one certificate log",
+        "no SCT of one certificate log",
     ),
     Attack(
         "another certificate log promised",

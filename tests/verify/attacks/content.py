@@ -92,7 +92,7 @@ def folder(name: str) -> Callable[[Scene], None]:
 
 
 def pipe(scene: Scene) -> None:
-    """Put a pipe in the place of a bundle: who waits for its other end waits for ever."""
+    """Put a pipe in the place of a bundle: opening it may wait without end."""
     (scene / bundle_name(IMAGE)).unlink()
     os.mkfifo(scene / bundle_name(IMAGE))
 
@@ -341,20 +341,20 @@ ATTACKS = [
     Attack(
         "a file of which no statement speaks",
         lambda scene: (scene / "install.sh").write_text("#!/bin/sh"),
-        "files at hand",
+        "file list",
         "also install.sh",
     ),
     Attack(
         "a bundle of which no statement speaks",
         copied(PROVENANCE_BUNDLE, "more.sigstore.json"),
-        "files at hand",
+        "file list",
         "also more.sigstore.json",
     ),
-    Attack("a hidden folder", hidden_folder, "files at hand", "also .git"),
+    Attack("a hidden folder", hidden_folder, "file list", "also .git"),
     Attack(
         "a name that moves the cursor",
         lambda scene: (scene / "\x1b[2J").touch(),
-        "files at hand",
+        "file list",
         "also \\x1b[2J",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Releases that are signed through and through, by somebody else than the person trusts."""
+"""Releases that are completely signed, but by an identity that is not trusted."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def shaped(shape: object, *names: str) -> Callable[[Scene], None]:
 
 
 def elsewhere(*names: str) -> Callable[[Scene], None]:
-    """Return what signs with a sigstore that nobody trusts, in the very same words."""
+    """Return what signs with a sigstore that is not trusted, for the same identity."""
     return lambda scene: scene.resign(scene.stage.foreign, *names)
 
 
@@ -112,7 +112,7 @@ ATTACKS = [
     Attack(
         "an issuer that looks alike",
         claiming(iss="https://token.actions.githubusercontent.com.evil.org"),
-        "issuer of the identity",
+        "identity issuer",
         "evil.org",
     ),
     Attack(
@@ -136,7 +136,7 @@ ATTACKS = [
         f"boot report of {IMAGE}",
         "source ref of its certificate",
     ),
-    Attack("no issuer in the certificate", lacking(8), "issuer of the identity", "nothing"),
+    Attack("no issuer in the certificate", lacking(8), "identity issuer", "nothing"),
     Attack("no builder in the certificate", lacking(9), "build workflow", "nothing"),
     Attack("no runner in the certificate", lacking(11), "runner", "nothing"),
     Attack("no source repository in the certificate", lacking(12), "source repository", "nothing"),

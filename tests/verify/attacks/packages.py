@@ -138,14 +138,14 @@ ATTACKS = [
     Attack(
         "archive: its lock",
         lock_in_archive,
-        "snapshot's own chain",
+        "snapshot signatures",
         "holds the snapshot ",
     ),
-    Attack("archive: a package in it", in_archive(APK), "snapshot's own chain", "its lock says"),
+    Attack("archive: a package in it", in_archive(APK), "snapshot signatures", "its lock says"),
     Attack(
         "archive: cut short, sealed",
         deep(rewrite(ARCHIVE, lambda raw: raw[:-2048]), seal),
-        "snapshot's own chain",
+        "snapshot signatures",
         "snapshot.tar: ",
     ),
 ]

@@ -139,7 +139,7 @@ ATTACKS = [
         "statement: a subject less",
         restated(PROVENANCE_BUNDLE, lambda said: said["subject"].pop()),
         "provenance",
-        "other subjects than the release",
+        "other subjects than expected",
     ),
     Attack(
         "statement: about an absent file",
@@ -254,7 +254,7 @@ ATTACKS = [
             )
         ),
         "dependencies in the provenance",
-        "something else than the lock",
+        "something else",
     ),
     Attack(
         "build record: of another lock",
@@ -282,7 +282,7 @@ ATTACKS = [
                 lambda said: said["repositories"][0]["key"].update(name="evil.rsa.pub"),
             )
         ),
-        "snapshot as stated",
+        "snapshot statement",
         "something else",
     ),
     Attack(

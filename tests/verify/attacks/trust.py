@@ -1,4 +1,4 @@
-"""TrustedSigner to believe, and which release is served under the name of another."""
+"""Attacks on the trust root and the signer, and older releases under a newer name."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ LISTS = ("certificateAuthorities", "tlogs", "ctlogs", "timestampAuthorities")
 
 
 def root(change: Change) -> Callable[[Scene], None]:
-    """Return what believes a changed trust root."""
+    """Return an attack with a changed trust root."""
 
     def do(scene: Scene) -> None:
         document = json.loads(scene.stage.trust_root.read_text())
@@ -28,7 +28,7 @@ def root(change: Change) -> Callable[[Scene], None]:
 
 
 def root_file(content: bytes) -> Callable[[Scene], None]:
-    """Return what believes a file with this content."""
+    """Return an attack with this content as trust root."""
 
     def do(scene: Scene) -> None:
         scene.trust_root = scene.place / "root.json"
@@ -38,7 +38,7 @@ def root_file(content: bytes) -> Callable[[Scene], None]:
 
 
 def ended(kind: str, end: str = PAST) -> Change:
-    """Return what lets every party of a kind end."""
+    """Return what ends the validity of every anchor of a kind."""
 
     def change(document: Json) -> None:
         for item in document[kind]:
@@ -49,7 +49,7 @@ def ended(kind: str, end: str = PAST) -> Change:
 
 
 def not_yet(kind: str) -> Change:
-    """Return what lets every party of a kind begin after the release."""
+    """Return what starts the validity of every anchor of a kind after the release."""
     start = datetime.now(tz=UTC) + timedelta(days=30)
 
     def change(document: Json) -> None:
@@ -61,14 +61,14 @@ def not_yet(kind: str) -> Change:
 
 
 def foreign_root(scene: Scene) -> Json:
-    """Return the root of the sigstore that nobody trusts."""
+    """Return the root of the sigstore that is not trusted."""
     from ci.rehearsal.sigstore.trust import trusted_root
 
     return trusted_root(scene.stage.foreign.keys)
 
 
 def of_foreign(*kinds: str) -> Callable[[Scene], None]:
-    """Return what believes another sigstore's parties of these kinds in the place of ours.
+    """Return an attack whose root has another sigstore's anchors of these kinds.
 
     That is what a root looks like that is older than the newest key.
     """
@@ -87,7 +87,7 @@ def evil_release(scene: Scene) -> None:
 
 
 def root_beside(scene: Scene) -> None:
-    """Believe the root that came with the release."""
+    """Trust the root that came with the release."""
     evil_release(scene)
     scene.trust_root = scene / "trusted_root.json"
 
@@ -166,7 +166,7 @@ def not_a_repository(scene: Scene) -> None:
 
 
 def public_root(scene: Scene) -> None:
-    """Believe the public sigstore alone."""
+    """Trust the public sigstore alone."""
     scene.trust_root = Path(__file__).parents[3] / "ci" / "verify" / "trust" / "trusted_root.json"
 
 
@@ -178,9 +178,7 @@ ATTACKS = [
         "an authority that the trust root",
     ),
     Attack("the public root", public_root, "trust root", "an authority that the trust root"),
-    Attack(
-        "an empty root", root_file(b"{}"), "", "no certificate authority, expected at least one"
-    ),
+    Attack("an empty root", root_file(b"{}"), "", "no trust root"),
     Attack("a root of no bytes", root_file(b""), "", "no trust root"),
     Attack(
         "a root without logs",
@@ -196,31 +194,31 @@ ATTACKS = [
         "the authority ended before",
         root(ended("certificateAuthorities")),
         "trust root",
-        "certificate authority https://authority.rehearsal.invalid was not to be believed",
+        "certificate authority https://authority.rehearsal.invalid was not valid",
     ),
     Attack(
         "the log ended before",
         root(ended("tlogs")),
         "trust root",
-        "log key https://log.rehearsal.invalid was not to be believed",
+        "log key https://log.rehearsal.invalid was not valid",
     ),
     Attack(
         "the certificate log ended before",
         root(ended("ctlogs")),
         "trust root",
-        "certificate log key https://ct.rehearsal.invalid was not to be believed",
+        "certificate log key https://ct.rehearsal.invalid was not valid",
     ),
     Attack(
         "the clock ended before",
         root(ended("timestampAuthorities")),
         "trust root",
-        "timestamp authority https://timestamp.rehearsal.invalid was not to be believed",
+        "timestamp authority https://timestamp.rehearsal.invalid was not valid",
     ),
     Attack(
-        "the log was not yet believed",
+        "the log was not yet valid",
         root(not_yet("tlogs")),
         "trust root",
-        "was not to be believed",
+        "was not valid",
     ),
     Attack(
         "an old root without the new log key",
@@ -249,7 +247,7 @@ ATTACKS = [
     Attack(
         "packages signed by keys that one does not hold",
         other_keys,
-        "snapshot's own chain",
+        "snapshot signatures",
         "which is not in",
     ),
     Attack(
