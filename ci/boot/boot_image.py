@@ -156,7 +156,7 @@ def _run_checks(
     with progress.step("Check the droplet", unit=""):
         answers = checks.read_answers(droplet.run_script(checks.format_script()))
         yield from checks.check_answers(answers, record, metadata)
-        yield checks.check_login_without_key(droplet.error_without_key())
+        yield checks.check_login_without_key(droplet.client.error_without_key())
     if options.keep:
         progress.note(f"Log in with: {droplet.client.format_command()}")
         progress.note("`poweroff` in the droplet ends the boot, Ctrl-C here aborts it")

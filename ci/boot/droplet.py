@@ -9,12 +9,11 @@ from build.errors import BootError, ProcessError
 from ci.boot.machine import FATAL, Machine
 from ci.boot.metadata import MetadataService
 from ci.boot.monitor import MAX_LINES
-from ci.boot.ssh import Client
+from ci.boot.ssh import LOGIN_SECONDS, Client
 
 POLL_SECONDS = 0.25
 BANNER_SECONDS = 3.0
 """QEMU retries an unanswered connection ever more slowly: a new connection is faster."""
-LOGIN_SECONDS = 30.0
 COMMAND_SECONDS = 150.0
 SHUTDOWN_SECONDS = 120.0
 DENIED_SECONDS = 20.0
@@ -86,12 +85,13 @@ class Droplet:
             raise BootError(f"the droplet stopped answering: {finished.last_lines(1)}")
         return finished.text
 
-    def error_without_key(self) -> str:
-        """Return the error of a login without a key."""
-        try:
-            return self.client.error_without_key(timeout=LOGIN_SECONDS)
-        except ProcessError as error:
-            return str(error)
+    def wait_for_sshd(self, timeout: float) -> float | None:
+        """Return the seconds until sshd answers, or None when it does not by `timeout`."""
+        while self.machine.seconds < timeout and not self.machine.has_ended():
+            if self.client.read_banner(timeout=BANNER_SECONDS, stop=self.machine.has_ended):
+                return self.machine.seconds
+            self.pause(POLL_SECONDS)
+        return None
 
     def power_off(self) -> str:
         """Run `poweroff`; return why the machine ended.

@@ -18,7 +18,7 @@ from typing import IO
 
 from build.errors import BootError, MissingToolError
 from ci.boot.metadata import Interface, MetadataService
-from ci.boot.monitor import Qmp, SerialLog, forwarded_port
+from ci.boot.monitor import Qmp, SerialLog, ssh_port
 
 QEMU = "qemu-system-x86_64"
 INSTALL = "run `apt-get install --no-install-recommends qemu-system-x86`"
@@ -76,6 +76,8 @@ def qemu_arguments(hardware: Hardware) -> list[str]:
     """Return QEMU's arguments for `hardware`, without those for its serial line and QMP."""
     drive = f"if=none,id=disk,format=qcow2,file={escape_commas(str(hardware.disk))}"
     drive += "" if hardware.persistent else ",snapshot=on"
+    # System information of SMBIOS, which Linux shows in /sys/class/dmi/id.
+    dmi = f"type=1,manufacturer={hardware.vendor},product=Droplet,serial={hardware.droplet_id}"
     return [
         "-nodefaults", "-no-user-config", "-no-reboot",
         "-display", "none",
@@ -85,7 +87,7 @@ def qemu_arguments(hardware: Hardware) -> list[str]:
         *(["-cpu", "host"] if hardware.accelerator == "kvm" else []),
         "-smp", str(hardware.cores),
         "-m", str(hardware.memory // MIB),
-        "-smbios", _dmi(hardware),
+        "-smbios", dmi,
         "-drive", drive,
         "-device", "virtio-blk-pci,drive=disk",
         "-netdev", _network(hardware.service),
@@ -95,11 +97,6 @@ def qemu_arguments(hardware: Hardware) -> list[str]:
         "-device", "virtio-rng-pci,rng=rng0",
         *hardware.extra_arguments,
     ]  # fmt: skip
-
-
-def _dmi(hardware: Hardware) -> str:
-    fields = f"manufacturer={hardware.vendor},product=Droplet,serial={hardware.droplet_id}"
-    return f"type=1,{fields}"
 
 
 def _network(service: MetadataService | None) -> str:
@@ -133,7 +130,7 @@ class Machine:
         self.serial = serial
         self.version = qmp.version
         """QEMU's, such as `7.2.22`."""
-        self.ssh_port = forwarded_port(qmp.monitor("info usernet"), guest_port=22)
+        self.ssh_port = ssh_port(qmp.monitor("info usernet"))
         self._process, self._qmp = process, qmp
 
     @property
@@ -185,7 +182,8 @@ def running(
         with theirs:
             argv = [program, *qemu_arguments(hardware)]
             process = _start(argv, theirs, errors, {**environment, "TMPDIR": str(scratch)})
-        serial = SerialLog(_stdout(process), log, start=start, watch=WATCH)
+        assert process.stdout is not None  # it is a pipe
+        serial = SerialLog(process.stdout, log, start=start, watch=WATCH)
         try:
             try:
                 qmp = Qmp(ours, replies)
@@ -235,10 +233,3 @@ def _stop(process: subprocess.Popen[bytes], serial: SerialLog) -> None:
         # With a broken KVM, QEMU hangs inside the kernel and cannot be killed: do not wait.
         return
     serial.close(END_SECONDS)
-    _stdout(process).close()
-
-
-def _stdout(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    if process.stdout is None:
-        raise AssertionError("started with a pipe")
-    return process.stdout

@@ -1,13 +1,11 @@
 """Metadata of a droplet at 169.254.169.254: one value, as plain-text pages and as v1.json.
 
-The source is DigitalOcean's Droplet Metadata API; its paths and the names in the JSON differ in
-places (`user-data` and `user_data`, `address` and `ip_address`).
+The source is DigitalOcean's Droplet Metadata API.
 """
 
 import json
 import shlex
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,14 @@ from typing import Any
 from ci.boot import metadata_service
 
 ROOT = "/metadata/v1"
+PAGE_NAMES = {
+    "droplet_id": "id",
+    "user_data": "user-data",
+    "vendor_data": "vendor-data",
+    "public_keys": "public-keys",
+    "ip_address": "address",
+}
+"""Names of pages that differ from the keys of v1.json."""
 REGION = "fra1"
 VENDOR_DATA = "#cloud-config\ndisable_root: false\nmanage_etc_hosts: true\n"
 """DigitalOcean's own data begins like this; only cloud-init reads it."""
@@ -52,28 +58,9 @@ class Metadata:
 
 def render_pages(metadata: Metadata) -> dict[str, str]:
     """Return the text of every page by its path, in the order in which the service lists them."""
-    no_address = {"ipv4": {"active": "false"}}
-    tree: dict[str, Any] = {
-        "id": str(metadata.droplet_id),
-        "hostname": metadata.hostname,
-        "user-data": metadata.user_data,
-        "vendor-data": VENDOR_DATA,
-        "public-keys": "\n".join(metadata.public_keys),
-        "region": REGION,
-        "interfaces": {
-            kind: {
-                str(number): _card(card, "address")
-                for number, card in enumerate(metadata.of_type(kind))
-            }
-            for kind in ("public", "private")
-        },
-        "dns": {"nameservers": "\n".join(metadata.nameservers)},
-        "floating_ip": no_address,
-        "reserved_ip": no_address,
-        "tags": {tag: tag for tag in metadata.tags},
-        "features": {"dhcp_enabled": "true"},
-    }
-    return {**_flatten(tree, ROOT), f"{ROOT}.json": json.dumps(render_json(metadata))}
+    document = render_json(metadata)
+    tree = document | {"tags": {tag: tag for tag in metadata.tags}}
+    return {**_flatten(tree, ROOT), f"{ROOT}.json": json.dumps(document)}
 
 
 def render_json(metadata: Metadata) -> dict[str, Any]:
@@ -87,7 +74,7 @@ def render_json(metadata: Metadata) -> dict[str, Any]:
         "public_keys": list(metadata.public_keys),
         "region": REGION,
         "interfaces": {
-            kind: [_card(card, "ip_address") for card in metadata.of_type(kind)]
+            kind: [_render_card(card) for card in metadata.of_type(kind)]
             for kind in ("public", "private")
             if metadata.of_type(kind)
         },
@@ -113,6 +100,7 @@ class MetadataService:
         """Serve `metadata` from now on, with these faults."""
         self._write(metadata_service.FAULTS, asdict(faults))
         self._write(metadata_service.PAGES, render_pages(metadata))
+        (self.folder / metadata_service.REQUESTS).touch()
 
     @property
     def command(self) -> str:
@@ -129,14 +117,20 @@ class MetadataService:
         whole.replace(self.folder / name)
 
 
-def _card(card: Interface, address_key: str) -> dict[str, Any]:
-    ipv4 = {address_key: card.address, "netmask": card.netmask, "gateway": card.gateway}
+def _render_card(card: Interface) -> dict[str, Any]:
+    ipv4 = {"ip_address": card.address, "netmask": card.netmask, "gateway": card.gateway}
     return {"mac": card.mac, "type": card.type, "ipv4": ipv4}
 
 
-def _flatten(tree: Mapping[str, Any], folder: str) -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in tree.items():
-        path = f"{folder}/{name}"
-        flat.update(_flatten(value, path) if isinstance(value, dict) else {path: value})
-    return flat
+def _flatten(value: object, path: str) -> dict[str, str]:
+    """Return the pages of a value of v1.json at `path`; objects and their lists are folders."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = {str(number): item for number, item in enumerate(value)}
+    if isinstance(value, dict):
+        pages: dict[str, str] = {}
+        for name, item in value.items():
+            pages |= _flatten(item, f"{path}/{PAGE_NAMES.get(name, name)}")
+        return pages
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    return {path: "\n".join(value) if isinstance(value, list) else str(value)}

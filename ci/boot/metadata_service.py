@@ -3,10 +3,9 @@
 QEMU's user network starts this program once for each connection that a droplet opens to
 169.254.169.254:80 (`guestfwd=...-cmd:`). It reads `pages.json` of the folder that is its argument,
 an object of path -> text, and appends a line to `requests.log` beside it for each reply:
-`SECONDS STATUS METHOD PATH`, seconds on the monotonic clock, which all processes share. With a
-`faults.json` beside it, the service fails first as that file says; STATUS is then `silent` or
-`cut` at times. Standard library only, and no import of this project: it runs as a script with
-`python3 -I -S`.
+`SECONDS STATUS METHOD PATH`, seconds on the monotonic clock, which all processes share. It fails
+first as `faults.json` beside it says; STATUS is then `silent` or `cut` at times. Standard library
+only, and no import of this project: it runs as a script with `python3 -I -S`.
 
 The API (DigitalOcean's Droplet Metadata API): a page is plain text; a folder lists the names in
 it, those of folders with a slash at the end; a folder requested without the slash returns 301;
@@ -128,10 +127,12 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.rfile.read(int(length))
         # Read for every request: the metadata may change while the droplet runs.
-        pages = json.loads((self.folder / PAGES).read_text(encoding="utf-8"))
+        pages, faults = (
+            json.loads((self.folder / name).read_text(encoding="utf-8")) for name in (PAGES, FAULTS)
+        )
         reply = reply_to(pages, self.command, path)
         requests, now = read_requests(self.folder), time.monotonic()
-        fault = select_fault(_read_faults(self.folder), requests, path, now)
+        fault = select_fault(ServiceFaults(**faults), requests, path, now)
         if fault == ERROR:
             reply = Reply(500, b"something went wrong")
         _log_request(self.folder, f"{now:.3f} {fault or reply.status} {self.command} {path}")
@@ -168,29 +169,16 @@ class Handler(BaseHTTPRequestHandler):
         """Write nothing: standard error would reach the droplet in the middle of a reply."""
 
 
-def _read_faults(folder: Path) -> ServiceFaults:
-    try:
-        return ServiceFaults(**json.loads((folder / FAULTS).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return NO_FAULTS
-
-
 def read_requests(folder: Path) -> list[tuple[float, str]]:
     """Return the requests so far: seconds (monotonic clock) and `STATUS METHOD PATH`."""
-    try:
-        lines = (folder / REQUESTS).read_text(encoding="ascii").splitlines()
-    except FileNotFoundError:
-        return []
+    lines = (folder / REQUESTS).read_text(encoding="ascii").splitlines()
     return [(float(line.split()[0]), line.partition(" ")[2]) for line in lines]
 
 
 def _log_request(folder: Path, text: str) -> None:
-    # One write to a file opened for appending: concurrent connections do not mix lines.
-    log = os.open(folder / REQUESTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        os.write(log, text.encode("ascii", errors="backslashreplace") + b"\n")
-    finally:
-        os.close(log)
+    # One unbuffered write with O_APPEND: concurrent connections do not mix lines (open(2)).
+    with (folder / REQUESTS).open("ab", buffering=0) as log:
+        log.write(text.encode("ascii", errors="backslashreplace") + b"\n")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ ESCAPE = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|[^\[])")
 MAX_LINES = 2000
 MAX_LINE = 4096
 """Characters; a machine that writes one endless line must not fill the memory."""
-FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)\s")
+FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+22\s")
 """Line of `info usernet`: address and port of the host, then of the guest."""
 
 
@@ -62,8 +62,10 @@ class SerialLog:
         return [line for line in lines if line][-count:]
 
     def close(self, seconds: float) -> None:
-        """Wait at most `seconds` until all output is in the file."""
+        """Wait at most `seconds` until all output is in the file; close the stream."""
         self._thread.join(seconds)
+        if not self._thread.is_alive():
+            self._stream.close()
 
     def _read(self) -> None:
         with self.file.open("w", encoding="utf-8") as log:
@@ -152,17 +154,15 @@ class Qmp:
             self.events.append(message)
 
 
-def forwarded_port(usernet: str, *, guest_port: int) -> int:
-    r"""Return the local port that is forwarded to `guest_port`, from the text of `info usernet`.
+def ssh_port(usernet: str) -> int:
+    r"""Return the local port that is forwarded to port 22, from the text of `info usernet`.
 
-    >>> text = "  TCP[HOST_FORWARD]  12  127.0.0.1 40213  165.22.10.5  22  0  0\n"
-    >>> forwarded_port(text, guest_port=22)
+    >>> ssh_port("  TCP[HOST_FORWARD]  12  127.0.0.1 40213  165.22.10.5  22  0  0\n")
     40213
 
     Raises:
         BootError: there is none.
     """
-    for host, guest in FORWARD.findall(usernet):
-        if int(guest) == guest_port:
-            return int(host)
-    raise BootError(f"QEMU forwards no port to {guest_port}: {usernet.strip()}")
+    if found := FORWARD.search(usernet):
+        return int(found[1])
+    raise BootError(f"QEMU forwards no port to ssh: {usernet.strip()}")

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build.edges.process import PLAIN, Finished, run
-from build.errors import MissingToolError
+from build.errors import MissingToolError, ProcessError
 
 KEY, KNOWN_HOSTS = "id_ed25519", "known_hosts"
 INSTALL = "run `apt-get install --no-install-recommends openssh-client`"
 CONNECT_SECONDS = 10
+LOGIN_SECONDS = 30.0
 POLL_SECONDS = 0.25
 
 
@@ -61,10 +62,13 @@ class Client:
         argv = [*self.argv(), command]
         return run(argv, environment=self.environment, stdin=stdin, timeout=timeout, check=False)
 
-    def error_without_key(self, *, timeout: float) -> str:
+    def error_without_key(self) -> str:
         """Return ssh's error when no key is offered; it lists the methods that sshd accepts."""
         argv = [*self.argv("-o", "PreferredAuthentications=none"), "true"]
-        finished = run(argv, environment=self.environment, timeout=timeout, check=False)
+        try:
+            finished = run(argv, environment=self.environment, timeout=LOGIN_SECONDS, check=False)
+        except ProcessError as error:
+            return str(error)
         return finished.last_lines(1) if finished.status else "logged in"
 
     def read_banner(self, *, timeout: float, stop: Callable[[], bool]) -> str:

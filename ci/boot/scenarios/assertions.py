@@ -33,11 +33,9 @@ PROBES = {
     "addresses": "ip -4 -o address show",
     "routes": "ip -4 route show default",
     "traces": f"find / -xdev -name '{INJECTED}*' 2>/dev/null; true",
-    "disk": "cat /sys/class/block/vda/size",
     "partition": "cat /sys/class/block/vda1/size",
     "file system": "df -k / | awk 'END {print $(NF - 4)}'",
     "log mode": "stat -c %a /var/log/snowdrop-init.log",
-    "log": "tail -n 60 /var/log/snowdrop-init.log",
 }
 """Name -> command for busybox's shell."""
 MIB = 1024 * 1024

@@ -33,9 +33,7 @@ def is_dhcp(frame: bytes) -> bool:
 def without_dhcp() -> Iterator[tuple[str, ...]]:
     """Return a context with QEMU's arguments for `Hardware(netdev=CARD_NETDEV)`."""
     with _listen() as card, _listen() as network:
-        threading.Thread(
-            target=_connect, args=(card, network), name="dhcp-filter", daemon=True
-        ).start()
+        threading.Thread(target=_connect, args=(card, network), daemon=True).start()
         yield (
             "-netdev", f"socket,id={CARD_NETDEV},connect={_address(card)}",
             "-netdev", f"socket,id=far,connect={_address(network)}",
@@ -59,9 +57,7 @@ def _connect(card: socket.socket, network: socket.socket) -> None:
     with suppress(OSError):
         near, far = card.accept()[0], network.accept()[0]
         with near, far:
-            back = threading.Thread(
-                target=_forward, args=(far, near), name="dhcp-filter", daemon=True
-            )
+            back = threading.Thread(target=_forward, args=(far, near), daemon=True)
             back.start()
             _forward(near, far)
             back.join()

@@ -46,9 +46,9 @@ def _descriptor(label: str, sectors: int) -> bytes:
         bytes(8),
         _both(sectors),
         bytes(32),
-        _both(1, half=True),
-        _both(1, half=True),
-        _both(SECTOR, half=True),
+        _both(1, "H"),
+        _both(1, "H"),
+        _both(SECTOR, "H"),
         _both(10),  # size of a path table in bytes
         struct.pack("<II", LITTLE_TABLE, 0),
         struct.pack(">II", BIG_TABLE, 0),
@@ -64,12 +64,11 @@ def _record(name: bytes, sector: int, size: int, *, folder: bool = False) -> byt
     """Return a directory record (9.1), padded to an even number of bytes."""
     date = bytes([70, 1, 1, 0, 0, 0, 0])
     fields = _both(sector) + _both(size) + date + bytes([2 if folder else 0, 0, 0])
-    body = b"\0" + fields + _both(1, half=True) + bytes([len(name)]) + name
+    body = b"\0" + fields + _both(1, "H") + bytes([len(name)]) + name
     body += bytes((len(body) + 1) % 2)
     return bytes([len(body) + 1]) + body
 
 
-def _both(value: int, *, half: bool = False) -> bytes:
+def _both(value: int, kind: str = "I") -> bytes:
     """Return a number in both byte orders (7.2.3, 7.3.3)."""
-    kind = "H" if half else "I"
     return struct.pack(f"<{kind}", value) + struct.pack(f">{kind}", value)

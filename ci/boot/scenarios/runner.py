@@ -13,14 +13,14 @@ from build.errors import BootError, ProcessError
 from ci.boot import checks
 from ci.boot.boot_image import BootOptions
 from ci.boot.checks import Check, FaultRow
-from ci.boot.droplet import BANNER_SECONDS, LOGIN_SECONDS, POLL_SECONDS, Droplet
+from ci.boot.droplet import Droplet
 from ci.boot.machine import Hardware, Machine, escape_commas, running
 from ci.boot.metadata import Metadata, MetadataService
 from ci.boot.scenarios.assertions import PROBES, BootObservation
 from ci.boot.scenarios.dhcp_filter import CARD_NETDEV, without_dhcp
 from ci.boot.scenarios.drives import make_config_drive, make_overlay
 from ci.boot.scenarios.scenarios import PRIVATE, Boot, Scenario
-from ci.boot.ssh import Client
+from ci.boot.ssh import LOGIN_SECONDS, Client
 
 SECOND_LOGIN_SECONDS = 90.0
 """Limit of a login with a further key: other machines may run at the same time."""
@@ -183,11 +183,11 @@ def _observe(
     limit = context.options.timeout + boot.extra_seconds
     answers: Mapping[str, str] = {}
     logins: dict[str, bool] = {}
+    client = _client(boot.login_key or next(iter(context.keys)), machine, scratch, context)
+    droplet = Droplet(machine, client, service, context.pause, boot.denied_seconds)
     if boot.login_key:
-        client = _client(boot.login_key, machine, scratch, context)
-        droplet = Droplet(machine, client, service, context.pause, boot.denied_seconds)
         droplet.wait_for_login(limit)
-        sshd_seconds: float | None = machine.seconds
+        sshd_seconds = droplet.logged_in
         logins[boot.login_key] = True
         for name in boot.other_keys:
             other = _client(name, machine, scratch, context)
@@ -199,7 +199,7 @@ def _observe(
             client.run("reboot", timeout=LOGIN_SECONDS)
             machine.wait(REBOOT_SECONDS)
     else:
-        sshd_seconds = _wait_for_sshd(machine, limit, scratch, context)
+        sshd_seconds = droplet.wait_for_sshd(limit)
         context.pause(SETTLE_SECONDS)
     first = context.first.observations if context.first else ()
     return BootObservation(
@@ -218,15 +218,3 @@ def _client(name: str, machine: Machine, scratch: Path, context: RunContext) -> 
     folder = scratch / name
     shutil.copytree(context.key_folder(name), folder)
     return Client(folder, machine.ssh_port, context.options.environment)
-
-
-def _wait_for_sshd(
-    machine: Machine, limit: float, scratch: Path, context: RunContext
-) -> float | None:
-    """Return the seconds until sshd answers, or None when it does not by `limit`."""
-    client = _client(next(iter(context.keys)), machine, scratch, context)
-    while machine.seconds < limit and not machine.has_ended():
-        if client.read_banner(timeout=BANNER_SECONDS, stop=machine.has_ended):
-            return machine.seconds
-        context.pause(POLL_SECONDS)
-    return None

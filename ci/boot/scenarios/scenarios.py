@@ -10,29 +10,8 @@ from ci.boot.droplet import DENIED_SECONDS
 from ci.boot.machine import GATEWAY, NAMESERVER, PUBLIC, VENDOR
 from ci.boot.metadata import Interface, Metadata
 from ci.boot.metadata_service import NO_FAULTS, ServiceFaults
-from ci.boot.scenarios.assertions import (
-    INJECTED,
-    MIB,
-    RUNS_FILE,
-    Assertion,
-    accepts,
-    address_is,
-    console_shows,
-    default_route_is,
-    disk_filled,
-    host_keys_kept,
-    host_keys_replaced,
-    hostname_is,
-    keys_file_has,
-    nothing_injected,
-    rejects,
-    service_not_requested,
-    service_replied,
-    services_run,
-    sshd_answers,
-    sshd_without_wait,
-    user_data_ran,
-)
+from ci.boot.scenarios import assertions as expect
+from ci.boot.scenarios.assertions import INJECTED, MIB, RUNS_FILE, Assertion
 
 KEYS = ("given", "second", "later", "owner")
 """Made once for all scenarios. In `public_keys` a name stands for the key's public line."""
@@ -150,19 +129,19 @@ class Scenario:
         return self.compares or self.starts_from == "first boot" or self.name == FIRST
 
 
-WITH_KEY = (sshd_answers(), accepts("given"), keys_file_has("given"))
-COMPLETE = (*WITH_KEY, hostname_is(NAME), services_run(), user_data_ran(1))
+WITH_KEY = (expect.sshd_answers(), expect.accepts("given"), expect.keys_file_has("given"))
+COMPLETE = (*WITH_KEY, expect.hostname_is(NAME), expect.services_run(), expect.user_data_ran(1))
 """Assertions about a complete droplet, after any number of boots."""
-WITH_NETWORK = (*COMPLETE, address_is("eth0", PUBLIC), default_route_is(GATEWAY))
+WITH_NETWORK = (*COMPLETE, expect.address_is("eth0", PUBLIC), expect.default_route_is(GATEWAY))
 UNNAMED = (
     *WITH_KEY,
-    hostname_is(IMAGE_NAME),
-    services_run(),
-    user_data_ran(1),
-    console_shows("host name: .* stays"),
+    expect.hostname_is(IMAGE_NAME),
+    expect.services_run(),
+    expect.user_data_ran(1),
+    expect.console_shows("host name: .* stays"),
 )
 """Assertions about a droplet whose host name was refused."""
-KEYS_STAY = console_shows("SSH keys: .* stay")
+KEYS_STAY = expect.console_shows("SSH keys: .* stay")
 
 
 SCENARIOS = (
@@ -175,7 +154,7 @@ SCENARIOS = (
         "metadata late by 60 s",
         "waits for the metadata and boots completely",
         Boot(
-            (*COMPLETE, service_replied("silent")),
+            (*COMPLETE, expect.service_replied("silent")),
             faults=ServiceFaults(silent_seconds=60),
             extra_seconds=LONG_WAIT,
         ),
@@ -198,14 +177,16 @@ SCENARIOS = (
     Scenario(
         "no metadata service, new droplet",
         "sshd starts, the console reports it; the next boot is complete",
-        Boot((sshd_answers(), KEYS_STAY), faults=SILENT, login_key="", extra_seconds=LONG_WAIT),
+        Boot(
+            (expect.sshd_answers(), KEYS_STAY), faults=SILENT, login_key="", extra_seconds=LONG_WAIT
+        ),
         second_boot=Boot(COMPLETE),
     ),
     Scenario(
         "no metadata service, known droplet",
         "nothing is lost, sshd starts, the console reports it",
         Boot(
-            (*COMPLETE, accepts("owner"), host_keys_kept(), KEYS_STAY),
+            (*COMPLETE, expect.accepts("owner"), expect.host_keys_kept(), KEYS_STAY),
             faults=SILENT,
             other_keys=("owner",),
             extra_seconds=LONG_WAIT,
@@ -215,18 +196,18 @@ SCENARIOS = (
     Scenario(
         "two replies with status 500",
         "retries and boots completely",
-        Boot((*COMPLETE, service_replied("500")), faults=ServiceFaults(errors=2)),
+        Boot((*COMPLETE, expect.service_replied("500")), faults=ServiceFaults(errors=2)),
     ),
     Scenario(
         "connection cut half-way",
         "discards the partial reply, retries and boots completely",
-        Boot((*COMPLETE, service_replied("cut")), faults=ServiceFaults(cuts=2)),
+        Boot((*COMPLETE, expect.service_replied("cut")), faults=ServiceFaults(cuts=2)),
     ),
     Scenario(
         "no keys in metadata",
         "the former keys stay, the console reports it",
         Boot(
-            (*COMPLETE, accepts("owner"), KEYS_STAY),
+            (*COMPLETE, expect.accepts("owner"), KEYS_STAY),
             metadata=replace(METADATA, public_keys=()),
             other_keys=("owner",),
         ),
@@ -237,12 +218,12 @@ SCENARIOS = (
         "the valid keys are installed, the console reports the others",
         Boot(
             (
-                accepts("given", "second"),
-                keys_file_has("given", "second"),
-                hostname_is(NAME),
-                services_run(),
-                nothing_injected(),
-                console_shows(f"SSH keys: .*{len(MALFORMED)}"),
+                expect.accepts("given", "second"),
+                expect.keys_file_has("given", "second"),
+                expect.hostname_is(NAME),
+                expect.services_run(),
+                expect.nothing_injected(),
+                expect.console_shows(f"SSH keys: .*{len(MALFORMED)}"),
             ),
             metadata=replace(METADATA, public_keys=("given", *MALFORMED, "second")),
             other_keys=("second",),
@@ -251,7 +232,9 @@ SCENARIOS = (
     Scenario(
         "host name with shell characters",
         "is refused and reported; keys and everything else are in place",
-        Boot((*UNNAMED, nothing_injected()), metadata=replace(METADATA, hostname=SHELL_NAME)),
+        Boot(
+            (*UNNAMED, expect.nothing_injected()), metadata=replace(METADATA, hostname=SHELL_NAME)
+        ),
     ),
     Scenario(
         "host name too long",
@@ -267,7 +250,7 @@ SCENARIOS = (
         "user-data script that fails",
         "its status is reported; everything else is in place",
         Boot(
-            (*COMPLETE, console_shows("user-data: .*status 7")),
+            (*COMPLETE, expect.console_shows("user-data: .*status 7")),
             metadata=replace(METADATA, user_data=f"{SCRIPT}exit 7\n"),
         ),
     ),
@@ -275,7 +258,7 @@ SCENARIOS = (
         "private network card",
         "gets the address of the metadata, without a gateway",
         Boot(
-            (*WITH_NETWORK, address_is("eth1", PRIVATE)),
+            (*WITH_NETWORK, expect.address_is("eth1", PRIVATE)),
             metadata=replace(METADATA, interfaces=(PUBLIC, PRIVATE)),
             private_card=True,
         ),
@@ -283,8 +266,14 @@ SCENARIOS = (
     Scenario(
         "reboot",
         "the script does not run again, the host keys stay",
-        Boot((*COMPLETE, host_keys_kept(), accepts("owner")), other_keys=("owner",), reboot=True),
-        second_boot=Boot((*COMPLETE, host_keys_kept(), accepts("owner")), other_keys=("owner",)),
+        Boot(
+            (*COMPLETE, expect.host_keys_kept(), expect.accepts("owner")),
+            other_keys=("owner",),
+            reboot=True,
+        ),
+        second_boot=Boot(
+            (*COMPLETE, expect.host_keys_kept(), expect.accepts("owner")), other_keys=("owner",)
+        ),
         starts_from="first boot",
     ),
     Scenario(
@@ -292,13 +281,13 @@ SCENARIOS = (
         "gets new host keys, name and keys; the owner's key stays",
         Boot(
             (
-                accepts("later", "owner"),
-                rejects("given"),
-                keys_file_has("later"),
-                hostname_is(CLONE_NAME),
-                host_keys_replaced(),
-                user_data_ran(2),
-                services_run(),
+                expect.accepts("later", "owner"),
+                expect.rejects("given"),
+                expect.keys_file_has("later"),
+                expect.hostname_is(CLONE_NAME),
+                expect.host_keys_replaced(),
+                expect.user_data_ran(2),
+                expect.services_run(),
             ),
             metadata=CLONE_METADATA,
             login_key="later",
@@ -310,7 +299,12 @@ SCENARIOS = (
         "another droplet, no keys in metadata",
         "the key that the owner added by hand is accepted",
         Boot(
-            (accepts("owner"), hostname_is(CLONE_NAME), host_keys_replaced(), services_run()),
+            (
+                expect.accepts("owner"),
+                expect.hostname_is(CLONE_NAME),
+                expect.host_keys_replaced(),
+                expect.services_run(),
+            ),
             metadata=replace(CLONE_METADATA, public_keys=()),
             login_key="owner",
         ),
@@ -319,29 +313,33 @@ SCENARIOS = (
     Scenario(
         "two fresh boots",
         "have no host key in common",
-        Boot((*COMPLETE, host_keys_replaced())),
+        Boot((*COMPLETE, expect.host_keys_replaced())),
         compares=True,
     ),
     Scenario(
         "disk larger than the image",
         "partition and file system fill it",
-        Boot((*COMPLETE, disk_filled(LARGE_DISK))),
+        Boot((*COMPLETE, expect.disk_filled(LARGE_DISK))),
         disk_size=LARGE_DISK,
     ),
     Scenario(
         "no DHCP",
         "the address comes from the metadata, the console reports it",
-        Boot((*WITH_NETWORK, console_shows("no address from DHCP")), dhcp=False, extra_seconds=60),
+        Boot(
+            (*WITH_NETWORK, expect.console_shows("no address from DHCP")),
+            dhcp=False,
+            extra_seconds=60,
+        ),
     ),
     Scenario(
         "not a droplet",
         "sends no request, does not wait, the console reports it",
         Boot(
             (
-                sshd_answers(),
-                service_not_requested(),
-                sshd_without_wait(),
-                console_shows("no droplet"),
+                expect.sshd_answers(),
+                expect.service_not_requested(),
+                expect.sshd_without_wait(),
+                expect.console_shows("no droplet"),
             ),
             faults=SILENT,
             vendor="QEMU",
