@@ -75,10 +75,12 @@ PUBLIC = Interface(type="public", mac=MAC, address=ADDRESS, netmask=NETMASK, gat
 def qemu_arguments(hardware: Hardware) -> list[str]:
     """Return QEMU's arguments for `hardware`, without those for its serial line and QMP."""
     drive = f"if=none,id=disk,format=qcow2,file={escape_commas(str(hardware.disk))}"
+    # snapshot=on: QEMU writes to a temporary file in TMPDIR instead of the image.
     drive += "" if hardware.persistent else ",snapshot=on"
-    # System information of SMBIOS, which Linux shows in /sys/class/dmi/id.
+    # Linux shows it in /sys/class/dmi/id; a droplet's serial number is its id there.
     dmi = f"type=1,manufacturer={hardware.vendor},product=Droplet,serial={hardware.droplet_id}"
     return [
+        # A reset ends QEMU (-no-reboot), so that it is seen and not taken for a slow boot.
         "-nodefaults", "-no-user-config", "-no-reboot",
         "-display", "none",
         "-vga", "std",
@@ -93,6 +95,7 @@ def qemu_arguments(hardware: Hardware) -> list[str]:
         "-netdev", _network(hardware.service),
         # No option ROM: without it the firmware does not offer to boot from the network.
         "-device", f"virtio-net-pci,netdev={hardware.netdev},mac={MAC},romfile=",
+        # Host keys need the kernel's random pool to be ready (random(4)).
         "-object", "rng-builtin,id=rng0",
         "-device", "virtio-rng-pci,rng=rng0",
         *hardware.extra_arguments,
@@ -176,6 +179,7 @@ def running(
     if program is None:
         raise MissingToolError(f"{QEMU}: no such program on this machine", hint=INSTALL)
     stderr, start = scratch / "qemu-stderr", time.monotonic()
+    # QMP uses an inherited socket: no port and no path that another process could open.
     ours, theirs = socket.socketpair()
     ours.settimeout(START_SECONDS)
     with ours, ours.makefile("rb") as replies, stderr.open("wb") as errors:

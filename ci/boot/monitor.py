@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -71,24 +71,21 @@ class SerialLog:
         with self.file.open("w", encoding="utf-8") as log:
             # The stream is unbuffered: a read returns what is available, not 64 KiB.
             while piece := self._stream.read(65536):
-                *whole, rest = (self._pending + piece).split(b"\n")
-                for line in whole:
-                    self._store_line(strip_controls(line), log.write)
-                with self._lock:
-                    self._pending = rest[-MAX_LINE:]
-                log.flush()
-            self._store_line(strip_controls(self._pending), log.write)
-            with self._lock:
-                self._pending = b""
+                *lines, rest = (self._pending + piece).split(b"\n")
+                self._store(lines, rest[-MAX_LINE:], log)
+            self._store([self._pending], b"", log)
 
-    def _store_line(self, line: str, write: Callable[[str], int]) -> None:
-        seconds = time.monotonic() - self._start
-        for name, pattern in self._watch.items():
-            if name not in self.matched and pattern.search(line):
-                self.matched[name] = seconds
+    def _store(self, raw_lines: Sequence[bytes], pending: bytes, log: IO[str]) -> None:
+        seconds, lines = time.monotonic() - self._start, [strip_controls(raw) for raw in raw_lines]
+        for line in lines:
+            for name, pattern in self._watch.items():
+                if pattern.search(line):
+                    self.matched.setdefault(name, seconds)
+            log.write(f"{seconds:9.3f}  {line}\n")
+        log.flush()
         with self._lock:
-            self._lines.append(line)
-        write(f"{seconds:9.3f}  {line}\n")
+            self._lines.extend(lines)
+            self._pending = pending
 
 
 class Qmp:

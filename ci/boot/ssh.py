@@ -35,12 +35,14 @@ class Client:
         settings = {
             "IdentitiesOnly": "yes",
             "IdentityAgent": "none",
+            # Never ask for a password: no one answers.
             "BatchMode": "yes",
             # The droplet makes its host key at its first boot: accept it at the first connection.
             "StrictHostKeyChecking": "accept-new",
             "UserKnownHostsFile": _quoted(self.folder / KNOWN_HOSTS),
             "GlobalKnownHostsFile": "/dev/null",
             "ConnectTimeout": str(CONNECT_SECONDS),
+            # Ends the connection to a droplet that hangs (three missed replies by default).
             "ServerAliveInterval": "5",
             "LogLevel": "ERROR",
         }

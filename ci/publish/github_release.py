@@ -44,13 +44,14 @@ T = TypeVar("T")
 class ReleaseHost:
     """The releases of one repository."""
 
-    def __init__(self, api: str, repository: str, token: str | None, *, wait: Wait) -> None:
+    def __init__(self, api: str, repository: str, token: str, *, wait: Wait) -> None:
         self._api = api
         self._token = token
         self._wait = wait
         self._github = Github(
             base_url=api,
-            auth=Auth.Token(token) if token else None,
+            auth=Auth.Token(token),
+            # No request before the first real one, and no retry of a write (see above).
             lazy=True,
             retry=None,
             timeout=60,
@@ -186,6 +187,7 @@ class ReleaseHost:
                     "X-GitHub-Api-Version": API_VERSION,
                 },
                 timeout=(CONNECT, SILENCE),
+                # A redirect could lead the token and the file to another host.
                 allow_redirects=False,
             )
         arrived = _json(answer)

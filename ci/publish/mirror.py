@@ -75,6 +75,7 @@ def open_bucket(spaces: SpacesConfig, environment: Mapping[str, str]) -> "S3Clie
             signature_version="s3v4",
             # The signature covers the body: the service refuses a damaged upload.
             s3={"addressing_style": "path", "payload_signing_enabled": True},
+            # boto3 1.36 sends checksum trailers by default, which other S3 services refuse.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             retries={"mode": "standard", "total_max_attempts": 4},
@@ -187,6 +188,7 @@ def _upload(client: "S3Client", bucket: str, key: str, file: ReleaseFile, step: 
 
 def _check_public(url: str, file: ReleaseFile, step: Step, wait: Wait) -> None:
     """Check a download of `url` without an account; an import sends HEAD first."""
+    # A redirect is refused: the URL given to DigitalOcean must serve the file itself.
     try:
         head = requests.head(
             url, auth=Bearer(None), timeout=(CONNECT, SILENCE), allow_redirects=False

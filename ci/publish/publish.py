@@ -51,6 +51,7 @@ def publish_release(
     draft = draft or host.create_draft(tag, None if tagged else release.manifest.commit, notes)
     done = _upload(host, draft, release, replace=replace, progress=progress)
     _read_back(host, draft, release.files, progress)
+    # Last: the assets of an immutable release cannot be changed after its publication.
     public = host.promote(draft, notes)
     _check_tag(host, release.manifest, required=True)
     return Published(
@@ -85,6 +86,7 @@ def _compare(
         raise PublishError(
             f"{name}: not in the published release {published.html_url}", hint=IMMUTABLE
         )
+    # Only digests that GitHub reports have been compared so far.
     known = {item.name for item in present if item.sha256}
     unknown = tuple(file for file in release.files if file.name not in known)
     _read_back(host, published, unknown, progress)

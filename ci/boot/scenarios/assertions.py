@@ -164,19 +164,15 @@ def console_shows(seen: BootObservation, pattern: str) -> Check:
     lines = [line for line in seen.console.splitlines() if "snowdrop-init:" in line]
     passed = any(re.search(pattern, line) for line in lines)
     found = "that line" if passed else " | ".join(line.strip() for line in lines) or "nothing"
-    return Check(name="console", passed=passed, expected=f"a line with `{pattern}`", found=found)
+    return Check("console", passed, f"a line with `{pattern}`", found)
 
 
 @assertion
 def service_replied(seen: BootObservation, status: str) -> Check:
     """Assert that the metadata service replied with `status`: that its fault occurred."""
-    found = {request.split()[0] for request in seen.requests}
-    return Check(
-        name="service",
-        passed=status in found,
-        expected=f"{status} among its replies",
-        found=", ".join(sorted(found)) or "no request",
-    )
+    statuses = {request.split()[0] for request in seen.requests}
+    found = ", ".join(sorted(statuses)) or "no request"
+    return Check("service", status in statuses, f"{status} among its replies", found)
 
 
 @assertion
@@ -221,13 +217,11 @@ def disk_filled(seen: BootObservation, size: int) -> Check:
     )
     # Linux counts sectors of 512 bytes, df -k blocks of 1024.
     partition, file_system = partition * 512, file_system * 1024
-    return Check(
-        name="disk",
-        # df leaves out the metadata of ext4: at most 8 % at these sizes.
-        passed=partition >= size - 4 * MIB and file_system >= size * 0.92,
-        expected=f"partition and file system of {size // MIB} MiB",
-        found=f"partition of {partition // MIB} MiB, file system of {file_system // MIB} MiB",
-    )
+    # df leaves out the metadata of ext4: at most 8 % at these sizes.
+    passed = partition >= size - 4 * MIB and file_system >= size * 0.92
+    expected = f"partition and file system of {size // MIB} MiB"
+    found = f"partition of {partition // MIB} MiB, file system of {file_system // MIB} MiB"
+    return Check("disk", passed, expected, found)
 
 
 @assertion
@@ -246,9 +240,6 @@ def sshd_without_wait(seen: BootObservation, seconds: float = 100.0) -> Check:
     """
     first = seen.first_boot.sshd_seconds if seen.first_boot else None
     late = None if seen.sshd_seconds is None or first is None else seen.sshd_seconds - first
-    return Check(
-        name="time to sshd",
-        passed=late is not None and late < seconds,
-        expected=f"at most {seconds:g} s more than the first boot",
-        found="no sshd" if late is None else f"{late:+.0f} s",
-    )
+    expected = f"at most {seconds:g} s more than the first boot"
+    found = "no sshd" if late is None else f"{late:+.0f} s"
+    return Check("time to sshd", late is not None and late < seconds, expected, found)

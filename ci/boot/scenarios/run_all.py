@@ -18,7 +18,7 @@ from ci.release.checkout import read_record
 
 WAITING_AT_ONCE = 2
 """Scenarios that mostly wait: one after the other they would take longer than all the rest."""
-NOT_RUN = Check(name="boot", passed=False, expected="comes up", found="not run: no first boot")
+NOT_RUN = Check("boot", False, "comes up", "not run: no first boot")
 
 
 def run_scenarios(
@@ -85,6 +85,7 @@ def _run_all(
                 not_run = [ScenarioResult(scenario=each, checks=(NOT_RUN,)) for each in rest]
                 return results | {result.scenario.name: result for result in not_run}
             context = replace(context, first=first)
+        # The cores that this process may use; cpu_count() would count all of the machine.
         cores = len(os.sched_getaffinity(0))
         with ThreadPoolExecutor(cores) as busy, ThreadPoolExecutor(WAITING_AT_ONCE) as waiting:
             try:

@@ -102,6 +102,7 @@ def run_scenario(scenario: Scenario, context: RunContext) -> ScenarioResult:
     disk, below = folder / "disk.qcow2", context.image
     if scenario.starts_from == "first boot" and context.first and context.first.disk:
         below = context.first.disk
+    # An overlay for each scenario: several start from the same disk, at the same time.
     make_overlay(disk, below, context.options.environment, size=scenario.disk_size)
     found: list[Check] = []
     observations: list[BootObservation] = []
