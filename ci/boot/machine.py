@@ -122,11 +122,7 @@ class Machine:
     """A running QEMU; made by `running`."""
 
     def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        qmp: Qmp,
-        serial: SerialLog,
-        start: float,
+        self, process: subprocess.Popen[bytes], qmp: Qmp, serial: SerialLog, start: float
     ) -> None:
         self.start = start
         """When it was switched on, in seconds on the monotonic clock."""

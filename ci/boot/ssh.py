@@ -32,6 +32,8 @@ class Client:
 
     def argv(self, *options: str) -> list[str]:
         """Return the command line of ssh, with `options` before the host."""
+        # ssh splits the value at blanks and expands % (ssh_config(5), TOKENS): quote and double.
+        known_hosts = str(self.folder / KNOWN_HOSTS).replace("%", "%%")
         settings = {
             "IdentitiesOnly": "yes",
             "IdentityAgent": "none",
@@ -39,7 +41,7 @@ class Client:
             "BatchMode": "yes",
             # The droplet makes its host key at its first boot: accept it at the first connection.
             "StrictHostKeyChecking": "accept-new",
-            "UserKnownHostsFile": _quoted(self.folder / KNOWN_HOSTS),
+            "UserKnownHostsFile": f'"{known_hosts}"',
             "GlobalKnownHostsFile": "/dev/null",
             "ConnectTimeout": str(CONNECT_SECONDS),
             # Ends the connection to a droplet that hangs (three missed replies by default).
@@ -103,8 +105,3 @@ def make_key(folder: Path, environment: Mapping[str, str] = PLAIN) -> str:
     except MissingToolError as error:
         raise MissingToolError(str(error), hint=INSTALL) from None
     return path.with_suffix(".pub").read_text(encoding="ascii").strip()
-
-
-def _quoted(path: Path) -> str:
-    # ssh splits the value at blanks and expands % (ssh_config(5), TOKENS): quote and double.
-    return '"' + str(path).replace("%", "%%") + '"'

@@ -39,11 +39,6 @@ class Plan:
     upload: tuple[ReleaseFile, ...]
     keep: tuple[ReleaseFile, ...]
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing remains to be done."""
-        return not self.remove and not self.upload
-
 
 def plan(
     wanted: Sequence[ReleaseFile],
@@ -99,4 +94,6 @@ def mirror_url(spaces: SpacesConfig, version: str, name: str) -> str:
 
 def import_urls(spaces: SpacesConfig, release: ReleaseFiles) -> tuple[str, ...]:
     """Return the URLs that DigitalOcean can import, one for each image, without a query."""
-    return tuple(mirror_url(spaces, release.manifest.version, name) for name in release.images)
+    version = release.manifest.version
+    images = release.manifest.of_role("image")
+    return tuple(mirror_url(spaces, version, image.name) for image in images)

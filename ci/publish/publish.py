@@ -81,11 +81,9 @@ def _compare(
     """Compare a published release with `release`; read back files without a reported digest."""
     present = host.present(published)
     remaining = plan(release.files, present, hint=IMMUTABLE)
-    if not remaining.is_empty:
-        name = (remaining.upload or remaining.remove)[0].name
-        raise PublishError(
-            f"{name}: not in the published release {published.html_url}", hint=IMMUTABLE
-        )
+    if differing := remaining.upload or remaining.remove:
+        problem = f"{differing[0].name}: not in the published release {published.html_url}"
+        raise PublishError(problem, hint=IMMUTABLE)
     # Only digests that GitHub reports have been compared so far.
     known = {item.name for item in present if item.sha256}
     unknown = tuple(file for file in release.files if file.name not in known)

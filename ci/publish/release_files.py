@@ -43,11 +43,6 @@ class ReleaseFiles:
     files: tuple[ReleaseFile, ...]
     """SHA256SUMS and its bundle last: when they appear, all files that they name exist."""
 
-    @property
-    def images(self) -> tuple[str, ...]:
-        """Names of the disk images."""
-        return tuple(image.name for image in self.manifest.of_role("image"))
-
 
 def read_release(config: ReleaseConfig, progress: Progress) -> ReleaseFiles:
     """Return the signed release in the dist folder, every file read and hashed again.
