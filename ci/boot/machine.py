@@ -42,12 +42,11 @@ WATCH = {
     # Linux after a panic and GRUB without a working entry would wait until the time-out.
     "fatal": FATAL,
 }
-MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """Hardware of the machine; by default the smallest droplet, one core and 512 MiB."""
+    """Hardware of the machine."""
 
     disk: Path
     """A qcow2 file."""
@@ -55,9 +54,6 @@ class Hardware:
     service: MetadataService | None
     """The metadata service, or None: then nothing listens at its address."""
     accelerator: str = "tcg"
-    memory: int = 512 * MIB
-    """In bytes."""
-    cores: int = 1
     persistent: bool = False
     """Whether the disk file itself is written: for a copy that boots more than once."""
     vendor: str = VENDOR
@@ -87,8 +83,9 @@ def qemu_arguments(hardware: Hardware) -> list[str]:
         "-machine", "pc",
         "-accel", hardware.accelerator,
         *(["-cpu", "host"] if hardware.accelerator == "kvm" else []),
-        "-smp", str(hardware.cores),
-        "-m", str(hardware.memory // MIB),
+        # As the smallest droplet; -m in MiB.
+        "-smp", "1",
+        "-m", "512",
         "-smbios", dmi,
         "-drive", drive,
         "-device", "virtio-blk-pci,drive=disk",
