@@ -1,10 +1,12 @@
-"""An image, booted as a droplet and checked.
+"""Boot an image as a droplet, and check it.
 
-- `walk`: build record -> droplet -> checks -> boot report (read me first)
-- `machine`: QEMU with the image as its disk (edge); `monitor`: what it says meanwhile
-- `metadata`: what a droplet sees at 169.254.169.254; `service`: the program that says it
-- `ssh`: a key for one boot, and the way in (edge)
-- `droplet`: waits for the login, asks, switches off, takes the time
-- `checks`: what must be true, one named check each, and the report (pure but for its file)
-- `command`: `python -m ci boot`
+To change what every boot must fulfil, edit `checks`; what a boot with a fault must fulfil,
+`scenarios/assertions` and the table `scenarios/scenarios`.
+
+- `boot_image`: build record -> droplet -> checks -> boot report (read first)
+- `checks`: probes and checks of a normal boot, and the report (pure but for its file)
+- `droplet`: waits for the login, runs scripts, powers off, measures times
+- `machine`: QEMU with the image as its disk (edge); `monitor`: its serial line and QMP
+- `metadata`: the droplet's metadata; `metadata_service`: the program that serves it
+- `ssh`: a key for one boot, and the ssh client (edge)
 """

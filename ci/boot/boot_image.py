@@ -1,7 +1,6 @@
-"""The walk: build record -> droplet -> checks -> boot report (read me first)."""
+"""Boot an image as a droplet: build record -> droplet -> checks -> boot report (read first)."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,148 +14,61 @@ from ci.boot import checks
 from ci.boot.checks import BootReport, Check, report_path, write_report
 from ci.boot.droplet import Droplet
 from ci.boot.machine import NAMESERVER, PUBLIC, Hardware, Machine, running
-from ci.boot.metadata import Metadata, Service, document
+from ci.boot.metadata import Metadata, MetadataService, render_json
 from ci.boot.ssh import Client, make_key
 from ci.release.checkout import read_record
 
-LAST_LINES = 40
-STARVED = "IO-APIC + timer doesn't work"
-"""What Linux says in an emulator that got no processor time while the timer was tried."""
+CONSOLE_LINES = 40
+TIMER_PANIC = "IO-APIC + timer doesn't work"
+"""Panic of Linux in an emulator that got no processor time while the kernel tested the timer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootOptions:
-    """Where a boot takes place, and how long it may take."""
+    """Options of every boot."""
 
     work: Path
-    """Folder for the console's log, and for what is deleted afterwards."""
+    """Folder for the console's log and for temporary files."""
     accelerator: str = "tcg"
     timeout: float = 300.0
     """Seconds from the start to the first login."""
     keep: bool = False
-    """Leave the droplet to a person, until it is switched off from inside."""
-    clock: Callable[[], float] = time.monotonic
+    """Leave the droplet running until it is powered off from inside."""
     environment: Mapping[str, str] = field(default_factory=lambda: PLAIN)
 
 
 def boot_image(
-    record_path: Path, here: BootOptions, progress: Progress, *, image: Path | None = None
+    record_path: Path, options: BootOptions, progress: Progress, *, image: Path | None = None
 ) -> BootReport:
-    """Boot the image of a build record as a droplet; return what was found, as written beside it.
+    """Boot the image of a build record as a droplet; write the boot report and return it.
 
-    `image` is another file with the same bytes: one that was downloaded. A check that does not
-    hold is a line of the report, not an error.
+    `image` is another file with the same bytes, such as a downloaded one. A failed check is a
+    line of the report, not an error.
 
     Raises:
-        VerificationError: the image is not the one that the record names.
-        BootError: it does not come up or go down; the report says so too.
-        MissingToolError: QEMU or ssh are not on this machine.
+        VerificationError: the image does not have the digest of the record.
+        BootError: it does not boot or does not shut down; the report has the reason too.
+        MissingToolError: QEMU or ssh is not installed.
     """
     record = read_record(record_path)
-    disk = checked_disk(record, image or record_path.parent / record["image"]["file"])
-    # What an earlier boot found must not stand beside an image that fails today.
+    disk = verify_disk(record, image or record_path.parent / record["image"]["file"])
+    # The report of an earlier boot must not remain beside an image that fails now.
     report_path(record_path).unlink(missing_ok=True)
-    here.work.mkdir(parents=True, exist_ok=True)
+    options.work.mkdir(parents=True, exist_ok=True)
     try:
-        return _boot(record_path, record, disk, here, progress)
+        return _boot(record_path, record, disk, options, progress)
     except BootError as error:
-        if here.accelerator != "tcg" or STARVED not in str(error):
+        if options.accelerator != "tcg" or TIMER_PANIC not in str(error):
             raise
-        progress.note("this machine gave the emulator too little time to begin: once more")
-    return _boot(record_path, record, disk, here, progress)
+        progress.note("the emulator got too little processor time for the timer test: boot again")
+    return _boot(record_path, record, disk, options, progress)
 
 
-def _boot(
-    record_path: Path,
-    record: Mapping[str, Any],
-    disk: Path,
-    here: BootOptions,
-    progress: Progress,
-) -> BootReport:
-    """Boot `disk` once, and write the report of it."""
-    log = here.work / f"{disk.stem}.log"
-    with TemporaryDirectory(prefix="boot-", dir=here.work.absolute()) as folder:
-        metadata = given(record, make_key(Path(folder), here.environment))
-        service = Service(Path(folder))
-        service.tell(metadata)
-        hardware = Hardware(
-            disk=disk.absolute(),
-            droplet_id=metadata.droplet_id,
-            service=service,
-            accelerator=here.accelerator,
-        )
-        with running(
-            hardware,
-            scratch=Path(folder),
-            log=log,
-            clock=here.clock,
-            environment=here.environment,
-        ) as machine:
-            client = Client(Path(folder), machine.ssh_port, here.environment)
-            droplet = Droplet(machine, client, service)
-            steps = visit(droplet, record, metadata, here, progress)
-            report, problem = _observed(steps, droplet, record, metadata, here)
-            write_report(record_path, report)
-            if problem is not None:
-                raise with_console(disk, problem, machine) from None
-    return report
-
-
-def given(record: Mapping[str, Any], public_key: str) -> Metadata:
-    """Return what a droplet is told at a boot of `record`'s image: no two images the same."""
-    digest = record["image"]["sha256"]
-    return Metadata(
-        droplet_id=int(digest[:7], 16),
-        hostname=f"{record['variant']}-{digest[:12]}",
-        public_keys=(public_key,),
-        interfaces=(PUBLIC,),
-        nameservers=(NAMESERVER,),
-        tags=("snowdrop",),
-    )
-
-
-def visit(
-    droplet: Droplet,
-    record: Mapping[str, Any],
-    metadata: Metadata,
-    here: BootOptions,
-    progress: Progress,
-) -> Iterator[Check]:
-    """Yield each check as soon as it is known, from the first login to the end of the machine.
+def verify_disk(record: Mapping[str, Any], disk: Path) -> Path:
+    """Return `disk` if it has the sha256 of the build record.
 
     Raises:
-        BootError: it does not come up or go down.
-    """
-    with progress.step(f"Boot as droplet {metadata.hostname}", unit=""):
-        droplet.wait_for_login(here.timeout)
-    with progress.step("Check the droplet", unit=""):
-        answers = checks.read_answers(droplet.ask(checks.script()))
-        yield from checks.judge(answers, record, metadata)
-        yield checks.key_only(droplet.refusal())
-    if here.keep:
-        progress.note(f"Log in with: {droplet.client.shown()}")
-        progress.note("`poweroff` in there ends the boot, Ctrl-C here gives it up")
-        yield checks.shutdown(droplet.machine.wait(None))
-        return
-    with progress.step("Switch off", unit=""):
-        yield checks.shutdown(droplet.switch_off())
-
-
-def with_console(disk: Path, error: BootError, machine: Machine) -> BootError:
-    """Return `error` with the end of what the machine wrote, and where all of it is."""
-    lines = machine.serial.last_lines(LAST_LINES) or ["(nothing)"]
-    return BootError(
-        f"{disk.name}: {error}; the console, whole in {machine.serial.file}, ends with\n"
-        + "\n".join(lines),
-        hint=error.hint,
-    )
-
-
-def checked_disk(record: Mapping[str, Any], disk: Path) -> Path:
-    """Return `disk`, whose bytes are those that a build record names.
-
-    Raises:
-        VerificationError: they are not.
+        VerificationError: it has another one.
         ConfigError: there is no such file.
     """
     try:
@@ -171,28 +83,93 @@ def checked_disk(record: Mapping[str, Any], disk: Path) -> Path:
     return disk
 
 
-def _observed(
-    steps: Iterator[Check],
+def metadata_for(record: Mapping[str, Any], public_key: str) -> Metadata:
+    """Return the metadata of a droplet of `record`'s image; it differs from image to image."""
+    digest = record["image"]["sha256"]
+    return Metadata(
+        droplet_id=int(digest[:7], 16),
+        hostname=f"{record['variant']}-{digest[:12]}",
+        public_keys=(public_key,),
+        interfaces=(PUBLIC,),
+        nameservers=(NAMESERVER,),
+        tags=("snowdrop",),
+    )
+
+
+def _boot(
+    record_path: Path,
+    record: Mapping[str, Any],
+    disk: Path,
+    options: BootOptions,
+    progress: Progress,
+) -> BootReport:
+    """Boot `disk` once, and write the report."""
+    with TemporaryDirectory(prefix="boot-", dir=options.work.absolute()) as folder:
+        scratch, log = Path(folder), options.work / f"{disk.stem}.log"
+        metadata = metadata_for(record, make_key(scratch, options.environment))
+        service = MetadataService(scratch)
+        service.configure(metadata)
+        hardware = Hardware(
+            disk=disk.absolute(),
+            droplet_id=metadata.droplet_id,
+            service=service,
+            accelerator=options.accelerator,
+        )
+        with running(
+            hardware, scratch=scratch, log=log, environment=options.environment
+        ) as machine:
+            client = Client(scratch, machine.ssh_port, options.environment)
+            droplet = Droplet(machine, client, service)
+            found: list[Check] = []
+            problem = None
+            try:
+                found.extend(_run_checks(droplet, record, metadata, options, progress))
+            except BootError as error:
+                problem = error
+            report = BootReport(
+                image_file=record["image"]["file"],
+                image_sha256=record["image"]["sha256"],
+                accelerator=options.accelerator,
+                qemu=machine.version,
+                metadata=render_json(metadata),
+                checks=tuple(found),
+                seconds=droplet.seconds(),
+                error=str(problem or ""),
+            )
+            write_report(record_path, report)
+            if problem is not None:
+                raise _with_console(disk, problem, machine) from None
+    return report
+
+
+def _run_checks(
     droplet: Droplet,
     record: Mapping[str, Any],
     metadata: Metadata,
-    here: BootOptions,
-) -> tuple[BootReport, BootError | None]:
-    """Return the report of all that was seen, and what broke it off."""
-    found: list[Check] = []
-    problem = None
-    try:
-        found.extend(steps)
-    except BootError as error:
-        problem = error
-    report = BootReport(
-        image_file=record["image"]["file"],
-        image_sha256=record["image"]["sha256"],
-        accelerator=here.accelerator,
-        qemu=droplet.machine.version,
-        metadata=document(metadata),
-        checks=tuple(found),
-        seconds=droplet.seconds(),
-        error=str(problem or ""),
+    options: BootOptions,
+    progress: Progress,
+) -> Iterator[Check]:
+    """Yield each check as soon as it is known, from the first login to the machine's end."""
+    with progress.step(f"Boot as droplet {metadata.hostname}", unit=""):
+        droplet.wait_for_login(options.timeout)
+    with progress.step("Check the droplet", unit=""):
+        answers = checks.read_answers(droplet.run_script(checks.format_script()))
+        yield from checks.check_answers(answers, record, metadata)
+        yield checks.check_login_without_key(droplet.client.error_without_key())
+    if options.keep:
+        progress.note(f"Log in with: {droplet.client.format_command()}")
+        progress.note("`poweroff` in the droplet ends the boot, Ctrl-C here aborts it")
+        yield checks.check_shutdown(droplet.machine.wait(None))
+        return
+    with progress.step("Power off", unit=""):
+        yield checks.check_shutdown(droplet.power_off())
+
+
+def _with_console(disk: Path, error: BootError, machine: Machine) -> BootError:
+    """Return `error` with the last lines of the console and the path of its log."""
+    lines = machine.serial.last_lines(CONSOLE_LINES) or ["(nothing)"]
+    return BootError(
+        f"{disk.name}: {error}; the console, whole in {machine.serial.file}, ends with\n"
+        + "\n".join(lines),
+        hint=error.hint,
     )
-    return report, problem

@@ -1,7 +1,8 @@
-"""What must be true of a droplet that came up, and the report that says whether it is.
+"""Checks of a booted droplet, and the boot report.
 
-One login asks everything (`script`), and the answers are judged here as text: each check says
-what was expected and what was found, so that a line of the report stands alone.
+Change here what a normal boot must fulfil: add a command to `PROBES`, and a check of its output
+to `check_answers`. One login runs all probes (`format_script`); their output is checked as text.
+Each check states the expected and the found value, so that a line of the report stands alone.
 """
 
 import json
@@ -18,10 +19,10 @@ FORMAT = 1
 BUILD, BOOT = ".build.json", ".boot.json"
 MOMENTS = ("kernel", "network", "ssh", "shutdown")
 """First line of the kernel, first request to the metadata service, first login: each in seconds
-since QEMU was started; and how long it took to switch off."""
-MARK = "@@snowdrop"
+since QEMU was started; and the duration of the shutdown."""
+MARKER = "@@snowdrop"
 RC_WAIT_SECONDS = 60
-"""How long OpenRC may take from the first login to the end of its runlevel."""
+"""Limit from the first login until OpenRC has started the runlevel."""
 PROBES = {
     "user": "id -un",
     "host name": "hostname",
@@ -35,19 +36,19 @@ PROBES = {
     "root": "awk '$5 == \"/\"' /proc/self/mountinfo",
     "root device": 'cat "/sys/dev/block/$('
     'awk \'$5 == "/" {n = $3} END {print n}\' /proc/self/mountinfo)/uevent"',
-    # Never the hash itself: the report is published.
+    # Never the hash itself: the report is published. `*` and `!` lock a password (shadow(5)).
     "shadow": 'awk -F: \'{print $1, ($2 == "" ? "none" : $2 ~ /^[*!]+$/ ? $2 : "set")}\''
     " /etc/shadow",
     "host keys": "stat -c '%Y %n' /etc/ssh/ssh_host_*_key",
     "boot time": "awk '$1 == \"btime\" {print $2}' /proc/stat",
     "kernel": "uname -sr",
 }
-"""Question -> command of busybox's shell."""
+"""Name -> command for busybox's shell."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the report."""
+    """One line of the boot report."""
 
     name: str
     passed: bool
@@ -56,86 +57,82 @@ class Check:
 
 
 def compare(name: str, expected: str, found: str) -> Check:
-    """Return the check that `found` is `expected`."""
-    return Check(name=name, passed=expected == found, expected=expected, found=found)
+    """Return a check that passes when `found` equals `expected`."""
+    return Check(name, expected == found, expected, found)
 
 
-def script(probes: Mapping[str, str] = PROBES) -> str:
-    """Return the shell script that answers every question, for `sh -s` on the droplet.
+def format_script(probes: Mapping[str, str] = PROBES) -> str:
+    """Return the shell script that runs every probe, for `sh -s` on the droplet.
 
-    sshd is one service among others: OpenRC may still be starting the rest.
+    It waits first until OpenRC has started all services: sshd is not the last one.
     """
+    # A limit: a service that hangs must fail its check, not the boot.
     lines = [
         "n=0",
         f"while [ -e /run/openrc/rc.starting ] && [ $n -lt {RC_WAIT_SECONDS} ]; do",
         "  sleep 1; n=$((n + 1))",
         "done",
     ]
-    for question, command in probes.items():
-        lines += [f"echo '{MARK} {question}'", f"{{ {command}; }} </dev/null 2>&1"]
-    return "\n".join([*lines, f"echo '{MARK} end'", ""])
+    for name, command in probes.items():
+        lines += [f"echo '{MARKER} {name}'", f"{{ {command}; }} </dev/null 2>&1"]
+    return "\n".join([*lines, f"echo '{MARKER} end'", ""])
 
 
 def read_answers(output: str) -> dict[str, str]:
-    """Return what was answered to each question; one that was not reached is absent."""
-    answers: dict[str, str] = {}
-    parts = re.split(rf"^{MARK} (.+)\n", output, flags=re.MULTILINE)
-    for question, text in zip(parts[1::2], parts[2::2], strict=True):
-        answers[question] = text.strip("\n")
-    return answers
+    """Return the output of each probe by its name; a probe that did not run is absent."""
+    parts = re.split(rf"^{MARKER} (.+)\n", output, flags=re.MULTILINE)
+    return {name: text.strip("\n") for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def judge(
+def check_answers(
     answers: Mapping[str, str], record: Mapping[str, Any], metadata: Metadata
 ) -> tuple[Check, ...]:
-    """Return every check on `answers`, of an image built as `record` says, told `metadata`."""
-    given = {question: answers.get(question, "no answer") for question in PROBES}
-    release = _settings(given["release"])
+    """Return all checks of the probes' output.
+
+    `record` is the build record of the image, `metadata` what the metadata service returns.
+    """
+    answers = {name: answers.get(name, "no answer") for name in PROBES}
+    release = _parse_settings(answers["release"])
+    no_value = f"nothing in /etc/snowdrop-release: {_first_line(answers['release'])}"
     return (
-        compare("login", "root", given["user"]),
-        compare("host name", metadata.hostname, given["host name"]),
-        _network(given, metadata),
-        _distribution(given, record["branch"]),
-        compare("release version", record["version"], release.get("VERSION", _none(given))),
-        compare("release commit", record["source"]["commit"], release.get("COMMIT", _none(given))),
-        compare("release lock", record["lock"]["id"], release.get("LOCK", _none(given))),
-        _services(given),
-        _root(given),
-        _passwords(given),
-        _host_keys(given, epoch=record["epoch"]),
-        Check(
-            name="kernel",
-            passed=given["kernel"].startswith("Linux "),
-            expected="Linux",
-            found=given["kernel"],
-        ),
+        compare("login", "root", answers["user"]),
+        compare("host name", metadata.hostname, answers["host name"]),
+        _network(answers, metadata),
+        _distribution(answers, record["branch"]),
+        compare("release version", record["version"], release.get("VERSION", no_value)),
+        compare("release commit", record["source"]["commit"], release.get("COMMIT", no_value)),
+        compare("release lock", record["lock"]["id"], release.get("LOCK", no_value)),
+        _services(answers),
+        _root(answers),
+        _passwords(answers),
+        _host_keys(answers, epoch=record["epoch"]),
+        Check("kernel", answers["kernel"].startswith("Linux "), "Linux", answers["kernel"]),
     )
 
 
-def key_only(refusal: str) -> Check:
-    """Return the check on what sshd offers to a client without a key (RFC 4252, 5.1)."""
-    ways = re.search(r"Permission denied \((.*)\)", refusal)
-    return compare("login without a key", "publickey", ways[1] if ways else refusal)
+def check_login_without_key(error: str) -> Check:
+    """Return the check of the methods that sshd offers to a client without a key (RFC 4252, 5.1).
 
-
-def _none(given: Mapping[str, str]) -> str:
-    return f"nothing in /etc/snowdrop-release: {_first_line(given['release'])}"
+    `error` is the message of such a client.
+    """
+    methods = re.search(r"Permission denied \((.*)\)", error)
+    return compare("login without a key", "publickey", methods[1] if methods else error)
 
 
 def _first_line(text: str) -> str:
     return text.partition("\n")[0] or "nothing"
 
 
-def _settings(text: str) -> dict[str, str]:
+def _parse_settings(text: str) -> dict[str, str]:
     """Return KEY=value lines; values may be quoted."""
     found = re.findall(r"""^([A-Z_]+)=(["']?)(.*)\2$""", text, flags=re.MULTILINE)
     return {key: value for key, _, value in found}
 
 
-def _network(given: Mapping[str, str], metadata: Metadata) -> Check:
+def _network(answers: Mapping[str, str], metadata: Metadata) -> Check:
     card = metadata.of_type("public")[0]
-    address = re.search(r"inet ([0-9.]+)", given["address"])
-    route = re.search(r"default via ([0-9.]+) dev (\S+)", given["route"])
+    address = re.search(r"inet ([0-9.]+)", answers["address"])
+    route = re.search(r"default via ([0-9.]+) dev (\S+)", answers["route"])
     return compare(
         "network",
         f"eth0 {card.address}, default via {card.gateway} dev eth0",
@@ -144,26 +141,22 @@ def _network(given: Mapping[str, str], metadata: Metadata) -> Check:
     )
 
 
-def _distribution(given: Mapping[str, str], branch: str) -> Check:
-    """Judge Alpine's own word for what runs: branch `v3.19` is `3.19.` and a number."""
-    wanted, found = branch.removeprefix("v"), _first_line(given["distribution"])
-    return Check(
-        name="alpine-release",
-        passed=found == wanted or found.startswith((f"{wanted}.", f"{wanted}_")),
-        expected=f"{wanted}, {wanted}.1, ...",
-        found=found,
-    )
+def _distribution(answers: Mapping[str, str], branch: str) -> Check:
+    """Check /etc/alpine-release: branch `v3.19` is `3.19.` and a number."""
+    wanted, found = branch.removeprefix("v"), _first_line(answers["distribution"])
+    passed = found == wanted or found.startswith((f"{wanted}.", f"{wanted}_"))
+    return Check("alpine-release", passed, f"{wanted}, {wanted}.1, ...", found)
 
 
-def _services(given: Mapping[str, str]) -> Check:
-    """Judge what OpenRC says of the runlevels that a boot goes through.
+def _services(answers: Mapping[str, str]) -> Check:
+    """Check the services of the runlevels that a boot starts.
 
-    `rc-status` prints `Runlevel: default` and below it ` sshd      [  started  ]`, with a time
-    or a note in the brackets at times.
+    `rc-status` prints `Runlevel: default` and below it ` sshd      [  started  ]`, sometimes
+    with a time or a note in the brackets.
     """
     bad: dict[str, str] = {}
     level, started = "", 0
-    for line in given["services"].splitlines():
+    for line in answers["services"].splitlines():
         if heading := re.match(r"(?:Dynamic )?Runlevel: *(\S+)", line):
             level = heading[1]
         elif service := re.match(r"\s+(\S+)\s+\[\s*([a-z]+)", line):
@@ -172,109 +165,106 @@ def _services(given: Mapping[str, str]) -> Check:
             started += wanted and state == "started"
             if state in {"crashed", "failed"} or (wanted and state != "started"):
                 bad[name] = state
-    bad.update(dict.fromkeys(given["crashed"].split(), "crashed"))
-    if given["crashed"] == "no answer" or not started:
-        bad["rc-status"] = _first_line(given["services"])
+    bad.update(dict.fromkeys(answers["crashed"].split(), "crashed"))
+    if answers["crashed"] == "no answer" or not started:
+        bad["rc-status"] = _first_line(answers["services"])
     return compare(
         "services",
         "runlevel default, all started",
-        f"runlevel {given['runlevel']}, "
+        f"runlevel {answers['runlevel']}, "
         + (", ".join(f"{name} {state}" for name, state in bad.items()) or "all started"),
     )
 
 
-def _root(given: Mapping[str, str]) -> Check:
-    """Judge the line of / in /proc/self/mountinfo (proc_pid_mountinfo(5)); the last one counts."""
-    before, _, after = given["root"].rpartition("\n")[2].partition(" - ")
-    device = re.search(r"^DEVNAME=(\S+)$", given["root device"], flags=re.MULTILINE)
+def _root(answers: Mapping[str, str]) -> Check:
+    """Check the last line of / in /proc/self/mountinfo (proc_pid_mountinfo(5)): the top mount."""
+    before, _, after = answers["root"].rpartition("\n")[2].partition(" - ")
+    device = re.search(r"^DEVNAME=(\S+)$", answers["root device"], flags=re.MULTILINE)
     words, types = before.split(), after.split()
     if len(words) < 6 or len(types) < 3 or device is None:
-        found = f"{given['root']}; {given['root device']}"
+        found = f"{answers['root']}; {answers['root device']}"
     else:
-        # Of the mount and of the file system: both must let writes through.
+        # Options of the mount and of the file system: each can make it read-only.
         options = {*words[5].split(","), *types[2].split(",")}
         found = f"{types[0]}, {'read-only' if 'ro' in options else 'read-write'}, on {device[1]}"
     return compare("root file system", "ext4, read-write, on vda1", found)
 
 
-def _passwords(given: Mapping[str, str]) -> Check:
-    fields = dict(re.findall(r"^(\S+) (none|set|[*!]+)$", given["shadow"], flags=re.MULTILINE))
+def _passwords(answers: Mapping[str, str]) -> Check:
+    fields = dict(re.findall(r"^(\S+) (none|set|[*!]+)$", answers["shadow"], flags=re.MULTILINE))
     words = {"none": "empty: anybody may come in", "set": "a password"}
     wrong = [f"{user}: {words[field]}" for user, field in fields.items() if field in words]
-    # `!` would keep root out with a key as well: sshd takes the account for locked.
+    # `!` would refuse root with a key as well: sshd treats the account as locked.
     if fields.get("root") not in {"*", *words}:
         wrong.append(f"root: {fields.get('root', 'no line')}")
     return compare("passwords", "none; root: *", "; ".join(wrong) or "none; root: *")
 
 
-def _host_keys(given: Mapping[str, str], *, epoch: int) -> Check:
-    """Judge when sshd's keys were written: all that is in the image is as old as its epoch."""
-    keys = re.findall(r"^(\d+) \S*ssh_host_(\w+)_key$", given["host keys"], flags=re.MULTILINE)
-    boot = int(given["boot time"]) if given["boot time"].isdigit() else 0
-    # A second: btime is rounded, and file times come from a clock that lags by a tick.
+def _host_keys(answers: Mapping[str, str], *, epoch: int) -> Check:
+    """Check when sshd's keys were written: every file of the image is as old as its epoch."""
+    keys = re.findall(r"^(\d+) \S*ssh_host_(\w+)_key$", answers["host keys"], flags=re.MULTILINE)
+    boot = int(answers["boot time"]) if answers["boot time"].isdigit() else 0
+    # One second less: btime is rounded, and file times come from a clock that lags by a tick.
     old = [kind for written, kind in keys if int(written) <= max(epoch, boot - 1)]
     kinds = sorted(kind for _, kind in keys)
     if not boot:
-        found = f"no boot time: {given['boot time']}"
+        found = f"no boot time: {answers['boot time']}"
     elif "ed25519" not in kinds:
-        found = f"no ed25519 key: {_first_line(given['host keys'])}"
+        found = f"no ed25519 key: {_first_line(answers['host keys'])}"
     else:
         found = f"older than this boot: {', '.join(old)}" if old else "made on this boot"
     return compare("host keys", "made on this boot", found)
 
 
-def shutdown(reason: str) -> Check:
-    """Return the check on why the machine ended."""
+def check_shutdown(reason: str) -> Check:
+    """Return the check of QEMU's reason for the end of the machine."""
     expected = "switched itself off"
     return compare("shutdown", expected, expected if reason == "guest-shutdown" else reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One row of the table of faults."""
+class FaultRow(Check):
+    """Result of one scenario, as the boot report lists it."""
 
-    name: str
-    passed: bool
-    expected: str
-    found: str
     seconds: float
-    """How long it took to play."""
+    """Duration of the scenario."""
 
     def document(self) -> dict[str, Any]:
-        """Return the row as JSON's types."""
+        """Return the row as JSON types."""
         return asdict(self) | {"seconds": round(self.seconds, 1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootReport:
-    """What one boot of one image found."""
+    """Result of one boot of one image."""
 
     image_file: str
     image_sha256: str
     accelerator: str
     """`tcg` or `kvm`."""
     qemu: str
-    """Version of QEMU."""
+    """Version."""
     metadata: Mapping[str, Any]
-    """The v1.json that the droplet was given; its keys are public ones, made for this boot."""
+    """The v1.json of the metadata service; its keys are public ones, made for this boot."""
     checks: tuple[Check, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """By moment; one that was not reached is absent."""
+    """By moment (`MOMENTS`); a moment that was not reached is absent."""
     error: str = ""
-    """Why the boot broke off, or empty."""
-    faults: tuple[Fault, ...] | None = None
-    """How it boots when something is amiss, or None when that was not tried."""
+    """Why the boot failed, or empty."""
+    faults: tuple[FaultRow, ...] | None = None
+    """Results of the scenarios, or None when they were not run."""
 
     @property
     def passed(self) -> bool:
-        """Whether the boot came to its end and every check holds, under faults too."""
-        held = [check.passed for check in self.checks]
-        held += [fault.passed for fault in self.faults or ()]
-        return not self.error and bool(self.checks) and all(held)
+        """Whether the boot completed and every check and every scenario passed."""
+        rows = [*self.checks, *(self.faults or ())]
+        return not self.error and bool(self.checks) and all(row.passed for row in rows)
 
     def document(self) -> dict[str, Any]:
-        """Return the report as JSON's types; what is unknown is null."""
-        seconds = {moment: self.seconds.get(moment) for moment in MOMENTS}
+        """Return the report as JSON types; an unknown value is null."""
+        seconds = dict.fromkeys(MOMENTS) | {
+            moment: round(value, 3) for moment, value in self.seconds.items()
+        }
         return {
             "format": FORMAT,
             "image": {"file": self.image_file, "sha256": self.image_sha256},
@@ -282,10 +272,7 @@ class BootReport:
             "accelerator": self.accelerator,
             "qemu": self.qemu,
             "checks": [asdict(check) for check in self.checks],
-            "seconds": {
-                moment: None if value is None else round(value, 3)
-                for moment, value in seconds.items()
-            },
+            "seconds": seconds,
             "metadata": dict(self.metadata),
             "error": self.error or None,
             "faults": None if self.faults is None else [fault.document() for fault in self.faults],
@@ -293,7 +280,7 @@ class BootReport:
 
 
 def report_path(record_path: Path) -> Path:
-    """Return where the report of the image of a build record lies.
+    """Return the path of the boot report of a build record.
 
     >>> report_path(Path("dist/x.build.json")).name
     'x.boot.json'
@@ -302,6 +289,6 @@ def report_path(record_path: Path) -> Path:
 
 
 def write_report(record_path: Path, report: BootReport) -> None:
-    """Write the report beside the build record, whole or not at all."""
+    """Write the report atomically beside the build record."""
     text = json.dumps(report.document(), indent=2, sort_keys=True) + "\n"
     write_file(report_path(record_path), text.encode())

@@ -1,4 +1,4 @@
-"""A droplet that is coming up: waits for the login, asks, switches off, and takes the time."""
+"""Running droplet: wait for the login, run scripts, power off, measure times."""
 
 import time
 from collections.abc import Callable
@@ -6,41 +6,40 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from build.errors import BootError, ProcessError
-from ci.boot.machine import LOST, Machine
-from ci.boot.metadata import Service
-from ci.boot.monitor import KEPT_LINES
-from ci.boot.ssh import Client
+from ci.boot.machine import FATAL, Machine
+from ci.boot.metadata import MetadataService
+from ci.boot.monitor import MAX_LINES
+from ci.boot.ssh import LOGIN_SECONDS, Client
 
 POLL_SECONDS = 0.25
 BANNER_SECONDS = 3.0
-"""QEMU retries a connection that nobody takes ever more slowly: better begin anew."""
-LOGIN_SECONDS = 30.0
+"""QEMU retries an unanswered connection ever more slowly: a new connection is faster."""
 COMMAND_SECONDS = 150.0
 SHUTDOWN_SECONDS = 120.0
 DENIED_SECONDS = 20.0
-"""How long sshd may refuse the key where it starts after the key is there."""
+"""How long sshd may refuse the key after its first refusal."""
 
 
 @dataclass
 class Droplet:
-    """A machine, the way into it, and who tells it what it is."""
+    """A machine with its ssh client and its metadata service."""
 
     machine: Machine
     client: Client
-    service: Service
+    service: MetadataService
     pause: Callable[[float], None] = time.sleep
     denied_seconds: float = DENIED_SECONDS
     logged_in: float | None = field(default=None, init=False)
-    switched_off: float | None = field(default=None, init=False)
+    powered_off: float | None = field(default=None, init=False)
 
     def seconds(self) -> dict[str, float]:
-        """Return the moments that were reached, as the report names them."""
-        asked = self.service.requests()
+        """Return the seconds of each moment that was reached (`checks.MOMENTS`)."""
+        requests = self.service.requests()
         moments = {
-            "kernel": self.machine.serial.seen.get("kernel"),
-            "network": asked[0][0] - self.machine.start if asked else None,
+            "kernel": self.machine.serial.matched.get("kernel"),
+            "network": requests[0][0] - self.machine.start if requests else None,
             "ssh": self.logged_in,
-            "shutdown": self.switched_off,
+            "shutdown": self.powered_off,
         }
         return {name: value for name, value in moments.items() if value is not None}
 
@@ -48,35 +47,35 @@ class Droplet:
         """Wait until root can log in with the key, at most until `timeout` s after the start.
 
         Raises:
-            BootError: the boot is lost, the machine ended, or nobody was let in.
+            BootError: the boot failed, the machine ended, or no login succeeded in time.
         """
-        said, denied_since = "no sshd answered", None
+        problem, denied_since = "no sshd answered", None
         while self.machine.seconds < timeout:
-            self._must_run()
-            patience = min(BANNER_SECONDS, timeout - self.machine.seconds)
-            if not self.client.banner(timeout=patience, hopeless=self._is_lost):
+            self._require_running()
+            limit = min(BANNER_SECONDS, timeout - self.machine.seconds)
+            if not self.client.read_banner(timeout=limit, stop=self._has_failed):
                 self.pause(POLL_SECONDS)
                 continue
-            said = self._try_login(min(LOGIN_SECONDS, timeout))
-            if not said:
+            problem = self._try_login(min(LOGIN_SECONDS, timeout))
+            if not problem:
                 self.logged_in = self.machine.seconds
                 return
-            if "Permission denied" in said:
+            if "Permission denied" in problem:
                 denied_since = denied_since or self.machine.seconds
                 if self.machine.seconds - denied_since > self.denied_seconds:
-                    raise BootError(f"root is not let in with the key from metadata: {said}")
+                    raise BootError(f"sshd refuses root with the key from metadata: {problem}")
             self.pause(POLL_SECONDS)
-        self._must_run()
+        self._require_running()
         raise BootError(
-            f"no login within {timeout:g} s: {said}",
-            hint="on a slow machine give it longer: `--timeout 600`",
+            f"no login within {timeout:g} s: {problem}",
+            hint="on a slow machine use a longer time-out: `--timeout 600`",
         )
 
-    def ask(self, script: str) -> str:
-        """Return what a shell script wrote to standard output on the droplet.
+    def run_script(self, script: str) -> str:
+        """Run a shell script on the droplet; return its standard output.
 
         Raises:
-            BootError: the connection broke, or it took too long.
+            BootError: the connection broke, or the script took too long.
         """
         try:
             finished = self.client.run("sh -s", stdin=script.encode(), timeout=COMMAND_SECONDS)
@@ -86,44 +85,45 @@ class Droplet:
             raise BootError(f"the droplet stopped answering: {finished.last_lines(1)}")
         return finished.text
 
-    def refusal(self) -> str:
-        """Return what sshd says to somebody without a key."""
-        try:
-            return self.client.refusal(timeout=LOGIN_SECONDS)
-        except ProcessError as error:
-            return str(error)
+    def wait_for_sshd(self, timeout: float) -> float | None:
+        """Return the seconds until sshd answers, or None when it does not by `timeout`."""
+        while self.machine.seconds < timeout and not self.machine.has_ended():
+            if self.client.read_banner(timeout=BANNER_SECONDS, stop=self.machine.has_ended):
+                return self.machine.seconds
+            self.pause(POLL_SECONDS)
+        return None
 
-    def switch_off(self) -> str:
+    def power_off(self) -> str:
         """Run `poweroff`; return why the machine ended.
 
         Raises:
-            BootError: it goes on.
+            BootError: it still runs.
         """
         start = self.machine.seconds
-        # The connection may die before the answer: what counts is whether the machine ends.
+        # The connection may break before the reply: only the end of the machine counts.
         with suppress(ProcessError):
             self.client.run("poweroff", timeout=LOGIN_SECONDS)
         try:
             reason = self.machine.wait(SHUTDOWN_SECONDS)
         except BootError as error:
             raise BootError(f"after `poweroff` {error}") from None
-        self.switched_off = self.machine.seconds - start
+        self.powered_off = self.machine.seconds - start
         return reason
 
     def _try_login(self, timeout: float) -> str:
-        """Return nothing when root is let in, and else what ssh says."""
+        """Return an empty string after a login as root, else the error of ssh."""
         try:
             finished = self.client.run("true", timeout=timeout)
         except ProcessError as error:
             return str(error)
         return "" if finished.status == 0 else finished.last_lines(1) or "ssh failed"
 
-    def _is_lost(self) -> bool:
-        return "lost" in self.machine.serial.seen or self.machine.has_ended()
+    def _has_failed(self) -> bool:
+        return "fatal" in self.machine.serial.matched or self.machine.has_ended()
 
-    def _must_run(self) -> None:
-        if "lost" in self.machine.serial.seen:
-            found = LOST.search("\n".join(self.machine.serial.last_lines(KEPT_LINES)))
-            raise BootError(found[0] if found else "the boot is lost")
+    def _require_running(self) -> None:
+        if "fatal" in self.machine.serial.matched:
+            found = FATAL.search("\n".join(self.machine.serial.last_lines(MAX_LINES)))
+            raise BootError(found[0] if found else "the boot failed")
         if self.machine.has_ended():
             raise BootError(f"the machine ended by itself: {self.machine.wait(0)}")

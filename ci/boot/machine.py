@@ -1,119 +1,117 @@
-"""A machine like a droplet: QEMU with the image as its only disk, SeaBIOS and GRUB as at home.
+"""QEMU machine like a droplet: the image as its only disk, started by SeaBIOS and GRUB.
 
-The image file is opened read-only; what the droplet writes goes to a temporary file that QEMU has
-deleted already. QEMU chooses the port of this machine that leads to ssh. It ends when the context
-ends, however that comes about, and when this process is killed.
+The image file is opened read-only; the droplet's writes go to a temporary file that QEMU has
+already unlinked. QEMU chooses the local port that is forwarded to ssh. The machine is stopped when
+its context ends for any reason, and when this process is killed.
 """
 
 import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from build.errors import BootError, MissingToolError
-from ci.boot.metadata import Interface, Service
-from ci.boot.monitor import Qmp, SerialLog, forwarded_port
+from ci.boot.metadata import Interface, MetadataService
+from ci.boot.monitor import Qmp, SerialLog, ssh_port
 
 QEMU = "qemu-system-x86_64"
 INSTALL = "run `apt-get install --no-install-recommends qemu-system-x86`"
 ACCELERATORS = ("tcg", "kvm")
 ADDRESS, GATEWAY, NAMESERVER = "165.22.10.5", "165.22.0.1", "165.22.0.3"
-"""What DHCP hands out: like a droplet's, a public address."""
+"""Assigned by DHCP; a public address, as a droplet has."""
 NETWORK_ID = "n0"
-"""QEMU's name of the network."""
+"""Id of the user network in QEMU's arguments."""
 NETWORK, NETMASK = "160.0.0.0/4", "240.0.0.0"
-"""One network that holds both the droplet and 169.254.169.254: guestfwd asks for that."""
+"""Contains both the droplet and 169.254.169.254, as guestfwd requires."""
 METADATA_ADDRESS = "169.254.169.254"
 MAC = "52:54:00:5e:10:05"
 VENDOR = "DigitalOcean"
-"""In DMI, by which an image knows where it runs."""
+"""In DMI; an image recognises a droplet by it."""
 START_SECONDS = 30.0
-"""Until QEMU greets; it takes 0.2 s where nothing is wrong."""
+"""Limit for QEMU's QMP greeting; normally it takes 0.2 s."""
 END_SECONDS = 5.0
-LOST = re.compile(r"Kernel panic - not syncing.*|Failed to boot both default and fallback entries")
+FATAL = re.compile(r"Kernel panic - not syncing.*|Failed to boot both default and fallback entries")
 WATCH = {
     "kernel": re.compile(r"Linux version |^\[ *\d+\.\d{6}\] "),
-    # Linux after a panic, GRUB when no entry works: both would sit there until the time-out.
-    "lost": LOST,
+    # Linux after a panic and GRUB without a working entry would wait until the time-out.
+    "fatal": FATAL,
 }
-MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """What QEMU is asked for; the smallest droplet has one core and 512 MiB."""
+    """Hardware of the machine."""
 
     disk: Path
     """A qcow2 file."""
     droplet_id: int
-    service: Service | None
-    """The stand-in metadata service, or nobody at its address."""
+    service: MetadataService | None
+    """The metadata service, or None: then nothing listens at its address."""
     accelerator: str = "tcg"
-    memory: int = 512 * MIB
-    """In bytes."""
-    cores: int = 1
-    keeps_writes: bool = False
+    persistent: bool = False
     """Whether the disk file itself is written: for a copy that boots more than once."""
     vendor: str = VENDOR
     """In DMI."""
-    card_on: str = NETWORK_ID
-    """QEMU's name of what the network card is plugged into."""
-    more: tuple[str, ...] = ()
-    """Further words for QEMU: another card, another drive."""
+    netdev: str = NETWORK_ID
+    """Id of the QEMU network that the card is connected to."""
+    extra_arguments: tuple[str, ...] = ()
+    """Further arguments of QEMU: another card, another drive."""
 
 
 PUBLIC = Interface(type="public", mac=MAC, address=ADDRESS, netmask=NETMASK, gateway=GATEWAY)
-"""The network card that every machine has."""
+"""Network card of every machine."""
 
 
-def arguments(hardware: Hardware) -> list[str]:
-    """Return QEMU's words for `hardware`, without those for its serial line and QMP."""
-    drive = f"if=none,id=disk,format=qcow2,file={_escaped(str(hardware.disk))}"
-    drive += "" if hardware.keeps_writes else ",snapshot=on"
+def qemu_arguments(hardware: Hardware) -> list[str]:
+    """Return QEMU's arguments for `hardware`, without those for its serial line and QMP."""
+    drive = f"if=none,id=disk,format=qcow2,file={escape_commas(str(hardware.disk))}"
+    # snapshot=on: QEMU writes to a temporary file in TMPDIR instead of the image.
+    drive += "" if hardware.persistent else ",snapshot=on"
+    # Linux shows it in /sys/class/dmi/id; a droplet's serial number is its id there.
+    dmi = f"type=1,manufacturer={hardware.vendor},product=Droplet,serial={hardware.droplet_id}"
     return [
+        # A reset ends QEMU (-no-reboot), so that it is seen and not taken for a slow boot.
         "-nodefaults", "-no-user-config", "-no-reboot",
         "-display", "none",
         "-vga", "std",
         "-machine", "pc",
         "-accel", hardware.accelerator,
         *(["-cpu", "host"] if hardware.accelerator == "kvm" else []),
-        "-smp", str(hardware.cores),
-        "-m", str(hardware.memory // MIB),
-        "-smbios", _dmi(hardware),
+        # As the smallest droplet; -m in MiB.
+        "-smp", "1",
+        "-m", "512",
+        "-smbios", dmi,
         "-drive", drive,
         "-device", "virtio-blk-pci,drive=disk",
         "-netdev", _network(hardware.service),
         # No option ROM: without it the firmware does not offer to boot from the network.
-        "-device", f"virtio-net-pci,netdev={hardware.card_on},mac={MAC},romfile=",
+        "-device", f"virtio-net-pci,netdev={hardware.netdev},mac={MAC},romfile=",
+        # Host keys need the kernel's random pool to be ready (random(4)).
         "-object", "rng-builtin,id=rng0",
         "-device", "virtio-rng-pci,rng=rng0",
-        *hardware.more,
+        *hardware.extra_arguments,
     ]  # fmt: skip
 
 
-def _dmi(hardware: Hardware) -> str:
-    words = f"manufacturer={hardware.vendor},product=Droplet,serial={hardware.droplet_id}"
-    return f"type=1,{words}"
-
-
-def _network(service: Service | None) -> str:
-    words = [
+def _network(service: MetadataService | None) -> str:
+    options = [
         f"user,id={NETWORK_ID}",
         f"net={NETWORK},host={GATEWAY},dns={NAMESERVER},dhcpstart={ADDRESS}",
         "hostfwd=tcp:127.0.0.1:0-:22",
     ]
     if service is not None:
-        words.append(f"guestfwd=tcp:{METADATA_ADDRESS}:80-cmd:{_escaped(service.command)}")
-    return ",".join(words)
+        options.append(f"guestfwd=tcp:{METADATA_ADDRESS}:80-cmd:{escape_commas(service.command)}")
+    return ",".join(options)
 
 
-def _escaped(text: str) -> str:
-    # In QEMU's options a comma ends a value; two of them are one.
+def escape_commas(text: str) -> str:
+    """Return `text` as a value of a QEMU option: a comma ends a value, two of them are one."""
     return text.replace(",", ",,")
 
 
@@ -121,37 +119,27 @@ class Machine:
     """A running QEMU; made by `running`."""
 
     def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        qmp: Qmp,
-        serial: SerialLog,
-        clock: Callable[[], float],
-        start: float,
+        self, process: subprocess.Popen[bytes], qmp: Qmp, serial: SerialLog, start: float
     ) -> None:
         self.start = start
-        """When it was switched on, in seconds on the clock."""
+        """When it was switched on, in seconds on the monotonic clock."""
         self.serial = serial
         self.version = qmp.version
         """QEMU's, such as `7.2.22`."""
-        self.ssh_port = forwarded_port(qmp.ask("info usernet"), guest_port=22)
-        self._process, self._qmp, self._clock = process, qmp, clock
-
-    @property
-    def pid(self) -> int:
-        """Number of QEMU's process."""
-        return self._process.pid
+        self.ssh_port = ssh_port(qmp.monitor("info usernet"))
+        self._process, self._qmp = process, qmp
 
     @property
     def seconds(self) -> float:
-        """Since the machine was switched on."""
-        return self._clock() - self.start
+        """Seconds since the machine was switched on."""
+        return time.monotonic() - self.start
 
     def has_ended(self) -> bool:
-        """Return whether QEMU is gone."""
+        """Return whether QEMU has exited."""
         return self._process.poll() is not None
 
     def wait(self, seconds: float | None) -> str:
-        """Wait until the machine ends by itself; return why (QEMU's word: `guest-shutdown`).
+        """Wait until the machine ends by itself; return QEMU's reason, such as `guest-shutdown`.
 
         Raises:
             BootError: it still runs after `seconds`.
@@ -170,43 +158,46 @@ def running(
     *,
     scratch: Path,
     log: Path,
-    clock: Callable[[], float],
     environment: Mapping[str, str],
 ) -> Iterator[Machine]:
-    """Return a machine that was just switched on.
+    """Return a context in which the machine runs, from its power-on.
 
-    `scratch` is a folder for what the droplet writes, `log` the file for its serial line.
+    `scratch` is a folder for the droplet's writes, `log` the file for its serial line.
 
     Raises:
-        MissingToolError: there is no QEMU here.
-        BootError: QEMU does not start; the message ends in what it said.
+        MissingToolError: QEMU is not installed.
+        BootError: QEMU does not start; the message ends with its standard error.
     """
     program = shutil.which(QEMU, path=environment.get("PATH"))
     if program is None:
         raise MissingToolError(f"{QEMU}: no such program on this machine", hint=INSTALL)
-    complaints, start = scratch / "qemu-says", clock()
+    stderr, start = scratch / "qemu-stderr", time.monotonic()
+    # QMP uses an inherited socket: no port and no path that another process could open.
     ours, theirs = socket.socketpair()
-    with ours, complaints.open("wb") as errors:
+    ours.settimeout(START_SECONDS)
+    with ours, ours.makefile("rb") as replies, stderr.open("wb") as errors:
         with theirs:
-            argv = [program, *arguments(hardware)]
+            argv = [program, *qemu_arguments(hardware)]
             process = _start(argv, theirs, errors, {**environment, "TMPDIR": str(scratch)})
-        serial = SerialLog(_output(process), log, since_start=lambda: clock() - start, watch=WATCH)
+        assert process.stdout is not None  # it is a pipe
+        serial = SerialLog(process.stdout, log, start=start, watch=WATCH)
         try:
             try:
-                qmp = Qmp(ours, timeout=START_SECONDS)
-                machine = Machine(process, qmp, serial, clock, start)
+                qmp = Qmp(ours, replies)
+                machine = Machine(process, qmp, serial, start)
             except BootError as error:
-                said = complaints.read_text(errors="backslashreplace").strip()
-                raise BootError(f"{error}\n{said}".strip(), hint=_hint(hardware)) from None
+                details = stderr.read_text(errors="backslashreplace").strip()
+                hint = "run again with `--accelerator tcg`" if hardware.accelerator == "kvm" else ""
+                raise BootError(f"{error}\n{details}".strip(), hint=hint) from None
             yield machine
         finally:
-            _end(process, serial)
+            _stop(process, serial)
 
 
 def _start(
     argv: list[str], link: socket.socket, errors: IO[bytes], environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    # Should this process be killed, nobody is left to end QEMU: the kernel then does it.
+    # If this process is killed, the kernel kills QEMU too (prctl(2), PR_SET_PDEATHSIG).
     setpriv = shutil.which("setpriv", path=environment.get("PATH"))
     return subprocess.Popen(
         [
@@ -214,7 +205,7 @@ def _start(
             *argv,
             "-chardev", "stdio,id=serial,signal=off,mux=on",
             "-serial", "chardev:serial",
-            # The firmware's own messages, such as "No bootable device", on the same line.
+            # SeaBIOS writes its messages, such as "No bootable device", to this debug port.
             "-device", "isa-debugcon,iobase=0x402,chardev=serial",
             "-chardev", f"socket,id=qmp,fd={link.fileno()}",
             "-mon", "chardev=qmp,mode=control",
@@ -225,29 +216,17 @@ def _start(
         stdout=subprocess.PIPE,
         stderr=errors,
         pass_fds=[link.fileno()],
-        # Ctrl-C at the terminal reaches us alone; we end QEMU ourselves.
+        # Ctrl-C at the terminal must not reach QEMU: `running` stops it.
         start_new_session=True,
     )  # fmt: skip
 
 
-def _end(process: subprocess.Popen[bytes], serial: SerialLog) -> None:
+def _stop(process: subprocess.Popen[bytes], serial: SerialLog) -> None:
     if process.poll() is None:
         process.kill()
     try:
         process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
-        # Where KVM only pretends to work, QEMU hangs inside the kernel and cannot be ended:
-        # waiting for it would hang us too.
+        # With a broken KVM, QEMU hangs inside the kernel and cannot be killed: do not wait.
         return
     serial.close(END_SECONDS)
-    _output(process).close()
-
-
-def _output(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    if process.stdout is None:
-        raise AssertionError("started with a pipe")
-    return process.stdout
-
-
-def _hint(hardware: Hardware) -> str:
-    return "run again with `--accelerator tcg`" if hardware.accelerator == "kvm" else ""

@@ -1,7 +1,7 @@
-"""The way into a droplet: a key made for one boot, and OpenSSH's client with no settings of ours.
+"""SSH login to a droplet: a key made for one boot, and OpenSSH's client.
 
-What the person has in `~/.ssh` and the machine in /etc/ssh has no say: not in which key is
-offered, not in which host is known.
+The settings in `~/.ssh` and /etc/ssh are ignored: they change neither the offered key nor the
+known hosts.
 """
 
 import math
@@ -13,47 +13,52 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build.edges.process import PLAIN, Finished, run
-from build.errors import MissingToolError
+from build.errors import MissingToolError, ProcessError
 
 KEY, KNOWN_HOSTS = "id_ed25519", "known_hosts"
 INSTALL = "run `apt-get install --no-install-recommends openssh-client`"
 CONNECT_SECONDS = 10
-SLICE_SECONDS = 0.25
+LOGIN_SECONDS = 30.0
+POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Logs in as root at a port of this machine with the key in `folder`."""
+    """Client that logs in as root at a local port with the key in `folder`."""
 
     folder: Path
     port: int
     environment: Mapping[str, str]
 
     def argv(self, *options: str) -> list[str]:
-        """Return the command that a person could type too."""
+        """Return the command line of ssh, with `options` before the host."""
+        # ssh splits the value at blanks and expands % (ssh_config(5), TOKENS): quote and double.
+        known_hosts = str(self.folder / KNOWN_HOSTS).replace("%", "%%")
         settings = {
             "IdentitiesOnly": "yes",
             "IdentityAgent": "none",
+            # Never ask for a password: no one answers.
             "BatchMode": "yes",
-            # The droplet makes its host key at its first boot: the first contact learns it.
+            # The droplet makes its host key at its first boot: accept it at the first connection.
             "StrictHostKeyChecking": "accept-new",
-            "UserKnownHostsFile": _quoted(self.folder / KNOWN_HOSTS),
+            "UserKnownHostsFile": f'"{known_hosts}"',
             "GlobalKnownHostsFile": "/dev/null",
             "ConnectTimeout": str(CONNECT_SECONDS),
+            # Ends the connection to a droplet that hangs (three missed replies by default).
             "ServerAliveInterval": "5",
             "LogLevel": "ERROR",
         }
-        words = ["ssh", "-F", "/dev/null", "-i", str(self.folder / KEY), "-p", str(self.port)]
+        argv = ["ssh", "-F", "/dev/null", "-i", str(self.folder / KEY), "-p", str(self.port)]
         for name, value in settings.items():
-            words += ["-o", f"{name}={value}"]
-        return [*words, *options, "root@127.0.0.1"]
+            argv += ["-o", f"{name}={value}"]
+        return [*argv, *options, "root@127.0.0.1"]
 
-    def shown(self) -> str:
-        """Return the command for a person to copy into a shell."""
+    def format_command(self) -> str:
+        """Return the command line, quoted for a shell."""
         return shlex.join(self.argv())
 
     def run(self, command: str, *, stdin: bytes = b"", timeout: float) -> Finished:
-        """Return what `command` wrote on the droplet; status 255 is a failure of ssh itself.
+        """Run `command` on the droplet; return its output. Status 255 is a failure of ssh itself.
 
         Raises:
             ProcessError: it took longer than `timeout` seconds.
@@ -61,23 +66,26 @@ class Client:
         argv = [*self.argv(), command]
         return run(argv, environment=self.environment, stdin=stdin, timeout=timeout, check=False)
 
-    def refusal(self, *, timeout: float) -> str:
-        """Return what ssh says when no key is offered; it names the ways that would be open."""
+    def error_without_key(self) -> str:
+        """Return ssh's error when no key is offered; it lists the methods that sshd accepts."""
         argv = [*self.argv("-o", "PreferredAuthentications=none"), "true"]
-        finished = run(argv, environment=self.environment, timeout=timeout, check=False)
+        try:
+            finished = run(argv, environment=self.environment, timeout=LOGIN_SECONDS, check=False)
+        except ProcessError as error:
+            return str(error)
         return finished.last_lines(1) if finished.status else "logged in"
 
-    def banner(self, *, timeout: float, hopeless: Callable[[], bool]) -> str:
-        """Return the first line that the server says (RFC 4253, 4.2), or nothing.
+    def read_banner(self, *, timeout: float, stop: Callable[[], bool]) -> str:
+        """Return the first line of the server (RFC 4253, 4.2), or an empty string.
 
-        Much cheaper than a whole login while a droplet is still starting. QEMU takes the
-        connection even when nobody listens inside, so that only the banner tells. Given up when
-        `hopeless` says so.
+        Much cheaper than a login while a droplet is still starting. QEMU accepts the connection
+        even when no process listens inside, so only the banner shows that sshd runs. Ends early
+        when `stop` returns True.
         """
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)) as link:
-            link.settimeout(SLICE_SECONDS)
-            for _ in range(math.ceil(timeout / SLICE_SECONDS)):
-                if hopeless():
+            link.settimeout(POLL_SECONDS)
+            for _ in range(math.ceil(timeout / POLL_SECONDS)):
+                if stop():
                     break
                 with suppress(TimeoutError):
                     return link.recv(255).decode("ascii", errors="replace").strip()
@@ -85,10 +93,10 @@ class Client:
 
 
 def make_key(folder: Path, environment: Mapping[str, str] = PLAIN) -> str:
-    """Make an ed25519 key without a passphrase in `folder`; return its public line.
+    """Make an ed25519 key without a passphrase in `folder`; return the public line.
 
     Raises:
-        MissingToolError: there is no ssh-keygen.
+        MissingToolError: ssh-keygen is not installed.
     """
     path = folder / KEY
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "boot", "-f", str(path)]
@@ -97,8 +105,3 @@ def make_key(folder: Path, environment: Mapping[str, str] = PLAIN) -> str:
     except MissingToolError as error:
         raise MissingToolError(str(error), hint=INSTALL) from None
     return path.with_suffix(".pub").read_text(encoding="ascii").strip()
-
-
-def _quoted(path: Path) -> str:
-    # ssh splits the value at blanks and expands %; quotes and doubling keep the path whole.
-    return '"' + str(path).replace("%", "%%") + '"'

@@ -1,4 +1,4 @@
-"""`boot`: the images of this release, booted as droplets and checked."""
+"""`boot`: boot the images of this release as droplets and check them."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,30 +8,30 @@ from pathlib import Path
 from build.edges.process import PATH, PLAIN
 from build.errors import ConfigError
 from ci.boot.boot_image import BootOptions, boot_image
-from ci.boot.checks import MOMENTS, BootReport, report_path, write_report
+from ci.boot.checks import MOMENTS, BootReport, Check, report_path, write_report
 from ci.boot.machine import ACCELERATORS
-from ci.boot.scenarios.run_all import Row, boot_under_faults
-from ci.boot.scenarios.scenarios import cases_called
+from ci.boot.scenarios.run_all import run_scenarios
+from ci.boot.scenarios.runner import ScenarioResult
+from ci.boot.scenarios.scenarios import select_scenarios
 from ci.config import ReleaseConfig, read_config
 from ci.release.checkout import build_records, read_record
 from ci.report.console import Console
 
-NAME = "boot"
 HELP = "Boot the built images as droplets and check them"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `boot` takes."""
+    """Add the arguments of `boot`."""
     parser.add_argument(
         "records",
         nargs="*",
         type=Path,
         metavar="RECORD",
-        help="a *.build.json; without any, those of this release in dist",
+        help="a *.build.json; by default those of this release in dist",
     )
     parser.add_argument("--variant", help="boot only this image")
     parser.add_argument(
-        "--image", type=Path, metavar="FILE.qcow2", help="boot this file: it has the same bytes"
+        "--image", type=Path, metavar="FILE.qcow2", help="boot this file, which has the same bytes"
     )
     parser.add_argument(
         "--timeout", type=seconds, default=300.0, metavar="S", help="seconds to the first login"
@@ -40,29 +40,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--accelerator",
         choices=ACCELERATORS,
         default=ACCELERATORS[0],
-        # Not found out by trying: where KVM only pretends to work, the try hangs for ever.
+        # Not detected by trying: with a broken KVM the attempt never ends.
         help="tcg works everywhere (default); kvm is faster where /dev/kvm really works",
     )
     parser.add_argument(
-        "--keep", action="store_true", help="leave the droplet running until it is switched off"
+        "--keep", action="store_true", help="leave the droplet running until it is powered off"
     )
     parser.add_argument(
-        "--faults", action="store_true", help="boot also with something amiss: a table of cases"
+        "--faults", action="store_true", help="boot also under faults: the table of scenarios"
     )
     parser.add_argument(
         "--only",
         action="append",
         default=[],
-        metavar="CASE",
-        help="play this case of the table alone; nothing is written",
+        metavar="SCENARIO",
+        help="run only this scenario and write no report",
     )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Boot each image and print its checks; 1 when one does not hold."""
+    """Boot each image and print its checks; return 1 when a check failed."""
     config = read_config(arguments.config)
     records = _records(arguments, config)
-    here = BootOptions(
+    options = BootOptions(
         work=config.build.work / "boot",
         accelerator=arguments.accelerator,
         timeout=arguments.timeout,
@@ -70,36 +70,37 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         environment={**PLAIN, "PATH": console.environment.get("PATH") or PATH},
     )
     if arguments.only:
-        return _some_cases(records, here, arguments, console)
+        return _run_selected(records, options, arguments, console)
     reports = []
     for record in records:
-        report = boot_image(record, here, console.progress, image=arguments.image)
-        tell(report, report_path(record), console)
+        report = boot_image(record, options, console.progress, image=arguments.image)
+        _print_report(report, report_path(record), console)
         if arguments.faults:
-            rows = boot_under_faults(record, here, console.progress, image=arguments.image)
-            report = replace(report, faults=tuple(row.fault for row in rows))
+            results = run_scenarios(record, options, console.progress, image=arguments.image)
+            report = replace(report, faults=tuple(result.row for result in results))
             write_report(record, report)
-            tell_rows(rows, console)
+            _print_scenarios(results, console)
         reports.append(report)
     console.data({"reports": [report.document() for report in reports]})
     return 0 if all(report.passed for report in reports) else 1
 
 
-def _some_cases(
-    records: Sequence[Path], here: BootOptions, arguments: argparse.Namespace, console: Console
+def _run_selected(
+    records: Sequence[Path], options: BootOptions, arguments: argparse.Namespace, console: Console
 ) -> int:
-    """Play them for a person who looks into them: a report holds the whole table or none."""
-    cases, found = cases_called(arguments.only), []
+    """Run scenarios without a report: a report has the whole table or none of it."""
+    scenarios, rows = select_scenarios(arguments.only), []
     for record in records:
-        rows = boot_under_faults(record, here, console.progress, image=arguments.image, cases=cases)
-        tell_rows(rows, console)
-        found += [row.fault for row in rows]
-    console.data({"faults": [fault.document() for fault in found]})
-    return 0 if all(fault.passed for fault in found) else 1
+        results = run_scenarios(
+            record, options, console.progress, image=arguments.image, scenarios=scenarios
+        )
+        _print_scenarios(results, console)
+        rows += [result.row for result in results]
+    console.data({"faults": [row.document() for row in rows]})
+    return 0 if all(row.passed for row in rows) else 1
 
 
-def tell(report: BootReport, path: Path, console: Console) -> None:
-    """Print one report for a person."""
+def _print_report(report: BootReport, path: Path, console: Console) -> None:
     rows = []
     for check in report.checks:
         rows.append(["ok" if check.passed else "FAILED", check.name, check.found])
@@ -109,26 +110,29 @@ def tell(report: BootReport, path: Path, console: Console) -> None:
     console.table(rows)
     times = [f"{name} {report.seconds[name]:.1f}" for name in MOMENTS if name in report.seconds]
     console.line(f"seconds: {', '.join(times)}")
-    failed = sum(not check.passed for check in report.checks)
-    console.line(f"{path}: " + (f"{failed} checks failed" if failed else "all checks passed"))
+    console.line(f"{path}: {_count_failures(report.checks, 'checks')}")
 
 
-def tell_rows(rows: Sequence[Row], console: Console) -> None:
-    """Print the table of faults for a person: below a row that failed, what did not hold."""
+def _print_scenarios(results: Sequence[ScenarioResult], console: Console) -> None:
+    """Print the results; below a failed scenario, its failed checks and its console logs."""
     lines = []
-    for row in rows:
-        fault = row.fault
-        word = "ok" if fault.passed else "FAILED"
-        lines.append([word, fault.name, row.case.promise, f"{fault.seconds:.0f} s"])
-        for check in row.played.checks:
+    for result in results:
+        row = result.row
+        status = "ok" if row.passed else "FAILED"
+        lines.append([status, row.name, result.scenario.expectation, f"{row.seconds:.0f} s"])
+        for check in result.checks:
             if not check.passed:
                 lines.append(["", "", f"{check.name}: {check.found}", ""])
                 lines.append(["", "", f"expected: {check.expected}", ""])
-        if not fault.passed:
-            lines += [["", "", f"console: {path}", ""] for path in row.logs]
-    console.table(lines, header=["", "what is amiss", "what must hold", "time"])
-    failed = sum(not row.fault.passed for row in rows)
-    console.line(f"{len(rows)} cases, " + (f"{failed} failed" if failed else "all hold"))
+        if not row.passed:
+            lines += [["", "", f"console: {path}", ""] for path in result.logs]
+    console.table(lines, header=["", "scenario", "expectation", "time"])
+    console.line(_count_failures([result.row for result in results], "scenarios"))
+
+
+def _count_failures(rows: Sequence[Check], noun: str) -> str:
+    failed = sum(not row.passed for row in rows)
+    return f"{failed} of {len(rows)} {noun} failed" if failed else f"all {len(rows)} {noun} passed"
 
 
 def _records(arguments: argparse.Namespace, config: ReleaseConfig) -> list[Path]:
@@ -146,7 +150,11 @@ def _records(arguments: argparse.Namespace, config: ReleaseConfig) -> list[Path]
 
 
 def seconds(text: str) -> float:
-    """Return a time-out; argparse turns the refusal into a message that says `seconds`."""
+    """Return a time-out in seconds; argparse prints this function's name in its error.
+
+    Raises:
+        ValueError: not a number between 0 and a day.
+    """
     value = float(text)
     if not 0 < value <= 24 * 3600:
         raise ValueError(text)

@@ -1,4 +1,4 @@
-"""`publish`: a signed release -> a release at GitHub, whole and read back before anyone sees it."""
+"""`publish`: publish a signed release at GitHub; every byte is read back before it is public."""
 
 import argparse
 import time
@@ -16,17 +16,15 @@ HELP = "Publish the signed release at GitHub, after reading back every byte"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `publish` takes."""
-    parser.add_argument(
-        "--replace", action="store_true", help="exchange files of a draft that differ"
-    )
+    """Add the arguments of `publish`."""
+    parser.add_argument("--replace", action="store_true", help="replace different files of a draft")
     parser.add_argument(
         "--notes", action="store_true", help="print the release notes and publish nothing"
     )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Publish what dist holds, and tell where it is."""
+    """Publish the release in dist and print its URL."""
     config = read_config(arguments.config)
     if arguments.notes:
         notes = release_notes(config, read_release(config, console.progress))
@@ -37,7 +35,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if not token:
         raise ConfigError(
             "GITHUB_TOKEN: not in the environment, expected a token for GitHub",
-            hint=f"give one that may write contents of {config.repository}",
+            hint=f"use one with the permission `contents: write` in {config.repository}",
         )
     require_protected("github.api", config.github_api)
     release = read_release(config, console.progress)
@@ -49,14 +47,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         replace=arguments.replace,
         progress=console.progress,
     )
-    _tell(published, console)
+    _print_result(published, console)
     console.data({"tag": release.manifest.tag, **asdict(published)})
     return 0
 
 
-def _tell(published: Published, console: Console) -> None:
+def _print_result(published: Published, console: Console) -> None:
     if published.before:
-        console.line(f"{published.url}: published already, all {len(published.kept)} files agree")
+        console.line(
+            f"{published.url}: published before, all {len(published.kept)} files are equal"
+        )
     else:
         console.line(
             f"{published.url}: published, {len(published.uploaded)} files uploaded, "
@@ -64,5 +64,5 @@ def _tell(published: Published, console: Console) -> None:
         )
     if not published.immutable:
         console.progress.note(
-            "GitHub lets this release be changed: switch on immutable releases in the settings"
+            "GitHub allows changes of this release: enable immutable releases in the settings"
         )

@@ -1,8 +1,9 @@
-"""From a signed release in a folder to one that strangers can download.
+"""Publish a signed release at GitHub, and mirror it to an S3 bucket.
 
-Rooms, in reading order: `files` (what dist holds, every byte hashed again), `plan` (what is left
-to do, and where things will be; pure), `notes` (what the release says of itself), `transfer`
-(bytes up and down, with progress and a bound), `github_release` (where GitHub is touched),
-`walk` (draft, upload, read back, publish), `command` (the `publish` command), `mirror` (where the
-bucket is touched), `mirror_command`.
+- `publish`: draft, upload, read back, publish (read first); `mirror`: the same files in the bucket
+- `release_files`: the files in dist, each hashed again
+- `plan`: which files to remove, upload and keep; URLs (pure)
+- `notes`: the release notes (pure but for the statement of changes)
+- `transfer`: upload and download with progress and limits (edge)
+- `github_release`: client of GitHub's releases (edge)
 """

@@ -1,13 +1,11 @@
-"""Where GitHub is touched: releases, their assets, tags (REST API 2022-11-28, through PyGithub).
+"""Client of GitHub releases, their assets and tags (REST API 2022-11-28, through PyGithub).
 
-Nothing is repeated blindly. PyGithub's own retry would make a second draft after a lost answer,
-so each write is sent once; after any failure it is looked up what has become of it, and only
-what is not there is sent again.
+No write is repeated blindly: PyGithub's own retry would make a second draft after a lost reply.
+After a failed write the current state is read, and the write is sent again only if it had no
+effect.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -18,86 +16,43 @@ from github.GitRelease import GitRelease
 from github.GitReleaseAsset import GitReleaseAsset
 
 from build.edges.download import Downloader, Request, bearer
-from build.edges.progress import SilentStep, Step
+from build.edges.progress import Step
 from build.errors import RemoteError
 from ci.publish.plan import Present
 from ci.publish.release_files import ReleaseFile
-from ci.publish.transfer import AGAIN, CONNECT, SILENCE, TRIES, Body, HighWater, Wait
+from ci.publish.transfer import (
+    AGAIN,
+    CONNECT,
+    SILENCE,
+    TRIES,
+    ProgressCounter,
+    UploadBody,
+    Wait,
+)
 
 API_VERSION = "2022-11-28"
 OCTETS = {"Accept": "application/octet-stream", "X-GitHub-Api-Version": API_VERSION}
-"""Asks for an asset's bytes instead of its description."""
-LONGEST_PAUSE = 300
-"""Seconds that a rate limit may hold us."""
+"""Request an asset's bytes instead of its description."""
+MAX_PAUSE = 300
+"""Limit in seconds of a wait that a rate limit demands."""
 FAILURES = (GithubException, requests.RequestException)
-"""What PyGithub lets out; the second kind is not derived from the first."""
+"""Exceptions that PyGithub raises; the second is not derived from the first."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asset:
-    """One file of a published release."""
-
-    name: str
-    size: int
-    """In bytes."""
-    digest: str | None
-    """`sha256:` and 64 hex digits, as GitHub says it; None for assets older than mid 2025."""
-    url: str
-    """Where its bytes are: the API's address when there is a token, else the public one."""
-
-
-def published_assets(
-    api: str, repository: str, tag: str, token: str | None, *, wait: Wait
-) -> list[Asset]:
-    """Return the assets of the published release of `tag`, sorted by name; drafts are not seen.
-
-    Raises:
-        RemoteError: there is no such release, or GitHub does not answer.
-    """
-    host = ReleaseHost(api, repository, token, wait=wait)
-    found = host.read(f"release {tag} of {repository}", lambda: list(host.by_tag(tag).get_assets()))
-    return [
-        Asset(
-            name=asset.name,
-            size=asset.size,
-            digest=asset.digest,
-            url=asset.url if token else asset.browser_download_url,
-        )
-        for asset in sorted(found, key=lambda asset: asset.name)
-        if asset.state == "uploaded"
-    ]
-
-
-def download_asset(
-    asset: Asset, into: Path, *, token: str | None, wait: Wait, step: Step | None = None
-) -> str:
-    """Write the bytes of `asset` to the file `into`, whole or not at all; return their sha256.
-
-    Raises:
-        RemoteError: it is not served, or its length is not that of the asset.
-    """
-    request = _asset_request(asset.url, asset.size, token)
-    watch = (step or SilentStep()).advance
-    return Downloader(wait, AGAIN).save(request, into, watch).sha256
-
-
-def _asset_request(url: str, size: int, token: str | None) -> Request:
-    return Request(url=url, limit=size, exact=True, headers=OCTETS, auth=bearer(token))
 
 
 class ReleaseHost:
     """The releases of one repository."""
 
-    def __init__(self, api: str, repository: str, token: str | None, *, wait: Wait) -> None:
+    def __init__(self, api: str, repository: str, token: str, *, wait: Wait) -> None:
         self._api = api
         self._token = token
         self._wait = wait
         self._downloader = Downloader(wait, AGAIN)
         self._github = Github(
             base_url=api,
-            auth=Auth.Token(token) if token else None,
+            auth=Auth.Token(token),
+            # No request before the first real one, and no retry of a write (see above).
             lazy=True,
             retry=None,
             timeout=60,
@@ -113,37 +68,30 @@ class ReleaseHost:
     def commit_of(self, tag: str) -> str | None:
         """Return the commit that `tag` names, None when there is no such tag yet."""
 
-        def ask() -> str | None:
+        def read() -> str | None:
             try:
                 target = self._repository.get_git_ref(f"tags/{tag}").object
             except UnknownObjectException:
                 return None
-            # An annotated tag is an object of its own, which names the commit.
+            # An annotated tag is an object of its own, which names the commit (REST, Git tags).
             while target.type == "tag":
                 target = self._repository.get_git_tag(target.sha).object
             return target.sha
 
-        return self.read(f"tag {tag}", ask)
-
-    def by_tag(self, tag: str) -> GitRelease:
-        """Return the published release of `tag`."""
-        return self._repository.get_release(tag)
+        return self._retry(f"tag {tag}", read)
 
     def releases(self, tag: str) -> list[GitRelease]:
-        """Return the releases of `tag`, drafts too, oldest first."""
-
-        def ask() -> list[GitRelease]:
-            return [item for item in self._repository.get_releases() if item.tag_name == tag]
-
-        return sorted(self.read("list of releases", ask), key=lambda item: item.id)
+        """Return the releases of `tag` including drafts, oldest first."""
+        found = self._retry("list of releases", lambda: list(self._repository.get_releases()))
+        return sorted((item for item in found if item.tag_name == tag), key=lambda item: item.id)
 
     def create_draft(self, tag: str, commit: str | None, notes: str) -> GitRelease:
-        """Return a new draft for `tag`; when the answer is lost, the one that it made.
+        """Return a new draft for `tag`.
 
-        `commit` is where the tag is to be made, None when it is there: GitHub answers 404 to a
+        `commit` is the commit of a new tag, None when the tag exists: GitHub returns 404 to a
         workflow's token that names a commit whose workflows are not those of the main branch.
         """
-        return self._settled(
+        return self._retry(
             f"draft of {tag}",
             lambda: self._repository.create_git_release(
                 tag, tag, notes, draft=True, target_commitish=commit or NotSet, make_latest="false"
@@ -152,94 +100,87 @@ class ReleaseHost:
         )
 
     def delete_draft(self, draft: GitRelease) -> None:
-        """Take a draft away."""
+        """Delete a draft."""
 
-        def look() -> bool | None:
-            gone = all(item.id != draft.id for item in self.releases(draft.tag_name))
-            return True if gone else None
+        def is_deleted() -> bool | None:
+            return all(item.id != draft.id for item in self.releases(draft.tag_name)) or None
 
-        self._settled(f"removal of draft {draft.id}", lambda: _did(draft.delete_release), look)
+        self._retry(f"removal of draft {draft.id}", draft.delete_release, is_deleted)
 
     def present(self, release: GitRelease) -> list[Present]:
-        """Return what `release` holds now."""
+        """Return the assets of `release`."""
         return [_present(asset) for asset in self._assets(release)]
 
-    def remove(self, release: GitRelease, gone: Present) -> None:
-        """Take one asset away."""
+    def remove(self, release: GitRelease, stale: Present) -> None:
+        """Delete one asset."""
 
-        def look() -> bool | None:
-            there = [asset for asset in self._assets(release) if asset.id == gone.number]
-            return None if there else True
+        def find() -> list[GitReleaseAsset]:
+            return [asset for asset in self._assets(release) if asset.id == stale.number]
 
-        def act() -> bool:
-            for asset in self._assets(release):
-                if asset.id == gone.number:
-                    asset.delete_asset()
-            return True
+        def delete() -> None:
+            for asset in find():
+                asset.delete_asset()
 
-        self._settled(f"removal of {gone.name}", act, look)
+        self._retry(f"removal of {stale.name}", delete, lambda: not find() or None)
 
-    def upload(self, release: GitRelease, file: ReleaseFile, water: HighWater) -> None:
-        """Put `file` into `release`; what a broken-off try leaves behind is removed.
+    def upload(self, release: GitRelease, file: ReleaseFile, counter: ProgressCounter) -> None:
+        """Upload `file` to `release`; the remains of an interrupted attempt are deleted.
 
         Raises:
-            RemoteError: it did not arrive whole, however often it was tried.
+            RemoteError: no attempt uploaded the whole file.
         """
 
-        def look() -> bool | None:
+        def is_uploaded() -> bool | None:
             for found in self.present(release):
-                if found.name == file.name and found.holds(file):
+                if found.name == file.name and found.matches(file):
                     return True
                 if found.name == file.name:
                     self.remove(release, found)
             return None
 
-        self._settled(file.name, lambda: self._post(release, file, water), look)
+        self._retry(file.name, lambda: self._post(release, file, counter), is_uploaded)
 
     def read_back(self, present: Present, step: Step) -> str:
-        """Return the sha256 of the bytes that a download of `present` gives."""
-        url = f"{self._api}/repos/{self.repository}/releases/assets/{present.number}"
-        request = _asset_request(url, present.size, self._token)
+        """Download `present`; return the sha256 of its bytes."""
+        request = Request(
+            url=f"{self._api}/repos/{self.repository}/releases/assets/{present.number}",
+            limit=present.size,
+            exact=True,
+            headers=OCTETS,
+            auth=bearer(self._token),
+        )
         return self._downloader.fetch(request, watch=step.advance).sha256
 
     def promote(self, draft: GitRelease, notes: str) -> GitRelease:
-        """Publish `draft` with `notes`; a lost answer is not a lost publication."""
+        """Publish `draft` with `notes`; return the published release."""
 
-        def look() -> GitRelease | None:
+        def find() -> GitRelease | None:
             return next(
                 (r for r in self.releases(draft.tag_name) if r.id == draft.id and not r.draft),
                 None,
             )
 
-        return self._settled(
+        return self._retry(
             f"publication of {draft.tag_name}",
             # "legacy": a release of an older branch does not become the latest one.
             lambda: draft.update_release(
                 draft.tag_name, notes, draft=False, prerelease=False, make_latest="legacy"
             ),
-            look,
+            find,
         )
 
-    def read(self, what: str, ask: Callable[[], T]) -> T:
-        """Return what `ask` gives; a question can be repeated safely.
-
-        Raises:
-            RemoteError: GitHub refuses, or does not answer.
-        """
-        return self._settled(what, ask, lambda: None)
-
     def _assets(self, release: GitRelease) -> list[GitReleaseAsset]:
-        return self.read("list of assets", lambda: list(release.get_assets()))
+        return self._retry("list of assets", lambda: list(release.get_assets()))
 
-    def _post(self, release: GitRelease, file: ReleaseFile, water: HighWater) -> bool:
-        """Send `file` once. Not by PyGithub: its time limits do not reach the upload host."""
+    def _post(self, release: GitRelease, file: ReleaseFile, counter: ProgressCounter) -> bool:
+        """Upload `file` once. Not by PyGithub, whose time-outs do not apply to the upload host."""
         url = release.upload_url.split("{")[0]
         _check_upload_host(self._api, url)
         with file.path.open("rb") as opened:
             answer = requests.post(
                 url,
                 params={"name": file.name},
-                data=Body(opened, file.size, water),
+                data=UploadBody(opened, file.size, counter),
                 auth=bearer(self._token),
                 headers={
                     "Accept": "application/vnd.github+json",
@@ -247,19 +188,29 @@ class ReleaseHost:
                     "X-GitHub-Api-Version": API_VERSION,
                 },
                 timeout=(CONNECT, SILENCE),
+                # A redirect could lead the token and the file to another host.
                 allow_redirects=False,
             )
         arrived = _json(answer)
         if answer.status_code != 201:
             raise GithubException(answer.status_code, arrived, dict(answer.headers))
         if arrived.get("state") != "uploaded" or arrived.get("size") != file.size:
-            raise requests.RequestException("it did not arrive whole")
+            raise requests.RequestException("the upload is incomplete")
         if arrived.get("digest") not in (None, f"sha256:{file.sha256}"):
-            raise requests.RequestException(f"it arrived as {arrived['digest']}")
+            raise requests.RequestException(f"the upload has digest {arrived['digest']}")
         return True
 
-    def _settled(self, what: str, act: Callable[[], T], look: Callable[[], T | None]) -> T:
-        """Return what `act` gives, or what `look` finds of it after `act` has failed."""
+    def _retry(
+        self, what: str, act: Callable[[], T], find: Callable[[], T | None] = lambda: None
+    ) -> T:
+        """Return the result of `act`, retried after a failure.
+
+        `find` reads the state after a failed write: it returns the result if the write took
+        effect although its reply was lost, else None.
+
+        Raises:
+            RemoteError: GitHub refuses, or does not reply.
+        """
         for attempt in range(TRIES):
             try:
                 return act()
@@ -269,21 +220,18 @@ class ReleaseHost:
             if pause is None:
                 break
             self._wait(pause)
-            found = look()
+            found = find()
             if found is not None:
                 return found
-        raise self._told(what, failure) from failure
-
-    def _told(self, what: str, error: Exception) -> RemoteError:
         where = f"{self.repository} at GitHub: {what}"
-        if not isinstance(error, GithubException):
-            return RemoteError(f"{where}: {error}", hint=AGAIN)
+        if not isinstance(failure, GithubException):
+            raise RemoteError(f"{where}: {failure}", hint=AGAIN) from failure
         hint = {
-            401: "GITHUB_TOKEN is not taken: give a valid one",
-            403: f"give GITHUB_TOKEN the right `contents: write` in {self.repository}",
+            401: "GitHub refuses GITHUB_TOKEN: set a valid one",
+            403: f"give GITHUB_TOKEN the permission `contents: write` in {self.repository}",
             404: f"check {self.repository}, and that GITHUB_TOKEN has `contents: write` there",
-        }.get(error.status, AGAIN if error.status >= 500 else "")
-        return RemoteError(f"{where}: {error.status} {_reason(error)}", hint=hint)
+        }.get(failure.status, AGAIN if failure.status >= 500 else "")
+        raise RemoteError(f"{where}: {failure.status} {_reason(failure)}", hint=hint) from failure
 
 
 def _present(asset: GitReleaseAsset) -> Present:
@@ -297,38 +245,33 @@ def _present(asset: GitReleaseAsset) -> Present:
     )
 
 
-def _did(act: Callable[[], object]) -> bool:
-    act()
-    return True
-
-
 def _check_upload_host(api: str, url: str) -> None:
-    """Refuse to send the token to a host that is not GitHub's as `api` names it."""
-    wanted, found = urlsplit(api), urlsplit(url)
-    named = wanted.netloc
-    if named.startswith("api."):
-        named = f"uploads.{named.removeprefix('api.')}"
-    if found.scheme != wanted.scheme or found.netloc not in (named, wanted.netloc):
-        raise RemoteError(f"{api}: uploads would go to {found.netloc}, expected {named}")
+    """Refuse to send the token to another host than the upload host of `api`."""
+    base, found = urlsplit(api), urlsplit(url)
+    expected = base.netloc
+    if expected.startswith("api."):
+        expected = f"uploads.{expected.removeprefix('api.')}"
+    if found.scheme != base.scheme or found.netloc not in (expected, base.netloc):
+        raise RemoteError(f"{api}: uploads would go to {found.netloc}, expected {expected}")
 
 
 def _pause(error: Exception, attempt: int) -> float | None:
-    """Return how many seconds to wait before another try, None when it would be in vain."""
+    """Return the seconds before the next attempt, None when a retry cannot succeed.
+
+    Rate limits: GitHub REST API, "Best practices"; Retry-After: RFC 9110, 10.2.3.
+    """
     if not isinstance(error, GithubException):
         return 2.0**attempt
     headers = {key.lower(): value for key, value in (error.headers or {}).items()}
     limited = "retry-after" in headers or "rate limit" in _reason(error).lower()
     if error.status == 429 or (error.status == 403 and limited):
-        told = headers.get("retry-after", "60")
-        return float(min(int(told) if told.isdigit() else 60, LONGEST_PAUSE))
-    if error.status >= 500 or error.status == 408 or _exists(error):
-        return 2.0**attempt
-    return None
-
-
-def _exists(error: GithubException) -> bool:
-    """Say whether it was refused because something of that name is there already."""
-    return error.status == 422 and "already_exists" in [item.get("code") for item in _errors(error)]
+        seconds = headers.get("retry-after", "60")
+        return float(min(int(seconds) if seconds.isdigit() else 60, MAX_PAUSE))
+    # Left by an attempt whose reply was lost; `is_uploaded` accepts or deletes it.
+    exists = error.status == 422 and "already_exists" in [
+        item.get("code") for item in _errors(error)
+    ]
+    return 2.0**attempt if error.status >= 500 or error.status == 408 or exists else None
 
 
 def _errors(error: GithubException) -> Sequence[dict[str, object]]:

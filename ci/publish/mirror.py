@@ -1,12 +1,13 @@
-"""Where the bucket is touched: the same files once more, at addresses that DigitalOcean imports.
+"""Mirror of a release in an S3 bucket, at URLs that DigitalOcean can import.
 
-Spaces and other S3 services differ in what they take, so the least is asked of them: one PUT a
-file, no checksum trailers, and never trust an answer: what a stranger gets is what is hashed.
+Spaces and other S3 services support different parts of the API, so only the basics are used: one
+PUT for each file, no checksum trailers. The service's own report is not trusted: each file is
+downloaded again without an account and hashed.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 import requests
@@ -20,29 +21,28 @@ from build.errors import ConfigError, PublishError, RemoteError
 from ci.config import SpacesConfig
 from ci.publish.plan import mirror_key, mirror_url
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
-from ci.publish.transfer import AGAIN, CONNECT, SILENCE, Body, HighWater, Wait
+from ci.publish.transfer import (
+    AGAIN,
+    CONNECT,
+    SILENCE,
+    ProgressCounter,
+    UploadBody,
+    Wait,
+)
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 DIGEST = "sha256"
-"""The key of our own metadata: travels as `x-amz-meta-sha256`."""
-FOR_EVER = "public, max-age=31536000, immutable"
-"""A key holds its version and never changes (RFC 9111; RFC 8246)."""
+"""Key of the object metadata: the header `x-amz-meta-sha256`."""
+CACHE_CONTROL = "public, max-age=31536000, immutable"
+"""The key contains the version, so its content never changes (RFC 9111; RFC 8246)."""
 FAILURES = (ClientError, BotoCoreError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """What the bucket's owner signs requests with."""
-
-    key: str
-    secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Mirrored:
-    """One file of the mirror, as a stranger gets it."""
+    """One file of the mirror."""
 
     name: str
     size: int
@@ -52,11 +52,11 @@ class Mirrored:
     state: Literal["uploaded", "kept"]
 
 
-def access_from(environment: Mapping[str, str]) -> Access:
-    """Return the keys of the bucket.
+def open_bucket(spaces: SpacesConfig, environment: Mapping[str, str]) -> "S3Client":
+    """Return a client for the bucket's service, with the keys in `environment`.
 
     Raises:
-        ConfigError: naming the variable that is missing.
+        ConfigError: a key is missing; the message names the variable.
     """
     for name in ("SPACES_KEY", "SPACES_SECRET"):
         if not environment.get(name):
@@ -64,21 +64,17 @@ def access_from(environment: Mapping[str, str]) -> Access:
                 f"{name}: not in the environment, expected a key of the bucket",
                 hint="make one in DigitalOcean's control panel: Spaces, Access Keys",
             )
-    return Access(key=environment["SPACES_KEY"], secret=environment["SPACES_SECRET"])
-
-
-def open_bucket(spaces: SpacesConfig, access: Access) -> "S3Client":
-    """Return a client for the bucket's service."""
     client = boto3.client(
         "s3",
         endpoint_url=spaces.endpoint,
         region_name=spaces.region,
-        aws_access_key_id=access.key,
-        aws_secret_access_key=access.secret,
+        aws_access_key_id=environment["SPACES_KEY"],
+        aws_secret_access_key=environment["SPACES_SECRET"],
         config=Config(
             signature_version="s3v4",
-            # The signature covers the body, so the service itself notices a damaged upload.
+            # The signature covers the body: the service refuses a damaged upload.
             s3={"addressing_style": "path", "payload_signing_enabled": True},
+            # boto3 1.36 sends checksum trailers by default, which other S3 services refuse.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             retries={"mode": "standard", "total_max_attempts": 4},
@@ -86,7 +82,7 @@ def open_bucket(spaces: SpacesConfig, access: Access) -> "S3Client":
             read_timeout=SILENCE,
         ),
     )
-    client.meta.events.register("before-send.s3.PutObject", _begin_to_count)
+    client.meta.events.register("before-send.s3.PutObject", _start_counting)
     return client
 
 
@@ -98,27 +94,34 @@ def mirror_release(
     progress: Progress,
     wait: Wait,
 ) -> tuple[Mirrored, ...]:
-    """Return the mirrored files, each there and hashed as a reader without an account gets it.
+    """Upload the missing files; return all, each verified by a download without an account.
 
     Raises:
-        PublishError: other bytes are at a key, or strangers do not get what was uploaded.
-        RemoteError: the service refuses or does not answer; running it again is safe.
+        PublishError: a key holds other bytes, or a download does not give the uploaded bytes.
+        RemoteError: the service refuses or does not reply; running the command again is safe.
     """
     version = release.manifest.version
     keys = {file.name: mirror_key(spaces, version, file.name) for file in release.files}
-    missing = _missing(client, spaces, release.files, keys)
-    total = sum(file.size for file in missing)
+    # All keys are checked before the first upload.
+    missing = [
+        file
+        for file in release.files
+        if not _is_present(client, spaces.bucket, keys[file.name], file)
+    ]
     if missing:
+        total = sum(file.size for file in missing)
         with progress.step(f"Mirror {len(missing)} files", total=total) as step:
             for file in missing:
                 _upload(client, spaces.bucket, keys[file.name], file, step)
     mirrored = []
     downloader = Downloader(wait, AGAIN)
     total = sum(file.size for file in release.files)
-    with progress.step(f"Read {len(release.files)} files as a stranger", total=total) as step:
+    with progress.step(
+        f"Download {len(release.files)} files without an account", total=total
+    ) as step:
         for file in release.files:
             url = mirror_url(spaces, version, file.name)
-            _check_as_stranger(url, file, step, downloader)
+            _check_public(url, file, step, downloader)
             mirrored.append(
                 Mirrored(
                     name=file.name,
@@ -131,74 +134,61 @@ def mirror_release(
     return tuple(mirrored)
 
 
-def _missing(
-    client: "S3Client", spaces: SpacesConfig, files: Sequence[ReleaseFile], keys: Mapping[str, str]
-) -> list[ReleaseFile]:
-    """Return what is not there; all is looked at before the first byte is sent."""
-    return [file for file in files if not _is_there(client, spaces.bucket, keys[file.name], file)]
-
-
-def _is_there(client: "S3Client", bucket: str, key: str, file: ReleaseFile) -> bool:
-    """Say whether `key` holds `file`, as far as size and our own metadata tell.
+def _is_present(client: "S3Client", bucket: str, key: str, file: ReleaseFile) -> bool:
+    """Return whether `key` holds `file`, judged by its size and the object metadata.
 
     Raises:
-        PublishError: it holds something else.
+        PublishError: it holds other bytes.
     """
     try:
         found = client.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
+    except FAILURES as error:
         if _status(error) == 404:
             return False
-        raise _told(bucket, key, error) from error
-    except BotoCoreError as error:
-        raise _told(bucket, key, error) from error
+        raise _remote_error(bucket, key, error) from error
     size, sha256 = found["ContentLength"], found["Metadata"].get(DIGEST, "unknown")
     if size != file.size or sha256 not in (file.sha256, "unknown"):
         raise PublishError(
             f"{key}: the mirror holds sha256 {sha256} ({size} bytes), "
             f"expected sha256 {file.sha256} ({file.size} bytes)",
-            hint="what is mirrored stays: count up `serial` in release.toml and build anew",
+            hint="mirrored files are immutable: increase `serial` in release.toml and build again",
         )
     return True
 
 
 def _upload(client: "S3Client", bucket: str, key: str, file: ReleaseFile, step: Step) -> None:
-    water = HighWater(step)
-    try:
+    counter = ProgressCounter(step)
+    # The condition guards against two runs at once; not every service supports it.
+    conditions: tuple[dict[str, Any], ...] = ({"IfNoneMatch": "*"}, {})
+    for condition in conditions:
         try:
-            _put(client, bucket, key, file, water, IfNoneMatch="*")
-        except ClientError as error:
-            # The condition is a help against two runs at once; not every service has it.
-            if error.response["Error"].get("Code") != "NotImplemented":
-                raise
-            _put(client, bucket, key, file, water)
-    except FAILURES as error:
-        # 412: it came in meanwhile, be it by a try whose answer was lost. Look what it is.
-        if isinstance(error, ClientError) and _status(error) == 412:
-            _is_there(client, bucket, key, file)
-            return
-        raise _told(bucket, key, error) from error
+            with file.path.open("rb") as opened:
+                client.put_object(
+                    Bucket=bucket,
+                    Key=key,
+                    Body=UploadBody(opened, file.size, counter, counting=False),  # type: ignore[arg-type]
+                    ContentLength=file.size,
+                    ContentType=file.media_type,
+                    CacheControl=CACHE_CONTROL,
+                    ACL="public-read",
+                    Metadata={DIGEST: file.sha256},
+                    **condition,
+                )
+        except FAILURES as error:
+            response = error.response if isinstance(error, ClientError) else {}
+            if condition and response.get("Error", {}).get("Code") == "NotImplemented":
+                continue
+            # 412: the key exists by now (RFC 9110, 13.1.2), perhaps from an attempt whose reply
+            # was lost: compare it.
+            if _status(error) != 412:
+                raise _remote_error(bucket, key, error) from error
+            _is_present(client, bucket, key, file)
+        return
 
 
-def _put(
-    client: "S3Client", bucket: str, key: str, file: ReleaseFile, water: HighWater, **more: str
-) -> None:
-    with file.path.open("rb") as opened:
-        client.put_object(
-            Bucket=bucket,
-            Key=key,
-            Body=Body(opened, file.size, water, counting=False),  # type: ignore[arg-type]
-            ContentLength=file.size,
-            ContentType=file.media_type,
-            CacheControl=FOR_EVER,
-            ACL="public-read",
-            Metadata={DIGEST: file.sha256},
-            **more,  # type: ignore[arg-type]
-        )
-
-
-def _check_as_stranger(url: str, file: ReleaseFile, step: Step, downloader: Downloader) -> None:
-    """Check what anybody gets at `url`, first in the way that an import asks for it."""
+def _check_public(url: str, file: ReleaseFile, step: Step, downloader: Downloader) -> None:
+    """Check a download of `url` without an account; an import sends HEAD first."""
+    # A redirect is refused: the URL given to DigitalOcean must serve the file itself.
     try:
         head = requests.head(
             url, auth=bearer(None), timeout=(CONNECT, SILENCE), allow_redirects=False
@@ -207,36 +197,38 @@ def _check_as_stranger(url: str, file: ReleaseFile, step: Step, downloader: Down
         raise RemoteError(f"{url}: {error}", hint=AGAIN) from error
     if head.status_code != 200:
         raise PublishError(
-            f"{url}: a reader without an account gets {head.status_code}, expected 200",
-            hint="let anybody read the bucket's objects, and check spaces.public_url",
+            f"{url}: HEAD without an account returns {head.status_code}, expected 200",
+            hint="make the bucket's objects publicly readable, and check spaces.public_url",
         )
     if head.headers.get("Content-Length") != str(file.size):
         raise PublishError(
             f"{url}: Content-Length is {head.headers.get('Content-Length', 'absent')}, "
-            f"expected {file.size}, which an import needs"
+            f"expected {file.size}: an import requires it"
         )
     request = Request(url=url, limit=file.size, exact=True, auth=bearer(None), redirects=0)
-    received = downloader.fetch(request, watch=step.advance)
-    if received.sha256 != file.sha256:
+    sha256 = downloader.fetch(request, watch=step.advance).sha256
+    if sha256 != file.sha256:
         raise PublishError(
-            f"{url}: a reader gets sha256 {received.sha256}, expected {file.sha256}",
-            hint="delete the object, since it is damaged, and run it again",
+            f"{url}: downloaded sha256 {sha256}, expected {file.sha256}",
+            hint="the object is damaged: delete it and run the command again",
         )
 
 
-def _begin_to_count(request: AWSPreparedRequest, **event: object) -> None:
-    """Tell the body that it is sent now; before, it was read for the signature only."""
+def _start_counting(request: AWSPreparedRequest, **event: object) -> None:
+    """Count from now on: before `before-send`, botocore read the body for the signature only."""
     body: object = request.body
-    if isinstance(body, Body):
+    if isinstance(body, UploadBody):
         body.counting = True
 
 
-def _status(error: ClientError) -> int:
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+def _status(error: Exception) -> int:
+    """Return the HTTP status of the service's reply, 0 without a reply."""
+    response = error.response if isinstance(error, ClientError) else {}
+    return response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
 
 
-def _told(bucket: str, key: str, error: Exception) -> RemoteError:
+def _remote_error(bucket: str, key: str, error: Exception) -> RemoteError:
     hint = AGAIN
-    if isinstance(error, ClientError) and _status(error) in {401, 403}:
-        hint = "check SPACES_KEY, SPACES_SECRET and that they may write to the bucket"
+    if _status(error) in {401, 403}:
+        hint = "check SPACES_KEY, SPACES_SECRET and their permission to write to the bucket"
     return RemoteError(f"{bucket}/{key}: {error}", hint=hint)

@@ -1,4 +1,4 @@
-"""What a release says of itself, in GitHub's Markdown: how to check it comes first."""
+"""Release notes in GitHub's Markdown; they begin with how to verify the release."""
 
 import base64
 import json
@@ -21,39 +21,46 @@ from ci.release.manifest import (
 from ci.report.table import markdown_table, size_text
 from ci.verify.trust.policy import build_identity
 
-WHAT = {MANIFEST: "manifest", CHECKSUMS: "checksums"}
-"""What the files are that are no artifacts themselves."""
+OTHER_ROLES = {MANIFEST: "manifest", CHECKSUMS: "checksums"}
+"""Roles of the files that are not artifacts of the manifest."""
 
 
 def release_notes(config: ReleaseConfig, release: ReleaseFiles) -> str:
     """Return the notes of `release`; equal releases have equal notes.
 
     Raises:
-        VerificationError: the statement of what changed cannot be read.
+        VerificationError: the statement with the changes cannot be read.
     """
     manifest = release.manifest
     parts = [_verify(manifest, config.sign.issuer)]
     if config.spaces:
         parts.append(_import(import_urls(config.spaces, release)))
     parts.append(_artifacts(release))
-    parts += [_changes(file.path) for file in release.files if file.name == DIFFERENCE_BUNDLE]
-    parts.append(_source(manifest))
+    parts += [
+        f"## What changed\n\n{markdown(signed_difference(file.path))}"
+        for file in release.files
+        if file.name == DIFFERENCE_BUNDLE
+    ]
+    parts.append(
+        f"Built from commit `{manifest.commit}` and the lock with sha256 `{manifest.lock_id}`; "
+        "a rebuild from both gives the same bytes."
+    )
     return "\n\n".join(parts) + "\n"
 
 
 def _verify(manifest: Manifest, issuer: str) -> str:
     identity = build_identity(manifest.repository, manifest.tag)
     return f"""\
-## Check it first
+## Verify it first
 
-From a checkout of `{manifest.repository}`, with nothing but nox installed; it downloads the
-release and says of every claim whether it holds:
+From a checkout of `{manifest.repository}`, with only nox installed; it downloads the release and
+checks every claim:
 
 ```sh
 nox -s verify -- {manifest.tag} --repository {manifest.repository}
 ```
 
-Without our tool, in a folder with the files of this release:
+With other tools, in a folder with the files of this release:
 
 ```sh
 cosign verify-blob \\
@@ -64,7 +71,7 @@ cosign verify-blob \\
 sha256sum -c {CHECKSUMS}
 ```
 
-(`sha256sum -c --ignore-missing {CHECKSUMS}` when you took only some of the files.)"""
+(`sha256sum -c --ignore-missing {CHECKSUMS}` if you downloaded only some of the files.)"""
 
 
 def _import(urls: Sequence[str]) -> str:
@@ -72,7 +79,7 @@ def _import(urls: Sequence[str]) -> str:
     return f"""\
 ## Import it
 
-DigitalOcean imports the disk image from this URL, once you have checked it:
+DigitalOcean can import the disk image from this URL, after you have verified it:
 
 ```
 {listed}
@@ -80,44 +87,33 @@ DigitalOcean imports the disk image from this URL, once you have checked it:
 
 
 def _artifacts(release: ReleaseFiles) -> str:
-    roles = {artifact.name: artifact.role for artifact in release.manifest.artifacts}
+    roles = OTHER_ROLES | {item.name: item.role for item in release.manifest.artifacts}
     rows = [
         [
             f"`{file.name}`",
-            roles.get(file.name, WHAT.get(file.name, "")),
+            roles.get(file.name, ""),
             size_text(file.size),
             file.sha256,
         ]
         for file in sorted(release.files, key=lambda file: file.name)
         if not is_bundle(file.name)
     ]
-    table = markdown_table(rows, ["file", "what", "size", "sha256"])
-    return f"## Files\n\n{table}\n\nEach has its signature beside it, as `FILE.sigstore.json`."
-
-
-def _changes(bundle: Path) -> str:
-    return f"## What changed\n\n{markdown(signed_difference(bundle))}"
+    table = markdown_table(rows, ["file", "role", "size", "sha256"])
+    return f"## Files\n\n{table}\n\nThe signature of each file is `FILE.sigstore.json`."
 
 
 def signed_difference(bundle: Path) -> Difference:
-    """Return what the statement in `bundle` says, out of its DSSE envelope (DSSE, version 1).
+    """Return the difference in the statement of `bundle`, from its DSSE envelope (DSSE, version 1).
 
-    For showing what was signed; whoever relies on it verifies the bundle.
+    The signature is not verified.
 
     Raises:
-        VerificationError: it is no such statement.
+        VerificationError: it is not such a statement.
     """
     try:
         envelope = json.loads(bundle.read_bytes())["dsseEnvelope"]
         statement = json.loads(base64.b64decode(envelope["payload"]))
         predicate = statement["predicate"]
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise VerificationError(f"{bundle.name}: no bundle with a statement in it") from None
+        raise VerificationError(f"{bundle.name}: not a bundle with a statement") from None
     return read_document(predicate, where=bundle.name)
-
-
-def _source(manifest: Manifest) -> str:
-    return (
-        f"Built from commit `{manifest.commit}` and the lock with sha256 `{manifest.lock_id}`; "
-        "both give the same bytes again."
-    )

@@ -1,6 +1,6 @@
-"""What is left to do until a release is published, and where its files will be; pure.
+"""Plan of the remaining uploads of a release, and the URLs of its files (pure).
 
-The same plan serves the first run, a run after an interrupted one, and one that finds all done.
+The same plan serves a first run, a run after an interruption, and a run after completion.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,61 +13,60 @@ from ci.publish.release_files import ReleaseFile, ReleaseFiles
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Present:
-    """One file that is there already."""
+    """One file that the release host has already."""
 
     number: int
-    """What the release host calls it."""
+    """Its id at the release host."""
     name: str
     size: int
     """In bytes."""
     sha256: str | None
-    """None when the release host does not say."""
+    """None when the release host does not report it."""
     complete: bool
-    """False for what an upload that broke off has left behind."""
+    """False for the remains of an interrupted upload."""
 
-    def holds(self, file: ReleaseFile) -> bool:
-        """Say whether it is `file`, as far as can be told without reading it back."""
+    def matches(self, file: ReleaseFile) -> bool:
+        """Return whether its size and reported digest are those of `file`."""
         same = self.sha256 in (file.sha256, None)
         return self.complete and same and self.size == file.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is left to do."""
+    """Files to remove, to upload and to keep."""
 
     remove: tuple[Present, ...]
     upload: tuple[ReleaseFile, ...]
     keep: tuple[ReleaseFile, ...]
 
-    @property
-    def done(self) -> bool:
-        """Say whether nothing is left to do."""
-        return not self.remove and not self.upload
-
 
 def plan(
-    wanted: Sequence[ReleaseFile], present: Iterable[Present], *, replace: bool = False
+    wanted: Sequence[ReleaseFile],
+    present: Iterable[Present],
+    *,
+    replace: bool = False,
+    hint: str = "",
 ) -> Plan:
-    """Return what turns `present` into `wanted`.
+    """Return the steps from `present` to `wanted`.
 
-    What is there with the right digest is left alone, a broken-off upload is removed. With
-    `replace` what differs is removed too.
+    A file with the right digest is kept, an interrupted upload is removed. With `replace` a
+    different file is removed too. `hint` is that of the error.
 
     Raises:
-        PublishError: without `replace`: a file differs, with both digests, or is not of this
-            release.
+        PublishError: without `replace`: a file differs (with both digests) or does not belong to
+            this release.
     """
     files = {file.name: file for file in wanted}
     kept: dict[str, Present] = {}
     remove = []
     for found in present:
         file = files.get(found.name)
-        if file and file.name not in kept and found.holds(file):
+        if file and file.name not in kept and found.matches(file):
             kept[file.name] = found
         elif replace or not found.complete:
             remove.append(found)
         else:
-            raise PublishError(difference(found, file))
+            raise PublishError(difference(found, file), hint=hint)
     return Plan(
         remove=tuple(remove),
         upload=tuple(file for file in wanted if file.name not in kept),
@@ -76,23 +75,25 @@ def plan(
 
 
 def difference(found: Present, file: ReleaseFile | None) -> str:
-    """Return in one line how what is published differs from what this release holds."""
-    there = f"sha256 {found.sha256 or 'unknown'} ({found.size} bytes)"
+    """Return a line that compares the published file with the file of this release."""
+    published = f"published with sha256 {found.sha256 or 'unknown'} ({found.size} bytes)"
     if file is None:
-        return f"{found.name}: published with {there}, expected no such file in this release"
-    return f"{file.name}: published with {there}, expected sha256 {file.sha256} ({file.size} bytes)"
+        return f"{found.name}: {published}, expected no such file in this release"
+    return f"{file.name}: {published}, expected sha256 {file.sha256} ({file.size} bytes)"
 
 
 def mirror_key(spaces: SpacesConfig, version: str, name: str) -> str:
-    """Return the key of a file in the bucket; the version in it makes it one that never changes."""
+    """Return the key of a file in the bucket; it contains the version, so it never changes."""
     return f"{spaces.prefix}{version}/{name}"
 
 
 def mirror_url(spaces: SpacesConfig, version: str, name: str) -> str:
-    """Return where a reader without an account gets a file of the mirror."""
+    """Return the public URL of a file of the mirror."""
     return f"{spaces.public_url}/{mirror_key(spaces, version, name)}"
 
 
 def import_urls(spaces: SpacesConfig, release: ReleaseFiles) -> tuple[str, ...]:
-    """Return the URLs that DigitalOcean can import, one an image: no query, the name last."""
-    return tuple(mirror_url(spaces, release.manifest.version, name) for name in release.images)
+    """Return the URLs that DigitalOcean can import, one for each image, without a query."""
+    version = release.manifest.version
+    images = release.manifest.of_role("image")
+    return tuple(mirror_url(spaces, version, image.name) for image in images)

@@ -1,4 +1,4 @@
-"""Draft, upload, read back, publish: each step looks first at what is there already."""
+"""Draft, upload, read back, publish: each step keeps what exists already (read first)."""
 
 from dataclasses import dataclass
 
@@ -7,67 +7,70 @@ from github.GitRelease import GitRelease
 from build.edges.progress import Progress
 from build.errors import PublishError
 from ci.publish.github_release import ReleaseHost
-from ci.publish.plan import Present, difference, plan
+from ci.publish.plan import Plan, difference, plan
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
-from ci.publish.transfer import HighWater
+from ci.publish.transfer import ProgressCounter
 from ci.release.manifest import Manifest
+
+IMMUTABLE = "published files are immutable: increase `serial` in release.toml and build again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What has been done for a release."""
+    """Result of `publish_release`."""
 
     url: str
-    """Its page."""
+    """URL of the release's page."""
     uploaded: tuple[str, ...]
     kept: tuple[str, ...]
-    """Names of what was there already, with the right digest."""
+    """Names of files that existed already, with the right digest."""
     before: bool
-    """Whether all was published before, so that nothing was left to do."""
+    """Whether the whole release was published before."""
     immutable: bool
-    """Whether GitHub now refuses to change it."""
+    """Whether GitHub refuses changes of it."""
 
 
 def publish_release(
     host: ReleaseHost, release: ReleaseFiles, notes: str, *, replace: bool, progress: Progress
 ) -> Published:
-    """Publish `release`, or find that it is; running it again finishes what was interrupted.
+    """Publish `release`; a repeated run completes an interrupted one.
 
-    `replace` exchanges files of a draft that differ. What is published is never changed.
+    `replace` replaces different files of a draft. A published release is never changed.
 
     Raises:
-        PublishError: something else is published, or stands in the draft, under its tag.
-        RemoteError: GitHub refuses or does not answer; running it again is safe.
+        PublishError: the published release or the draft of its tag has other files.
+        RemoteError: GitHub refuses or does not reply; running the command again is safe.
     """
     tag = release.manifest.tag
-    tagged = _check_tag(host, release.manifest, there=False)
+    tagged = _check_tag(host, release.manifest, required=False)
     found = host.releases(tag)
     published = next((item for item in found if not item.draft), None)
     if published:
         return _compare(host, published, release, progress)
-    draft = _one_draft(host, found, progress)
+    draft = _select_draft(host, found, progress)
     draft = draft or host.create_draft(tag, None if tagged else release.manifest.commit, notes)
-    work = _fill(host, draft, release, replace=replace, progress=progress)
+    done = _upload(host, draft, release, replace=replace, progress=progress)
     _read_back(host, draft, release.files, progress)
+    # Last: the assets of an immutable release cannot be changed after its publication.
     public = host.promote(draft, notes)
-    _check_tag(host, release.manifest, there=True)
+    _check_tag(host, release.manifest, required=True)
     return Published(
         url=public.html_url,
-        uploaded=tuple(file.name for file in work[0]),
-        kept=tuple(file.name for file in work[1]),
+        uploaded=tuple(file.name for file in done.upload),
+        kept=tuple(file.name for file in done.keep),
         before=False,
         immutable=bool(public.immutable),
     )
 
 
-def _check_tag(host: ReleaseHost, manifest: Manifest, *, there: bool) -> bool:
-    """Say whether the tag is there; refuse one that names other sources than the release's."""
+def _check_tag(host: ReleaseHost, manifest: Manifest, *, required: bool) -> bool:
+    """Return whether the tag exists; refuse a tag of another commit than the release's."""
     commit = host.commit_of(manifest.tag)
-    if commit == manifest.commit or (commit is None and not there):
+    if commit == manifest.commit or (commit is None and not required):
         return commit is not None
     raise PublishError(
         f"tag {manifest.tag} of {host.repository}: names commit {commit or 'nothing'}, "
-        f"expected {manifest.commit}, from which the release was made",
+        f"expected {manifest.commit}, the commit of the release",
         hint="build and sign from the commit that the tag names",
     )
 
@@ -75,18 +78,13 @@ def _check_tag(host: ReleaseHost, manifest: Manifest, *, there: bool) -> bool:
 def _compare(
     host: ReleaseHost, published: GitRelease, release: ReleaseFiles, progress: Progress
 ) -> Published:
+    """Compare a published release with `release`; read back files without a reported digest."""
     present = host.present(published)
-    try:
-        left = plan(release.files, present)
-    except PublishError as error:
-        error.hint = "what is published stays: count up `serial` in release.toml and build anew"
-        raise
-    if not left.done:
-        name = (left.upload or left.remove)[0].name
-        raise PublishError(
-            f"{name}: not in the published release {published.html_url}, expected it there",
-            hint="what is published stays: count up `serial` in release.toml and build anew",
-        )
+    remaining = plan(release.files, present, hint=IMMUTABLE)
+    if differing := remaining.upload or remaining.remove:
+        problem = f"{differing[0].name}: not in the published release {published.html_url}"
+        raise PublishError(problem, hint=IMMUTABLE)
+    # Only digests that GitHub reports have been compared so far.
     known = {item.name for item in present if item.sha256}
     unknown = tuple(file for file in release.files if file.name not in known)
     _read_back(host, published, unknown, progress)
@@ -99,10 +97,10 @@ def _compare(
     )
 
 
-def _one_draft(
+def _select_draft(
     host: ReleaseHost, drafts: list[GitRelease], progress: Progress
 ) -> GitRelease | None:
-    """Return the draft to work on; empty ones besides are what lost answers have left."""
+    """Return the draft to fill; delete further empty ones, left by replies that were lost."""
     if len(drafts) < 2:
         return drafts[0] if drafts else None
     filled = [draft for draft in drafts if host.present(draft)]
@@ -119,54 +117,47 @@ def _one_draft(
     return ours
 
 
-def _fill(
+def _upload(
     host: ReleaseHost,
     draft: GitRelease,
     release: ReleaseFiles,
     *,
     replace: bool,
     progress: Progress,
-) -> tuple[tuple[ReleaseFile, ...], tuple[ReleaseFile, ...]]:
-    """Return which files were uploaded into `draft`, and which were there."""
-    try:
-        work = plan(release.files, host.present(draft), replace=replace)
-    except PublishError as error:
-        error.hint = "exchange it in the draft with `--replace`, or delete the draft at GitHub"
-        raise
-    for gone in work.remove:
-        progress.note(f"remove {_shown(gone)} from the draft")
-        host.remove(draft, gone)
-    if not work.upload:
-        return work.upload, work.keep
-    total = sum(file.size for file in work.upload)
-    with progress.step(f"Upload {len(work.upload)} files", total=total) as step:
-        for file in work.upload:
-            host.upload(draft, file, HighWater(step))
-    return work.upload, work.keep
-
-
-def _shown(gone: Present) -> str:
-    return gone.name if gone.complete else f"{gone.name} (a broken-off upload)"
+) -> Plan:
+    """Upload the missing files to `draft`; return what was done."""
+    hint = "replace it in the draft with `--replace`, or delete the draft at GitHub"
+    todo = plan(release.files, host.present(draft), replace=replace, hint=hint)
+    for stale in todo.remove:
+        state = "" if stale.complete else " (an interrupted upload)"
+        progress.note(f"remove {stale.name}{state} from the draft")
+        host.remove(draft, stale)
+    if todo.upload:
+        total = sum(file.size for file in todo.upload)
+        with progress.step(f"Upload {len(todo.upload)} files", total=total) as step:
+            for file in todo.upload:
+                host.upload(draft, file, ProgressCounter(step))
+    return todo
 
 
 def _read_back(
     host: ReleaseHost, release: GitRelease, files: tuple[ReleaseFile, ...], progress: Progress
 ) -> None:
-    """Check that a download gives every byte, before (if it can be) anybody else can have it."""
+    """Download the files again and check their digests; for a draft, before it becomes public."""
     if not files:
         return
     total = sum(file.size for file in files)
     with progress.step(f"Read back {len(files)} files", total=total) as step:
         present = {item.name: item for item in host.present(release)}
         for file in files:
-            there = present.get(file.name)
-            if there is None or not there.holds(file):
-                raise PublishError(
-                    difference(there, file) if there else f"{file.name}: gone, expected it there"
-                )
-            sha256 = host.read_back(there, step)
+            uploaded = present.get(file.name)
+            if uploaded is None:
+                raise PublishError(f"{file.name}: not in the release after its upload")
+            if not uploaded.matches(file):
+                raise PublishError(difference(uploaded, file))
+            sha256 = host.read_back(uploaded, step)
             if sha256 != file.sha256:
                 raise PublishError(
                     f"{file.name}: read back with sha256 {sha256}, expected {file.sha256}",
-                    hint="delete the draft at GitHub and run it again",
+                    hint="delete the draft at GitHub and run the command again",
                 )

@@ -1,4 +1,4 @@
-"""Uploads: the body of a request, read in pieces, and how far it has come."""
+"""Uploads: the body of a request, read in pieces, with progress."""
 
 from collections.abc import Callable
 from typing import BinaryIO
@@ -6,55 +6,55 @@ from typing import BinaryIO
 from build.edges.progress import Step
 
 CONNECT, SILENCE = 10, 120
-"""Seconds to connect, and seconds without a byte after which a transfer is given up."""
+"""Time-outs in seconds: to connect, and without a byte received."""
 TRIES = 4
-AGAIN = "run it again: what is done already is kept"
+AGAIN = "run the command again: it continues with what is missing"
 
 Wait = Callable[[float], None]
-"""Sleeps for some seconds; handed in, so that tests need not."""
+"""Sleeps for some seconds; a parameter, so that tests do not wait."""
 
 
-class HighWater:
-    """Tells a step how far one file has come; a second try does not count twice."""
+class ProgressCounter:
+    """Progress of one file; the bytes of a second attempt are not counted twice."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._mark = 0
+        self._highest = 0
 
     def reached(self, position: int) -> None:
-        """Say that the file has come to `position`, in bytes."""
-        if position > self._mark:
-            self._step.advance(position - self._mark)
-            self._mark = position
+        """Report that the transfer has reached `position`, in bytes."""
+        if position > self._highest:
+            self._step.advance(position - self._highest)
+            self._highest = position
 
 
-class Body:
-    """A file as the body of a request: read in pieces, each told to the step."""
+class UploadBody:
+    """File as the body of a request, with progress."""
 
     def __init__(
-        self, file: BinaryIO, size: int, water: HighWater, *, counting: bool = True
+        self, file: BinaryIO, size: int, counter: ProgressCounter, *, counting: bool = True
     ) -> None:
         self._file = file
         self._size = size
-        self._water = water
+        self._counter = counter
         self.counting = counting
-        """False while it is read for a signature only."""
+        """False while the file is read for a signature only."""
 
     def __len__(self) -> int:
         """Return the size of the file, in bytes."""
         return self._size
 
     def read(self, amount: int = -1) -> bytes:
-        """Return the next bytes of the file, `amount` at most."""
+        """Return at most `amount` bytes of the file."""
         piece = self._file.read(amount)
         if self.counting:
-            self._water.reached(self._file.tell())
+            self._counter.reached(self._file.tell())
         return piece
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to `offset`, for whoever has to send the file again."""
+        """Move to `offset`: a repeated request reads the file again."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the place of the next byte."""
+        """Return the position of the next byte."""
         return self._file.tell()

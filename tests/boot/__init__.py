@@ -1,1 +1,1 @@
-"""The boot room: what a droplet is told, what it must answer, what a boot that fails says."""
+"""Tests of `ci.boot`."""

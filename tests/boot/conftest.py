@@ -1,4 +1,4 @@
-"""Disks of 512 bytes of program: what SeaBIOS starts, without an operating system behind it."""
+"""Disks with a boot program of 512 bytes, which SeaBIOS starts, and no operating system."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ WRITE_SECTOR = bytes.fromhex(
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Callable[..., Path]:
-    """Return a maker of qcow2 disks that write `text` on the serial line, run `then` and halt."""
+    """Return a function that makes qcow2 disks: write `text` on the serial line, `then`, halt."""
     for program, package in ((QEMU, "qemu-system-x86"), ("qemu-img", "qemu-utils")):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (Debian's {package})")
@@ -51,7 +51,7 @@ def disk(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def record(tmp_path: Path) -> Callable[[Path], Path]:
-    """Return a maker of build records for a disk."""
+    """Return a function that makes the build record of a disk."""
 
     def make(disk: Path) -> Path:
         content = disk.read_bytes()

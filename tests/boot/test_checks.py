@@ -1,8 +1,16 @@
-"""A droplet that is not as it must be fails exactly the check that says so."""
+"""A droplet with one fault fails exactly the check of that fault."""
 
 import pytest
 
-from ci.boot.checks import MARK, PROBES, judge, key_only, read_answers, script, shutdown
+from ci.boot.checks import (
+    MARKER,
+    PROBES,
+    check_answers,
+    check_login_without_key,
+    check_shutdown,
+    format_script,
+    read_answers,
+)
 from ci.boot.metadata import Interface, Metadata
 
 EPOCH, BOOT = 1_764_000_000, 1_795_000_000
@@ -63,13 +71,13 @@ NO_KEY = f"{BOOT} /etc/ssh/ssh_host_rsa_key"
 IN_IMAGE = f"{EPOCH} /etc/ssh/ssh_host_rsa_key\n{BOOT + 9} /etc/ssh/ssh_host_ed25519_key"
 
 
-def test_a_droplet_as_it_must_be_passes_every_check() -> None:
-    wrong = [check for check in judge(GOOD, RECORD, DROPLET) if not check.passed]
-    assert not wrong
+def test_a_good_droplet_passes_every_check() -> None:
+    failed = [check for check in check_answers(GOOD, RECORD, DROPLET) if not check.passed]
+    assert not failed
 
 
 @pytest.mark.parametrize(
-    ("question", "answer", "name", "found"),
+    ("probe", "answer", "name", "found"),
     [
         ("user", "", "login", ""),
         ("host name", "localhost", "host name", "localhost"),
@@ -100,38 +108,38 @@ def test_a_droplet_as_it_must_be_passes_every_check() -> None:
         ("kernel", "Darwin 1", "kernel", "Darwin 1"),
     ],
 )  # fmt: skip
-def test_one_thing_amiss_fails_its_check(question: str, answer: str, name: str, found: str) -> None:
-    checks = judge({**GOOD, question: answer}, RECORD, DROPLET)
+def test_one_fault_fails_its_check(probe: str, answer: str, name: str, found: str) -> None:
+    checks = check_answers({**GOOD, probe: answer}, RECORD, DROPLET)
     failed = {check.name: check for check in checks if not check.passed}
     assert name in failed
     assert found in failed[name].found
-    assert set(failed) == {name} or question == "release"
+    assert set(failed) == {name} or probe == "release"
 
 
-def test_a_droplet_that_answers_nothing_fails_every_check() -> None:
-    assert not [check for check in judge({}, RECORD, DROPLET) if check.passed]
+def test_a_droplet_without_answers_fails_every_check() -> None:
+    assert not [check for check in check_answers({}, RECORD, DROPLET) if check.passed]
 
 
-def test_answers_are_told_apart_even_when_one_is_missing() -> None:
+def test_answers_are_separated_even_when_one_is_missing() -> None:
     answers = read_answers(
-        f"{MARK} user\nroot\n{MARK} crashed\n{MARK} root\none\n\ntwo\n{MARK} end\n"
+        f"{MARKER} user\nroot\n{MARKER} crashed\n{MARKER} root\none\n\ntwo\n{MARKER} end\n"
     )
     assert answers == {"user": "root", "crashed": "", "root": "one\n\ntwo", "end": ""}
-    assert all(f"'{MARK} {question}'" in script() for question in PROBES)
+    assert all(f"'{MARKER} {probe}'" in format_script() for probe in PROBES)
 
 
 @pytest.mark.parametrize(
-    ("refusal", "passed"),
+    ("error", "passed"),
     [
         ("root@127.0.0.1: Permission denied (publickey).", True),
         ("root@127.0.0.1: Permission denied (publickey,password).", False),
         ("logged in", False),
     ],
 )
-def test_only_a_key_opens_the_door(refusal: str, passed: bool) -> None:
-    assert key_only(refusal).passed is passed
+def test_only_keys_are_accepted(error: str, passed: bool) -> None:
+    assert check_login_without_key(error).passed is passed
 
 
-def test_a_machine_that_resets_has_not_switched_itself_off() -> None:
-    assert shutdown("guest-shutdown").passed
-    assert shutdown("guest-reset").found == "guest-reset"
+def test_a_reset_is_not_a_shutdown() -> None:
+    assert check_shutdown("guest-shutdown").passed
+    assert check_shutdown("guest-reset").found == "guest-reset"

@@ -1,4 +1,4 @@
-"""`boot` tells a person and a program the same, and its status is the verdict."""
+"""`boot` prints the same as text and as JSON; its exit status is 1 when a check failed."""
 
 import io
 import json
@@ -11,9 +11,8 @@ import pytest
 from build.edges.progress import Silent
 from build.errors import ConfigError
 from ci.boot.checks import BootReport, compare, report_path, write_report
-from ci.boot.scenarios.run_all import Row
-from ci.boot.scenarios.runner import Played
-from ci.boot.scenarios.scenarios import CASES, Case
+from ci.boot.scenarios.runner import ScenarioResult
+from ci.boot.scenarios.scenarios import SCENARIOS, Scenario
 from ci.commands import boot as command
 from ci.report.console import Console
 
@@ -51,30 +50,33 @@ def report(hostname: str) -> BootReport:
 
 @pytest.fixture
 def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
-    """Return `boot` with words as on a command line; each boot finds what `found` says."""
+    """Return a function that runs `boot` with arguments; each boot returns the report `found`."""
     (tmp_path / "release.toml").write_text(CONFIG, encoding="utf-8")
 
     def run(
-        *words: str, found: BootReport, as_json: bool = False, late: Case | None = None
+        *words: str, found: BootReport, as_json: bool = False, failing: Scenario | None = None
     ) -> tuple[int, str]:
         def boot_image(record: Path, *rest: object, **more: object) -> BootReport:
             write_report(record, found)
             return found
 
-        def boot_under_faults(
-            *_: object, cases: tuple[Case, ...] = CASES, **more: object
-        ) -> tuple[Row, ...]:
-            seen = [
-                compare("sshd", "answers", "silent" if case is late else "answers")
-                for case in cases
-            ]
+        def run_scenarios(
+            *_: object, scenarios: tuple[Scenario, ...] = SCENARIOS, **more: object
+        ) -> tuple[ScenarioResult, ...]:
             return tuple(
-                Row(case, Played((check,), (), tmp_path, 1.25), (tmp_path / "late.log",))
-                for case, check in zip(cases, seen, strict=True)
+                ScenarioResult(
+                    scenario=each,
+                    checks=(
+                        compare("sshd", "answers", "silent" if each is failing else "answers"),
+                    ),
+                    seconds=1.25,
+                    logs=(tmp_path / "failing.log",),
+                )
+                for each in scenarios
             )
 
         monkeypatch.setattr(command, "boot_image", boot_image)
-        monkeypatch.setattr(command, "boot_under_faults", boot_under_faults)
+        monkeypatch.setattr(command, "run_scenarios", run_scenarios)
         parser, out = ArgumentParser(), io.StringIO()
         command.add_arguments(parser)
         arguments = parser.parse_args(words, Namespace(config=tmp_path / "release.toml"))
@@ -84,69 +86,69 @@ def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
     return run
 
 
-def test_a_check_that_fails_says_what_was_expected(
+def test_a_failed_check_shows_the_expected_value(
     tmp_path: Path, boot: Callable[..., tuple[int, str]]
 ) -> None:
     record = tmp_path / "disk.build.json"
-    status, told = boot(str(record), found=report("droplet-7"))
-    assert (status, "all checks passed" in told) == (0, True)
+    status, text = boot(str(record), found=report("droplet-7"))
+    assert (status, "all 2 checks passed" in text) == (0, True)
     assert json.loads(report_path(record).read_text())["passed"] is True
-    status, told = boot(str(record), found=report("localhost"))
-    assert status == 1
-    assert "FAILED  host name  localhost\n" in told
-    assert " expected: droplet-7\n" in told
-    assert "seconds: kernel 1.2, ssh 20.0" in told
+    status, text = boot(str(record), found=report("localhost"))
+    assert (status, "1 of 2 checks failed" in text) == (1, True)
+    assert "FAILED  host name  localhost\n" in text
+    assert " expected: droplet-7\n" in text
+    assert "seconds: kernel 1.2, ssh 20.0" in text
 
 
 def test_json_is_the_report_that_was_written(
     tmp_path: Path, boot: Callable[..., tuple[int, str]]
 ) -> None:
     record = tmp_path / "disk.build.json"
-    _, told = boot(str(record), found=report("droplet-7"), as_json=True)
+    _, text = boot(str(record), found=report("droplet-7"), as_json=True)
     written = json.loads(report_path(record).read_text())
-    assert json.loads(told) == {"reports": [written]}
+    assert json.loads(text) == {"reports": [written]}
     assert written["seconds"] == {"kernel": 1.235, "network": None, "ssh": 20.0, "shutdown": None}
 
 
-def test_one_image_file_is_for_one_record(boot: Callable[..., tuple[int, str]]) -> None:
+def test_an_image_file_needs_exactly_one_record(boot: Callable[..., tuple[int, str]]) -> None:
     with pytest.raises(ConfigError, match=r"there are 2 build records, expected one") as caught:
         boot("a.build.json", "b.build.json", "--image", "x.qcow2", found=report("droplet-7"))
     assert "--variant" in caught.value.hint
 
 
-def test_the_report_lists_every_case_and_fails_with_one(
+def test_the_report_lists_every_scenario_and_fails_with_one(
     tmp_path: Path, boot: Callable[..., tuple[int, str]]
 ) -> None:
     record = tmp_path / "disk.build.json"
     words = ("--faults", str(record))
-    status, told = boot(*words, found=report("droplet-7"))
+    status, text = boot(*words, found=report("droplet-7"))
     written = json.loads(report_path(record).read_text())
     assert (status, written["passed"]) == (0, True)
-    assert [row["name"] for row in written["faults"]] == [case.name for case in CASES]
-    assert f"{len(CASES)} cases, all hold\n" in told
-    status, told = boot(*words, found=report("droplet-7"), late=CASES[1])
+    assert [row["name"] for row in written["faults"]] == [scenario.name for scenario in SCENARIOS]
+    assert f"all {len(SCENARIOS)} scenarios passed\n" in text
+    status, text = boot(*words, found=report("droplet-7"), failing=SCENARIOS[1])
     written = json.loads(report_path(record).read_text())
     assert (status, written["passed"]) == (1, False)
     assert [row for row in written["faults"] if not row["passed"]] == [
         {
-            "name": CASES[1].name,
+            "name": SCENARIOS[1].name,
             "passed": False,
             "expected": "sshd: answers",
             "found": "sshd: silent",
             "seconds": 1.2,
         }
     ]
-    assert f"FAILED  {CASES[1].name}" in told
-    assert f"console: {tmp_path / 'late.log'}" in told
+    assert f"FAILED  {SCENARIOS[1].name}" in text
+    assert f"console: {tmp_path / 'failing.log'}" in text
 
 
-def test_some_cases_alone_leave_the_report_as_it_was(
+def test_selected_scenarios_write_no_report(
     tmp_path: Path, boot: Callable[..., tuple[int, str]]
 ) -> None:
     record = tmp_path / "disk.build.json"
-    words = (str(record), "--only", CASES[2].name)
-    status, told = boot(*words, found=report("droplet-7"), as_json=True)
-    (row,) = json.loads(told)["faults"]
-    assert (status, row["name"], row["passed"]) == (0, CASES[2].name, True)
+    words = (str(record), "--only", SCENARIOS[2].name)
+    status, text = boot(*words, found=report("droplet-7"), as_json=True)
+    (row,) = json.loads(text)["faults"]
+    assert (status, row["name"], row["passed"]) == (0, SCENARIOS[2].name, True)
     assert not report_path(record).exists()
-    assert boot(*words, found=report("droplet-7"), late=CASES[2])[0] == 1
+    assert boot(*words, found=report("droplet-7"), failing=SCENARIOS[2])[0] == 1

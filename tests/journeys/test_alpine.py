@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot.checks import read_answers, script
+from ci.boot.checks import format_script, read_answers
 from tests.journeys.conftest import Rehearsal
 from tests.journeys.test_upgrade import Machinery
 
@@ -47,7 +47,7 @@ def test_a_droplet_has_alpines_files_as_alpine_made_them(alpine: Rehearsal, tmp_
     """`U` was changed, `A` was added (apk-audit(8)): all of /etc, and each for a known reason."""
     probes = {"system": "apk audit --system", "settings": "apk audit", "world": "apk info"}
     with Machinery(alpine, tmp_path).on() as droplet:
-        answers = read_answers(droplet.ask(script(probes)))
+        answers = read_answers(droplet.run_script(format_script(probes)))
     assert "snowdrop-init" in answers["world"].split()
     assert answers["system"] == ""
     found = answers["settings"].splitlines()

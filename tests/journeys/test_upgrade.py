@@ -1,7 +1,6 @@
 """A droplet gets a newer kernel by its own `apk upgrade`, and starts it."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,10 +12,10 @@ import pytest
 from build.edges.process import PLAIN
 from build.edges.progress import Silent
 from build.snapshot.lock import read_lock
-from ci.boot.boot_image import given
+from ci.boot.boot_image import metadata_for
 from ci.boot.droplet import Droplet
 from ci.boot.machine import GATEWAY, Hardware, running
-from ci.boot.metadata import Service
+from ci.boot.metadata import MetadataService
 from ci.boot.scenarios.drives import make_overlay
 from ci.boot.ssh import Client, make_key
 from ci.commands.rehearse import SAMPLE_WORK
@@ -81,9 +80,9 @@ class Machinery:
         self.folder, self.disk = folder, folder / "disk.qcow2"
         (image,) = rehearsal.dist.glob("*.qcow2")
         make_overlay(self.disk, image, PLAIN)
-        self.metadata = given(rehearsal.record("build"), make_key(folder))
-        self.service = Service(folder)
-        self.service.tell(self.metadata)
+        self.metadata = metadata_for(rehearsal.record("build"), make_key(folder))
+        self.service = MetadataService(folder)
+        self.service.configure(self.metadata)
 
     @contextmanager
     def on(self) -> Iterator[Droplet]:
@@ -92,13 +91,12 @@ class Machinery:
             disk=self.disk,
             droplet_id=self.metadata.droplet_id,
             service=self.service,
-            keeps_writes=True,
+            persistent=True,
         )
         with running(
             hardware,
             scratch=self.folder,
             log=self.folder / "log",
-            clock=time.monotonic,
             environment=PLAIN,
         ) as machine:
             client = Client(self.folder, machine.ssh_port, PLAIN)
@@ -123,8 +121,8 @@ def test_a_newer_kernel_comes_with_its_own_initramfs_and_is_started(
     with served(update.repository) as url:
         words = UPGRADE.format(key_name=update.key.name, key=update.key.read_text(), url=url)
         with machinery.on() as droplet:
-            before = droplet.ask("uname -r").strip()
-            said = droplet.ask(words)
+            before = droplet.run_script("uname -r").strip()
+            said = droplet.run_script(words)
             droplet.client.run("reboot", timeout=PATIENCE)
             assert droplet.machine.wait(PATIENCE) == "guest-reset"
     assert before != update.release
@@ -133,8 +131,8 @@ def test_a_newer_kernel_comes_with_its_own_initramfs_and_is_started(
     first, last = [line.split()[0] for line in said.splitlines() if "/boot/initramfs-virt" in line]
     assert first != last
     with machinery.on() as droplet:
-        release, package, *rest = droplet.ask(LOOK).splitlines()
-        reason = droplet.switch_off()
+        release, package, *rest = droplet.run_script(LOOK).splitlines()
+        reason = droplet.power_off()
     assert release == update.release
     assert package == f"{PACKAGE}-{update.version}"
     assert f"changed  {PACKAGE}-{version} -> {update.version}" in " ".join(rest)

@@ -1,1 +1,1 @@
-"""A plan that is carried out twice does no harm, and a mirror serves what was signed."""
+"""Tests of `ci.publish`."""

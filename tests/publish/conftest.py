@@ -1,4 +1,4 @@
-"""What the tests of publishing share: commands called in process, as `python -m ci` calls them."""
+"""Fixtures of the tests of publishing: commands called in process, as by `python -m ci`."""
 
 import argparse
 import io
@@ -16,7 +16,7 @@ from tests.publish.release import Counted
 
 @dataclass
 class Outcome:
-    """What a command did."""
+    """Result of a command."""
 
     status: int
     text: str
@@ -26,7 +26,7 @@ class Outcome:
 
 @pytest.fixture
 def call() -> Callable[..., Outcome]:
-    """Return a caller of a command module: config, arguments, environment -> outcome."""
+    """Return a function that runs a command module: config, arguments, environment -> outcome."""
 
     def caller(
         command: ModuleType,

@@ -1,4 +1,4 @@
-"""Makers of a signed release in a folder, with a configuration that leads to the doubles."""
+"""Functions that write a signed release to a folder, and a configuration with the doubles."""
 
 import base64
 import hashlib
@@ -45,7 +45,7 @@ packages = ["alpine-base"]
 def write_config(
     folder: Path, *, api: str = "https://api.github.com", spaces: dict[str, str] | None = None
 ) -> Path:
-    """Return the release.toml in `folder`; dist is beside it."""
+    """Write release.toml to `folder`, beside dist; return its path."""
     text = CONFIG + f'[github]\napi = "{api}"\n'
     if spaces:
         text += "[spaces]\n" + "".join(f'{key} = "{value}"\n' for key, value in spaces.items())
@@ -56,9 +56,9 @@ def write_config(
 def write_release(
     folder: Path, *, version: str = VERSION, salt: str = "", since: Difference | None = None
 ) -> Path:
-    """Return the dist folder of a release whose image depends on `salt`; bundles are stand-ins.
+    """Write a release to `folder`/dist; return that path. Its bundles are not real ones.
 
-    `since` is what changed since the release before, if there was one.
+    The image depends on `salt`; `since` is the difference to the previous release, if any.
     """
     dist = folder / "dist"
     dist.mkdir(exist_ok=True)
@@ -104,12 +104,12 @@ def write_release(
 
 
 def world_in(folder: Path) -> World:
-    """Return an empty GitHub."""
+    """Return the state of an empty GitHub double."""
     return World(folder / "github", REPOSITORY, lambda: datetime(2026, 11, 23, tzinfo=UTC))
 
 
 class Counted:
-    """Progress that keeps what it was told."""
+    """Progress that records steps and notes."""
 
     def __init__(self) -> None:
         self.steps: dict[str, int] = {}
@@ -117,22 +117,22 @@ class Counted:
         self._title = ""
 
     def __enter__(self) -> "Counted":
-        """Open the step that was begun."""
+        """Enter the step."""
         return self
 
     def __exit__(self, *failure: object) -> None:
-        """Close it."""
+        """Leave the step."""
 
     def step(self, title: str, *, total: int | None = None, unit: str = "B") -> "Counted":
-        """Begin a step."""
+        """Start a step."""
         self._title = title
         self.steps[title] = 0
         return self
 
     def advance(self, amount: int) -> None:
-        """Count `amount` for the step that is open."""
+        """Add `amount` to the current step."""
         self.steps[self._title] += amount
 
     def note(self, text: str) -> None:
-        """Keep `text`."""
+        """Record `text`."""
         self.notes.append(text)

@@ -1,4 +1,4 @@
-"""The mirror serves strangers the very bytes that were signed, for ever; on a real S3 server."""
+"""The mirror serves the signed bytes publicly and never changes them; on a real S3 server."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from build.errors import ConfigError, PublishError, RemoteError
 from ci.commands import mirror as mirror_command
 from ci.config import SpacesConfig, read_config
-from ci.publish.mirror import Access, Mirrored, mirror_release, open_bucket
+from ci.publish.mirror import Mirrored, mirror_release, open_bucket
 from ci.publish.release_files import read_release
 from ci.rehearsal.s3 import ObjectStore, running
 from tests.publish.conftest import Outcome
@@ -26,7 +26,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
 
 @pytest.fixture
 def spaces(store: ObjectStore, tmp_path: Path) -> dict[str, str]:
-    """Return a [spaces] table with a prefix of this test's own."""
+    """Return a [spaces] table with a prefix for this test alone."""
     return {
         "bucket": store.bucket,
         "region": "fra1",
@@ -41,7 +41,7 @@ def keys(store: ObjectStore) -> dict[str, str]:
     return {"SPACES_KEY": store.key, "SPACES_SECRET": store.secret}
 
 
-def test_an_importer_gets_the_signed_bytes(
+def test_an_import_gets_the_signed_bytes(
     tmp_path: Path, spaces: dict[str, str], keys: dict[str, str], call: Callable[..., Outcome]
 ) -> None:
     dist = write_release(tmp_path)
@@ -59,7 +59,7 @@ def test_an_importer_gets_the_signed_bytes(
         assert served.content == path.read_bytes()
     size = sum(path.stat().st_size for path in dist.iterdir())
     assert outcome.progress.steps["Mirror 15 files"] == size
-    assert outcome.progress.steps["Read 15 files as a stranger"] == size
+    assert outcome.progress.steps["Download 15 files without an account"] == size
 
 
 def test_a_second_run_uploads_nothing(
@@ -74,7 +74,7 @@ def test_a_second_run_uploads_nothing(
     assert not any(title.startswith("Mirror") for title in second.progress.steps)
 
 
-def test_other_bytes_at_a_key_are_refused_and_stay(
+def test_other_bytes_at_a_key_are_refused_and_kept(
     tmp_path: Path, spaces: dict[str, str], keys: dict[str, str], call: Callable[..., Outcome]
 ) -> None:
     write_release(tmp_path)
@@ -89,7 +89,7 @@ def test_other_bytes_at_a_key_are_refused_and_stay(
     assert requests.get(url, timeout=5).content == before
 
 
-def test_damage_behind_a_right_label_is_found(
+def test_damaged_bytes_with_correct_metadata_are_found(
     tmp_path: Path,
     store: ObjectStore,
     spaces: dict[str, str],
@@ -106,7 +106,7 @@ def test_damage_behind_a_right_label_is_found(
         Body=image.read_bytes()[:-1] + b"x",
         Metadata={"sha256": label},
     )
-    with pytest.raises(PublishError, match=f"{IMAGE}: a reader gets sha256"):
+    with pytest.raises(PublishError, match=f"{IMAGE}: downloaded sha256"):
         call(mirror_command, config, environment=keys)
 
 
@@ -116,10 +116,10 @@ def mirrored(
     store: ObjectStore,
     watch: Callable[[AWSPreparedRequest], None],
 ) -> tuple[Mirrored, ...]:
-    """Mirror by a client that shows each PUT to `watch` before it is sent."""
+    """Mirror with a client that passes each PUT to `watch` before it is sent."""
     config = read_config(write_config(tmp_path, spaces=spaces))
     assert isinstance(config.spaces, SpacesConfig)
-    client = open_bucket(config.spaces, Access(key=store.key, secret=store.secret))
+    client = open_bucket(config.spaces, {"SPACES_KEY": store.key, "SPACES_SECRET": store.secret})
     client.meta.events.register("before-send.s3.PutObject", lambda request, **_: watch(request))
     release = read_release(config, Counted())
     return mirror_release(
@@ -127,7 +127,7 @@ def mirrored(
     )
 
 
-def test_an_upload_asks_for_what_spaces_needs(
+def test_an_upload_sends_the_headers_that_spaces_needs(
     tmp_path: Path, spaces: dict[str, str], store: ObjectStore
 ) -> None:
     write_release(tmp_path)
@@ -143,14 +143,14 @@ def test_an_upload_asks_for_what_spaces_needs(
     mirrored(tmp_path, spaces, store, watch)
     assert len(sent) == 15
     for headers in sent:
-        shown = {key.lower(): value for key, value in headers.items()}
-        assert shown["x-amz-acl"] == "public-read"
-        assert shown["if-none-match"] == "*"
-        assert shown["x-amz-meta-sha256"] == shown["x-amz-content-sha256"]
-        assert not any("checksum" in key or "trailer" in key for key in shown)
+        lowered = {key.lower(): value for key, value in headers.items()}
+        assert lowered["x-amz-acl"] == "public-read"
+        assert lowered["if-none-match"] == "*"
+        assert lowered["x-amz-meta-sha256"] == lowered["x-amz-content-sha256"]
+        assert not any("checksum" in key or "trailer" in key for key in lowered)
 
 
-def test_a_key_that_was_filled_meanwhile_is_compared(
+def test_a_key_written_by_another_run_is_compared(
     tmp_path: Path, spaces: dict[str, str], store: ObjectStore
 ) -> None:
     write_release(tmp_path)
@@ -158,13 +158,13 @@ def test_a_key_that_was_filled_meanwhile_is_compared(
     def race(request: AWSPreparedRequest) -> None:
         key = f"{spaces['prefix']}{VERSION}/{IMAGE}"
         if str(request.url).endswith(IMAGE):
-            store.client().put_object(Bucket=store.bucket, Key=key, Body=b"somebody else's")
+            store.client().put_object(Bucket=store.bucket, Key=key, Body=b"other bytes")
 
     with pytest.raises(PublishError, match="the mirror holds sha256 unknown"):
         mirrored(tmp_path, spaces, store, race)
 
 
-def test_strangers_can_neither_list_nor_write(
+def test_the_public_can_neither_list_nor_write(
     store: ObjectStore, tmp_path: Path, spaces: dict[str, str]
 ) -> None:
     assert requests.get(store.public_url, timeout=5).status_code == 403
@@ -172,7 +172,7 @@ def test_strangers_can_neither_list_nor_write(
     write_release(tmp_path)
     config = read_config(write_config(tmp_path, spaces=spaces))
     assert config.spaces
-    client = open_bucket(config.spaces, Access(key=store.key, secret=store.key))
+    client = open_bucket(config.spaces, {"SPACES_KEY": store.key, "SPACES_SECRET": store.key})
     with pytest.raises(RemoteError) as refused:
         mirror_release(
             client,
@@ -185,7 +185,7 @@ def test_strangers_can_neither_list_nor_write(
     assert "SPACES_SECRET" in refused.value.hint
 
 
-def test_what_is_missing_is_named(
+def test_missing_settings_are_named(
     tmp_path: Path, spaces: dict[str, str], call: Callable[..., Outcome]
 ) -> None:
     write_release(tmp_path)
@@ -197,6 +197,6 @@ def test_what_is_missing_is_named(
     with pytest.raises(ConfigError, match=r"^SPACES_SECRET"):
         call(mirror_command, config, environment={"SPACES_KEY": "key"})
     write_release(tmp_path, version=f"{VERSION}-dirty")
-    away = write_config(tmp_path, spaces={**spaces, "public_url": "https://files.example.org"})
-    with pytest.raises(PublishError, match="no commit holds"):
-        call(mirror_command, away, environment={"SPACES_KEY": "k", "SPACES_SECRET": "s"})
+    remote = write_config(tmp_path, spaces={**spaces, "public_url": "https://files.example.org"})
+    with pytest.raises(PublishError, match="uncommitted changes"):
+        call(mirror_command, remote, environment={"SPACES_KEY": "k", "SPACES_SECRET": "s"})

@@ -1,4 +1,4 @@
-"""The release notes say first how to check the release, in commands that can be copied."""
+"""The release notes begin with how to verify the release, in commands that can be copied."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +24,10 @@ SPACES = {
 }
 
 
-def test_notes_begin_with_how_to_check(tmp_path: Path, call: Callable[..., Outcome]) -> None:
+def test_notes_begin_with_the_verification(tmp_path: Path, call: Callable[..., Outcome]) -> None:
     write_release(tmp_path)
     notes = call(command, write_config(tmp_path, spaces=SPACES), "--notes").text
-    assert notes.startswith("## Check it first")
+    assert notes.startswith("## Verify it first")
     for line in (
         f"nox -s verify -- {VERSION} --repository octo/snowdrop",
         "  --bundle SHA256SUMS.sigstore.json \\",
@@ -41,14 +41,14 @@ def test_notes_begin_with_how_to_check(tmp_path: Path, call: Callable[..., Outco
     assert ".sigstore.json` |" not in notes
 
 
-def test_without_a_mirror_no_import_is_promised(
+def test_without_a_mirror_there_is_no_import_url(
     tmp_path: Path, call: Callable[..., Outcome]
 ) -> None:
     write_release(tmp_path)
     assert "Import" not in call(command, write_config(tmp_path), "--notes").text
 
 
-def test_what_changed_since_the_release_before_is_shown_as_it_was_signed(
+def test_the_signed_changes_since_the_previous_release_are_listed(
     tmp_path: Path, call: Callable[..., Outcome]
 ) -> None:
     before, after = _locks()
@@ -64,7 +64,7 @@ def test_what_changed_since_the_release_before_is_shown_as_it_was_signed(
     "content",
     [b"no JSON", b"{}", b'{"dsseEnvelope": {"payload": "e30="}}', b'{"dsseEnvelope": 1}'],
 )
-def test_a_statement_that_cannot_be_read_is_named(
+def test_an_unreadable_statement_is_named(
     tmp_path: Path, call: Callable[..., Outcome], content: bytes
 ) -> None:
     before, after = _locks()

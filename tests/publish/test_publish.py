@@ -1,4 +1,4 @@
-"""A release appears at GitHub whole and right, or not at all; running it again finishes it."""
+"""A release is published completely or not at all; a repeated run completes it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from build.edges.files import hash_file
 from build.errors import ConfigError, PublishError, RemoteError, VerificationError
 from ci.commands import publish as command
 from ci.config import read_config
-from ci.publish.github_release import ReleaseHost, download_asset, published_assets
+from ci.publish.github_release import ReleaseHost
 from ci.publish.publish import Published, publish_release
 from ci.publish.release_files import read_release
 from ci.rehearsal.github.server import running
@@ -49,7 +49,7 @@ def api(world: World) -> Iterator[str]:
 
 @pytest.fixture
 def publish(tmp_path: Path, api: str) -> Callable[..., Published]:
-    """Return a publisher of what dist holds, which waits for nothing."""
+    """Return a function that publishes the release in dist without waiting."""
 
     def publisher(*, replace: bool = False, progress: Counted | None = None) -> Published:
         progress = progress or Counted()
@@ -61,16 +61,16 @@ def publish(tmp_path: Path, api: str) -> Callable[..., Published]:
 
 
 def stored(world: World) -> dict[str, str]:
-    """Return the sha256 of every file that the one release at GitHub serves."""
+    """Return the sha256 of every asset of the only release at GitHub."""
     (release,) = world.releases.values()
     return {asset.name: hash_file(world.blob(asset.number)).sha256 for asset in release.assets}
 
 
-def made(dist: Path) -> dict[str, str]:
+def digests(dist: Path) -> dict[str, str]:
     return {path.name: hash_file(path).sha256 for path in dist.iterdir()}
 
 
-def test_a_stranger_downloads_what_was_signed(
+def test_the_published_files_are_the_signed_files(
     tmp_path: Path, world: World, api: str, call: Callable[..., Outcome]
 ) -> None:
     dist = write_release(tmp_path)
@@ -81,20 +81,20 @@ def test_a_stranger_downloads_what_was_signed(
     (release,) = world.releases.values()
     assert (release.draft, release.immutable, world.tags) == (False, True, {VERSION: COMMIT})
     assert f"/releases/tag/{VERSION}: published, 15 files uploaded" in outcome.text
-    for name in made(dist):
+    for name in digests(dist):
         address = f"{api}/{REPOSITORY}/releases/download/{VERSION}/{name}"
         assert requests.get(address, timeout=5).content == (dist / name).read_bytes()
-    assert release.body.startswith("## Check it first")
+    assert release.body.startswith("## Verify it first")
     assert f"build.yml@refs/tags/{VERSION}" in release.body
 
 
-def test_a_second_run_finds_nothing_to_do(
+def test_a_second_run_changes_nothing(
     tmp_path: Path, publish: Callable[..., Published], world: World
 ) -> None:
     dist = write_release(tmp_path)
     first, second = publish(), publish()
     assert (first.before, second.before) == (False, True)
-    assert (second.uploaded, set(second.kept)) == ((), set(made(dist)))
+    assert (second.uploaded, set(second.kept)) == ((), set(digests(dist)))
     assert len(world.releases) == 1
 
 
@@ -115,7 +115,7 @@ def test_a_second_run_finds_nothing_to_do(
         (UPDATE, "reset-after"),
     ],
 )
-def test_a_failure_on_the_way_is_made_good(
+def test_a_failed_request_is_recovered(
     operation: str,
     kind: Kind,
     tmp_path: Path,
@@ -129,11 +129,11 @@ def test_a_failure_on_the_way_is_made_good(
     publish(progress=progress)
 
     assert not world.faults
-    assert stored(world) == made(dist)
+    assert stored(world) == digests(dist)
     assert progress.steps["Upload 15 files"] == sum(path.stat().st_size for path in dist.iterdir())
 
 
-def test_an_interrupted_run_is_finished_by_the_next(
+def test_a_repeated_run_completes_an_interrupted_one(
     tmp_path: Path, publish: Callable[..., Published], world: World
 ) -> None:
     dist = write_release(tmp_path)
@@ -147,10 +147,10 @@ def test_an_interrupted_run_is_finished_by_the_next(
 
     assert outcome.kept
     assert IMAGE in outcome.uploaded
-    assert stored(world) == made(dist)
+    assert stored(world) == digests(dist)
 
 
-def test_empty_drafts_of_lost_answers_are_removed(
+def test_empty_drafts_of_lost_replies_are_removed(
     tmp_path: Path, publish: Callable[..., Published], world: World, api: str
 ) -> None:
     dist = write_release(tmp_path)
@@ -158,10 +158,10 @@ def test_empty_drafts_of_lost_answers_are_removed(
     for _ in range(3):
         host.create_draft(VERSION, COMMIT, "notes")
     publish()
-    assert stored(world) == made(dist)
+    assert stored(world) == digests(dist)
 
 
-def test_what_is_published_is_never_changed(
+def test_a_published_release_is_never_changed(
     tmp_path: Path, publish: Callable[..., Published], world: World
 ) -> None:
     write_release(tmp_path)
@@ -174,12 +174,12 @@ def test_what_is_published_is_never_changed(
 
     name = str(refused.value).split(":")[0]
     assert f"published with sha256 {before[name]} " in str(refused.value)
-    assert f"expected sha256 {made(dist)[name]} " in str(refused.value)
+    assert f"expected sha256 {digests(dist)[name]} " in str(refused.value)
     assert "serial" in refused.value.hint
     assert stored(world) == before
 
 
-def test_a_draft_that_differs_is_exchanged_only_when_told(
+def test_a_different_draft_is_replaced_only_on_request(
     tmp_path: Path, publish: Callable[..., Published], world: World
 ) -> None:
     write_release(tmp_path)
@@ -193,10 +193,10 @@ def test_a_draft_that_differs_is_exchanged_only_when_told(
         publish()
     assert "--replace" in refused.value.hint
     publish(replace=True)
-    assert stored(world) == made(dist)
+    assert stored(world) == digests(dist)
 
 
-def test_bytes_that_rot_at_github_are_not_published(
+def test_bytes_that_change_at_github_are_not_published(
     tmp_path: Path, publish: Callable[..., Published], world: World
 ) -> None:
     write_release(tmp_path)
@@ -213,7 +213,7 @@ def test_bytes_that_rot_at_github_are_not_published(
 
 
 @pytest.mark.parametrize("annotated", [False, True])
-def test_a_tag_of_other_sources_is_refused(
+def test_a_tag_of_another_commit_is_refused(
     annotated: bool, tmp_path: Path, publish: Callable[..., Published], world: World
 ) -> None:
     write_release(tmp_path)
@@ -224,11 +224,11 @@ def test_a_tag_of_other_sources_is_refused(
     assert not world.releases
     world.tags[VERSION] = COMMIT
     publish()
-    # A workflow's token may be refused a target whose workflows differ from the main branch's.
+    # The token of a workflow may not name a commit with other workflows than the main branch's.
     assert world.of_tag(VERSION).commitish == "main"
 
 
-def test_a_flipped_byte_in_dist_goes_nowhere(
+def test_a_changed_byte_in_dist_is_not_published(
     tmp_path: Path, publish: Callable[..., Published], world: World
 ) -> None:
     image = write_release(tmp_path) / IMAGE
@@ -241,9 +241,7 @@ def test_a_flipped_byte_in_dist_goes_nowhere(
     assert not world.releases
 
 
-def test_the_token_is_named_when_it_is_missing(
-    tmp_path: Path, call: Callable[..., Outcome]
-) -> None:
+def test_a_missing_token_is_named(tmp_path: Path, call: Callable[..., Outcome]) -> None:
     write_release(tmp_path)
     with pytest.raises(ConfigError, match=r"^GITHUB_TOKEN"):
         call(command, write_config(tmp_path))
@@ -251,27 +249,10 @@ def test_the_token_is_named_when_it_is_missing(
         call(command, write_config(tmp_path, api="http://git.example.org"), environment=TOKEN)
 
 
-def test_uncommitted_changes_stay_on_this_machine(
+def test_uncommitted_changes_are_published_on_this_machine_only(
     tmp_path: Path, api: str, call: Callable[..., Outcome]
 ) -> None:
     write_release(tmp_path, version=f"{VERSION}-dirty")
-    with pytest.raises(PublishError, match="no commit holds"):
+    with pytest.raises(PublishError, match="uncommitted changes"):
         call(command, write_config(tmp_path), environment=TOKEN)
     assert call(command, write_config(tmp_path, api=api), environment=TOKEN).status == 0
-
-
-def test_published_assets_can_be_listed_and_fetched(
-    tmp_path: Path, api: str, publish: Callable[..., Published]
-) -> None:
-    dist = write_release(tmp_path)
-    publish()
-    for token in (None, "token"):
-        found = published_assets(api, REPOSITORY, VERSION, token, wait=lambda seconds: None)
-        assert [asset.name for asset in found] == sorted(made(dist))
-        image = next(asset for asset in found if asset.name == IMAGE)
-        into = tmp_path / "got"
-        sha256 = download_asset(image, into, token=token, wait=lambda seconds: None)
-        assert image.digest == f"sha256:{sha256}"
-        assert into.read_bytes() == (dist / IMAGE).read_bytes()
-    with pytest.raises(RemoteError, match="404"):
-        published_assets(api, REPOSITORY, "v0", None, wait=lambda seconds: None)

@@ -1,10 +1,10 @@
-"""An image, booted when something is amiss: a table with a row for each case.
+"""Boot an image under faults: a table with a row for each scenario.
 
-- `walk`: the table -> rows of the boot report, some cases at a time (read me first)
-- `cases`: the table: what is amiss in each boot, and what must hold
-- `holds`: what can hold, judged from what was seen (pure)
-- `play`: one case: its boots, one after the other on one disk
-- `drives`: disks that remember, larger disks, the config drive as a file (edge)
-- `iso9660`: the config drive's bytes (pure)
-- `wire`: a network on which DHCP is never answered (edge)
+- `run_all`: the table -> rows of the boot report, several scenarios at a time (read first)
+- `scenarios`: the table: the faults of each boot, and its assertions
+- `assertions`: what can be asserted about a boot (pure)
+- `runner`: one scenario: its boots, one after the other on one disk
+- `drives`: overlay disks, larger disks, the config drive as a file (edge)
+- `iso9660`: the bytes of the config drive (pure)
+- `dhcp_filter`: a network without DHCP (edge)
 """

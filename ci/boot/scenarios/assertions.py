@@ -1,20 +1,26 @@
-"""What can be asked to hold of one boot, judged from what was seen of it (pure)."""
+"""Assertions about one boot of a scenario, evaluated from what was observed of it (pure).
+
+Change here what a boot with a fault must fulfil: add a command to `PROBES` and an assertion that
+reads its output; `scenarios` names the assertions of each boot.
+"""
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Concatenate, ParamSpec
 
 from ci.boot.checks import Check, compare
-from ci.boot.metadata import Interface, Metadata
+from ci.boot.metadata import Interface
 
 KEYS_FILE = "/etc/snowdrop/authorized_keys/root"
 RUNS_FILE = "/root/runs"
-"""To which each user-data script of the table adds a line."""
-TRACE = "owned-by-metadata"
-"""The name of a file that a host name tries to make."""
+"""Each user-data script of the scenarios appends a line to it."""
+INJECTED = "owned-by-metadata"
+"""Name of the file that a malicious host name tries to create."""
 USER_DATA_SECONDS = 60
-QUESTIONS = {
-    # It runs in the background, after sshd has started. The bracket keeps grep itself out.
+PROBES = {
+    # User data runs in the background, after sshd has started. The brackets in the pattern keep
+    # grep from matching its own command line.
     "user-data ended": "n=0; while cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' |"
     f" grep -q 'snowdrop-init[ ]user-data' && [ $n -lt {USER_DATA_SECONDS} ];"
     " do sleep 1; n=$((n + 1)); done; echo $n",
@@ -26,88 +32,99 @@ QUESTIONS = {
     "runs": f"cat {RUNS_FILE} 2>/dev/null; true",
     "addresses": "ip -4 -o address show",
     "routes": "ip -4 route show default",
-    "traces": f"find / -xdev -name '{TRACE}*' 2>/dev/null; true",
-    "disk": "cat /sys/class/block/vda/size",
+    "traces": f"find / -xdev -name '{INJECTED}*' 2>/dev/null; true",
     "partition": "cat /sys/class/block/vda1/size",
     "file system": "df -k / | awk 'END {print $(NF - 4)}'",
     "log mode": "stat -c %a /var/log/snowdrop-init.log",
-    "log": "tail -n 60 /var/log/snowdrop-init.log",
 }
-"""Question -> command of busybox's shell."""
+"""Name -> command for busybox's shell."""
 MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What one boot showed."""
+class BootObservation:
+    """What was observed of one boot."""
 
-    told: Metadata
     keys: Mapping[str, str]
-    """Public lines by the name that the table gives to a key."""
-    sshd: float | None
-    """Seconds until sshd answered, if it did."""
-    let_in: Mapping[str, bool] = field(default_factory=dict)
-    """Whether root came in, by the name of the key that was tried."""
+    """Public lines by the names of the keys (`scenarios.KEYS`)."""
+    sshd_seconds: float | None
+    """Seconds until sshd answered, or None."""
+    logins: Mapping[str, bool] = field(default_factory=dict)
+    """Whether root could log in, by the name of the key."""
     answers: Mapping[str, str] = field(default_factory=dict)
+    """Output of each probe."""
     console: str = ""
     requests: tuple[str, ...] = ()
-    """What the metadata service was asked, each `STATUS METHOD PATH`."""
-    settled: "Seen | None" = None
-    """The boot that left the disk on which this one began, if any did."""
+    """Requests to the metadata service, each `STATUS METHOD PATH`."""
+    first_boot: "BootObservation | None" = None
+    """Observation of the first scenario's boot, if it ran."""
 
-    def answer(self, question: str) -> str:
-        """Return what the droplet said, or that it did not."""
-        return self.answers.get(question, "no answer")
+    def answer(self, probe: str) -> str:
+        """Return the output of a probe, or `no answer`."""
+        return self.answers.get(probe, "no answer")
 
-
-Hold = Callable[[Seen], Check]
-
-
-def sshd(seen: Seen) -> Check:
-    """Judge whether sshd came up, whoever may log in."""
-    return compare("sshd", "answers", "silent" if seen.sshd is None else "answers")
+    @property
+    def host_keys(self) -> dict[str, str]:
+        """Type of each SSH host key, by the key."""
+        lines = [line.split() for line in self.answers.get("host keys", "").splitlines()]
+        return {fields[1]: fields[0] for fields in lines if len(fields) > 1}
 
 
-def lets_in(*names: str) -> Hold:
-    """Return the check that root comes in with each of these keys."""
-    return lambda seen: compare(
-        "let in",
-        ", ".join(names),
-        ", ".join(name for name in names if seen.let_in.get(name)) or "nobody",
-    )
+Assertion = Callable[[BootObservation], Check]
+P = ParamSpec("P")
 
 
-def keeps_out(*names: str) -> Hold:
-    """Return the check that none of these keys opens."""
-    return lambda seen: compare(
-        "kept out",
-        ", ".join(names),
-        ", ".join(name for name in names if seen.let_in.get(name) is False) or "nobody",
-    )
+def assertion(
+    check: Callable[Concatenate[BootObservation, P], Check],
+) -> Callable[P, Assertion]:
+    """Return a function that binds all arguments of `check` but the first, the observation."""
+
+    def bind(*args: P.args, **kwargs: P.kwargs) -> Assertion:
+        return lambda seen: check(seen, *args, **kwargs)
+
+    return bind
 
 
-def has_keys(*names: str) -> Hold:
-    """Return the check that metadata's file of keys has exactly these."""
-
-    def judge(seen: Seen) -> Check:
-        known = {line.split()[1]: name for name, line in seen.keys.items()}
-        words = [line.split() for line in seen.answer("keys").splitlines()]
-        found = [
-            known.get(word[1], " ".join(word)) if len(word) > 1 else " ".join(word)
-            for word in words
-        ]
-        return compare("metadata's keys", ", ".join(names), ", ".join(found) or "none")
-
-    return judge
+@assertion
+def sshd_answers(seen: BootObservation) -> Check:
+    """Assert that sshd came up, whatever keys it accepts."""
+    return compare("sshd", "answers", "silent" if seen.sshd_seconds is None else "answers")
 
 
-def is_called(name: str) -> Hold:
-    """Return the check on the host name."""
-    return lambda seen: compare("host name", name, seen.answer("host name"))
+@assertion
+def accepts(seen: BootObservation, *names: str) -> Check:
+    """Assert that root can log in with each of these keys."""
+    found = ", ".join(name for name in names if seen.logins.get(name)) or "none"
+    return compare("accepted keys", ", ".join(names), found)
 
 
-def sound(seen: Seen) -> Check:
-    """Judge whether OpenRC got through, and the log is for root alone."""
+@assertion
+def rejects(seen: BootObservation, *names: str) -> Check:
+    """Assert that each of these keys was tried and refused."""
+    found = ", ".join(name for name in names if seen.logins.get(name) is False) or "none"
+    return compare("refused keys", ", ".join(names), found)
+
+
+@assertion
+def keys_file_has(seen: BootObservation, *names: str) -> Check:
+    """Assert that the file of metadata's keys has exactly these keys."""
+    known = {line.split()[1]: name for name, line in seen.keys.items()}
+    found = []
+    for line in seen.answer("keys").splitlines():
+        fields = line.split()
+        found.append(known.get(fields[1] if len(fields) > 1 else "", " ".join(fields)))
+    return compare("metadata's keys", ", ".join(names), ", ".join(found) or "none")
+
+
+@assertion
+def hostname_is(seen: BootObservation, name: str) -> Check:
+    """Assert the host name."""
+    return compare("host name", name, seen.answer("host name"))
+
+
+@assertion
+def services_run(seen: BootObservation) -> Check:
+    """Assert that OpenRC reached its runlevel, and that only root can read the log."""
     crashed = ", ".join(seen.answer("crashed").split()) or "nothing"
     return compare(
         "services",
@@ -117,147 +134,112 @@ def sound(seen: Seen) -> Check:
     )
 
 
-def ran(times: int) -> Hold:
-    """Return the check on how often a user-data script came to its last line on this disk."""
-
-    def judge(seen: Seen) -> Check:
-        runs = seen.answers.get("runs")
-        found = "no answer" if runs is None else f"run {len(runs.split())} times"
-        return compare("user-data", f"run {times} times", found)
-
-    return judge
+@assertion
+def user_data_ran(seen: BootObservation, times: int) -> Check:
+    """Assert how often a user-data script reached its last line on this disk."""
+    runs = seen.answers.get("runs")
+    found = "no answer" if runs is None else f"run {len(runs.split())} times"
+    return compare("user-data", f"run {times} times", found)
 
 
-def has_address(interface: str, card: Interface) -> Hold:
-    """Return the check that a network card has its address and no other IPv4 address."""
-
-    def judge(seen: Seen) -> Check:
-        found = re.findall(rf"^\d+: {interface} +inet (\S+)", seen.answer("addresses"), re.M)
-        bits = sum(int(part).bit_count() for part in card.netmask.split("."))
-        return compare(interface, f"{card.address}/{bits}", ", ".join(found) or "no address")
-
-    return judge
+@assertion
+def address_is(seen: BootObservation, interface: str, card: Interface) -> Check:
+    """Assert that a network card has its address and no other IPv4 address."""
+    found = re.findall(rf"^\d+: {interface} +inet (\S+)", seen.answer("addresses"), re.M)
+    bits = sum(int(part).bit_count() for part in card.netmask.split("."))
+    return compare(interface, f"{card.address}/{bits}", ", ".join(found) or "no address")
 
 
-def one_way_out(gateway: str) -> Hold:
-    """Return the check that there is one default route, by eth0."""
-
-    def judge(seen: Seen) -> Check:
-        found = [" ".join(line.split()[:5]) for line in seen.answer("routes").splitlines()]
-        return compare(
-            "way out", f"default via {gateway} dev eth0", ", ".join(found) or "no default route"
-        )
-
-    return judge
+@assertion
+def default_route_is(seen: BootObservation, gateway: str) -> Check:
+    """Assert that there is one default route, by eth0."""
+    found = [" ".join(line.split()[:5]) for line in seen.answer("routes").splitlines()]
+    expected = f"default via {gateway} dev eth0"
+    return compare("default route", expected, ", ".join(found) or "none")
 
 
-def tells(pattern: str) -> Hold:
-    """Return the check that snowdrop-init writes a line on the console that has `pattern`."""
-
-    def judge(seen: Seen) -> Check:
-        lines = [line for line in seen.console.splitlines() if "snowdrop-init:" in line]
-        passed = any(re.search(pattern, line) for line in lines)
-        found = "that" if passed else " | ".join(line.strip() for line in lines) or "nothing"
-        return Check(name="console", passed=passed, expected=f"says `{pattern}`", found=found)
-
-    return judge
+@assertion
+def console_shows(seen: BootObservation, pattern: str) -> Check:
+    """Assert that snowdrop-init wrote a line that matches `pattern` on the console."""
+    lines = [line for line in seen.console.splitlines() if "snowdrop-init:" in line]
+    passed = any(re.search(pattern, line) for line in lines)
+    found = "that line" if passed else " | ".join(line.strip() for line in lines) or "nothing"
+    return Check("console", passed, f"a line with `{pattern}`", found)
 
 
-def was_asked(status: str) -> Hold:
-    """Return the check that the service was in the way in which it was meant to be."""
-
-    def judge(seen: Seen) -> Check:
-        words = {request.split()[0] for request in seen.requests}
-        return Check(
-            name="service",
-            passed=status in words,
-            expected=f"{status} among its answers",
-            found=", ".join(sorted(words)) or "never asked",
-        )
-
-    return judge
+@assertion
+def service_replied(seen: BootObservation, status: str) -> Check:
+    """Assert that the metadata service replied with `status`: that its fault occurred."""
+    statuses = {request.split()[0] for request in seen.requests}
+    found = ", ".join(sorted(statuses)) or "no request"
+    return Check("service", status in statuses, f"{status} among its replies", found)
 
 
-def never_asked(seen: Seen) -> Check:
-    """Judge whether the metadata service was left alone."""
-    return compare("service", "never asked", seen.requests[0] if seen.requests else "never asked")
+@assertion
+def service_not_requested(seen: BootObservation) -> Check:
+    """Assert that the metadata service got no request."""
+    return compare("service", "no request", seen.requests[0] if seen.requests else "no request")
 
 
-def same_host_keys(seen: Seen) -> Check:
-    """Judge whether the host keys are those of the boot before."""
-    kept = _host_keys(seen) and _host_keys(seen) == _host_keys(seen.settled)
-    return compare("host keys", "the same", "the same" if kept else _kinds(seen))
+@assertion
+def host_keys_kept(seen: BootObservation) -> Check:
+    """Assert that the host keys are those of the first boot."""
+    kept = seen.host_keys and seen.host_keys.keys() == _first_host_keys(seen).keys()
+    return compare("host keys", "the same", "the same" if kept else _describe_host_keys(seen))
 
 
-def new_host_keys(seen: Seen) -> Check:
-    """Judge whether not one host key is a host key of the boot before."""
-    common = _host_keys(seen) & _host_keys(seen.settled)
-    new = bool(_host_keys(seen)) and bool(_host_keys(seen.settled)) and not common
-    return compare("host keys", "all new", "all new" if new else _kinds(seen))
+@assertion
+def host_keys_replaced(seen: BootObservation) -> Check:
+    """Assert that no host key is one of the first boot."""
+    first = _first_host_keys(seen)
+    new = bool(seen.host_keys and first) and not seen.host_keys.keys() & first.keys()
+    return compare("host keys", "all new", "all new" if new else _describe_host_keys(seen))
 
 
-def _host_keys(seen: Seen | None) -> frozenset[str]:
-    lines = seen.answers.get("host keys", "").splitlines() if seen else []
-    return frozenset(line.split()[1] for line in lines if len(line.split()) > 1)
+def _first_host_keys(seen: BootObservation) -> dict[str, str]:
+    return seen.first_boot.host_keys if seen.first_boot else {}
 
 
-def _kinds(seen: Seen) -> str:
-    """Return which host keys are there, and which of them the boot before had too."""
-    before = _host_keys(seen.settled)
-    words = [line.split() for line in seen.answers.get("host keys", "").splitlines()]
-    return (
-        ", ".join(
-            f"{word[0]} ({'former' if word[1] in before else 'new'})"
-            for word in words
-            if len(word) > 1
-        )
-        or "none"
+def _describe_host_keys(seen: BootObservation) -> str:
+    first = _first_host_keys(seen)
+    kinds = [
+        f"{kind} ({'same' if key in first else 'new'})" for key, kind in seen.host_keys.items()
+    ]
+    return ", ".join(kinds) or "none"
+
+
+@assertion
+def disk_filled(seen: BootObservation, size: int) -> Check:
+    """Assert that partition and file system use a disk of `size` bytes."""
+    partition, file_system = (
+        int(text) if text.isdigit() else 0
+        for text in (seen.answer("partition"), seen.answer("file system"))
     )
+    # Linux counts sectors of 512 bytes, df -k blocks of 1024.
+    partition, file_system = partition * 512, file_system * 1024
+    # df leaves out the metadata of ext4: at most 8 % at these sizes.
+    passed = partition >= size - 4 * MIB and file_system >= size * 0.92
+    expected = f"partition and file system of {size // MIB} MiB"
+    found = f"partition of {partition // MIB} MiB, file system of {file_system // MIB} MiB"
+    return Check("disk", passed, expected, found)
 
 
-def fills(size: int) -> Hold:
-    """Return the check that partition and file system take a disk of `size` bytes."""
-
-    def judge(seen: Seen) -> Check:
-        partition = _number(seen.answer("partition")) * 512
-        # What ext4 keeps for itself does not count for df: 8 % at most at these sizes.
-        file_system = _number(seen.answer("file system")) * 1024
-        return Check(
-            name="disk",
-            passed=partition >= size - 4 * MIB and file_system >= size * 0.92,
-            expected=f"partition and file system of {size // MIB} MiB",
-            found=f"partition of {partition // MIB} MiB, file system of {file_system // MIB} MiB",
-        )
-
-    return judge
-
-
-def no_trace(seen: Seen) -> Check:
-    """Judge whether a shell took a value from metadata for a command."""
+@assertion
+def nothing_injected(seen: BootObservation) -> Check:
+    """Assert that no shell ran a value of the metadata as a command."""
     found = ", ".join(seen.answer("traces").split()) or "none"
-    return compare("traces of a command in the host name", "none", found)
+    return compare("files made by a command in the host name", "none", found)
 
 
-def soon(seen: Seen, seconds: float = 100.0) -> Check:
-    """Judge whether sshd came up before a wait for metadata could have ended: 150 s.
+@assertion
+def sshd_without_wait(seen: BootObservation, seconds: float = 100.0) -> Check:
+    """Assert that sshd came up before a wait for metadata could have ended: 150 s.
 
-    Measured against the first boot of the same image on the same machine, which had its
-    metadata at once. Other machines may be running at the same time, hence not much less.
+    Compared with the first boot of the same image on the same machine, which got its metadata at
+    once. The limit is generous because other machines may run at the same time.
     """
-    first = seen.settled.sshd if seen.settled else None
-    late = None if seen.sshd is None or first is None else seen.sshd - first
-    return Check(
-        name="time to sshd",
-        passed=late is not None and late < seconds,
-        expected=f"at most {seconds:g} s more than a droplet takes",
-        found="no sshd" if late is None else f"{late:+.0f} s",
-    )
-
-
-def of_boot(number: int, check: Check) -> Check:
-    """Return the check with the number of the boot that it is about."""
-    return replace(check, name=f"boot {number}: {check.name}")
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    first = seen.first_boot.sshd_seconds if seen.first_boot else None
+    late = None if seen.sshd_seconds is None or first is None else seen.sshd_seconds - first
+    expected = f"at most {seconds:g} s more than the first boot"
+    found = "no sshd" if late is None else f"{late:+.0f} s"
+    return Check("time to sshd", late is not None and late < seconds, expected, found)

@@ -1,9 +1,9 @@
-"""A network on which DHCP is never answered, and all else is as ever.
+"""Network without DHCP: a filter between the droplet's card and QEMU's user network.
 
-QEMU's user network always answers DHCP. So the droplet's card is not plugged into it: between
-the two runs a wire through this process, which loses the frames of DHCP. QEMU's end of such a
-wire (`-netdev socket`) is a TCP connection; before each Ethernet frame comes its length as four
-bytes, the highest first (QEMU, net/socket.c).
+QEMU's user network always answers DHCP. So the droplet's card is connected to this process
+instead, which forwards all frames but those of DHCP in both directions. QEMU's end of such a
+connection (`-netdev socket`) is TCP; each Ethernet frame follows its length as four bytes, big
+endian (QEMU, net/socket.c).
 """
 
 import socket
@@ -15,9 +15,9 @@ from ci.boot.machine import NETWORK_ID
 
 IPV4, UDP = b"\x08\x00", 17
 DHCP_PORTS = {67, 68}
-"""Of the server and of the client (RFC 2131, 4.1)."""
-CARD_END = "wire"
-LONGEST_FRAME = 65536
+"""Ports of the server and of the client (RFC 2131, 4.1)."""
+CARD_NETDEV = "filter"
+MAX_FRAME = 65536
 START_SECONDS = 30.0
 
 
@@ -31,18 +31,18 @@ def is_dhcp(frame: bytes) -> bool:
 
 @contextmanager
 def without_dhcp() -> Iterator[tuple[str, ...]]:
-    """Return words for QEMU: with them and `card_on=CARD_END` nobody answers DHCP."""
-    with _listening() as card, _listening() as network:
-        threading.Thread(target=_join, args=(card, network), name="wire", daemon=True).start()
+    """Return a context with QEMU's arguments for `Hardware(netdev=CARD_NETDEV)`."""
+    with _listen() as card, _listen() as network:
+        threading.Thread(target=_connect, args=(card, network), daemon=True).start()
         yield (
-            "-netdev", f"socket,id={CARD_END},connect={_address(card)}",
+            "-netdev", f"socket,id={CARD_NETDEV},connect={_address(card)}",
             "-netdev", f"socket,id=far,connect={_address(network)}",
             "-netdev", f"hubport,id=near-port,hubid=9,netdev={NETWORK_ID}",
             "-netdev", "hubport,id=far-port,hubid=9,netdev=far",
         )  # fmt: skip
 
 
-def _listening() -> socket.socket:
+def _listen() -> socket.socket:
     server = socket.create_server(("127.0.0.1", 0))
     server.settimeout(START_SECONDS)
     return server
@@ -53,26 +53,26 @@ def _address(server: socket.socket) -> str:
     return f"{host}:{port}"
 
 
-def _join(card: socket.socket, network: socket.socket) -> None:
+def _connect(card: socket.socket, network: socket.socket) -> None:
     with suppress(OSError):
         near, far = card.accept()[0], network.accept()[0]
         with near, far:
-            back = threading.Thread(target=_carry, args=(far, near), name="wire", daemon=True)
+            back = threading.Thread(target=_forward, args=(far, near), daemon=True)
             back.start()
-            _carry(near, far)
+            _forward(near, far)
             back.join()
 
 
-def _carry(source: socket.socket, target: socket.socket) -> None:
-    """Pass frames on until one end is gone."""
+def _forward(source: socket.socket, target: socket.socket) -> None:
+    """Forward frames until one end is closed."""
     with suppress(OSError), source.makefile("rb") as stream:
-        while len(start := stream.read(4)) == 4:
-            length = int.from_bytes(start, "big")
-            if length > LONGEST_FRAME:
+        while len(header := stream.read(4)) == 4:
+            length = int.from_bytes(header, "big")
+            if length > MAX_FRAME:
                 break
             frame = stream.read(length)
             if not is_dhcp(frame):
-                target.sendall(start + frame)
+                target.sendall(header + frame)
     for end in (source, target):
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,9 @@
-"""One case: its boots, one after the other on one disk, each looked at and judged."""
+"""Run one scenario: its boots, one after the other on one disk, with their assertions."""
 
 import re
 import shutil
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,50 +12,45 @@ from pathlib import Path
 from build.errors import BootError, ProcessError
 from ci.boot import checks
 from ci.boot.boot_image import BootOptions
-from ci.boot.checks import Check, Fault
-from ci.boot.droplet import BANNER_SECONDS, LOGIN_SECONDS, POLL_SECONDS, Droplet
-from ci.boot.machine import Hardware, Machine, running
-from ci.boot.metadata import Metadata, Service
-from ci.boot.scenarios.assertions import QUESTIONS, Seen, of_boot
-from ci.boot.scenarios.dhcp_filter import CARD_END, without_dhcp
+from ci.boot.checks import Check, FaultRow
+from ci.boot.droplet import Droplet
+from ci.boot.machine import Hardware, Machine, escape_commas, running
+from ci.boot.metadata import Metadata, MetadataService
+from ci.boot.scenarios.assertions import PROBES, BootObservation
+from ci.boot.scenarios.dhcp_filter import CARD_NETDEV, without_dhcp
 from ci.boot.scenarios.drives import make_config_drive, make_overlay
-from ci.boot.scenarios.scenarios import PRIVATE, Boot, Case
-from ci.boot.ssh import Client
+from ci.boot.scenarios.scenarios import PRIVATE, Boot, Scenario
+from ci.boot.ssh import LOGIN_SECONDS, Client
 
-TRY_SECONDS = 90.0
-"""For one login: other machines may keep this one busy."""
+SECOND_LOGIN_SECONDS = 90.0
+"""Limit of a login with a further key: other machines may run at the same time."""
+REBOOT_SECONDS = 120.0
 SETTLE_SECONDS = 10.0
-"""Before the power goes where nobody can log in to say `sync`: ext4 writes every 5 s by itself."""
+"""Before power-off without a login to run `sync`: ext4 commits every 5 s by itself."""
 
 
-class GivenUpError(Exception):
-    """The table was left while this case was being played."""
+class AbortedError(Exception):
+    """The run was aborted during a scenario."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key made for one table."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioResult:
+    """Result of a scenario."""
 
-    folder: Path
-    """With the private half, as `ssh.make_key` leaves it."""
-    line: str
-    """The public half, as in an authorized_keys file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """What came of a case."""
-
+    scenario: Scenario
     checks: tuple[Check, ...]
-    seen: tuple[Seen, ...]
-    """Of each boot that came up."""
-    disk: Path
-    seconds: float
+    observations: tuple[BootObservation, ...] = ()
+    """One for each boot that came up."""
+    disk: Path | None = None
+    seconds: float = 0.0
+    logs: tuple[Path, ...] = ()
+    """Console logs of its boots."""
 
-    def row(self, name: str) -> Fault:
-        """Return the line of the boot report."""
-        return Fault(
-            name=name,
+    @property
+    def row(self) -> FaultRow:
+        """Row of the boot report."""
+        return FaultRow(
+            name=self.scenario.name,
             passed=all(check.passed for check in self.checks),
             expected="; ".join(f"{check.name}: {check.expected}" for check in self.checks),
             found="; ".join(f"{check.name}: {check.found}" for check in self.checks),
@@ -63,176 +59,163 @@ class Played:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """What all cases of one table have in common."""
+class RunContext:
+    """Values that all scenarios of one run share."""
 
     image: Path
     folder: Path
-    """For what is deleted afterwards."""
+    """For temporary files."""
     logs: Path
-    keys: Mapping[str, Key]
-    here: BootOptions
-    given_up: threading.Event
-    first: Played | None = None
-    """What came of the first case, once it was played."""
+    keys: Mapping[str, str]
+    """Public lines of the keys by name; the private halves are in `key_folder`."""
+    options: BootOptions
+    aborted: threading.Event
+    first: ScenarioResult | None = None
+    """Result of the first scenario, once it has run."""
+
+    def key_folder(self, name: str) -> Path:
+        """Return the folder of a key, as `ssh.make_key` fills it."""
+        return self.folder / f"key-{name}"
 
     def pause(self, seconds: float) -> None:
-        """Wait.
+        """Wait for `seconds`.
 
         Raises:
-            GivenUpError: the table is left.
+            AbortedError: the run was aborted.
         """
-        if self.given_up.wait(seconds):
-            raise GivenUpError
+        if self.aborted.wait(seconds):
+            raise AbortedError
 
 
-def play(case: Case, stage: Stage) -> Played:
-    """Boot as `case` says; return whether everything holds that must.
+def run_scenario(scenario: Scenario, context: RunContext) -> ScenarioResult:
+    """Run the boots of `scenario`; return the results of all assertions.
 
-    A boot that does not come up is a check that does not hold, not an error.
+    A boot that does not come up is a failed check, not an error.
 
     Raises:
-        MissingToolError: QEMU or another program is not on this machine.
-        GivenUpError: the table is left.
+        MissingToolError: QEMU or another program is not installed.
+        AbortedError: the run was aborted.
     """
-    start = stage.here.clock()
-    folder = stage.folder / log_name(case, 0)
+    start = time.monotonic()
+    folder = context.folder / log_name(scenario, 0)
     folder.mkdir()
-    disk = folder / "disk.qcow2"
-    below = stage.first.disk if case.begins == "settled" and stage.first else stage.image
-    make_overlay(disk, below, stage.here.environment, size=case.disk)
+    disk, below = folder / "disk.qcow2", context.image
+    if scenario.starts_from == "first boot" and context.first and context.first.disk:
+        below = context.first.disk
+    # An overlay for each scenario: several start from the same disk, at the same time.
+    make_overlay(disk, below, context.options.environment, size=scenario.disk_size)
     found: list[Check] = []
-    seen: list[Seen] = []
-    for number, boot in enumerate(case.boots, start=1):
-        place = folder / str(number)
-        place.mkdir()
+    observations: list[BootObservation] = []
+    logs: list[Path] = []
+    for number, boot in enumerate(scenario.boots, start=1):
+        prefix = f"boot {number}: " if len(scenario.boots) > 1 else ""
+        scratch = folder / str(number)
+        scratch.mkdir()
+        logs.append(context.logs / log_name(scenario, number))
         try:
-            one = _boot(boot, disk, place, stage, stage.logs / log_name(case, number))
+            observation = _boot(boot, disk, scratch, context, logs[-1])
         except (BootError, ProcessError) as error:
-            failed = checks.compare("boot", "comes up", str(error).partition("\n")[0])
-            found.append(of_boot(number, failed))
+            problem = str(error).partition("\n")[0]
+            found.append(checks.compare(f"{prefix}boot", "comes up", problem))
             break
-        seen.append(one)
-        found += [of_boot(number, hold(one)) for hold in boot.holds]
-    if len(case.boots) == 1:
-        found = [replace(check, name=check.name.removeprefix("boot 1: ")) for check in found]
-    return Played(tuple(found), tuple(seen), disk, stage.here.clock() - start)
-
-
-def log_name(case: Case, number: int) -> str:
-    """Return the name of a boot's log, and with 0 that of the case's folder."""
-    word = re.sub(r"[^a-z0-9]+", "-", case.name.lower())
-    return f"{word}-{number}.log" if number else word
-
-
-def _boot(boot: Boot, disk: Path, place: Path, stage: Stage, log: Path) -> Seen:
-    """Switch on, look, switch off."""
-    told = _told(boot.told, stage.keys)
-    service = Service(place)
-    service.tell(told, boot.manner)
-    with ExitStack() as stack:
-        hardware = Hardware(
-            disk=disk.absolute(),
-            droplet_id=told.droplet_id,
-            service=service,
-            accelerator=stage.here.accelerator,
-            keeps_writes=True,
-            vendor=boot.vendor,
-        )
-        hardware = _equipped(hardware, boot, told, place, stage, stack)
-        machine = stack.enter_context(
-            running(
-                hardware,
-                scratch=place,
-                log=log,
-                clock=stage.here.clock,
-                environment=stage.here.environment,
-            )
-        )
-        return _look(boot, told, machine, service, place, stage)
-
-
-def _told(told: Metadata, keys: Mapping[str, Key]) -> Metadata:
-    lines = tuple(keys[word].line if word in keys else word for word in told.public_keys)
-    return replace(told, public_keys=lines)
-
-
-def _equipped(
-    hardware: Hardware, boot: Boot, told: Metadata, place: Path, stage: Stage, stack: ExitStack
-) -> Hardware:
-    more: list[str] = []
-    if boot.private:
-        # A hub with one card: a network on which nobody else is.
-        more += ["-netdev", "hubport,id=n1,hubid=1"]
-        more += ["-device", f"virtio-net-pci,netdev=n1,mac={PRIVATE.mac},romfile="]
-    if boot.drive:
-        image = place / "config.iso"
-        make_config_drive(image, told)
-        path = str(image.absolute()).replace(",", ",,")
-        more += ["-drive", f"if=none,id=config,format=raw,read-only=on,file={path}"]
-        more += ["-device", "virtio-blk-pci,drive=config"]
-    if not boot.dhcp:
-        hardware = replace(hardware, card_on=CARD_END)
-        more += stack.enter_context(without_dhcp())
-    return replace(hardware, more=tuple(more))
-
-
-def _look(
-    boot: Boot, told: Metadata, machine: Machine, service: Service, place: Path, stage: Stage
-) -> Seen:
-    limit = stage.here.timeout + boot.longer
-    answers: Mapping[str, str] = {}
-    let_in: dict[str, bool] = {}
-    sshd: float | None = None
-    if boot.log_in:
-        client = _client(boot.log_in, machine, place, stage)
-        droplet = Droplet(machine, client, service, stage.pause, denied_seconds=boot.denied)
-        droplet.wait_for_login(limit)
-        sshd = machine.seconds
-        let_in[boot.log_in] = True
-        for name in boot.tried:
-            other = _client(name, machine, place, stage)
-            let_in[name] = other.run("true", timeout=TRY_SECONDS).status == 0
-        answers = checks.read_answers(droplet.ask(checks.script(QUESTIONS)))
-        _end(boot, droplet, stage)
-    else:
-        sshd = _wait_for_sshd(machine, next(iter(stage.keys)), limit, place, stage)
-        stage.pause(SETTLE_SECONDS)
-    return Seen(
-        told=told,
-        keys={name: key.line for name, key in stage.keys.items()},
-        sshd=sshd,
-        let_in=let_in,
-        answers=answers,
-        console=machine.serial.file.read_text(encoding="utf-8"),
-        requests=tuple(text for _, text in service.requests()),
-        settled=stage.first.seen[-1] if stage.first and stage.first.seen else None,
+        observations.append(observation)
+        for check in (assertion(observation) for assertion in boot.assertions):
+            found.append(replace(check, name=prefix + check.name))
+    return ScenarioResult(
+        scenario=scenario,
+        checks=tuple(found),
+        observations=tuple(observations),
+        disk=disk,
+        seconds=time.monotonic() - start,
+        logs=tuple(logs),
     )
 
 
-def _end(boot: Boot, droplet: Droplet, stage: Stage) -> None:
-    """Do what is done last, and leave a disk that another boot can begin with."""
-    lines = {name: key.line for name, key in stage.keys.items()}
-    droplet.ask(boot.afterwards.format(**lines) + "\nsync\n")
-    if boot.restarts:
-        droplet.client.run("reboot", timeout=LOGIN_SECONDS)
-        droplet.machine.wait(120)
+def log_name(scenario: Scenario, number: int) -> str:
+    """Return the name of a boot's log; with number 0 that of the scenario's folder."""
+    word = re.sub(r"[^a-z0-9]+", "-", scenario.name.lower())
+    return f"{word}-{number}.log" if number else word
 
 
-def _client(name: str, machine: Machine, place: Path, stage: Stage) -> Client:
+def _boot(boot: Boot, disk: Path, scratch: Path, context: RunContext, log: Path) -> BootObservation:
+    """Start the machine, observe it, and stop it."""
+    lines = tuple(context.keys.get(key, key) for key in boot.metadata.public_keys)
+    metadata = replace(boot.metadata, public_keys=lines)
+    service = MetadataService(scratch)
+    service.configure(metadata, boot.faults)
+    hardware = Hardware(
+        disk=disk.absolute(),
+        droplet_id=metadata.droplet_id,
+        service=service,
+        accelerator=context.options.accelerator,
+        persistent=True,
+        vendor=boot.vendor,
+        extra_arguments=_extra_arguments(boot, metadata, scratch),
+    )
+    with ExitStack() as stack:
+        if not boot.dhcp:
+            arguments = hardware.extra_arguments + stack.enter_context(without_dhcp())
+            hardware = replace(hardware, netdev=CARD_NETDEV, extra_arguments=arguments)
+        machine = stack.enter_context(
+            running(hardware, scratch=scratch, log=log, environment=context.options.environment)
+        )
+        return _observe(boot, machine, service, scratch, context)
+
+
+def _extra_arguments(boot: Boot, metadata: Metadata, scratch: Path) -> tuple[str, ...]:
+    """Return QEMU's arguments for a private network card and a config drive."""
+    arguments: tuple[str, ...] = ()
+    if boot.private_card:
+        # A hub whose only port is the card: a network without other machines.
+        arguments += ("-netdev", "hubport,id=n1,hubid=1")
+        arguments += ("-device", f"virtio-net-pci,netdev=n1,mac={PRIVATE.mac},romfile=")
+    if boot.config_drive:
+        image = scratch / "config.iso"
+        make_config_drive(image, metadata)
+        path = escape_commas(str(image.absolute()))
+        arguments += ("-drive", f"if=none,id=config,format=raw,read-only=on,file={path}")
+        arguments += ("-device", "virtio-blk-pci,drive=config")
+    return arguments
+
+
+def _observe(
+    boot: Boot, machine: Machine, service: MetadataService, scratch: Path, context: RunContext
+) -> BootObservation:
+    limit = context.options.timeout + boot.extra_seconds
+    answers: Mapping[str, str] = {}
+    logins: dict[str, bool] = {}
+    client = _client(boot.login_key or next(iter(context.keys)), machine, scratch, context)
+    droplet = Droplet(machine, client, service, context.pause, boot.denied_seconds)
+    if boot.login_key:
+        droplet.wait_for_login(limit)
+        sshd_seconds = droplet.logged_in
+        logins[boot.login_key] = True
+        for name in boot.other_keys:
+            other = _client(name, machine, scratch, context)
+            logins[name] = other.run("true", timeout=SECOND_LOGIN_SECONDS).status == 0
+        answers = checks.read_answers(droplet.run_script(checks.format_script(PROBES)))
+        # `sync` leaves a disk from which the next boot can start.
+        droplet.run_script(boot.final_script.format(**context.keys) + "\nsync\n")
+        if boot.reboot:
+            client.run("reboot", timeout=LOGIN_SECONDS)
+            machine.wait(REBOOT_SECONDS)
+    else:
+        sshd_seconds = droplet.wait_for_sshd(limit)
+        context.pause(SETTLE_SECONDS)
+    first = context.first.observations if context.first else ()
+    return BootObservation(
+        keys=context.keys,
+        sshd_seconds=sshd_seconds,
+        logins=logins,
+        answers=answers,
+        console=machine.serial.file.read_text(encoding="utf-8"),
+        requests=tuple(text for _, text in service.requests()),
+        first_boot=first[-1] if first else None,
+    )
+
+
+def _client(name: str, machine: Machine, scratch: Path, context: RunContext) -> Client:
     # A folder for each boot and key: each has its own list of known hosts.
-    folder = place / name
-    shutil.copytree(stage.keys[name].folder, folder)
-    return Client(folder, machine.ssh_port, stage.here.environment)
-
-
-def _wait_for_sshd(
-    machine: Machine, key: str, limit: float, place: Path, stage: Stage
-) -> float | None:
-    """Return the seconds until sshd answers, or None when it does not by `limit`."""
-    client = _client(key, machine, place, stage)
-    while machine.seconds < limit and not machine.has_ended():
-        if client.banner(timeout=BANNER_SECONDS, hopeless=machine.has_ended):
-            return machine.seconds
-        stage.pause(POLL_SECONDS)
-    return None
+    folder = scratch / name
+    shutil.copytree(context.key_folder(name), folder)
+    return Client(folder, machine.ssh_port, context.options.environment)

@@ -1,38 +1,38 @@
-"""The table: in each case what is amiss at each boot, and what must hold."""
+"""Table of scenarios: the fault of each boot, and the assertions that must pass."""
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
 from build.errors import ConfigError
 from ci.boot.droplet import DENIED_SECONDS
 from ci.boot.machine import GATEWAY, NAMESERVER, PUBLIC, VENDOR
 from ci.boot.metadata import Interface, Metadata
-from ci.boot.metadata_service import PROMPT, Manner
-from ci.boot.scenarios import assertions as holds
-from ci.boot.scenarios.assertions import MIB, RUNS_FILE, TRACE, Hold
+from ci.boot.metadata_service import NO_FAULTS, ServiceFaults
+from ci.boot.scenarios import assertions as expect
+from ci.boot.scenarios.assertions import INJECTED, MIB, RUNS_FILE, Assertion
 
 KEYS = ("given", "second", "later", "owner")
-"""Made for one table. In `public_keys` a name stands for the key's public line."""
+"""Made once for all scenarios. In `public_keys` a name stands for the key's public line."""
 FIRST = "first boot"
-"""The case whose disk the others begin with that say `settled`."""
+"""Scenario whose disk and observation others start from."""
 DROPLET, CLONE = 424_242_001, 424_242_002
 NAME, CLONE_NAME = "droplet-1", "droplet-2"
-UNTOLD_NAME = "localhost"
-"""What the image itself is called."""
+IMAGE_NAME = "localhost"
+"""Host name in the image itself."""
 RUN = f"echo run >>{RUNS_FILE}\n"
 SCRIPT = f"#!/bin/sh\n{RUN}"
-SHELL_NAME = f"x$(touch /{TRACE});touch /{TRACE};`touch /{TRACE}`"
+SHELL_NAME = f"x$(touch /{INJECTED});touch /{INJECTED};`touch /{INJECTED}`"
 LARGE_DISK = 3072 * MIB
 LONG_WAIT = 300.0
-"""Seconds that a boot may take longer where a droplet waits for all of its patience."""
-OWNER_WAS_HERE = """\
+"""Additional seconds for a boot in which the droplet waits for metadata as long as it can."""
+ADD_OWNER_KEY = """\
 umask 077
 mkdir -p /root/.ssh
 echo '{owner}' >>/root/.ssh/authorized_keys
 """
-"""What the owner does by hand; the key's public line goes in."""
+"""A key that the owner adds by hand; its public line is filled in."""
 
 PRIVATE = Interface(
     type="private",
@@ -41,7 +41,7 @@ PRIVATE = Interface(
     netmask="255.255.240.0",
     gateway="10.110.0.1",
 )
-TOLD = Metadata(
+METADATA = Metadata(
     droplet_id=DROPLET,
     hostname=NAME,
     public_keys=("given",),
@@ -49,367 +49,316 @@ TOLD = Metadata(
     nameservers=(NAMESERVER,),
     user_data=SCRIPT,
 )
-TOLD_CLONE = replace(TOLD, droplet_id=CLONE, hostname=CLONE_NAME, public_keys=("later",))
-SILENT = Manner(silent_seconds=math.inf)
+CLONE_METADATA = replace(METADATA, droplet_id=CLONE, hostname=CLONE_NAME, public_keys=("later",))
+SILENT = ServiceFaults(silent_seconds=math.inf)
 MALFORMED = (
     "ssh-ed25519",
     "ssh-ed25519 not*base64 x",
-    # The right beginning, and then nothing.
+    # A correct beginning without the key itself.
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== cut",
     "<html>404</html>",
-    "ssh-rsa AAAAB3NzaC1yc2EA; touch /root/" + TRACE,
+    "ssh-rsa AAAAB3NzaC1yc2EA; touch /root/" + INJECTED,
 )
 
 
-def long_script(size: int) -> str:
-    """Return a script of `size` bytes whose last line does something."""
+def pad_script(size: int) -> str:
+    """Return a script of `size` bytes whose last line is a command."""
     start, end = "#!/bin/sh\n", f"\n{RUN}"
     return start + "#".ljust(size - len(start) - len(end), "x") + end
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Boot:
-    """One start of the machine: what is amiss, and what must hold."""
+    """One start of the machine: its faults, and the assertions about it."""
 
-    told: Metadata = TOLD
-    manner: Manner = PROMPT
-    holds: tuple[Hold, ...]
-    log_in: str = "given"
-    """The key with which the droplet is looked into; empty when nobody is let in."""
-    tried: tuple[str, ...] = ()
-    """Further keys that are tried."""
-    drive: bool = False
-    """Whether there is a config drive, which says what the service says."""
-    private: bool = False
+    assertions: tuple[Assertion, ...]
+    _: KW_ONLY
+    metadata: Metadata = METADATA
+    faults: ServiceFaults = NO_FAULTS
+    login_key: str = "given"
+    """Key of the login that runs the probes; empty: no login is expected."""
+    other_keys: tuple[str, ...] = ()
+    """Further keys to try."""
+    config_drive: bool = False
+    """Whether there is a config drive with the same metadata."""
+    private_card: bool = False
     """Whether there is a second network card."""
     dhcp: bool = True
     vendor: str = VENDOR
-    afterwards: str = ""
-    """A shell script at the end, with names of keys in braces."""
-    restarts: bool = False
-    """Whether it is restarted from inside at the end; otherwise the power goes, after `sync`."""
-    longer: float = 0.0
-    """Seconds that it may take longer than an ordinary boot."""
-    denied: float = DENIED_SECONDS
-    """Seconds that sshd may refuse the key."""
+    final_script: str = ""
+    """A shell script run at the end, with names of keys in braces."""
+    reboot: bool = False
+    """Whether it is rebooted from inside at the end; otherwise it is switched off after `sync`."""
+    extra_seconds: float = 0.0
+    """Additional time for the boot, in seconds."""
+    denied_seconds: float = DENIED_SECONDS
+    """How long sshd may refuse the key, in seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A row of the table: boots, one after the other on one disk."""
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Row of the table: one or two boots of one disk."""
 
     name: str
-    promise: str
-    """What must hold, for a person."""
-    begins: Literal["fresh", "settled"] = "fresh"
-    """With a disk as it was built, or as the first case has left it."""
-    boots: tuple[Boot, ...]
-    compared: bool = False
-    """Whether it is judged beside the first case, though its disk is fresh."""
-    disk: int | None = None
-    """Bytes of a disk that is larger than the image."""
-    waits: bool = False
-    """Whether most of it is waiting, and other cases may be played meanwhile."""
+    expectation: str
+    """What must hold, for the documentation and the console."""
+    boot: Boot
+    _: KW_ONLY
+    second_boot: Boot | None = None
+    """A further boot of the same disk."""
+    starts_from: Literal["image", "first boot"] = "image"
+    """Disk at the beginning: the image, or the disk that the first scenario left."""
+    compares: bool = False
+    """Whether an assertion reads the observation of the first scenario."""
+    disk_size: int | None = None
+    """Size of a disk larger than the image, in bytes."""
+
+    @property
+    def boots(self) -> tuple[Boot, ...]:
+        """All boots, in order."""
+        return (self.boot, self.second_boot) if self.second_boot else (self.boot,)
+
+    @property
+    def mostly_waits(self) -> bool:
+        """Whether it mostly waits, so that other scenarios can run at the same time."""
+        return self.boot.extra_seconds >= LONG_WAIT
 
     @property
     def needs_first(self) -> bool:
-        """Whether the first case must be played before it."""
-        return self.compared or self.begins == "settled" or self.name == FIRST
+        """Whether the first scenario must run before it."""
+        return self.compares or self.starts_from == "first boot" or self.name == FIRST
 
 
-KEYED = (holds.sshd, holds.lets_in("given"), holds.has_keys("given"))
-UP = (*KEYED, holds.is_called(NAME), holds.sound)
-WHOLE = (*UP, holds.ran(1))
-"""A droplet as it must be, after one boot or any number of them."""
+WITH_KEY = (expect.sshd_answers(), expect.accepts("given"), expect.keys_file_has("given"))
+COMPLETE = (*WITH_KEY, expect.hostname_is(NAME), expect.services_run(), expect.user_data_ran(1))
+"""Assertions about a complete droplet, after any number of boots."""
+WITH_NETWORK = (*COMPLETE, expect.address_is("eth0", PUBLIC), expect.default_route_is(GATEWAY))
+UNNAMED = (
+    *WITH_KEY,
+    expect.hostname_is(IMAGE_NAME),
+    expect.services_run(),
+    expect.user_data_ran(1),
+    expect.console_shows("host name: .* stays"),
+)
+"""Assertions about a droplet whose host name was refused."""
+KEYS_STAY = expect.console_shows("SSH keys: .* stay")
 
 
-CASES = (
-    Case(
-        name=FIRST,
-        promise="comes up with its keys, its name, its script run once",
-        boots=(
-            Boot(
-                holds=(*WHOLE, holds.has_address("eth0", PUBLIC), holds.one_way_out(GATEWAY)),
-                afterwards=OWNER_WAS_HERE,
-            ),
+SCENARIOS = (
+    Scenario(
+        FIRST,
+        "boots with its keys and host name, and runs its script once",
+        Boot(WITH_NETWORK, final_script=ADD_OWNER_KEY),
+    ),
+    Scenario(
+        "metadata late by 60 s",
+        "waits for the metadata and boots completely",
+        Boot(
+            (*COMPLETE, expect.service_replied("silent")),
+            faults=ServiceFaults(silent_seconds=60),
+            extra_seconds=LONG_WAIT,
         ),
     ),
-    Case(
-        name="metadata late by 60 s",
-        promise="waits for it, and comes up whole",
-        boots=(
-            Boot(
-                manner=Manner(silent_seconds=60),
-                holds=(*WHOLE, holds.was_asked("silent")),
-                longer=LONG_WAIT,
-            ),
-        ),
-        waits=True,
-    ),
-    Case(
-        name="metadata late by 200 s",
-        promise="sshd does not wait so long; keys, name and script come behind it",
-        boots=(
-            Boot(
-                manner=Manner(silent_seconds=200),
-                holds=(*WHOLE, holds.tells("SSH keys: .* stay")),
-                longer=LONG_WAIT,
-                denied=LONG_WAIT,
-            ),
-        ),
-        waits=True,
-    ),
-    Case(
-        name="metadata down, config drive there",
-        promise="comes up whole from the drive",
-        boots=(Boot(manner=SILENT, drive=True, holds=WHOLE, longer=LONG_WAIT),),
-        waits=True,
-    ),
-    Case(
-        name="metadata down, new droplet",
-        promise="sshd is up, the console says so; the next boot brings all",
-        boots=(
-            Boot(
-                manner=SILENT,
-                holds=(holds.sshd, holds.tells("SSH keys: .* stay")),
-                log_in="",
-                longer=LONG_WAIT,
-            ),
-            Boot(holds=WHOLE),
-        ),
-        waits=True,
-    ),
-    Case(
-        name="metadata down, known droplet",
-        promise="nothing is lost, sshd is up, the console says so",
-        begins="settled",
-        boots=(
-            Boot(
-                manner=SILENT,
-                holds=(
-                    *WHOLE,
-                    holds.lets_in("owner"),
-                    holds.same_host_keys,
-                    holds.tells("SSH keys: .* stay"),
-                ),
-                tried=("owner",),
-                longer=LONG_WAIT,
-            ),
-        ),
-        waits=True,
-    ),
-    Case(
-        name="metadata answers 500, then well",
-        promise="asks again, and comes up whole",
-        boots=(Boot(manner=Manner(errors=2), holds=(*WHOLE, holds.was_asked("500"))),),
-    ),
-    Case(
-        name="connection cut half-way",
-        promise="half an answer is none: asks again, and comes up whole",
-        boots=(Boot(manner=Manner(cuts=2), holds=(*WHOLE, holds.was_asked("cut"))),),
-    ),
-    Case(
-        name="no keys in metadata",
-        promise="the old ones stay, the console says so",
-        begins="settled",
-        boots=(
-            Boot(
-                told=replace(TOLD, public_keys=()),
-                holds=(*WHOLE, holds.lets_in("owner"), holds.tells("SSH keys: .* stay")),
-                tried=("owner",),
-            ),
+    Scenario(
+        "metadata late by 200 s",
+        "sshd starts before the metadata; keys, host name and script follow",
+        Boot(
+            (*COMPLETE, KEYS_STAY),
+            faults=ServiceFaults(silent_seconds=200),
+            extra_seconds=LONG_WAIT,
+            denied_seconds=LONG_WAIT,
         ),
     ),
-    Case(
-        name="malformed keys among good ones",
-        promise="the good ones are taken, the others told on the console",
-        boots=(
-            Boot(
-                told=replace(TOLD, public_keys=("given", *MALFORMED, "second")),
-                holds=(
-                    holds.lets_in("given", "second"),
-                    holds.has_keys("given", "second"),
-                    holds.is_called(NAME),
-                    holds.sound,
-                    holds.no_trace,
-                    holds.tells(f"SSH keys: .*{len(MALFORMED)}"),
-                ),
-                tried=("second",),
+    Scenario(
+        "no metadata service, but a config drive",
+        "boots completely from the drive",
+        Boot(COMPLETE, faults=SILENT, config_drive=True, extra_seconds=LONG_WAIT),
+    ),
+    Scenario(
+        "no metadata service, new droplet",
+        "sshd starts, the console reports it; the next boot is complete",
+        Boot(
+            (expect.sshd_answers(), KEYS_STAY), faults=SILENT, login_key="", extra_seconds=LONG_WAIT
+        ),
+        second_boot=Boot(COMPLETE),
+    ),
+    Scenario(
+        "no metadata service, known droplet",
+        "nothing is lost, sshd starts, the console reports it",
+        Boot(
+            (*COMPLETE, expect.accepts("owner"), expect.host_keys_kept(), KEYS_STAY),
+            faults=SILENT,
+            other_keys=("owner",),
+            extra_seconds=LONG_WAIT,
+        ),
+        starts_from="first boot",
+    ),
+    Scenario(
+        "two replies with status 500",
+        "retries and boots completely",
+        Boot((*COMPLETE, expect.service_replied("500")), faults=ServiceFaults(errors=2)),
+    ),
+    Scenario(
+        "connection cut half-way",
+        "discards the partial reply, retries and boots completely",
+        Boot((*COMPLETE, expect.service_replied("cut")), faults=ServiceFaults(cuts=2)),
+    ),
+    Scenario(
+        "no keys in metadata",
+        "the former keys stay, the console reports it",
+        Boot(
+            (*COMPLETE, expect.accepts("owner"), KEYS_STAY),
+            metadata=replace(METADATA, public_keys=()),
+            other_keys=("owner",),
+        ),
+        starts_from="first boot",
+    ),
+    Scenario(
+        "malformed keys among valid ones",
+        "the valid keys are installed, the console reports the others",
+        Boot(
+            (
+                expect.accepts("given", "second"),
+                expect.keys_file_has("given", "second"),
+                expect.hostname_is(NAME),
+                expect.services_run(),
+                expect.nothing_injected(),
+                expect.console_shows(f"SSH keys: .*{len(MALFORMED)}"),
             ),
+            metadata=replace(METADATA, public_keys=("given", *MALFORMED, "second")),
+            other_keys=("second",),
         ),
     ),
-    Case(
-        name="host name with shell characters",
-        promise="is refused and told; keys and the rest are there",
-        boots=(
-            Boot(
-                told=replace(TOLD, hostname=SHELL_NAME),
-                holds=(
-                    *KEYED,
-                    holds.is_called(UNTOLD_NAME),
-                    holds.no_trace,
-                    holds.sound,
-                    holds.ran(1),
-                    holds.tells("host name: .* stays"),
-                ),
-            ),
+    Scenario(
+        "host name with shell characters",
+        "is refused and reported; keys and everything else are in place",
+        Boot(
+            (*UNNAMED, expect.nothing_injected()), metadata=replace(METADATA, hostname=SHELL_NAME)
         ),
     ),
-    Case(
-        name="host name too long",
-        promise="is refused and told; keys and the rest are there",
-        boots=(
-            Boot(
-                told=replace(TOLD, hostname="long" * 64),
-                holds=(
-                    *KEYED,
-                    holds.is_called(UNTOLD_NAME),
-                    holds.sound,
-                    holds.ran(1),
-                    holds.tells("host name: .* stays"),
-                ),
-            ),
+    Scenario(
+        "host name too long",
+        "is refused and reported; keys and everything else are in place",
+        Boot(UNNAMED, metadata=replace(METADATA, hostname="long" * 64)),
+    ),
+    Scenario(
+        "user-data of 1 MiB",
+        "runs to its last line",
+        Boot(COMPLETE, metadata=replace(METADATA, user_data=pad_script(MIB)), extra_seconds=60),
+    ),
+    Scenario(
+        "user-data script that fails",
+        "its status is reported; everything else is in place",
+        Boot(
+            (*COMPLETE, expect.console_shows("user-data: .*status 7")),
+            metadata=replace(METADATA, user_data=f"{SCRIPT}exit 7\n"),
         ),
     ),
-    Case(
-        name="user-data of 1 MiB",
-        promise="runs to its last line",
-        boots=(Boot(told=replace(TOLD, user_data=long_script(MIB)), holds=WHOLE, longer=60),),
-    ),
-    Case(
-        name="user-data script that fails",
-        promise="is told with its status; all else is there",
-        boots=(
-            Boot(
-                told=replace(TOLD, user_data=f"{SCRIPT}exit 7\n"),
-                holds=(*WHOLE, holds.tells("user-data: .*status 7")),
-            ),
+    Scenario(
+        "private network card",
+        "gets the address of the metadata, without a gateway",
+        Boot(
+            (*WITH_NETWORK, expect.address_is("eth1", PRIVATE)),
+            metadata=replace(METADATA, interfaces=(PUBLIC, PRIVATE)),
+            private_card=True,
         ),
     ),
-    Case(
-        name="private network card",
-        promise="has metadata's address, without a gateway",
-        boots=(
-            Boot(
-                told=replace(TOLD, interfaces=(PUBLIC, PRIVATE)),
-                private=True,
-                holds=(
-                    *WHOLE,
-                    holds.has_address("eth0", PUBLIC),
-                    holds.has_address("eth1", PRIVATE),
-                    holds.one_way_out(GATEWAY),
-                ),
+    Scenario(
+        "reboot",
+        "the script does not run again, the host keys stay",
+        Boot(
+            (*COMPLETE, expect.host_keys_kept(), expect.accepts("owner")),
+            other_keys=("owner",),
+            reboot=True,
+        ),
+        second_boot=Boot(
+            (*COMPLETE, expect.host_keys_kept(), expect.accepts("owner")), other_keys=("owner",)
+        ),
+        starts_from="first boot",
+    ),
+    Scenario(
+        "same disk, another droplet",
+        "gets new host keys, name and keys; the owner's key stays",
+        Boot(
+            (
+                expect.accepts("later", "owner"),
+                expect.rejects("given"),
+                expect.keys_file_has("later"),
+                expect.hostname_is(CLONE_NAME),
+                expect.host_keys_replaced(),
+                expect.user_data_ran(2),
+                expect.services_run(),
             ),
+            metadata=CLONE_METADATA,
+            login_key="later",
+            other_keys=("owner", "given"),
+        ),
+        starts_from="first boot",
+    ),
+    Scenario(
+        "another droplet, no keys in metadata",
+        "the key that the owner added by hand is accepted",
+        Boot(
+            (
+                expect.accepts("owner"),
+                expect.hostname_is(CLONE_NAME),
+                expect.host_keys_replaced(),
+                expect.services_run(),
+            ),
+            metadata=replace(CLONE_METADATA, public_keys=()),
+            login_key="owner",
+        ),
+        starts_from="first boot",
+    ),
+    Scenario(
+        "two fresh boots",
+        "have no host key in common",
+        Boot((*COMPLETE, expect.host_keys_replaced())),
+        compares=True,
+    ),
+    Scenario(
+        "disk larger than the image",
+        "partition and file system fill it",
+        Boot((*COMPLETE, expect.disk_filled(LARGE_DISK))),
+        disk_size=LARGE_DISK,
+    ),
+    Scenario(
+        "no DHCP",
+        "the address comes from the metadata, the console reports it",
+        Boot(
+            (*WITH_NETWORK, expect.console_shows("no address from DHCP")),
+            dhcp=False,
+            extra_seconds=60,
         ),
     ),
-    Case(
-        name="reboot",
-        promise="no second run of the script, the same host keys",
-        begins="settled",
-        boots=(
-            Boot(
-                holds=(*WHOLE, holds.same_host_keys, holds.lets_in("owner")),
-                tried=("owner",),
-                restarts=True,
+    Scenario(
+        "not a droplet",
+        "sends no request, does not wait, the console reports it",
+        Boot(
+            (
+                expect.sshd_answers(),
+                expect.service_not_requested(),
+                expect.sshd_without_wait(),
+                expect.console_shows("no droplet"),
             ),
-            Boot(
-                holds=(*WHOLE, holds.same_host_keys, holds.lets_in("owner")),
-                tried=("owner",),
-            ),
+            faults=SILENT,
+            vendor="QEMU",
+            login_key="",
         ),
-    ),
-    Case(
-        name="same disk, another droplet",
-        promise="all is new: host keys, name, keys; the owner's own stay",
-        begins="settled",
-        boots=(
-            Boot(
-                told=TOLD_CLONE,
-                log_in="later",
-                holds=(
-                    holds.lets_in("later", "owner"),
-                    holds.keeps_out("given"),
-                    holds.has_keys("later"),
-                    holds.is_called(CLONE_NAME),
-                    holds.new_host_keys,
-                    holds.ran(2),
-                    holds.sound,
-                ),
-                tried=("owner", "given"),
-            ),
-        ),
-    ),
-    Case(
-        name="another droplet, told no keys",
-        promise="the key that the owner added by hand opens",
-        begins="settled",
-        boots=(
-            Boot(
-                told=replace(TOLD_CLONE, public_keys=()),
-                log_in="owner",
-                holds=(
-                    holds.lets_in("owner"),
-                    holds.is_called(CLONE_NAME),
-                    holds.new_host_keys,
-                    holds.sound,
-                ),
-            ),
-        ),
-    ),
-    Case(
-        name="two fresh boots",
-        promise="have no host key in common",
-        boots=(Boot(holds=(*WHOLE, holds.new_host_keys)),),
-        compared=True,
-    ),
-    Case(
-        name="disk larger than the image",
-        promise="partition and file system fill it",
-        boots=(Boot(holds=(*WHOLE, holds.fills(LARGE_DISK))),),
-        disk=LARGE_DISK,
-    ),
-    Case(
-        name="no DHCP",
-        promise="the address comes from metadata, the console says so",
-        boots=(
-            Boot(
-                dhcp=False,
-                holds=(
-                    *WHOLE,
-                    holds.has_address("eth0", PUBLIC),
-                    holds.one_way_out(GATEWAY),
-                    holds.tells("no address from DHCP"),
-                ),
-                longer=60,
-            ),
-        ),
-    ),
-    Case(
-        name="not a droplet",
-        promise="asks nobody, waits for nothing, the console says so",
-        boots=(
-            Boot(
-                manner=SILENT,
-                vendor="QEMU",
-                log_in="",
-                holds=(holds.sshd, holds.never_asked, holds.soon, holds.tells("no droplet")),
-            ),
-        ),
-        compared=True,
+        compares=True,
     ),
 )
 
 
-def cases_called(names: Iterable[str]) -> tuple[Case, ...]:
-    """Return the cases with these names in the order of the table; without names all of them.
+def select_scenarios(names: Iterable[str]) -> tuple[Scenario, ...]:
+    """Return the scenarios with these names in the order of the table; without names all.
 
     Raises:
-        ConfigError: there is no such case; the message lists those that there are.
+        ConfigError: there is no such scenario; the message lists all names.
     """
-    wanted, known = set(names), {case.name for case in CASES}
-    if unknown := sorted(wanted - known):
+    wanted, known = set(names), [scenario.name for scenario in SCENARIOS]
+    if unknown := sorted(wanted.difference(known)):
         raise ConfigError(
-            f"--only {', '.join(unknown)}: no such case, expected one of: "
-            + "; ".join(case.name for case in CASES)
+            f"--only {', '.join(unknown)}: no such scenario, expected one of: {'; '.join(known)}"
         )
-    return tuple(case for case in CASES if case.name in wanted or not wanted)
+    return tuple(scenario for scenario in SCENARIOS if scenario.name in wanted or not wanted)

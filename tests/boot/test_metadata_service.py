@@ -1,4 +1,4 @@
-"""The stand-in metadata service answers as DigitalOcean's documentation says."""
+"""The double of the metadata service follows DigitalOcean's documentation."""
 
 import http.client
 import io
@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ci.boot import metadata_service as service
-from ci.boot.metadata import Interface, Metadata, Service, document, pages
-from ci.boot.metadata_service import Manner
+from ci.boot.metadata import Interface, Metadata, MetadataService, render_json, render_pages
+from ci.boot.metadata_service import ServiceFaults
 
 PRIVATE = Interface(
     type="private",
@@ -44,9 +44,9 @@ DROPLET = Metadata(
 
 @contextmanager
 def connection(folder: Path) -> Iterator[http.client.HTTPConnection]:
-    """Return one HTTP connection to the program, as QEMU opens it: its standard input and output.
+    """Return an HTTP connection to the program, on its standard input and output as with QEMU.
 
-    The program runs as it does under QEMU, without this project on its path.
+    The program runs as under QEMU, without this project on its path.
     """
     ours, theirs = socket.socketpair()
     argv = [sys.executable, "-I", "-S", service.__file__, str(folder)]
@@ -64,16 +64,16 @@ def connection(folder: Path) -> Iterator[http.client.HTTPConnection]:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Service:
-    """Return a service in a folder that needs quoting, told what DROPLET is."""
+def metadata_service(tmp_path: Path) -> MetadataService:
+    """Return the service of DROPLET, in a folder whose name needs quoting."""
     folder = tmp_path / "it's a, folder"
     folder.mkdir()
-    made = Service(folder)
-    made.tell(DROPLET)
+    made = MetadataService(folder)
+    made.configure(DROPLET)
     return made
 
 
-def test_a_client_walks_the_whole_tree_on_one_connection(told: Service) -> None:
+def test_a_client_reads_the_whole_tree_on_one_connection(metadata_service: MetadataService) -> None:
     seen: dict[str, str] = {}
 
     def walk(client: http.client.HTTPConnection, folder: str) -> None:
@@ -87,12 +87,12 @@ def test_a_client_walks_the_whole_tree_on_one_connection(told: Service) -> None:
                 assert response.status == 200
                 seen[folder + name] = response.read().decode()
 
-    with connection(told.folder) as client:
+    with connection(metadata_service.folder) as client:
         walk(client, "/metadata/v1/")
-    assert {**seen, "/metadata/v1.json": json.dumps(document(DROPLET))} == pages(DROPLET)
+    assert {**seen, "/metadata/v1.json": json.dumps(render_json(DROPLET))} == render_pages(DROPLET)
     assert seen["/metadata/v1/interfaces/private/0/ipv4/address"] == "10.110.0.2"
     assert seen["/metadata/v1/public-keys"].splitlines() == list(DROPLET.public_keys)
-    assert told.requests()[0][1] == "200 GET /metadata/v1/"
+    assert metadata_service.requests()[0][1] == "200 GET /metadata/v1/"
 
 
 @pytest.mark.parametrize(
@@ -108,16 +108,18 @@ def test_a_client_walks_the_whole_tree_on_one_connection(told: Service) -> None:
         pytest.param("POST", "/metadata/v1/id", 405, "method not allowed", id="POST"),
     ],
 )
-def test_answers_by_the_book(method: str, path: str, status: int, body: str, told: Service) -> None:
-    with connection(told.folder) as client:
-        for _ in range(2):  # the second time on the same connection: no byte too many before
+def test_replies_follow_the_documentation(
+    method: str, path: str, status: int, body: str, metadata_service: MetadataService
+) -> None:
+    with connection(metadata_service.folder) as client:
+        for _ in range(2):  # on the same connection: no surplus byte between the replies
             client.request(method, path)
             response = client.getresponse()
             assert (response.status, response.read().decode()) == (status, body)
             assert (response.getheader("Location") is not None) == (status == 301)
 
 
-def test_closes_the_connection_when_the_client_wishes_it(told: Service) -> None:
+def test_the_connection_closes_on_request_of_the_client(metadata_service: MetadataService) -> None:
     for request, keeps in (
         (b"GET /metadata/v1/id HTTP/1.1\r\nConnection: close\r\n\r\n", False),
         (b"GET /metadata/v1/id HTTP/1.0\r\n\r\n", False),
@@ -125,30 +127,28 @@ def test_closes_the_connection_when_the_client_wishes_it(told: Service) -> None:
         (b"not http\r\n\r\n", False),
         (b"GET /metadata/v1/id HTTP/1.1\r\nContent-Length: many\r\n\r\n", False),
     ):
-        answers = io.BytesIO()
-        service.serve(told.folder, io.BytesIO(request * 2), answers)
-        assert answers.getvalue().count(b"HTTP/1.1 ") == (2 if keeps else 1), request
+        replies = io.BytesIO()
+        service.Handler(metadata_service.folder, io.BytesIO(request * 2), replies)
+        assert replies.getvalue().count(b"HTTP/1.1 ") == (2 if keeps else 1), request
 
 
-def test_what_a_droplet_is_told_can_change_while_it_runs(told: Service) -> None:
-    with connection(told.folder) as client:
+def test_metadata_can_change_while_the_droplet_runs(metadata_service: MetadataService) -> None:
+    with connection(metadata_service.folder) as client:
         for name in ("one", "two"):
-            told.tell(
+            metadata_service.configure(
                 Metadata(droplet_id=1, hostname=name, public_keys=(), interfaces=(), nameservers=())
             )
             client.request("GET", "/metadata/v1/hostname")
             assert client.getresponse().read() == name.encode()
 
 
-def test_json_and_pages_tell_the_same_of_a_reserved_address() -> None:
-    droplet = replace(DROPLET, reserved_address="203.0.113.9")
-    assert pages(droplet)["/metadata/v1/reserved_ip/ipv4/ip_address"] == "203.0.113.9"
-    assert document(droplet)["reserved_ip"]["ipv4"] == {"active": True, "ip_address": "203.0.113.9"}
-    assert pages(DROPLET)["/metadata/v1/reserved_ip/ipv4/active"] == "false"
+def test_a_droplet_has_no_reserved_address() -> None:
+    assert render_pages(DROPLET)["/metadata/v1/reserved_ip/ipv4/active"] == "false"
+    assert render_json(DROPLET)["reserved_ip"]["ipv4"] == {"active": False}
 
 
-def asked(folder: Path, path: str) -> str:
-    """Return what a client makes of one answer: its body, its status, or how it broke off."""
+def get(folder: Path, path: str) -> str:
+    """Return the body of a reply, its status if not 200, or the client's error."""
     with connection(folder) as client:
         client.request("GET", path)
         try:
@@ -159,40 +159,42 @@ def asked(folder: Path, path: str) -> str:
     return body if response.status == 200 else str(response.status)
 
 
-def test_an_unhelpful_service_comes_to_its_senses_for_each_path(told: Service) -> None:
-    told.tell(DROPLET, Manner(errors=2, cuts=1))
+def test_faults_end_for_each_path(metadata_service: MetadataService) -> None:
+    metadata_service.configure(DROPLET, ServiceFaults(errors=2, cuts=1))
     for path, body in (("/metadata/v1/id", "2756294"), ("/metadata/v1/hostname", DROPLET.hostname)):
-        heard = [asked(told.folder, path) for _ in range(5)]
-        assert heard == ["500", "500", "IncompleteRead", body, body]
-    noted = [line for _, line in told.requests() if line.endswith("/id")]
-    assert [line.split()[0] for line in noted] == ["500", "500", "cut", "200", "200"]
+        replies = [get(metadata_service.folder, path) for _ in range(5)]
+        assert replies == ["500", "500", "IncompleteRead", body, body]
+    logged = [line for _, line in metadata_service.requests() if line.endswith("/id")]
+    assert [line.split()[0] for line in logged] == ["500", "500", "cut", "200", "200"]
 
 
-def test_an_answer_without_a_body_is_cut_in_its_head(told: Service) -> None:
-    told.tell(replace(DROPLET, user_data=""), Manner(cuts=1))
+def test_a_reply_without_a_body_is_cut_in_its_headers(metadata_service: MetadataService) -> None:
+    metadata_service.configure(replace(DROPLET, user_data=""), ServiceFaults(cuts=1))
     incoming = io.BytesIO(b"GET /metadata/v1/user-data HTTP/1.1\r\n\r\n")
-    service.serve(told.folder, incoming, answer := io.BytesIO())
-    assert answer.getvalue().startswith(b"HTTP/1.1 200 OK\r\n")
-    assert b"\r\n\r\n" not in answer.getvalue()
+    service.Handler(metadata_service.folder, incoming, reply := io.BytesIO())
+    assert reply.getvalue().startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\n\r\n" not in reply.getvalue()
 
 
-def test_a_silent_service_takes_the_connection_and_says_nothing(told: Service) -> None:
-    told.tell(DROPLET, Manner(silent_seconds=3600))
-    with connection(told.folder) as client:
+def test_a_silent_service_accepts_the_connection_and_sends_nothing(
+    metadata_service: MetadataService,
+) -> None:
+    metadata_service.configure(DROPLET, ServiceFaults(silent_seconds=3600))
+    with connection(metadata_service.folder) as client:
         assert client.sock is not None
         client.request("GET", "/metadata/v1/id")
         client.sock.settimeout(1)
         with pytest.raises(TimeoutError):
             client.getresponse()
-    assert [line for _, line in told.requests()] == ["silent GET /metadata/v1/id"]
-    told.tell(DROPLET)
-    assert asked(told.folder, "/metadata/v1/id") == "2756294"
+    assert [line for _, line in metadata_service.requests()] == ["silent GET /metadata/v1/id"]
+    metadata_service.configure(DROPLET)
+    assert get(metadata_service.folder, "/metadata/v1/id") == "2756294"
 
 
 @pytest.mark.parametrize(
     ("now", "expected"), [(10.0, "silent"), (69.9, "silent"), (70.0, ""), (9.9996, "silent")]
 )
-def test_silence_ends_so_long_after_the_first_request(now: float, expected: str) -> None:
-    noted = [(10.0, "silent GET /a"), (60.0, "silent GET /b")]
-    assert service.fault(Manner(silent_seconds=60), noted, "/b", now) == expected
-    assert service.fault(service.PROMPT, noted, "/b", now) == ""
+def test_silence_ends_after_its_time_from_the_first_request(now: float, expected: str) -> None:
+    requests = [(10.0, "silent GET /a"), (60.0, "silent GET /b")]
+    assert service.select_fault(ServiceFaults(silent_seconds=60), requests, "/b", now) == expected
+    assert service.select_fault(service.NO_FAULTS, requests, "/b", now) == ""

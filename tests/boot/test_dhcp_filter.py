@@ -1,4 +1,4 @@
-"""The wire between a droplet and its network loses DHCP's frames and nothing else."""
+"""The filter between a droplet and its network drops the frames of DHCP and no others."""
 
 import socket
 import struct
@@ -23,41 +23,41 @@ def frame(protocol: int, source: int, target: int, options: bytes = b"") -> byte
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        pytest.param(frame(17, 68, 67), True, id="question"),
-        pytest.param(frame(17, 67, 68), True, id="answer"),
+        pytest.param(frame(17, 68, 67), True, id="request"),
+        pytest.param(frame(17, 67, 68), True, id="reply"),
         pytest.param(frame(17, 68, 67, options=bytes(8)), True, id="with IPv4 options"),
         pytest.param(frame(17, 40000, 53), False, id="DNS"),
         pytest.param(frame(6, 68, 67), False, id="TCP at the same ports"),
         pytest.param(ARP, False, id="ARP"),
-        pytest.param(ARP[:13], False, id="cut short"),
-        pytest.param(b"", False, id="nothing"),
+        pytest.param(ARP[:13], False, id="truncated"),
+        pytest.param(b"", False, id="empty"),
     ],
 )
-def test_dhcp_is_told_from_the_rest(data: bytes, expected: bool) -> None:
+def test_frames_of_dhcp_are_recognised(data: bytes, expected: bool) -> None:
     assert is_dhcp(data) is expected
 
 
-def ends(words: tuple[str, ...]) -> Iterator[socket.socket]:
-    """Yield connections as QEMU makes them from its words."""
-    for word in words:
-        name, _, address = word.partition(",connect=")
+def connect(arguments: tuple[str, ...]) -> Iterator[socket.socket]:
+    """Yield connections as QEMU makes them from its arguments."""
+    for argument in arguments:
+        name, _, address = argument.partition(",connect=")
         if name.startswith("socket,"):
             host, _, port = address.partition(":")
             yield socket.create_connection((host, int(port)), timeout=20)
 
 
-def sent(*frames: bytes) -> bytes:
+def encode(*frames: bytes) -> bytes:
     return b"".join(len(data).to_bytes(4, "big") + data for data in frames)
 
 
-def test_all_but_dhcp_comes_through_in_both_directions_until_one_end_goes() -> None:
-    wanted = sent(ARP, frame(6, 22, 40000))
-    with without_dhcp() as words:
-        card, network = ends(words)
+def test_other_frames_are_forwarded_in_both_directions_until_one_end_closes() -> None:
+    expected = encode(ARP, frame(6, 22, 40000))
+    with without_dhcp() as arguments:
+        card, network = connect(arguments)
         with closing(card), closing(network):
             for here, there in ((card, network), (network, card)):
-                here.sendall(sent(ARP, frame(17, 68, 67), frame(6, 22, 40000), frame(17, 67, 68)))
+                here.sendall(encode(ARP, frame(17, 68, 67), frame(6, 22, 40000), frame(17, 67, 68)))
                 with there.makefile("rb") as stream:
-                    assert stream.read(len(wanted)) == wanted
+                    assert stream.read(len(expected)) == expected
             card.shutdown(socket.SHUT_WR)
             assert network.recv(1) == b""
