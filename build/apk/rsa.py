@@ -1,8 +1,8 @@
-"""RSA in plain Python: a key from a seed, and signatures with it (RFC 8017).
+"""RSA in plain Python: keys derived from a seed, and signatures with them (RFC 8017).
 
-For keys that authenticate nothing by themselves: the one of the local packages and the
-one of the sample distribution, both derived from a seed that anybody can read. Slow, and
-with no protection against a watcher of its timing. Keys that matter live elsewhere.
+Only for keys that authenticate nothing by themselves: those of the local packages and of the
+sample distribution, both derived from a public seed. Slow, and not protected against timing
+attacks.
 """
 
 import base64
@@ -22,7 +22,7 @@ RSA_ENCRYPTION = bytes.fromhex("300d06092a864886f70d0101010500")
 
 @dataclass(frozen=True, slots=True)
 class PrivateNumbers:
-    """The two primes of a key; all else follows from them."""
+    """The two primes of a key, from which everything else is computed."""
 
     p: int
     q: int
@@ -63,7 +63,7 @@ def public_pem(numbers: PrivateNumbers) -> bytes:
 
 
 def _numbers(seed: bytes, bits: int) -> Iterator[int]:
-    """Give numbers of `bits` bits for ever: SHA-256 of seed and counter, block after block."""
+    """Yield numbers of `bits` bits without end: SHA-256 of seed and counter, concatenated."""
     count, blocks = 0, -(-bits // 256)
     while True:
         parts = []
@@ -84,7 +84,10 @@ def _prime(stream: Iterator[int], bits: int) -> int:
 
 
 def _is_prime(number: int) -> bool:
-    """Miller-Rabin with the first primes as bases; fine for numbers nobody chose."""
+    """Test with Miller-Rabin and the first primes as bases.
+
+    Fixed bases are only sound for numbers that no attacker chose, such as these.
+    """
     if any(number % prime == 0 for prime in SMALL_PRIMES):
         return number in SMALL_PRIMES
     odd, twos = number - 1, 0
@@ -105,7 +108,7 @@ def _passes(number: int, base: int, odd: int, twos: int) -> bool:
 
 
 def _private(numbers: PrivateNumbers, value: int) -> int:
-    """Raise to the private exponent by the Chinese remainder theorem: a quarter of the work."""
+    """Raise to the private exponent with the Chinese remainder theorem (RFC 8017, 5.1.2)."""
     p, q = numbers.p, numbers.q
     of_p = pow(value % p, pow(EXPONENT, -1, p - 1), p)
     of_q = pow(value % q, pow(EXPONENT, -1, q - 1), q)

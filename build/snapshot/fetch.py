@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from build.apk.index import INDEX
 from build.edges.download import MOVED, TIMEOUTS, VanishedError, Watch, Web
 from build.errors import ConfigError, RemoteError
-from build.snapshot.http_cache import Answers
+from build.snapshot.http_cache import HttpCache
 
 
 class Fetching(Protocol):
@@ -61,8 +61,8 @@ class Fetcher:
     timeouts: tuple[float, float] = TIMEOUTS
     verify: bool | str = True
     """A file of CA certificates, or True for the usual ones."""
-    answers: Answers | None = None
-    """What was said about indexes before."""
+    cache: HttpCache | None = None
+    """Earlier responses for indexes."""
     clock: Callable[[], float] = time.monotonic
 
     @cached_property
@@ -88,11 +88,11 @@ class Fetcher:
             return content
         url = f"{place}/{name}"
         # The file whose name stays while its bytes change: asked for with a condition.
-        answers = self.answers if name.endswith(INDEX) else None
-        kept = answers.kept(url) if answers else None
+        cache = self.cache if name.endswith(INDEX) else None
+        kept = cache.lookup(url) if cache else None
         answer = self._web.get(url, limit=limit, kept=kept, watch=watch)
-        if answers:
-            answers.remember(url, answer)
+        if cache:
+            cache.record(url, answer)
         return answer.content
 
 

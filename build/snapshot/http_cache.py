@@ -1,7 +1,8 @@
-"""What servers said about indexes, so that the next pin asks only for what has changed.
+"""Cache of index downloads, so that the next pin asks only for what has changed.
 
 One small file beside the store: URL -> entity tag, date, and the SHA-256 of the body, which
-the store holds. It is a cache: without it everything is fetched anew.
+the store holds (RFC 9110, section 13: conditional requests). Without it everything is fetched
+again.
 """
 
 import hashlib
@@ -15,8 +16,8 @@ from build.snapshot.store import Store, write_whole
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """Answers by URL, in the file `path` and in `store`."""
+class HttpCache:
+    """Responses by URL, in the file `path` and in `store`."""
 
     path: Path
     store: Store
@@ -24,16 +25,16 @@ class Answers:
     """By URL: `etag`, `modified`, `sha256`."""
 
     @classmethod
-    def load(cls, path: Path, store: Store) -> "Answers":
-        """Return the answers in `path`; none when the file is not there or not readable."""
+    def load(cls, path: Path, store: Store) -> "HttpCache":
+        """Return the cache in `path`; an empty one when the file is missing or not readable."""
         try:
             rows = json.loads(path.read_bytes())
         except (OSError, ValueError):
             rows = {}
         return cls(path, store, rows if _are_rows(rows) else {})
 
-    def kept(self, url: str) -> Answer | None:
-        """Return the last answer for `url`, when its body is still in the store."""
+    def lookup(self, url: str) -> Answer | None:
+        """Return the last response for `url` if the store still has its body."""
         row = self.rows.get(url, {})
         try:
             content = self.store.read(row["sha256"])
@@ -41,15 +42,15 @@ class Answers:
             return None
         return Answer(content, row.get("etag", ""), row.get("modified", ""))
 
-    def remember(self, url: str, answer: Answer) -> None:
-        """Take down `answer`; it counts once the store has its body."""
+    def record(self, url: str, answer: Answer) -> None:
+        """Record `answer`; it is used once the store has its body."""
         if answer.conditions:
             sha256 = hashlib.sha256(answer.content).hexdigest()
             row = {"etag": answer.etag, "modified": answer.modified, "sha256": sha256}
             self.rows[url] = row
 
     def save(self) -> None:
-        """Write the answers whose bodies the store has; nothing when there are none."""
+        """Write the responses whose bodies the store has; write no file if there are none."""
         rows = {url: row for url, row in self.rows.items() if self.store.has(row["sha256"])}
         if rows:
             write_whole(self.path, (json.dumps(rows, indent=2, sort_keys=True) + "\n").encode())

@@ -92,7 +92,7 @@ class Fields:
         """Return the list of strings at `key`."""
         value = self.values.get(key)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.fail(key, "a list of texts")
+            raise self.fail(key, "a list of strings")
         return tuple(value)
 
     def order(self, key: str) -> Mapping[str, int]:

@@ -85,7 +85,7 @@ def test_a_package_cut_short_or_of_format_3_is_called_by_its_name() -> None:
 
 def test_a_gzip_bomb_is_refused_before_it_unfolds() -> None:
     bomb = gzip_member(bytes(100_000_000), level=9)
-    with pytest.raises(VerificationError, match="signature member: holds more than the 65536"):
+    with pytest.raises(VerificationError, match="signature member: more than the 65536"):
         read_package(bomb, trusted(), where="bomb")
 
 
@@ -101,7 +101,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
         ([member("../outside")], "'../outside', expected a path below the root"),
         ([member("etc/../../outside")], "expected a path below the root"),
         ([member("/etc/passwd")], "'/etc/passwd', expected a path below the root"),
-        ([member("etc/motd"), member("./etc/motd")], "there twice"),
+        ([member("etc/motd"), member("./etc/motd")], "repeated"),
         ([member("dev/sda", tarfile.BLKTYPE)], "a device, pipe or unknown kind"),
         ([member("run/pipe", tarfile.FIFOTYPE)], "a device, pipe or unknown kind"),
         ([member("etc/a\x1b[2J")], "a control character in the name"),

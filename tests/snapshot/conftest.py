@@ -38,7 +38,7 @@ def locked(name: str, place: int, version: str = "1.0-r0", sha256: str = "a" * 6
 def lock_of(*packages: LockedPackage) -> Lock:
     """Return a lock of these packages and one repository."""
     repository = LockedRepository(
-        place="image",
+        role="image",
         url="https://mirror.example/alpine/v3.24/main",
         arch="x86_64",
         index_sha256="b" * 64,

@@ -109,7 +109,7 @@ def entry(name: str, kind: bytes = b"0", target: str = "", content: bytes = b"")
 
 
 def wrong_sum() -> bytes:
-    """Return a package with a file that is not what the record beside it says."""
+    """Return a package with a file that does not match the SHA-1 in its header."""
     pax = [("APK-TOOLS.checksum.SHA1", "0" * 40)]
     return with_data(b"".join(tar_entry("etc/motd", b"welcome", pax=pax)))
 

@@ -23,7 +23,7 @@ from build.edges.process import Finished
 from build.edges.progress import Silent
 from build.snapshot.fetch import Fetcher
 from build.snapshot.lock import Lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from tests.apk.makers import EPOCH, key, trusted
 
@@ -342,12 +342,14 @@ def pin_world(
     """Return the lock of that configuration; nobody waits, and no container runs."""
     naps = slept if slept is not None else []
     return pin(
-        config,
-        store=Store(config.store),
-        engine_for=scripted,
-        progress=notes or Notes(),
-        previous=previous,
-        fetcher=fetcher,
-        allow_older=allow_older,
-        sleep=naps.append,
+        PinRequest(
+            config=config,
+            store=Store(config.store),
+            engine_for=scripted,
+            progress=notes or Notes(),
+            previous=previous,
+            fetcher=fetcher,
+            allow_older=allow_older,
+            sleep=naps.append,
+        )
     )

@@ -20,7 +20,7 @@ from build.errors import ConfigError, RemoteError, SnapshotError, SnowdropError,
 from build.snapshot.archive import open_archive, write_archive
 from build.snapshot.fetch import mirrored
 from build.snapshot.lock import Lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from tests.apk.makers import APK3, SMALL, needs_alpine
 from tests.snapshot.kept import MIRROR, URL, keep, spoil
@@ -161,10 +161,10 @@ def with_pax(path: Path) -> None:
 
 
 DAMAGES = [
-    pytest.param(lambda p: p.write_bytes(b""), "no snapshot archive", id="empty"),
-    pytest.param(lambda p: p.write_bytes(b"\x1f\x8b" * 900), "no snapshot archive", id="gzip"),
+    pytest.param(lambda p: p.write_bytes(b""), "not a snapshot archive", id="empty"),
+    pytest.param(lambda p: p.write_bytes(b"\x1f\x8b" * 900), "not a snapshot archive", id="gzip"),
     pytest.param(lambda p: p.write_bytes(bytes(2 * BLOCK)), "holds no release.lock", id="no files"),
-    pytest.param(lambda p: p.write_bytes(p.read_bytes()[:5000]), "cut short in", id="cut short"),
+    pytest.param(lambda p: p.write_bytes(p.read_bytes()[:5000]), "truncated in", id="cut short"),
     pytest.param(lambda p: p.write_bytes(p.read_bytes()[:-BLOCK]), "damaged at byte", id="no end"),
     pytest.param(
         lambda p: p.write_bytes(p.read_bytes() + b"more"), "damaged at byte", id="more behind it"
@@ -176,7 +176,7 @@ DAMAGES = [
     pytest.param(put("keys/tests.rsa.pub", bytes(1 << 17)), "at most 65536", id="key too long"),
     pytest.param(put(PACKAGE, b"short"), f"{PACKAGE}: 5 bytes, its lock says", id="package short"),
     pytest.param(put("README.txt", bytes(1 << 21)), "README.txt: .* at most", id="readme too long"),
-    pytest.param(put("snapshot.sha256", b""), "says something else than release.lock", id="sums"),
+    pytest.param(put("snapshot.sha256", b""), "differs from release.lock", id="sums"),
     pytest.param(without(PACKAGE), f"lacks {PACKAGE}", id="package missing"),
     pytest.param(without("keys/tests.rsa.pub"), "lacks keys/tests.rsa.pub", id="key missing"),
     pytest.param(without("release.lock"), "holds no release.lock", id="lock missing"),
@@ -187,11 +187,11 @@ DAMAGES = [
     pytest.param(put("../../etc/passwd", b"x"), "not a file that its lock names", id="way out"),
     pytest.param(put("/etc/passwd", b"x"), "not a file that its lock names", id="absolute"),
     pytest.param(at(-2 * BLOCK - 1, b"x"), "damaged behind trust/", id="padding"),
-    pytest.param(at(0, b"READYOU.txt"), "no snapshot archive", id="name, old checksum"),
-    pytest.param(at(100, b"0000777\0"), "no snapshot archive", id="mode"),
-    pytest.param(at(124, b"-0000000001\0"), "no snapshot archive", id="negative size"),
-    pytest.param(at(156, b"2"), "no snapshot archive", id="symbolic link"),
-    pytest.param(with_pax, "no snapshot archive", id="pax headers"),
+    pytest.param(at(0, b"READYOU.txt"), "not a snapshot archive", id="name, old checksum"),
+    pytest.param(at(100, b"0000777\0"), "not a snapshot archive", id="mode"),
+    pytest.param(at(124, b"-0000000001\0"), "not a snapshot archive", id="negative size"),
+    pytest.param(at(156, b"2"), "not a snapshot archive", id="symbolic link"),
+    pytest.param(with_pax, "not a snapshot archive", id="pax headers"),
     pytest.param(lambda p: rewritten(p, lambda all_: all_[::-1]), "not sorted", id="order"),
     pytest.param(
         lambda p: rewritten(p, lambda all_: [all_[0], *all_]), "'README.txt' twice", id="twice"
@@ -287,10 +287,12 @@ def test_pinning_from_it_believes_signatures_and_not_its_lock(tmp_path: Path) ->
 
 def pinned_from(path: Path, wanted: BuildConfig) -> Lock:
     return pin(
-        wanted,
-        store=Store(wanted.store),
-        engine_for=engine_for,
-        progress=Silent(),
-        extra_packages=("openrc",),
-        fetcher=open_archive(path).fetcher(wanted.source.base),
+        PinRequest(
+            config=wanted,
+            store=Store(wanted.store),
+            engine_for=engine_for,
+            progress=Silent(),
+            extra_packages=("openrc",),
+            fetcher=open_archive(path).fetcher(wanted.source.base),
+        )
     )

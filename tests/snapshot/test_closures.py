@@ -84,7 +84,7 @@ def test_on_the_full_indexes_each_apk_chooses_what_it_prints(
     real_apk(version, root)
     solver = Solver.prepare(root, engine_for, arch="x86_64")
     assert solver.version().startswith(f"apk-tools {version}.")
-    offers = solver.solve(wanted, indexes, real_keys().files, tmp_path, asked_by="droplet")
+    offers = solver.solve(wanted, indexes, real_keys().files, tmp_path, closure="droplet")
     ours = [f"{offer.record.name}-{offer.record.version}" for offer in offers]
     assert ours == theirs
     assert len(ours) > 50

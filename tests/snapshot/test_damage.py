@@ -61,7 +61,7 @@ INDEXES: Rows = {
     "empty": (lambda: b"", "signature member: not a gzip member"),
     "a page of a portal": (lambda: b"<html>sign in</html>", "signature member: not a gzip member"),
     "cut short": (lambda: index()[:-1], f"not what {key().name} signed"),
-    "cut in the signature": (lambda: index()[:100], "signature member: cut short"),
+    "cut in the signature": (lambda: index()[:100], "signature member: truncated"),
     "bit flipped in the signature": (
         lambda: _of_index(lambda first, rest: flipped(first, len(first) // 2) + rest),
         "signature member: damaged|not what .* signed",
@@ -123,20 +123,20 @@ INDEXES: Rows = {
     ),
     "bomb for a signature": (
         lambda: gzip_member(bytes(10_000_000), level=9),
-        "signature member: holds more than the 65536 bytes",
+        "signature member: more than the 65536 bytes",
     ),
     "gzip bomb behind a good signature": (
         lambda: signed(gzip_member(bytes(70_000_000), level=9)),
-        "holds more than the 67108864 bytes",
+        "more than the 67108864 bytes",
     ),
     "another member behind it": (
         lambda: signed(_of_index(lambda _, rest: rest) + gzip_member(b"more")),
-        "bytes behind its end",
+        "bytes after its end",
     ),
     "no APKINDEX inside": (lambda: index_of(("DESCRIPTION", b"odd")), "no APKINDEX inside"),
     "APKINDEX twice": (
         lambda: index_of(("APKINDEX", texts()), ("APKINDEX", texts())),
-        "'APKINDEX': not a file, or there twice",
+        "'APKINDEX': not a file, or repeated",
     ),
     "APKINDEX is a device": (
         lambda: index_of(("APKINDEX", b""), kind=b"3"),
@@ -145,11 +145,11 @@ INDEXES: Rows = {
     "not a tar": (lambda: signed(gzip_member(b"text" * 1000)), "not a tar header"),
     "tar cut short": (
         lambda: signed(gzip_member(b"".join(tar_entry("APKINDEX", texts()))[:600])),
-        "cut short in the middle of a content",
+        "truncated in the middle of a content",
     ),
     "something behind the tar's end": (
         lambda: index_of(("APKINDEX", texts()), ending=ENDING_WITH_MORE),
-        "something behind its end",
+        "data after its end",
     ),
     "not UTF-8": (lambda: index_text(texts() + b"\xff"), "expected UTF-8"),
     "control character": (
@@ -306,11 +306,11 @@ PACKAGES: Rows = {
     ),
     "control member that is a bomb": (
         lambda: signed(gzip_member(bytes(20_000_000), level=9)) + split_members(hello())[2],
-        "control member: holds more than the 16777216 bytes",
+        "control member: more than the 16777216 bytes",
     ),
     "file with another sha1 than its record": (
         damage.wrong_sum,
-        "'etc/motd': sha1 [0-9a-f]{40}, the record beside it says 0{40}",
+        "'etc/motd': sha1 [0-9a-f]{40}, its header says 0{40}",
     ),
     "path above the root": (
         lambda: with_data(entry("../etc/passwd")),
@@ -319,7 +319,7 @@ PACKAGES: Rows = {
     "path that climbs out": (lambda: with_data(entry("etc/../../x")), "expected a path below"),
     "absolute path": (lambda: with_data(entry("/etc/passwd")), "expected a path below the root"),
     "path with a hole": (lambda: with_data(entry("etc//passwd")), "expected a path below the root"),
-    "one name twice": (lambda: with_data(entry("a"), entry("./a")), "there twice"),
+    "one name twice": (lambda: with_data(entry("a"), entry("./a")), "repeated"),
     "control character in a name": (
         lambda: with_data(entry("etc/\x1b[2J")),
         "a control character in the name",
@@ -357,16 +357,16 @@ PACKAGES: Rows = {
     ),
     "something behind the tar's end": (
         lambda: with_data(entry("etc/motd"), ending=ENDING_WITH_MORE),
-        "something behind its end",
+        "data after its end",
     ),
     "another member behind the data": (
         lambda: damage.package(data=gzip_member(bytes(1024)) + gzip_member(b"more")),
-        "data member: .* bytes behind its end",
+        "data member: .* bytes after its end",
     ),
     "data that is no gzip": (lambda: damage.package(data=b"text"), "data member: not a gzip"),
     "data that ends in a file": (
         lambda: damage.package(data=gzip_member(entry("a", content=b"x" * 900)[:700])),
-        "data member: .* cut short in the middle of a content",
+        "data member: .* truncated in the middle of a content",
     ),
     "header with a wrong sum": (
         lambda: with_data(flipped(entry("etc/motd"), 3)),

@@ -247,7 +247,7 @@ def test_repositories_out_of_step_are_tried_three_times_then_explained(tmp_path:
         slept: list[float] = []
         with pytest.raises(SnapshotError, match="out of step; fetched 3 times") as failure:
             pin_world(config, slept=slept)
-        assert "libnew: no repository brings it, tool-1.0-r0 needs it" in str(failure.value)
+        assert "libnew: no repository has it, tool-1.0-r0 needs it" in str(failure.value)
         assert "community: late, newest package of 2023-11-14 22:13 UTC" in str(failure.value)
         assert slept == [10.0, 30.0]
 
@@ -266,6 +266,6 @@ def test_what_was_asked_for_and_never_was_there_is_told_at_once(
 ) -> None:
     slept: list[float] = []
     config = world(tmp_path, f"{mirror.url}/{TAIL}", packages=["helo"])
-    with pytest.raises(SnapshotError, match=r"helo: no repository brings it, release\.toml asks"):
+    with pytest.raises(SnapshotError, match=r"helo: no repository has it, release\.toml asks"):
         pin_world(config, slept=slept)
     assert slept == []

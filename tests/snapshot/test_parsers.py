@@ -15,7 +15,7 @@ from build.apk.index import parse_records, read_index
 from build.apk.info import package_info, parse_info
 from build.apk.package import read_package, split_members
 from build.apk.streams import gzip_member, tar_entry, unpack_member, unpacked_pieces
-from build.apk.tar import TarReader, placed_members, read_files
+from build.apk.tar import TarReader, package_members, read_files
 from build.apk.version import version_key
 from build.errors import SnowdropError
 from build.snapshot.lock import dump_lock, parse_lock
@@ -32,7 +32,7 @@ def read_tar(content: bytes) -> object:
     """Read a tar to its end, as a package's data member is read."""
     reader = TarReader(iter([content[:700], content[700:]]), where="tar")
     return [
-        (member, sum(map(len, reader.content()))) for member in placed_members(reader, where="")
+        (member, sum(map(len, reader.content()))) for member in package_members(reader, where="")
     ]
 
 

@@ -19,7 +19,7 @@ from build.errors import ConfigError, SnapshotError, StaleLockError
 from build.firstboot.packages import DEPENDS
 from build.image import build_image
 from build.snapshot.lock import Lock, dump_lock, parse_lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.solve import parse_simulation
 from build.snapshot.store import Store
 from tests.apk.makers import APK3, EPOCH, SMALL, key, needs_alpine, real_apk, trusted
@@ -138,13 +138,15 @@ class Maintainer:
     def pin(self, *names: str, previous: Lock | None = None, notes: Notes | None = None) -> Lock:
         """Return the lock after `--package NAMES`."""
         return pin(
-            self.config,
-            store=self.store,
-            engine_for=engine_for,
-            progress=notes or Notes(),
-            previous=previous or self.lock,
-            only=names,
-            sleep=lambda _: None,
+            PinRequest(
+                config=self.config,
+                store=self.store,
+                engine_for=engine_for,
+                progress=notes or Notes(),
+                previous=previous or self.lock,
+                only=names,
+                sleep=lambda _: None,
+            )
         )
 
 
@@ -155,7 +157,11 @@ def maintainer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Maint
         serve(mirror.folder, generation(1), "first")
         apk = SMALL if getattr(request, "param", 3) == 2 else APK3
         wanted = config(tmp_path, [f"{mirror.url}/{TAIL}", apk], packages=WANTED)
-        lock = pin(wanted, store=Store(wanted.store), engine_for=engine_for, progress=Notes())
+        lock = pin(
+            PinRequest(
+                config=wanted, store=Store(wanted.store), engine_for=engine_for, progress=Notes()
+            )
+        )
         serve(mirror.folder, generation(2), "second")
         yield Maintainer(wanted, mirror, lock)
 
@@ -224,11 +230,13 @@ def test_again_changes_nothing_and_a_whole_pin_comes_back_to_one_index(
     everything = maintainer.pin(*versions(maintainer.lock), previous=third)
     assert set(versions(everything).values()) == {"2.0-r0", "3.0-r0", "99.0-r0"}
     whole = pin(
-        maintainer.config,
-        store=maintainer.store,
-        engine_for=engine_for,
-        progress=Notes(),
-        previous=everything,
+        PinRequest(
+            config=maintainer.config,
+            store=maintainer.store,
+            engine_for=engine_for,
+            progress=Notes(),
+            previous=everything,
+        )
     )
     assert (len(whole.repositories), "format = 1\n" in dump_lock(whole).decode()) == (2, True)
     assert versions(whole) == versions(everything)
@@ -242,7 +250,9 @@ def test_a_builder_of_other_repositories_stays_as_it_is(
     # The builder's own apk chooses for it, and is not in the lock.
     wanted = config(tmp_path, [url, APK3], builder=[SMALL], packages=WANTED)
     with_builder = replace(maintainer, config=wanted)
-    lock = pin(wanted, store=maintainer.store, engine_for=engine_for, progress=Notes())
+    lock = pin(
+        PinRequest(config=wanted, store=maintainer.store, engine_for=engine_for, progress=Notes())
+    )
     serve(maintainer.mirror.folder, generation(2))
     moved = with_builder.pin("svc", previous=lock)
     assert versions(moved).items() - versions(lock).items() == {("svc", "2.0-r0")}
@@ -255,7 +265,7 @@ def test_a_builder_of_other_repositories_stays_as_it_is(
 def test_what_cannot_move_is_said_in_apks_words(maintainer: Maintainer) -> None:
     broken = [one("svc", "2.0", "nowhere"), *generation(2)[4:]]
     serve(maintainer.mirror.folder, broken)
-    with pytest.raises(SnapshotError, match=r"nowhere: no repository brings it, svc-2.0-r0 needs"):
+    with pytest.raises(SnapshotError, match=r"nowhere: no repository has it, svc-2.0-r0 needs"):
         maintainer.pin("svc")
     with pytest.raises(SnapshotError, match=r"^other: no repository has it any more"):
         maintainer.pin("other")
@@ -264,12 +274,14 @@ def test_what_cannot_move_is_said_in_apks_words(maintainer: Maintainer) -> None:
     stale = config(maintainer.config.file.parent, ["elsewhere"])
     with pytest.raises(StaleLockError, match="another choice of packages"):
         pin(
-            stale,
-            store=maintainer.store,
-            engine_for=engine_for,
-            progress=Notes(),
-            previous=maintainer.lock,
-            only=["svc"],
+            PinRequest(
+                config=stale,
+                store=maintainer.store,
+                engine_for=engine_for,
+                progress=Notes(),
+                previous=maintainer.lock,
+                only=["svc"],
+            )
         )
 
 

@@ -13,7 +13,7 @@ from build.edges.container import Engine, choose_engine
 from build.edges.progress import Silent
 from build.errors import RemoteError, SnapshotError, VerificationError
 from build.snapshot.lock import Lock, dump_lock, parse_lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from tests.apk.makers import ALPINE, APK3, SMALL, key, needs_alpine, real_keys
 
@@ -68,12 +68,14 @@ def config(
 
 def pinned(wanted: BuildConfig, *, previous: Lock | None = None) -> Lock:
     return pin(
-        wanted,
-        store=Store(wanted.store),
-        engine_for=engine_for,
-        progress=Silent(),
-        extra_packages=("openrc",),
-        previous=previous,
+        PinRequest(
+            config=wanted,
+            store=Store(wanted.store),
+            engine_for=engine_for,
+            progress=Silent(),
+            extra_packages=("openrc",),
+            previous=previous,
+        )
     )
 
 
@@ -110,7 +112,7 @@ def test_a_real_repository_is_pinned_whole_and_the_same_each_time(
 @as_root
 def test_a_builder_of_other_repositories_is_solved_by_its_own_apk(tmp_path: Path) -> None:
     lock = pinned(config(tmp_path, [SMALL], builder=[SMALL, APK3]))
-    assert [repository.place for repository in lock.repositories] == ["image", "builder", "builder"]
+    assert [repository.role for repository in lock.repositories] == ["image", "builder", "builder"]
     assert {package.repository for package in lock.closure("droplet")} == {0}
     assert {package.repository for package in lock.closure("builder")} == {1}
     assert {package.repository for package in lock.closure("apk")} == {0}
@@ -158,5 +160,9 @@ def test_an_index_of_a_stranger_is_refused_before_anything_runs(
     wanted = config(tmp_path, [repository("hello")])
     (tmp_path / "keys" / key().name).unlink()
     with pytest.raises(VerificationError, match=f"signed by {key().name}, which is not in"):
-        pin(wanted, store=Store(wanted.store), engine_for=no_engine, progress=Silent())
+        pin(
+            PinRequest(
+                config=wanted, store=Store(wanted.store), engine_for=no_engine, progress=Silent()
+            )
+        )
     assert not wanted.store.exists()

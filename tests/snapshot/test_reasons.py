@@ -27,8 +27,8 @@ MAIN: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 """Version, depends, provides."""
 
 CASES: dict[tuple[str, ...], tuple[bool, tuple[str, ...]]] = {
-    ("nosuch",): (False, ("nosuch: no repository brings it, release.toml asks for it",)),
-    ("tool",): (True, ("so:libfoo.so.3: no repository brings it, tool-1.0-r0 needs it",)),
+    ("nosuch",): (False, ("nosuch: no repository has it, release.toml asks for it",)),
+    ("tool",): (True, ("so:libfoo.so.3: no repository has it, tool-1.0-r0 needs it",)),
     ("newtool",): (
         True,
         ("newtool-1.0-r0 needs libfoo>=3.0, the repositories have libfoo-2.0-r0",),
@@ -39,17 +39,17 @@ CASES: dict[tuple[str, ...], tuple[bool, tuple[str, ...]]] = {
     ),
     ("wantsmusl",): (
         False,
-        ("uclibc-1.0-r0 refuses to be beside musl-1.0-r0, which wantsmusl-1.0-r0 wants",),
+        ("uclibc-1.0-r0 conflicts with musl-1.0-r0, which wantsmusl-1.0-r0 wants",),
     ),
     ("musl", "uclibc"): (
         False,
-        ("uclibc-1.0-r0 refuses to be beside musl-1.0-r0, which release.toml wants",),
+        ("uclibc-1.0-r0 conflicts with musl-1.0-r0, which release.toml wants",),
     ),
     ("dev-a", "dev-b"): (
         False,
-        ("dev-a-1.0-r0 and dev-b-1.0-r0 both bring device-manager, which only one package may",),
+        ("dev-a-1.0-r0 and dev-b-1.0-r0 both provide device-manager, which only one package may",),
     ),
-    ("anysh",): (False, ("anysh: several packages bring it (sh1, sh2): name one of them",)),
+    ("anysh",): (False, ("anysh: several packages provide it (sh1, sh2): name one of them",)),
 }
 
 

@@ -44,9 +44,9 @@ def test_the_static_apk_is_taken_with_all_it_needs_first() -> None:
 
 
 def test_repositories_without_apk_or_without_what_it_needs_are_told() -> None:
-    with pytest.raises(SnapshotError, match="no repository brings apk-tools-static or apk-tools"):
+    with pytest.raises(SnapshotError, match="no repository has apk-tools-static or apk-tools"):
         bootstrap([index(("musl", "1-r0", (), ()))])
-    with pytest.raises(SnapshotError, match="so:libz: no repository brings it, apk-tools needs it"):
+    with pytest.raises(SnapshotError, match="so:libz: no repository has it, apk-tools needs it"):
         bootstrap([index(("apk-tools", "1-r0", ("so:libz",), ()))])
 
 
@@ -55,5 +55,5 @@ def test_an_answer_is_read_whole_or_not_at_all() -> None:
     lines = [f"({place:2}/10) Installing p{place} (1.{place}-r0)" for place in range(1, 11)]
     assert len(parse_simulation("\n".join(["fetch ...", *lines, "OK: 0 MiB in 0 packages"]))) == 10
     for broken in ("\n".join(lines[:-1]), "\n".join(lines[1:]), "OK: 0 MiB in 0 packages", ""):
-        with pytest.raises(SnapshotError, match="an answer that cannot be read"):
+        with pytest.raises(SnapshotError, match="output that cannot be read"):
             parse_simulation(broken)
