@@ -6,9 +6,9 @@ one block of `LETTER:value` lines for each package (apk-tools, apk-v2(5); wiki "
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 from build.apk.info import MAX_DIGITS, NAME, VERSION
 from build.apk.package import read_signature, refuse_format_3
@@ -47,10 +47,7 @@ class IndexRecord:
     """`Q1` and base64: SHA-1 of the control member."""
     size: int
     """Of the `.apk` file, in bytes."""
-    installed_size: int
-    """In bytes."""
     description: str
-    url: str
     license: str
     origin: str
     """Name of the source package."""
@@ -69,7 +66,7 @@ class IndexRecord:
         return f"{self.name}-{self.version}.apk"
 
 
-class Records(Sequence[IndexRecord]):
+class Records(Collection[IndexRecord]):
     """Packages of an index, in its order: all are checked, each is parsed when accessed.
 
     Alpine's indexes list 23,000 packages, of which a closure uses 200.
@@ -85,16 +82,6 @@ class Records(Sequence[IndexRecord]):
     def __len__(self) -> int:
         """Return the number of packages."""
         return len(self._offsets)
-
-    @overload
-    def __getitem__(self, index: int) -> IndexRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[IndexRecord, ...]: ...
-    def __getitem__(self, index: int | slice) -> IndexRecord | tuple[IndexRecord, ...]:
-        """Return the package at that position."""
-        if isinstance(index, slice):
-            return tuple(self._at(offset) for offset in self._offsets[index])
-        return self._at(self._offsets[index])
 
     def __iter__(self) -> Iterator[IndexRecord]:
         """Yield the packages."""
@@ -280,9 +267,7 @@ def _from_fields(fields: Mapping[str, str]) -> IndexRecord:
         arch=fields["A"],
         checksum=fields["C"],
         size=int(fields["S"]),
-        installed_size=int(get("I") or 0),
         description=get("T", ""),
-        url=get("U", ""),
         license=get("L", ""),
         origin=get("o", ""),
         commit=get("c", ""),

@@ -156,12 +156,11 @@ def unpack_data(raw: bytes, into: Path) -> None:
             contain.
         BuildError: a file is where another package has a folder, or the reverse.
     """
-    tree = _Tree(into)
     start = member_end(raw, 0, limit=MAX_SIGNATURE, where="signature member")
     start = member_end(raw, start, limit=MAX_CONTROL, where="control member")
     reader = _data_reader(raw, start, "package")
     for member in package_members(reader, where="data member"):
-        _unpack_entry(reader, member, tree)
+        _unpack_entry(reader, member, into)
 
 
 def _data_reader(raw: bytes, start: int, where: str) -> TarReader:
@@ -185,19 +184,19 @@ def _check_files(raw: bytes, start: int, where: str) -> None:
             )
 
 
-def _unpack_entry(reader: TarReader, member: TarMember, tree: "_Tree") -> None:
-    path = tree.path(member.path)
+def _unpack_entry(reader: TarReader, member: TarMember, root: Path) -> None:
     if member.kind == "dir":
-        tree.folder(member.path, member.mode)
+        # A caller that is not root must be able to write into it.
+        _resolve(root, member.path).chmod((member.mode & 0o7777) | 0o700)
         return
+    path = _path_in(root, member.path)
     if path.is_dir() and not path.is_symlink():
         raise BuildError(f"{member.path}: a folder of another package, expected none there")
     path.unlink(missing_ok=True)
     if member.kind == "symlink":
         path.symlink_to(member.target)
-        tree.forget_links()
     elif member.kind == "hardlink":
-        target = tree.path(member.target.removeprefix("./"))
+        target = _path_in(root, member.target.removeprefix("./"))
         os.link(target, path, follow_symlinks=False)
     else:
         with path.open("xb") as file:
@@ -207,58 +206,41 @@ def _unpack_entry(reader: TarReader, member: TarMember, tree: "_Tree") -> None:
         os.utime(path, (member.mtime, member.mtime))
 
 
-class _Tree:
-    """Folder treated as `/`: names are resolved in it as in a chroot."""
+def _path_in(root: Path, name: str) -> Path:
+    """Return the path of `name` in `root`: links are followed in its parents only."""
+    parent, _, last = name.rpartition("/")
+    return _resolve(root, parent) / last
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.known: dict[tuple[str, ...], Path] = {}
 
-    def path(self, name: str) -> Path:
-        """Return the path of `name`; its parents are resolved and created, `name` is not."""
-        *parents, last = name.split("/")
-        return self._folder_path(tuple(parents)) / last
+def _resolve(root: Path, name: str) -> Path:
+    """Return the folder `name` in `root`, with links followed as if `root` were `/`.
 
-    def folder(self, name: str, mode: int) -> None:
-        """Create the folder `name`, or keep the existing folder or link to a folder."""
-        path = self._folder_path(tuple(name.split("/")))
-        # A caller that is not root must be able to write into it.
-        path.chmod((mode & 0o7777) | 0o700)
+    Missing folders are created, as tar does for a member whose parents are not in the archive.
+    """
+    here: list[str] = []
+    wanted, links = name.split("/") if name else [], 0
+    while wanted:
+        part = wanted.pop(0)
+        path = root.joinpath(*here, part)
+        if part == "..":
+            here = here[:-1]
+        elif path.is_symlink():
+            links += 1
+            if links > 40:  # the kernel's own limit, see path_resolution(7)
+                raise BuildError(f"{'/'.join([*here, part])}: a loop of symbolic links")
+            target = str(path.readlink())
+            here = [] if target.startswith("/") else here
+            wanted = [step for step in target.split("/") if step not in ("", ".")] + wanted
+        else:
+            here.append(part)
+            if not path.is_dir():
+                _make_folder(path, "/".join(here))
+    return root.joinpath(*here)
 
-    def forget_links(self) -> None:
-        """Resolve every path again, since a link was created."""
-        self.known.clear()
 
-    def _folder_path(self, parts: tuple[str, ...]) -> Path:
-        found = self.known.get(parts)
-        if found is None:
-            found = self.known[parts] = self._resolve(list(parts))
-        return found
-
-    def _resolve(self, wanted: list[str]) -> Path:
-        here: list[str] = []
-        links = 0
-        while wanted:
-            part = wanted.pop(0)
-            path = self.root.joinpath(*here, part)
-            if part == "..":
-                here = here[:-1]
-            elif path.is_symlink():
-                links += 1
-                if links > 40:  # the kernel's own limit, see path_resolution(7)
-                    raise BuildError(f"{'/'.join([*here, part])}: a loop of symbolic links")
-                target = str(path.readlink())
-                here = [] if target.startswith("/") else here
-                wanted = [step for step in target.split("/") if step not in ("", ".")] + wanted
-            else:
-                if not path.is_dir():
-                    self._make(path, "/".join([*here, part]))
-                here.append(part)
-        return self.root.joinpath(*here)
-
-    def _make(self, path: Path, name: str) -> None:
-        try:
-            path.mkdir(mode=0o755)
-            path.chmod(0o755)  # mkdir's mode is reduced by the umask
-        except FileExistsError:
-            raise BuildError(f"{name}: a file of another package, expected a folder") from None
+def _make_folder(path: Path, name: str) -> None:
+    try:
+        path.mkdir()
+        path.chmod(0o755)  # mkdir's mode is reduced by the umask
+    except FileExistsError:
+        raise BuildError(f"{name}: a file of another package, expected a folder") from None

@@ -4,7 +4,6 @@ The only module of this package that needs `cryptography`: a build from a lock a
 verifies by SHA-256 alone and does not import it.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -54,15 +53,6 @@ class Keyring:
         for name, content in files.items():
             _load(content, f"{folder / name}")
         return cls(str(folder), files)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """File names of the keys, sorted."""
-        return tuple(sorted(self.files))
-
-    def sha256(self, name: str) -> str:
-        """Return the SHA-256 of the key file `name`."""
-        return hashlib.sha256(self.files[name]).hexdigest()
 
     def verify(
         self, name: str, signature: bytes, signed: bytes, algorithm: str, *, where: str

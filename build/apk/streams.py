@@ -135,10 +135,19 @@ def tar_entry(
     blocks = []
     if records:
         text = b"".join(_pax_record(key, value) for key, value in sorted(records))
-        blocks += [_header(b"pax", b"", b"x", 0o644, mtime, len(text), b"", "root", "root")]
-        blocks += [text, _padding(len(text))]
-    blocks.append(_header(short, prefix, kind, mode, mtime, len(content), link, owner, group))
-    return [*blocks, content, _padding(len(content))]
+        blocks += [_header(b"pax", len(text), mtime, kind=b"x"), text, _padding(len(text))]
+    header = _header(
+        short,
+        len(content),
+        mtime,
+        kind=kind,
+        mode=mode,
+        prefix=prefix,
+        link=link,
+        owner=owner.encode(),
+        group=group.encode(),
+    )
+    return [*blocks, header, content, _padding(len(content))]
 
 
 def tar_header(name: str, size: int, *, mtime: int) -> bytes:
@@ -150,7 +159,7 @@ def tar_header(name: str, size: int, *, mtime: int) -> bytes:
     prefix, short = _split_name(name.encode())
     if len(short) > 100:
         raise ValueError(f"{name!r}: too long for a tar header")
-    return _header(short, prefix, b"0", 0o644, mtime, size, b"", "root", "root")
+    return _header(short, size, mtime, prefix=prefix)
 
 
 def _split_name(name: bytes) -> tuple[bytes, bytes]:
@@ -173,15 +182,17 @@ def _pax_record(key: str, value: str) -> bytes:
 
 def _header(
     name: bytes,
-    prefix: bytes,
-    kind: bytes,
-    mode: int,
-    mtime: int,
     size: int,
-    link: bytes,
-    owner: str,
-    group: str,
+    mtime: int,
+    *,
+    kind: bytes = b"0",
+    mode: int = 0o644,
+    prefix: bytes = b"",
+    link: bytes = b"",
+    owner: bytes = b"root",
+    group: bytes = b"root",
 ) -> bytes:
+    """Return a ustar header (POSIX.1-2008, pax, "ustar Interchange Format")."""
     fields = [
         name.ljust(100, b"\0"),
         b"%07o\0" % mode,
@@ -192,8 +203,8 @@ def _header(
         kind,
         link.ljust(100, b"\0"),
         b"ustar\x0000",
-        owner.encode().ljust(32, b"\0"),
-        group.encode().ljust(32, b"\0"),
+        owner.ljust(32, b"\0"),
+        group.ljust(32, b"\0"),
         b"0000000\0" * 2,
         prefix.ljust(155, b"\0"),
     ]

@@ -142,7 +142,10 @@ def members_of(lock: Lock) -> dict[str, Member]:
         SnapshotError: two different keys of one name, or a name that does not fit a header.
     """
     members: dict[str, Member] = {}
-    folders = [_folder(lock, number) for number in range(len(lock.repositories))]
+    folders = [
+        f"{folder}/{repository.arch}"
+        for folder, repository in zip(_folders(lock), lock.repositories, strict=True)
+    ]
     for folder, repository in zip(folders, lock.repositories, strict=True):
         members[f"{folder}/{INDEX}"] = Member(repository.index_sha256, repository.index_size)
         key = Member(repository.key_sha256, None)
@@ -169,7 +172,7 @@ def write_archive(
         VerificationError: a blob of the store is damaged.
     """
     members = members_of(lock)
-    texts = {LOCK: dump_lock(lock), README: readme(lock, _repositories(lock)), SUMS: _sums(members)}
+    texts = {LOCK: dump_lock(lock), README: readme(lock, _folders(lock)), SUMS: _sums(members)}
     if trust_root is not None:
         texts[TRUST_ROOT] = trust_root
     total = sum(package.size for package in lock.packages)
@@ -177,12 +180,17 @@ def write_archive(
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file, progress.step(f"Write {path}", total=total) as step:
-            out = _TarWriter(file)
+            digest = hashlib.sha256()
             for member in sorted({*members, *texts}):
                 content = texts[member] if member in texts else store.read(members[member].sha256)
-                out.add(member, content, lock.epoch)
+                header = tar_header(member, len(content), mtime=lock.epoch)
+                for piece in (header, content, bytes(-len(content) % BLOCK)):
+                    digest.update(piece)
+                    file.write(piece)
                 step.advance(len(content))
-            out.write(bytes(2 * BLOCK))
+            digest.update(bytes(2 * BLOCK))
+            file.write(bytes(2 * BLOCK))
+            size = file.tell()
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
@@ -191,7 +199,7 @@ def write_archive(
         with suppress(OSError):
             Path(name).unlink()
         raise
-    return WrittenArchive(out.digest.hexdigest(), out.size)
+    return WrittenArchive(digest.hexdigest(), size)
 
 
 def open_archive(path: Path) -> Archive:
@@ -207,7 +215,7 @@ def open_archive(path: Path) -> Archive:
             headers = dict(_scan(file, path))
             if LOCK not in headers:
                 raise VerificationError(f"{path}: holds no {LOCK}", hint=NO_ARCHIVE)
-            positions = {name: (first, size) for name, (_, first, size) in headers.items()}
+            positions = {name: (offset, size) for name, (_, offset, size) in headers.items()}
             if positions[LOCK][1] > MAX_SIZES[LOCK]:
                 raise VerificationError(f"{path}: {LOCK}: expected at most {MAX_SIZES[LOCK]} bytes")
             lock = parse_lock(_read_at(file, positions[LOCK]), where=f"{path}: {LOCK}")
@@ -220,25 +228,8 @@ def open_archive(path: Path) -> Archive:
     return Archive(path, lock, members, positions)
 
 
-class _TarWriter:
-    """Writer of a tar file that computes its digest."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.digest, self.size = file, hashlib.sha256(), 0
-
-    def add(self, name: str, content: bytes, mtime: int) -> None:
-        self.write(tar_header(name, len(content), mtime=mtime))
-        self.write(content)
-        self.write(bytes(-len(content) % BLOCK))
-
-    def write(self, piece: bytes) -> None:
-        self.file.write(piece)
-        self.digest.update(piece)
-        self.size += len(piece)
-
-
-def _scan(file: BinaryIO, path: Path) -> "Iterator[tuple[str, tuple[bytes, int, int]]]":
-    """Yield name, header block, offset and size of each member up to the end of the file."""
+def _scan(file: BinaryIO, path: Path) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """Yield name, time, offset and size of each member up to the end of the file."""
     end = file.seek(0, os.SEEK_END)
     offset, names = 0, set[str]()
     while True:
@@ -246,35 +237,35 @@ def _scan(file: BinaryIO, path: Path) -> "Iterator[tuple[str, tuple[bytes, int, 
         header = file.read(BLOCK)
         if header == bytes(BLOCK) and file.read(BLOCK + 1) == bytes(BLOCK):
             return
-        name, size = _name_and_size(header, path, offset)
+        name, mtime, size = _parse_header(header, path, offset)
         if name in names or len(names) >= MAX_MEMBERS:
             raise VerificationError(f"{path}: {name!r} twice, or too many files", hint=NO_ARCHIVE)
         names.add(name)
         offset += BLOCK
         if offset + size > end:
             raise VerificationError(f"{path}: truncated in {name}", hint="fetch it again")
-        yield name, (header, offset, size)
+        yield name, (mtime, offset, size)
         file.seek(offset + size)
         offset += size + -size % BLOCK
         if any(file.read(-size % BLOCK)):
             raise VerificationError(f"{path}: damaged after {name}", hint="fetch it again")
 
 
-def _name_and_size(header: bytes, path: Path, offset: int) -> tuple[str, int]:
-    """Return name and size from a header that is exactly as `tar_header` writes it."""
+def _parse_header(header: bytes, path: Path, offset: int) -> tuple[str, int, int]:
+    """Return name, time and size from a header that is exactly as `tar_header` writes it."""
     with suppress(ValueError):
         name = header[:100].rstrip(b"\0").decode("ascii")
         prefix = header[345:500].rstrip(b"\0").decode("ascii")
         size, mtime = int(header[124:135], 8), int(header[136:147], 8)
         name = f"{prefix}/{name}" if prefix else name
         if size >= 0 and mtime >= 0 and tar_header(name, size, mtime=mtime) == header:
-            return name, size
+            return name, mtime, size
     what = "not a snapshot archive" if offset == 0 else f"damaged at byte {offset}"
     raise VerificationError(f"{path}: {what}", hint=NO_ARCHIVE)
 
 
 def _check_members(
-    headers: Mapping[str, tuple[bytes, int, int]],
+    headers: Mapping[str, tuple[int, int, int]],
     members: Mapping[str, Member],
     epoch: int,
     path: Path,
@@ -287,14 +278,14 @@ def _check_members(
         raise VerificationError(f"{path}: lacks {name}, which its lock names")
     if list(headers) != sorted(headers):
         raise VerificationError(f"{path}: not sorted by name")
-    for name, (header, _, size) in headers.items():
-        if header != tar_header(name, size, mtime=epoch):
+    for name, (mtime, _, size) in headers.items():
+        if mtime != epoch:
             raise VerificationError(f"{path}: {name}: not of the lock's time {epoch}")
-        member = members.get(name)
-        limit = MAX_SIZES[name] if member is None else MAX_KEY
-        if member is not None and member.size not in (None, size):
-            raise VerificationError(f"{path}: {name}: {size} bytes, its lock says {member.size}")
-        if (member is None or member.size is None) and size > limit:
+        expected = members[name].size if name in members else None
+        limit = MAX_KEY if name in members else MAX_SIZES[name]
+        if expected not in (None, size):
+            raise VerificationError(f"{path}: {name}: {size} bytes, its lock says {expected}")
+        if expected is None and size > limit:
             raise VerificationError(f"{path}: {name}: {size} bytes, expected at most {limit}")
 
 
@@ -304,19 +295,12 @@ def _read_at(file: BinaryIO, position: tuple[int, int]) -> bytes:
     return file.read(size)
 
 
-def _folder(lock: Lock, number: int) -> str:
-    """Return the folder with the repository's index and packages."""
-    repository = lock.repositories[number]
-    if not PART.fullmatch(repository.arch):
-        raise SnapshotError(f"release.lock: repository[{number}].arch = {repository.arch!r}")
-    return f"{repository.role}/{number}/{repository.arch}"
-
-
-def _repositories(lock: Lock) -> tuple[str, ...]:
+def _folders(lock: Lock) -> tuple[str, ...]:
     """Return the folders that apk accepts as repositories, by number."""
-    return tuple(
-        _folder(lock, number).rpartition("/")[0] for number in range(len(lock.repositories))
-    )
+    for number, repository in enumerate(lock.repositories):
+        if not PART.fullmatch(repository.arch):
+            raise SnapshotError(f"release.lock: repository[{number}].arch = {repository.arch!r}")
+    return tuple(f"{each.role}/{number}" for number, each in enumerate(lock.repositories))
 
 
 def _sums(members: Mapping[str, Member]) -> bytes:

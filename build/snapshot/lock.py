@@ -130,25 +130,23 @@ class Lock:
 
 def dump_lock(lock: Lock) -> bytes:
     """Return the content of the lock file for `lock`: UTF-8, one newline at the end."""
-    lines = [
-        COMMENT,
-        *_line("format", MIXED_FORMAT if lock.mixed else FORMAT),
-        *_line("package_format", PACKAGE_FORMAT),
-        *_line("branch", lock.branch),
-        *_line("arch", lock.arch),
-        *_line("apk", lock.apk_version),
-        *_line("epoch", lock.epoch),
-        *_line("choice_sha256", lock.choice_sha256),
-    ]
+    header = {
+        "format": MIXED_FORMAT if lock.mixed else FORMAT,
+        "package_format": PACKAGE_FORMAT,
+        "branch": lock.branch,
+        "arch": lock.arch,
+        "apk": lock.apk_version,
+        "epoch": lock.epoch,
+        "choice_sha256": lock.choice_sha256,
+    }
+    blocks = [COMMENT, _lines(header)]
     for repository in lock.repositories:
-        lines.append("\n[[repository]]\n")
-        for key, attribute in REPOSITORY_KEYS.items():
-            lines += _line(key, getattr(repository, attribute))
+        values = {key: getattr(repository, name) for key, name in REPOSITORY_KEYS.items()}
+        blocks.append("\n[[repository]]\n" + _lines(values))
     for package in sorted(lock.packages, key=LockedPackage.sort_key):
-        lines.append("\n[[package]]\n")
-        for key in PACKAGE_KEYS:
-            lines += _line(key, getattr(package, key))
-    return "".join(lines).encode()
+        values = {key: getattr(package, key) for key in PACKAGE_KEYS}
+        blocks.append("\n[[package]]\n" + _lines(values))
+    return "".join(blocks).encode()
 
 
 def write_lock(path: Path, lock: Lock) -> None:
@@ -238,8 +236,8 @@ def _format(repositories: Sequence[tuple[object, object]]) -> int:
     return MIXED_FORMAT if twice else FORMAT
 
 
-def _line(key: str, value: object) -> list[str]:
-    return [f"{key} = {_toml(value)}\n"]
+def _lines(values: Mapping[str, object]) -> str:
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
 
 
 def _toml(value: object) -> str:

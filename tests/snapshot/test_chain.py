@@ -12,7 +12,8 @@ from tests.apk.makers import key, package, trusted
 
 
 def record_of(content: bytes) -> IndexRecord:
-    return read_index(write_index([content], key(), ""), trusted(), where="index").records[0]
+    (record,) = read_index(write_index([content], key(), ""), trusted(), where="index").records
+    return record
 
 
 def test_a_package_that_is_not_the_one_of_the_index_is_refused() -> None:

@@ -341,11 +341,11 @@ PACKAGES: Rows = {
     ),
     "hard link to nothing before it": (
         lambda: with_data(entry("etc/a", b"1", "etc/shadow")),
-        "a hard link to 'etc/shadow', not before it",
+        "a hard link to 'etc/shadow', which is not before it",
     ),
     "script among the files": (
         lambda: with_data(entry(".post-install")),
-        "a name that apk takes for a control file",
+        "a name that apk treats as a control file",
     ),
     "sparse file": (
         lambda: damage.odd_pax(b"22 GNU.sparse.major=1\n"),

@@ -88,7 +88,7 @@ LOCKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "cut in a line": (lambda content: content[:-20], r"at line \d+|end of document"),
     "cut between packages": (
         lambda content: content[: content.rindex(b"\n[[package]]")],
-        "order.apk = .*: expected each place|line",
+        "order.apk = .*: expected each position|line",
     ),
     "format of a later version": (
         _swap("format = 1", "format = 2"),
@@ -120,12 +120,18 @@ LOCKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         _swap("repository = 0", "repository = 7"),
         "repository = 7: expected a whole number from 0 to 0",
     ),
-    "place missing": (_swap("apk = 2", "apk = 3"), r"order.apk = \[1, 3\]: expected each place"),
-    "place twice": (_swap("apk = 2", "apk = 1"), r"order.apk = \[1, 1\]: expected each place"),
-    "no place at all": (_swap("{ apk = 2, droplet = 2 }", "{}"), "order = .*: expected a table of"),
+    "position missing": (
+        _swap("apk = 2", "apk = 3"),
+        r"order.apk = \[1, 3\]: expected each position",
+    ),
+    "position twice": (
+        _swap("apk = 2", "apk = 1"),
+        r"order.apk = \[1, 1\]: expected each position",
+    ),
+    "no position": (_swap("{ apk = 2, droplet = 2 }", "{}"), "order = .*: expected a table of"),
     "mirrors not a list": (
         _swap('mirrors = ["https://other.example/alpine"]', 'mirrors = "x"'),
-        'mirrors = "x": expected a list of texts',
+        'mirrors = "x": expected a list of strings',
     ),
     "repository of nobody": (
         _swap('place = "image"', 'place = "mine"'),

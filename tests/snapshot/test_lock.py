@@ -56,8 +56,8 @@ def test_without_a_lock_the_command_that_makes_one_is_told(tmp_path: Path) -> No
         ('place = "image"', 'place = "disk"', 'expected "image" or "builder"'),
         ('file = "busybox-1.0-r0.apk"', 'file = "../x.apk"', 'file = "../x.apk": expected letters'),
         ('file = "busybox-1.0-r0.apk"', 'file = "x.apk"', "expected busybox-1.0-r0.apk"),
-        ("droplet = 2", "droplet = 3", "order.droplet = [1, 3]: expected each place from 1 on"),
-        ("droplet = 2", "droplet = 1", "order.droplet = [1, 1]: expected each place from 1 on"),
+        ("droplet = 2", "droplet = 3", "order.droplet = [1, 3]: expected each position from 1 on"),
+        ("droplet = 2", "droplet = 1", "order.droplet = [1, 1]: expected each position from 1 on"),
         ('origin = "busybox"', 'orogin = "busybox"', 'orogin = "busybox": expected no such key'),
         ('branch = "v3.24"', 'branch = "v3.24', "(at line 4, column"),
         ("size = 1518", "size = 1_518", "line 28: not as `nox -s pin` writes it"),
@@ -110,8 +110,7 @@ def test_a_lock_is_stale_when_something_else_is_asked_for(
     config = read_build_config(path)
     with pytest.raises(StaleLockError, match="another choice of packages"):
         check_fresh(lock, config)
-    fresh = lock_of(*lock.packages)
-    object.__setattr__(fresh, "choice_sha256", config.choice_sha256)
+    fresh = replace(lock_of(*lock.packages), choice_sha256=config.choice_sha256)
     check_fresh(fresh, config)
     monkeypatch.setattr("build.config.DEPENDS", ("busybox", "openrc"))
     with pytest.raises(StaleLockError, match="another choice of packages"):
