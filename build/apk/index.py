@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from build.apk.info import MAX_DIGITS, NAME, VERSION
+from build.apk.info import MAX_DIGITS, NAME, VERSION, PackageMetadata
 from build.apk.package import read_signature, refuse_format_3
 from build.apk.streams import unpacked_pieces
 from build.apk.tar import CONTROL, read_files
@@ -37,26 +37,13 @@ UNUSABLE = re.compile("[\0-\x09\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexRecord:
+class IndexRecord(PackageMetadata):
     """Package that a repository offers."""
 
-    name: str
-    version: str
-    arch: str
     checksum: str
     """`Q1` and base64: SHA-1 of the control member."""
     size: int
     """Of the `.apk` file, in bytes."""
-    description: str
-    license: str
-    origin: str
-    """Name of the source package."""
-    commit: str
-    """Of aports, or empty."""
-    build_time: int
-    """Seconds since 1970."""
-    depends: tuple[str, ...]
-    provides: tuple[str, ...]
     install_if: tuple[str, ...]
     provider_priority: int | None
 

@@ -20,25 +20,33 @@ MAX_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackageInfo:
-    """Values of a package's `.PKGINFO`."""
+class PackageMetadata:
+    """Values that both a `.PKGINFO` and an index have."""
 
     name: str
     version: str
     arch: str
-    size: int
-    """Installed, in bytes."""
     description: str
-    url: str
     license: str
     origin: str
+    """Name of the source package."""
     commit: str
+    """Of aports, or empty."""
     build_time: int
     """Seconds since 1970."""
-    datahash: str
-    """SHA-256 of the data member."""
     depends: tuple[str, ...]
     provides: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageInfo(PackageMetadata):
+    """Values of a package's `.PKGINFO`."""
+
+    size: int
+    """Installed, in bytes."""
+    url: str
+    datahash: str
+    """SHA-256 of the data member."""
     triggers: tuple[str, ...]
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from build.apk.info import info_fields
 from build.apk.package import control_checksum, split_members
-from build.apk.rsa import PrivateNumbers, derive_numbers, public_pem, sign_sha1
+from build.apk.rsa import PrivateKey, derive_private_key, public_pem, sign_sha1
 from build.apk.streams import BLOCK, gzip_member, tar_entry
 from build.errors import BuildError
 
@@ -38,15 +38,15 @@ class SigningKey:
 
     name: str
     """File name of the public key, such as `rehearsal-only.rsa.pub`."""
-    numbers: PrivateNumbers = field(repr=False)
+    private: PrivateKey = field(repr=False)
 
     def sign(self, content: bytes) -> bytes:
         """Return the signature of `content` for `.SIGN.RSA.KEY`: PKCS#1 v1.5 with SHA-1."""
-        return sign_sha1(self.numbers, content)
+        return sign_sha1(self.private, content)
 
     def public_pem(self) -> bytes:
         """Return the public key as a PEM file."""
-        return public_pem(self.numbers)
+        return public_pem(self.private)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def derive_key(seed: bytes, name: str, bits: int = 2048) -> SigningKey:
     The key is as public as its seed, so a signature with it authenticates nothing. It is for
     packages whose bytes are verified in another way.
     """
-    return SigningKey(name, derive_numbers(seed, bits))
+    return SigningKey(name, derive_private_key(seed, bits))
 
 
 def write_package(recipe: Recipe, key: SigningKey, *, level: int = 0) -> bytes:

@@ -15,7 +15,20 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LockDifference:
+class SizeDifference:
+    """Size of the `.apk` files in bytes; 0 where there is none."""
+
+    old_size: int
+    new_size: int
+
+    @property
+    def size_change(self) -> int:
+        """Difference in bytes; negative if smaller."""
+        return self.new_size - self.old_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockDifference(SizeDifference):
     """Package that differs between two locks."""
 
     closure: str
@@ -25,20 +38,12 @@ class LockDifference:
     """Version before; None if it was added."""
     new: str | None
     """Version after; None if it was removed."""
-    old_size: int
-    """Of the `.apk` file in bytes; 0 if it was added."""
-    new_size: int
     origin: str
     """Name of the source package, after the change if it is still there."""
 
-    @property
-    def size_change(self) -> int:
-        """Difference in bytes; negative if smaller."""
-        return self.new_size - self.old_size
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClosureDifference:
+class ClosureDifference(SizeDifference):
     """Closure in two locks."""
 
     name: str
@@ -49,19 +54,11 @@ class ClosureDifference:
     old_count: int
     """Packages before; 0 if the closure is new."""
     new_count: int
-    old_size: int
-    """Of all `.apk` files in bytes."""
-    new_size: int
 
     @property
     def different(self) -> bool:
         """Whether an image made of it can differ."""
         return bool(self.changes) or self.reordered
-
-    @property
-    def size_change(self) -> int:
-        """Difference in bytes; negative if smaller."""
-        return self.new_size - self.old_size
 
     @property
     def counts(self) -> Mapping[Kind, int]:

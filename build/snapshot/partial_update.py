@@ -93,12 +93,14 @@ class RoleUpdate:
             for packages in self.locked_by_index
         ]
         for repository in self.served.repositories:
-            number = _number_of(repository, repositories)
-            if number is None:
-                number = len(repositories)
+            indexes = [(each.url, each.index.raw) for each in repositories]
+            if (repository.url, repository.index.raw) in indexes:
+                # The same index as in the lock, but its sources are those of today.
+                number = indexes.index((repository.url, repository.index.raw))
+                repositories[number] = repository
+            else:
                 repositories.append(repository)
                 wanted.append(set())
-            repositories[number] = repository
             for name in changed:
                 for record in repository.index.records.named(name):
                     lists = _first_listing(record, repository.url, repositories)
@@ -278,16 +280,4 @@ def _first_listing(record: IndexRecord, url: str, repositories: Sequence[Reposit
         number
         for number, each in enumerate(repositories)
         if each.url == url and record in each.index.records
-    )
-
-
-def _number_of(repository: Repository, repositories: Sequence[Repository]) -> int | None:
-    """Return the number of the same repository with the same index, or None."""
-    return next(
-        (
-            number
-            for number, each in enumerate(repositories)
-            if (each.url, each.index.raw) == (repository.url, repository.index.raw)
-        ),
-        None,
     )

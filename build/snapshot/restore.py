@@ -108,11 +108,9 @@ def _fetch(blob: Blob, repository: LockedRepository, source: Source, fetcher: Fe
             # message can name its SHA-256.
             limit = MAX_INDEX_FETCH if blob.file == INDEX else blob.size
             content = fetcher.fetch(locate(url, source.base), name, limit=limit)
-        except VanishedError as error:
-            refusals.append(VanishedError(str(error), hint=MOVED))
-            continue
         except RemoteError as error:
-            refusals.append(error)
+            vanished = isinstance(error, VanishedError)
+            refusals.append(VanishedError(str(error), hint=MOVED) if vanished else error)
             continue
         found = hashlib.sha256(content).hexdigest()
         if found == blob.sha256:

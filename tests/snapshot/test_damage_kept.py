@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from build.apk.rsa import derive_numbers, public_pem
+from build.apk.rsa import derive_private_key, public_pem
 from build.errors import ConfigError, SnowdropError, VerificationError
 from build.snapshot.lock import Lock, dump_lock, read_lock
 from build.snapshot.store import Store
@@ -31,7 +31,7 @@ KEYS: dict[str, tuple[Callable[[Path], object], type[SnowdropError], str]] = {
     "no key": (lambda f: (f / key().name).unlink(), ConfigError, "keys: no .* file"),
     "no PEM": (lambda f: _key(f, b"key"), ConfigError, "not a public RSA key of 2048 bits"),
     "short key": (
-        lambda f: _key(f, public_pem(derive_numbers(b"short", 1024))),
+        lambda f: _key(f, public_pem(derive_private_key(b"short", 1024))),
         ConfigError,
         "not a public RSA key of 2048 bits or more",
     ),
