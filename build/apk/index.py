@@ -90,6 +90,7 @@ class Records(Collection[IndexRecord]):
     def providing(self, name: str) -> tuple[IndexRecord, ...]:
         """Return the packages that provide `name`, with or without a version."""
         found = []
+        # Only `p:` lines count: the other lists of a block use the same syntax.
         pattern = re.compile(rf"(?<=[ :]){re.escape(name)}(?=[ =<>~\n]|$)")
         for match in pattern.finditer(self._text):
             line = self._text.rfind("\n", 0, match.start()) + 1
@@ -153,6 +154,7 @@ def read_index(raw: bytes, keys: "Keyring", *, where: str) -> Index:
     refuse_format_3(raw, where=where)
     signature = read_signature(raw, where=where)
     signed = raw[signature.end :]
+    # First verify, then unpack: zlib and tar see no bytes that no trusted key signed.
     keys.verify(signature.key, signature.value, signed, signature.algorithm, where=where)
     files = _files(signed, where)
     description = _text(files.get("DESCRIPTION", b""), where).strip()

@@ -56,6 +56,7 @@ def info_fields(control: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
     Raises:
         VerificationError: the control member has no readable `.PKGINFO`.
     """
+    # apk reads .PKGINFO before everything else, so it must be the first file.
     named = f"{where}: control member"
     pieces = unpacked_pieces(control, 0, limit=MAX_CONTROL, where=named)
     files = read_files(pieces, where=named)

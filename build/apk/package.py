@@ -172,8 +172,9 @@ def _check_files(raw: bytes, start: int, where: str) -> None:
     """Check names and kinds in the data member, and the SHA-1 in the header of each file."""
     reader = _data_reader(raw, start, where)
     for member in package_members(reader, where=f"{where}: data member"):
-        if not member.sha1:
+        if not member.sha1:  # folders and hard links have none
             continue
+        # apk hashes the content of a file and the target of a symbolic link.
         digest = hashlib.sha1(member.target.encode(errors="surrogateescape"), usedforsecurity=False)
         for piece in reader.content():
             digest.update(piece)
@@ -192,14 +193,16 @@ def _unpack_entry(reader: TarReader, member: TarMember, root: Path) -> None:
     path = _path_in(root, member.path)
     if path.is_dir() and not path.is_symlink():
         raise BuildError(f"{member.path}: a folder of another package, expected none there")
+    # Replace, never write through: the old file may be a link, or hard-linked elsewhere.
     path.unlink(missing_ok=True)
     if member.kind == "symlink":
         path.symlink_to(member.target)
     elif member.kind == "hardlink":
         target = _path_in(root, member.target.removeprefix("./"))
+        # A symbolic link as target is linked itself, since it may lead out of `root`.
         os.link(target, path, follow_symlinks=False)
     else:
-        with path.open("xb") as file:
+        with path.open("xb") as file:  # "x" fails if anything is there, also a dangling link
             for piece in reader.content():
                 file.write(piece)
         path.chmod(member.mode & 0o7777)

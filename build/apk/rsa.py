@@ -38,6 +38,7 @@ def sign_sha1(key: PrivateKey, content: bytes) -> bytes:
     """Return the signature of `content`: RSASSA-PKCS1-v1_5 with SHA-1, as apk's `.SIGN.RSA.`."""
     size = (math.prod(key).bit_length() + 7) // 8
     digest = SHA1_PREFIX + hashlib.sha1(content, usedforsecurity=False).digest()
+    # EMSA-PKCS1-v1_5 (RFC 8017, section 9.2).
     padded = b"\x00\x01" + b"\xff" * (size - len(digest) - 3) + b"\x00" + digest
     return _private(key, int.from_bytes(padded, "big")).to_bytes(size, "big")
 
@@ -115,4 +116,5 @@ def _der(tag: int, content: bytes) -> bytes:
 
 
 def _der_integer(number: int) -> bytes:
+    # One bit more than needed: DER integers are signed (X.690, section 8.3).
     return _der(0x02, number.to_bytes(number.bit_length() // 8 + 1, "big"))

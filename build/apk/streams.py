@@ -25,6 +25,7 @@ def gzip_member(content: bytes, *, level: int = 0) -> bytes:
     With `level` 0 the bytes are stored and equal on every machine; 1 to 9 is zlib's
     compression, whose bytes depend on the zlib of the machine.
     """
+    # CRC-32 and size modulo 2^32 (RFC 1952, section 2.3.1).
     trailer = zlib.crc32(content).to_bytes(4, "little")
     trailer += (len(content) & 0xFFFFFFFF).to_bytes(4, "little")
     if level:
@@ -39,6 +40,7 @@ def _stored_blocks(content: bytes) -> Iterator[bytes | memoryview]:
         piece = view[start : start + MAX_STORED]
         last = start + MAX_STORED >= len(content)
         length = len(piece)
+        # BFINAL with BTYPE 00, LEN, and its complement NLEN (RFC 1951, section 3.2.4).
         yield bytes([last]) + length.to_bytes(2, "little") + (length ^ 0xFFFF).to_bytes(2, "little")
         yield piece
 
@@ -86,6 +88,8 @@ def _unpacked(raw: bytes, start: int, limit: int, where: str) -> Iterator[tuple[
     if raw[start + 3 : start + 4] not in (b"\0", b""):
         # A name or a comment in the header would be bytes that no code here reads.
         raise VerificationError(f"{where}: a gzip header with extra fields, expected none")
+    # 31 is 16 + MAX_WBITS: zlib reads the gzip header and checks the trailer (zlib manual,
+    # inflateInit2). Output comes in pieces, so that a gzip bomb meets `limit` before memory ends.
     unpacker, view, total, offset = zlib.decompressobj(31), memoryview(raw), 0, start
     try:
         while not unpacker.eof:
@@ -166,6 +170,7 @@ def _split_name(name: bytes) -> tuple[bytes, bytes]:
     """Return ustar's prefix and name; the name stays too long if no slash can split it."""
     if len(name) <= 100:
         return b"", name
+    # The slash between prefix (155 bytes) and name (100 bytes) is not stored.
     slash = name.find(b"/", max(len(name) - 101, 1), 156)
     if slash == -1 or slash == len(name) - 1:
         return b"", name
@@ -209,6 +214,7 @@ def _header(
         prefix.ljust(155, b"\0"),
     ]
     header = b"".join(fields).ljust(BLOCK, b"\0")
+    # The checksum is computed with eight spaces in its own field.
     return header[:148] + b"%06o\0 " % sum(header) + header[156:]
 
 

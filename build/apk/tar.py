@@ -111,12 +111,13 @@ class TarReader:
         prefix = _text(fields[14]) if fields[9][5:6] == b"\0" else ""
         name = records.get("path") or "/".join(filter(None, [prefix, _text(fields[0])]))
         kind = KINDS.get(fields[7])
+        # GNU's sparse files have another length than their header says.
         if kind is None or any(key.startswith("GNU.sparse") for key in records):
             raise VerificationError(
                 f"{self._where}: {name!r}: a device, pipe or unknown kind, "
                 "expected files, folders and links"
             )
-        if "size" in records:
+        if "size" in records:  # for files of 8 GiB and more, which ustar cannot express
             size = self._number(records["size"].encode(), 10)
         else:
             size = self._number(fields[4], 8)
@@ -146,6 +147,7 @@ class TarReader:
             return None
         if header[257:262] != b"ustar":
             raise self._fail("not a tar header")
+        # The checksum is computed with eight spaces in its own field.
         written = self._number(header[148:156], 8)
         if written != sum(header) - sum(header[148:156]) + 8 * 32:
             raise self._fail("a header whose checksum is wrong")
@@ -167,7 +169,7 @@ class TarReader:
             key, equals, value = record[:-1].partition(b"=")
             if not (equals and record.endswith(b"\n") and offset + length <= size):
                 raise self._fail("pax records that cannot be read")
-            if _text(key) in records:
+            if _text(key) in records:  # readers differ in which of the two counts
                 raise self._fail(f"pax record {_text(key)!r} twice")
             records[_text(key)] = value.decode(errors="surrogateescape")
             offset += length
@@ -246,6 +248,7 @@ def package_members(reader: TarReader, *, where: str) -> Iterator[TarMember]:
             raise _refused(
                 where, member, f"a hard link to {member.target!r}, which is not before it"
             )
+        # In the data member of a package such a file could pass for a script of apk.
         if OF_CONTROL.fullmatch(path):
             raise _refused(where, member, "a name that apk treats as a control file")
         seen.add(path)

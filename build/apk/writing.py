@@ -109,6 +109,7 @@ def write_package(recipe: Recipe, key: SigningKey, *, level: int = 0) -> bytes:
     Raises:
         BuildError: two entries of one path, or an invalid path or script name.
     """
+    # From back to front: control has the hash of data, signature is over control.
     data = gzip_member(_data(recipe), level=level)
     control = gzip_member(_control(recipe, hashlib.sha256(data).hexdigest()), level=level)
     return b"".join([_signature(control, key), control, data])
@@ -120,6 +121,7 @@ def index_record(package: bytes) -> str:
     Raises:
         VerificationError: it is not a package of format 2.
     """
+    # The order of the lines is that of Alpine's own indexes.
     _, control, _ = split_members(package)
     fields = info_fields(control, where="package")
 
@@ -234,7 +236,7 @@ def _entry_blocks(entry: Entry, mtime: int) -> list[bytes]:
         entry.path + "/" if entry.kind == "dir" else entry.path,
         entry.content if entry.kind == "file" else b"",
         kind=KINDS[entry.kind],
-        mode=0o777 if entry.kind == "symlink" else entry.mode,
+        mode=0o777 if entry.kind == "symlink" else entry.mode,  # as lstat(2) reports links
         mtime=mtime,
         target=entry.target,
         owner=entry.owner,

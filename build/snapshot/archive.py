@@ -235,6 +235,7 @@ def _scan(file: BinaryIO, path: Path) -> Iterator[tuple[str, tuple[int, int, int
     while True:
         file.seek(offset)
         header = file.read(BLOCK)
+        # Two zero blocks end a tar; nothing may follow them.
         if header == bytes(BLOCK) and file.read(BLOCK + 1) == bytes(BLOCK):
             return
         name, mtime, size = _parse_header(header, path, offset)

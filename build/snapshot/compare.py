@@ -125,6 +125,6 @@ def _kind(old: LockedPackage | None, new: LockedPackage | None) -> Kind | None:
         one, other = version_key(old.version), version_key(new.version)
     except ValueError:
         return "changed"
-    if one == other:
+    if one == other:  # such as 1_rc1 and 1_rc01
         return "changed"
     return "upgraded" if one < other else "downgraded"

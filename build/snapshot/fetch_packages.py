@@ -86,6 +86,7 @@ class PackageFetcher:
         try:
             return [done.result() for done in [pool.submit(self._obtain, *job) for job in jobs]]
         finally:
+            # After a failure the downloads that have not started yet are pointless.
             pool.shutdown(cancel_futures=True)
 
     def _obtain(self, record: IndexRecord, repository: Repository, watch: Watch) -> PackageFile:

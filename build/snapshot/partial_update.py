@@ -73,7 +73,7 @@ class RoleUpdate:
         """Return `names` and those that are, or were, built from the same sources."""
         sources = {package.origin for package in self.locked if package.name in names}
         sources |= {record.origin for name in names for record in self.served_as(name)}
-        sources.discard("")
+        sources.discard("")  # packages without an origin are not related to each other
         siblings = {package.name for package in self.locked if package.origin in sources}
         for repository in self.served.repositories:
             siblings |= {each.name for each in repository.index.records if each.origin in sources}

@@ -91,6 +91,7 @@ def pin(request: PinRequest) -> Lock:
     groups, lock = _pin_consistent(request, fetcher)
     if previous is not None:
         note_replaced(groups.repositories, previous, request.progress)
+    # Only now: an entry is of use when the store has the body, which a failed pin may lack.
     cache.save()
     return lock
 
@@ -196,6 +197,7 @@ def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) 
             tool = packages.fetch(bootstrap(builder.full_indexes), builder, "apk")
             builder_solver = _prepare_solver(request, tool, packages, work / "builder-apk")
         wanted = [("builder", builder, builder_solver, config.builder_packages)]
+        # The same solver for all images: a lock names one apk, which also installs them.
         for variant, config_of in config.images.items():
             names = tuple(dict.fromkeys([*config_of.packages, *request.extra_packages]))
             wanted.append((variant, image, solver, names))

@@ -134,6 +134,7 @@ def _fill_keys(config: BuildConfig, lock: Lock, store: Store) -> None:
     for repository in lock.repositories:
         if store.has(repository.key_sha256):
             continue
+        # Keys come only from the maintainer's folder, never from a mirror.
         folder = trusted_folder(_source(config, repository).keys, repository.arch)
         path = folder / repository.key
         content = path.read_bytes() if path.is_file() else b""

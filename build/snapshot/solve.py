@@ -91,7 +91,7 @@ def _follow(
     wanted: str, by: str, indexes: Sequence[Index], done: dict[str, Offer], seen: set[str]
 ) -> None:
     name = dependency_name(wanted)
-    if wanted.startswith("!") or name in seen:
+    if wanted.startswith("!") or name in seen:  # `!name` is a conflict, not a dependency
         return
     seen.add(name)
     offer = _best(name, indexes)
@@ -252,6 +252,7 @@ def _arguments(program: str, arch: str, repositories: Sequence[str]) -> list[str
     argv = [program, "--arch", arch, "--root", f"{WORK}/root", "--keys-dir", f"{WORK}/keys"]
     for repository in repositories:
         argv += ["--repository", repository]
+    # Only the given repositories: nothing from the root's own list, the network or a cache.
     argv += ["--repositories-file", "/dev/null"]
     return [*argv, "--no-network", "--no-cache", "--no-progress"]
 

@@ -90,6 +90,7 @@ class Store:
         sha256 = hashlib.sha256(content).hexdigest()
         path = self.path(sha256)
         if not (path.is_file() and _sha256_of(path) == sha256):
+            # Read-only: builds get hard links, through which they could change the blob.
             write_whole(path, content, mode=0o444)
         return sha256
 
@@ -127,7 +128,7 @@ class Store:
         target.unlink(missing_ok=True)
         try:
             os.link(path, target)
-        except OSError:
+        except OSError:  # another file system (EXDEV), or one without hard links
             shutil.copyfile(path, target)
 
     def quarantine(self, sha256: str) -> Path | None:

@@ -65,7 +65,7 @@ def package(
 
 
 def package_of(members: Iterable[tarfile.TarInfo]) -> bytes:
-    """Return a well-signed package whose data member holds just these tar members."""
+    """Return a correctly signed package whose data member has these tar members."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for member in members:
@@ -89,7 +89,7 @@ def real_keys() -> Keyring:
 
 
 def real_apk(version: int, into: Path) -> list[str]:
-    """Return the words that start Alpine's own apk 2 or 3, unpacked below `into`."""
+    """Return the command line of Alpine's own apk 2 or 3, unpacked below `into`."""
     if version == 3:
         (static,) = (APK3 / "x86_64").glob("apk-tools-static-*.apk")
         unpack_data(static.read_bytes(), into)

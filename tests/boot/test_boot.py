@@ -80,7 +80,7 @@ def test_an_emulator_that_got_no_time_is_tried_once_more(
     told = Notes()
     with pytest.raises(BootError, match="IO-APIC"):
         boot_image(made, here(tmp_path), told)
-    assert told.told == ["this machine gave the emulator too little time to begin: once more"]
+    assert told.lines == ["this machine gave the emulator too little time to begin: once more"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""An archive is the whole snapshot, always the same bytes, and nothing else is taken for one."""
+"""An archive is the whole snapshot with equal bytes each time; nothing else is accepted."""
 
 import hashlib
 import io
@@ -42,7 +42,7 @@ def kept(tmp_path: Path) -> tuple[Lock, Store]:
     return keep(store, "hello", "world"), store
 
 
-def test_twice_the_same_bytes_and_all_of_them_come_back(
+def test_two_archives_have_equal_bytes_and_everything_can_be_read_back(
     kept: tuple[Lock, Store], tmp_path: Path
 ) -> None:
     lock, store = kept
@@ -58,7 +58,7 @@ def test_twice_the_same_bytes_and_all_of_them_come_back(
     assert again == first
 
 
-def test_tar_sees_plain_files_of_root_in_order(kept: tuple[Lock, Store], tmp_path: Path) -> None:
+def test_tar_lists_plain_files_of_root_in_order(kept: tuple[Lock, Store], tmp_path: Path) -> None:
     lock, store = kept
     with tarfile.open(archived(tmp_path, lock, store)) as archive:
         members = archive.getmembers()
@@ -78,7 +78,7 @@ def test_tar_sees_plain_files_of_root_in_order(kept: tuple[Lock, Store], tmp_pat
             assert (member.mtime, member.pax_headers) == (lock.epoch, {})
 
 
-def test_a_store_that_lacks_or_damaged_a_blob_gives_no_archive(
+def test_a_missing_or_damaged_blob_prevents_an_archive(
     kept: tuple[Lock, Store], tmp_path: Path
 ) -> None:
     lock, store = kept
@@ -91,7 +91,7 @@ def test_a_store_that_lacks_or_damaged_a_blob_gives_no_archive(
     assert {path.name for path in tmp_path.iterdir()} == {"store"}
 
 
-def test_it_stands_for_the_mirrors_of_that_day_and_no_others(
+def test_an_archive_serves_only_the_mirrors_that_it_was_made_from(
     kept: tuple[Lock, Store], tmp_path: Path
 ) -> None:
     lock, store = kept
@@ -108,7 +108,7 @@ def test_it_stands_for_the_mirrors_of_that_day_and_no_others(
 
 
 def rewritten(path: Path, change: Callable[[Members], Members]) -> None:
-    """Write the archive at `path` anew with other members, as well-formed as before."""
+    """Rewrite the archive at `path` with other members, as well-formed as before."""
     with tarfile.open(path) as archive:
         mtime = int(archive.getmembers()[0].mtime)
         members = [
@@ -130,12 +130,12 @@ def without(name: str) -> Callable[[Path], None]:
     return lambda path: rewritten(path, lambda all_: [each for each in all_ if each[0] != name])
 
 
-def at(place: int, piece: bytes) -> Callable[[Path], None]:
+def at(offset: int, piece: bytes) -> Callable[[Path], None]:
     """Return what overwrites bytes of the file; the checksum of a header stays as it was."""
 
     def change(path: Path) -> None:
         content = bytearray(path.read_bytes())
-        first = place % len(content)
+        first = offset % len(content)
         content[first : first + len(piece)] = piece
         path.write_bytes(content)
 
@@ -200,7 +200,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGES)
-def test_what_the_writer_would_not_have_written_is_refused(
+def test_bytes_that_the_writer_would_not_write_are_refused(
     damage: Callable[[Path], None], message: str, kept: tuple[Lock, Store], tmp_path: Path
 ) -> None:
     path = archived(tmp_path, *kept)
@@ -211,7 +211,7 @@ def test_what_the_writer_would_not_have_written_is_refused(
     assert str(refused.value).startswith(str(path))
 
 
-def test_what_is_no_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_reported(tmp_path: Path) -> None:
     for path in (tmp_path / "none.tar", tmp_path):
         with pytest.raises(ConfigError, match=f"^{path}: ") as refused:
             open_archive(path)
@@ -242,7 +242,7 @@ def installed_by_the_readme(path: Path, folder: Path) -> tuple[str, set[tuple[st
 @needs_alpine
 @as_root
 @pytest.mark.parametrize("version", [2, 3])
-def test_a_stranger_installs_by_the_readme_with_plain_apk(version: int, tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_install_with_plain_apk(version: int, tmp_path: Path) -> None:
     wanted = config(tmp_path, [SMALL] if version == 2 else [SMALL, APK3])
     lock = pinned(wanted)
     path = archived(tmp_path, lock, Store(wanted.store))
@@ -253,7 +253,7 @@ def test_a_stranger_installs_by_the_readme_with_plain_apk(version: int, tmp_path
 
 @needs_alpine
 @as_root
-def test_pinning_from_it_needs_no_mirror_and_gives_the_same_lock(tmp_path: Path) -> None:
+def test_pinning_from_an_archive_needs_no_mirror_and_gives_the_same_lock(tmp_path: Path) -> None:
     mirror = tmp_path / "alpine" / "v3.19" / "main"
     shutil.copytree(SMALL, mirror, copy_function=shutil.copyfile)
     for folder in (mirror, mirror / "x86_64"):
@@ -271,8 +271,8 @@ def test_pinning_from_it_needs_no_mirror_and_gives_the_same_lock(tmp_path: Path)
 
 @needs_alpine
 @as_root
-def test_pinning_from_it_believes_signatures_and_not_its_lock(tmp_path: Path) -> None:
-    """Whoever changed a package and the lock together is found by the chain of the index."""
+def test_pinning_from_an_archive_trusts_signatures_and_not_its_lock(tmp_path: Path) -> None:
+    """A package that was changed together with the lock does not match the signed index."""
     wanted = config(tmp_path, [SMALL])
     lock, store = pinned(wanted), Store(wanted.store)
     chrony = next(package for package in lock.packages if package.name == "chrony")

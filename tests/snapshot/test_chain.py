@@ -1,4 +1,4 @@
-"""A package is what the index says, or it is refused: where apk is content, we are not."""
+"""A package must match the index, also where apk itself is less strict."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ def record_of(content: bytes) -> IndexRecord:
     return record
 
 
-def test_a_package_that_is_not_the_one_of_the_index_is_refused() -> None:
+def test_a_package_that_does_not_match_the_index_is_refused() -> None:
     record = record_of(package())
     assert check_package(package(), record, trusted()).info.name == "hello"
     for changed, message in [

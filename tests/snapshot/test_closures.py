@@ -1,4 +1,4 @@
-"""The closure is apk's own choice: the same packages in the same order as the real program's."""
+"""A closure has the same packages in the same order as the real apk's output."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ SETS: dict[str, tuple[str, ...]] = {
 
 
 def printed(repositories: Sequence[Path], packages: Sequence[str], version: int, work: Path) -> str:
-    """Return what the real apk prints, started by hand outside of any container of ours."""
+    """Return the output of the real apk, started without the project's container."""
     for name in ("apk", "root"):
         (work / name).mkdir(parents=True)
     argv = [*real_apk(version, work / "apk"), "--arch", "x86_64", "--root", str(work / "root")]
@@ -50,7 +50,7 @@ def test_a_pinned_closure_is_what_the_repositorys_own_apk_prints(tmp_path: Path)
     theirs = lines(printed([SMALL], [*PACKAGES, "openrc"], 2, tmp_path / "theirs"))
     ours = [f"{package.name}-{package.version}" for package in lock.closure("droplet")]
     assert ours == theirs
-    # openrc comes with alpine-base: the four names of the acceptance alone give the same.
+    # openrc comes with alpine-base, so the four names alone give the same.
     alone = lines(printed([SMALL], PACKAGES, 2, tmp_path / "alone"))
     assert ours == alone
     assert len(ours) > 40
@@ -58,7 +58,7 @@ def test_a_pinned_closure_is_what_the_repositorys_own_apk_prints(tmp_path: Path)
 
 @pytest.fixture(scope="module")
 def indexes() -> list[Index]:
-    """Alpine's two full indexes: packages of these are not at hand, a closure needs none."""
+    """Alpine's two full indexes; a closure needs no package files."""
     return [
         read_index((folder / "x86_64" / INDEX).read_bytes(), real_keys(), where=str(folder))
         for folder in FULL
@@ -68,14 +68,14 @@ def indexes() -> list[Index]:
 @pytest.mark.parametrize(
     ("wanted", "version"),
     [
-        # One of each set always, the other program's answer in `nox -s tests_full`.
+        # One of each set always, the other version of apk in `nox -s tests_full`.
         pytest.param(packages, version, id=f"{name}, apk {version}", marks=marks)
         for number, (name, packages) in enumerate(SETS.items())
         for version in (2, 3)
         for marks in [() if version == 3 or number == 0 else pytest.mark.full]
     ],
 )
-def test_on_the_full_indexes_each_apk_chooses_what_it_prints(
+def test_the_choice_from_the_full_indexes_is_what_apk_prints(
     wanted: tuple[str, ...], version: int, indexes: list[Index], tmp_path: Path
 ) -> None:
     theirs = lines(printed(FULL, wanted, version, tmp_path / "theirs"))

@@ -1,4 +1,4 @@
-"""A table of damages: each is refused by name and cause, and nothing is written."""
+"""Damaged repositories: each is refused with file and cause, and nothing is written."""
 
 import re
 from collections.abc import Callable
@@ -42,7 +42,7 @@ FAST = {
     "size in the index is off by five, which apk installs",
     "unsigned, which apk installs",
 }
-"""The handful that runs each time; the others in `nox -s tests_full`."""
+"""The cases that run each time; the others run in `nox -s tests_full`."""
 
 
 def rows(table: Rows) -> list[object]:
@@ -199,7 +199,7 @@ INDEXES: Rows = {
 
 
 def refused(folder: Path, error: type[SnowdropError], file: str, message: str) -> None:
-    """Check that pin says no with file and cause, and that there is nothing to be seen of it."""
+    """Check that pin fails with file and cause, and that it leaves nothing behind."""
     config = world(folder, str(folder / "served" / TAIL))
     with pytest.raises(error, match=message) as failure:
         pin_world(config)
@@ -214,9 +214,9 @@ def refused(folder: Path, error: type[SnowdropError], file: str, message: str) -
 def test_a_damaged_index_is_refused(
     make: Callable[[], bytes], message: str, tmp_path: Path
 ) -> None:
-    place = publish(tmp_path / "served", *damage.others(), hello())
+    served = publish(tmp_path / "served", *damage.others(), hello())
     pin_world(world(tmp_path / "good", str(tmp_path / "served" / TAIL)))
-    (place / INDEX).write_bytes(make())
+    (served / INDEX).write_bytes(make())
     kind = SnapshotError if "format 3" in message else VerificationError
     refused(tmp_path, kind, f"{TAIL}/{ARCH}/{INDEX}", message)
 
@@ -381,13 +381,13 @@ def test_a_damaged_package_is_refused(
     make: Callable[[], bytes], message: str, tmp_path: Path
 ) -> None:
     content = make()
-    place = publish(tmp_path / "served", *damage.others(), hello())
-    (place / HELLO).write_bytes(content)
+    served = publish(tmp_path / "served", *damage.others(), hello())
+    (served / HELLO).write_bytes(content)
     try:
         wanted = record_of(content)
     except SnowdropError:
         wanted = record(content) if content else record(hello())
-    (place / INDEX).write_bytes(index(wanted))
+    (served / INDEX).write_bytes(index(wanted))
     kind = SnapshotError if "format 3" in message else VerificationError
     refused(tmp_path, kind, HELLO, message)
 
@@ -405,9 +405,9 @@ RECORDS: dict[str, tuple[Callable[[], str], str]] = {
 
 
 @pytest.mark.parametrize(("make", "message"), rows(RECORDS))  # type: ignore[arg-type]
-def test_an_index_that_does_not_fit_its_package_is_refused(
+def test_an_index_that_does_not_match_its_package_is_refused(
     make: Callable[[], str], message: str, tmp_path: Path
 ) -> None:
-    place = publish(tmp_path / "served", *damage.others(), hello())
-    (place / INDEX).write_bytes(index(make()))
+    served = publish(tmp_path / "served", *damage.others(), hello())
+    (served / INDEX).write_bytes(index(make()))
     refused(tmp_path, VerificationError, HELLO, message)

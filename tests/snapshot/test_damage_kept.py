@@ -1,4 +1,4 @@
-"""The second half of the table of damages: what a maintainer keeps. Keys, lock and store."""
+"""Damaged files of the maintainer: keys, lock and store."""
 
 import shutil
 from collections.abc import Callable
@@ -59,7 +59,7 @@ KEYS: dict[str, tuple[Callable[[Path], object], type[SnowdropError], str]] = {
 
 
 @pytest.mark.parametrize("row", KEYS.values(), ids=KEYS.keys())
-def test_keys_that_are_damaged_or_not_the_right_ones_are_refused(
+def test_damaged_and_wrong_keys_are_refused(
     row: tuple[Callable[[Path], object], type[SnowdropError], str], tmp_path: Path
 ) -> None:
     harm, kind, message = row

@@ -1,4 +1,4 @@
-"""A mirror that stumbles is asked again; one that refuses is told with its URL."""
+"""Temporary failures of a mirror are retried; refusals are reported with the URL."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ CUT_SHORT = answer(200, b"con", **{"Content-Length": "7"})
 @pytest.mark.parametrize(
     "stumble", [answer(503), answer(429), hang_up, CUT_SHORT], ids=["503", "429", "reset", "short"]
 )
-def test_a_mirror_that_stumbles_twice_is_asked_a_third_time(stumble: Reply) -> None:
+def test_a_mirror_that_fails_twice_is_asked_a_third_time(stumble: Reply) -> None:
     slept: list[float] = []
     with serving(stumble, stumble, answer(200, b"content")) as url:
         assert Fetcher(slept.append).fetch(url, "x86_64/file", limit=7) == b"content"
@@ -67,7 +67,7 @@ def test_a_mirror_that_stumbles_twice_is_asked_a_third_time(stumble: Reply) -> N
         Fetcher(slept.append).fetch(url, "file", limit=7)
 
 
-def test_a_refusal_is_told_at_once_with_the_url_and_what_to_do() -> None:
+def test_a_refusal_is_reported_at_once_with_the_url_and_a_hint() -> None:
     slept: list[float] = []
     with (
         serving(answer(404)) as url,
@@ -78,7 +78,7 @@ def test_a_refusal_is_told_at_once_with_the_url_and_what_to_do() -> None:
     assert slept == []
 
 
-def test_no_more_is_read_than_was_announced() -> None:
+def test_no_more_than_the_announced_size_is_read() -> None:
     with serving(answer(200, bytes(1000))) as url:
         assert len(Fetcher(_never).fetch(url, "file", limit=1000)) == 1000
         with pytest.raises(RemoteError, match="longer than the 999 bytes expected"):
@@ -91,7 +91,7 @@ def test_bytes_come_as_stored_even_when_the_server_calls_them_compressed() -> No
         assert Fetcher(_never).fetch(url, "file", limit=100) == stored
 
 
-def test_a_redirect_is_followed_to_the_web_only_and_not_for_ever() -> None:
+def test_redirects_are_followed_to_http_only_and_a_few_times() -> None:
     with serving(answer(302, Location="/there"), answer(200, b"there")) as url:
         assert Fetcher(_never).fetch(url, "file", limit=100) == b"there"
     with (
@@ -107,8 +107,8 @@ def test_folders_and_file_urls_are_repositories_too(tmp_path: Path) -> None:
     (tmp_path / "a b/x86_64").mkdir(parents=True)
     (tmp_path / "a b/x86_64/file").write_bytes(b"content")
     for written in ("a b", str(tmp_path / "a b"), f"file://{tmp_path}/a%20b"):
-        place = locate(written, tmp_path)
-        assert Fetcher(_never).fetch(place, "x86_64/file", limit=7) == b"content"
+        location = locate(written, tmp_path)
+        assert Fetcher(_never).fetch(location, "x86_64/file", limit=7) == b"content"
     with pytest.raises(RemoteError, match="other: no such file"):
         Fetcher(_never).fetch(locate("a b", tmp_path), "other", limit=7)
     with pytest.raises(RemoteError, match="longer than the 6 bytes"):

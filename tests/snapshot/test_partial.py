@@ -1,4 +1,4 @@
-"""One package moves, with what it forces: apk itself says what that is, and nothing else moves."""
+"""One package moves with what it forces, as apk decides, and nothing else moves."""
 
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,14 +56,14 @@ def one(
 
 
 def generation(number: int) -> list[bytes]:
-    """Return all packages of a distribution that is small and hangs together."""
+    """Return all packages of a small consistent distribution."""
     version, library = f"{number}.0", f"so:libcrypto.so.{number}"
     return [
         one("e2fsprogs", version),
         one("sfdisk", version),
         one("svc", version),
         one("other", version),
-        # One source, three packages; one comes by itself, for the very version.
+        # One source, three packages; one is installed automatically, for the exact version.
         one("app", version, f"libapp={version}-r0", library, *(["fresh"] if number > 1 else [])),
         one("libapp", version, origin="app"),
         one("app-svc", version, origin="app", install_if=(f"app={version}-r0", "svc")),
@@ -76,19 +76,19 @@ def generation(number: int) -> list[bytes]:
 
 
 def serve(folder: Path, packages: Sequence[bytes], description: str = "made") -> None:
-    """Let the mirror have these packages and no others, as Alpine's has."""
-    place = folder / TAIL / ARCH
-    place.mkdir(parents=True, exist_ok=True)
-    for path in place.glob("*.apk"):
+    """Replace the packages of the mirror, as Alpine does."""
+    served = folder / TAIL / ARCH
+    served.mkdir(parents=True, exist_ok=True)
+    for path in served.glob("*.apk"):
         path.unlink()
     for content in packages:
         info = read_package(content, trusted(), where="made").info
-        (place / f"{info.name}-{info.version}.apk").write_bytes(content)
-    (place / INDEX).write_bytes(write_index(packages, key(), description))
+        (served / f"{info.name}-{info.version}.apk").write_bytes(content)
+    (served / INDEX).write_bytes(write_index(packages, key(), description))
 
 
 class Asking(PaperEngine):
-    """An engine that builds nothing, but asks apk what it would install."""
+    """Engine that builds nothing, but asks apk what it would install."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Asking(PaperEngine):
         timeout: float | None = None,
         on_line: OnLine | None = None,
     ) -> Finished:
-        """Ask, and leave the results that the builder would."""
+        """Ask apk, and write the results that the builder would write."""
         done = super().run(root, argv, mounts=mounts, environment=environment)
         packages = next(mount.source for mount in mounts if mount.target == "/apk/packages")
         (self.folder / "apk").mkdir()
@@ -124,7 +124,7 @@ class Asking(PaperEngine):
 
 @dataclass(frozen=True)
 class Maintainer:
-    """Somebody with a lock of the first generation, whose mirror serves the second by now."""
+    """A lock of the first generation, and a mirror that now serves the second."""
 
     config: BuildConfig
     mirror: Mirror
@@ -152,7 +152,7 @@ class Maintainer:
 
 @pytest.fixture
 def maintainer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Maintainer]:
-    """Either apk, 3 if not said, comes out of a repository of its own that never changes."""
+    """The apk (3 by default) is in a repository of its own that never changes."""
     with mirror_of(tmp_path / "served") as mirror:
         serve(mirror.folder, generation(1), "first")
         apk = SMALL if getattr(request, "param", 3) == 2 else APK3
@@ -174,13 +174,13 @@ def versions(lock: Lock) -> dict[str, str]:
     ("maintainer", "name", "moved"),
     [
         (3, "svc", {"svc"}),
-        # What is built together moves together; a library takes all who link to it along.
+        # Packages of one source move together; a library moves all that link to it.
         (2, "app", {"app", "libapp", "app-svc", "crypto", "tls-tool", "fresh"}),
         (3, "app", {"app", "libapp", "app-svc", "crypto", "tls-tool", "fresh"}),
         (3, "crypto", {"app", "libapp", "app-svc", "crypto", "tls-tool", "fresh"}),
         (2, "plugin", {"plugin", "other"}),
         (3, "plugin", {"plugin", "other"}),
-        # The other way round: what is newer than asked for is no reason to move.
+        # The reverse: a dependency that is newer than required forces nothing.
         (3, "other", {"other"}),
     ],
     indirect=["maintainer"],
@@ -196,13 +196,13 @@ def test_a_package_moves_with_what_it_forces_and_nothing_else(
     kept = {package.name: package for package in before.packages}
     for package in lock.packages:
         if package.name not in moved:
-            # Places shift when something is installed before it.
+            # Positions shift when something is installed before it.
             assert replace(package, order={}) == replace(kept[package.name], order={})
     assert lock.epoch == EPOCH + 2 or lock.epoch == before.epoch > EPOCH
     assert parse_lock(dump_lock(lock), where="lock") == lock
 
 
-def test_each_package_is_vouched_for_by_the_index_it_names(maintainer: Maintainer) -> None:
+def test_each_package_is_listed_in_the_index_it_names(maintainer: Maintainer) -> None:
     lock, store = maintainer.pin("app"), maintainer.store
     made = [each for each in lock.repositories if each.url.endswith(TAIL)]
     assert [each.description for each in made] == ["first", "second"]
@@ -210,15 +210,15 @@ def test_each_package_is_vouched_for_by_the_index_it_names(maintainer: Maintaine
     assert dump_lock(maintainer.lock).decode().splitlines()[1] == "format = 1"
     assert dump_lock(lock).decode().splitlines()[1] == "format = 2"
     for package in lock.packages:
-        place = lock.repositories[package.repository]
-        if place in made:
-            index = read_index(store.read(place.index_sha256), trusted(), where="index")
+        served = lock.repositories[package.repository]
+        if served in made:
+            index = read_index(store.read(served.index_sha256), trusted(), where="index")
             (record,) = index.records.named(package.name)
             assert (record.version, record.checksum) == (package.version, package.checksum)
             assert len(store.read(package.sha256)) == record.size
 
 
-def test_again_changes_nothing_and_a_whole_pin_comes_back_to_one_index(
+def test_a_second_update_changes_nothing_and_a_full_pin_has_one_index(
     maintainer: Maintainer,
 ) -> None:
     first = maintainer.pin("plugin")
@@ -242,12 +242,12 @@ def test_again_changes_nothing_and_a_whole_pin_comes_back_to_one_index(
     assert versions(whole) == versions(everything)
 
 
-def test_a_builder_of_other_repositories_stays_as_it_is(
+def test_a_builder_with_its_own_repositories_does_not_move(
     maintainer: Maintainer, tmp_path: Path
 ) -> None:
     serve(maintainer.mirror.folder, generation(1))
     url = maintainer.config.source.repositories[0]
-    # The builder's own apk chooses for it, and is not in the lock.
+    # The builder's own apk chooses its packages and is not in the lock.
     wanted = config(tmp_path, [url, APK3], builder=[SMALL], packages=WANTED)
     with_builder = replace(maintainer, config=wanted)
     lock = pin(
@@ -262,7 +262,7 @@ def test_a_builder_of_other_repositories_stays_as_it_is(
     assert moved.repositories[-1] == lock.repositories[-1]
 
 
-def test_what_cannot_move_is_said_in_apks_words(maintainer: Maintainer) -> None:
+def test_a_package_that_cannot_move_is_reported_in_apks_words(maintainer: Maintainer) -> None:
     broken = [one("svc", "2.0", "nowhere"), *generation(2)[4:]]
     serve(maintainer.mirror.folder, broken)
     with pytest.raises(SnapshotError, match=r"nowhere: no repository has it, svc-2.0-r0 needs"):
@@ -286,7 +286,7 @@ def test_what_cannot_move_is_said_in_apks_words(maintainer: Maintainer) -> None:
 
 
 @pytest.mark.parametrize("maintainer", [2, 3], indirect=True)
-def test_a_stranger_installs_the_archive_of_two_indexes(
+def test_the_readme_of_an_archive_with_two_indexes_installs(
     maintainer: Maintainer, tmp_path: Path
 ) -> None:
     lock = maintainer.pin("app")
@@ -295,10 +295,10 @@ def test_a_stranger_installs_the_archive_of_two_indexes(
     assert found == set(versions(lock).items())
 
 
-def test_an_image_gets_what_the_lock_says_although_newer_is_there(
+def test_an_image_gets_the_locked_version_although_a_newer_one_is_listed(
     maintainer: Maintainer, tmp_path: Path
 ) -> None:
-    """The real apk is shown the folders that the builder gets, and asked as the builder asks."""
+    """The real apk is run on the builder's folders with the builder's arguments."""
     lock, engine = maintainer.pin("plugin"), Asking(tmp_path)
     build_image(
         maintainer.config,
@@ -317,5 +317,5 @@ def test_an_image_gets_what_the_lock_says_although_newer_is_there(
     assert chosen == engine.plan["expected"]
     assert versions(lock).items() <= chosen.items()
     assert (chosen["plugin"], chosen["svc"]) == ("2.0-r0", "1.0-r0")
-    # Two indexes, one address: a droplet is told it once.
+    # Two indexes with one address: a droplet gets it once.
     assert engine.plan["public_repositories"] == [f"{maintainer.mirror.url}/{TAIL}"]

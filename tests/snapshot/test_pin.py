@@ -1,4 +1,4 @@
-"""From repositories to a lock, with Alpine's real packages and the apk that is among them."""
+"""Pins of Alpine's real packages, with the apk that is among them."""
 
 import os
 import shutil
@@ -82,7 +82,7 @@ def pinned(wanted: BuildConfig, *, previous: Lock | None = None) -> Lock:
 @needs_alpine
 @as_root
 @pytest.mark.parametrize("version", [2, 3])
-def test_a_real_repository_is_pinned_whole_and_the_same_each_time(
+def test_a_real_repository_is_pinned_completely_and_reproducibly(
     version: int, tmp_path: Path
 ) -> None:
     repositories = [SMALL] if version == 2 else [SMALL, APK3]
@@ -91,7 +91,7 @@ def test_a_real_repository_is_pinned_whole_and_the_same_each_time(
     assert lock.apk_version.startswith(f"apk-tools {version}.")
     assert lock.closures == ("apk", "builder", "droplet")
     droplet = [package.name for package in lock.closure("droplet")]
-    # In an order that installs: what busybox links to, then busybox, then what needs a shell.
+    # An order that can be installed: libraries of busybox, busybox, packages that need a shell.
     assert droplet.index("musl") < droplet.index("busybox") < droplet.index("alpine-base")
     assert {"openrc", "openssh-server", "chrony", "e2fsprogs-extra"} <= set(droplet)
     assert [package.name for package in lock.closure("apk")][-1].startswith("apk-tools")
@@ -121,7 +121,7 @@ def test_a_builder_of_other_repositories_is_solved_by_its_own_apk(tmp_path: Path
 
 @needs_alpine
 @as_root
-def test_a_package_that_does_not_exist_is_told_in_apks_own_words(tmp_path: Path) -> None:
+def test_a_package_that_does_not_exist_is_reported_in_apks_words(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="droplet: apk finds no set") as failure:
         pinned(config(tmp_path, [SMALL], packages=["alpine-base", "linux-virt"]))
     assert "linux-virt (no such package)" in str(failure.value)
@@ -129,7 +129,7 @@ def test_a_package_that_does_not_exist_is_told_in_apks_own_words(tmp_path: Path)
 
 @needs_alpine
 @as_root
-def test_a_file_the_mirror_lacks_or_changed_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_file_that_the_mirror_lacks_or_changed_is_reported_by_name(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(SMALL, copy, copy_function=shutil.copyfile)
     for folder in (copy, copy / "x86_64"):
@@ -141,7 +141,7 @@ def test_a_file_the_mirror_lacks_or_changed_is_told_by_its_name(tmp_path: Path) 
     raw = file.read_bytes()
 
     file.unlink()
-    # The store still has it, so a pin that knows the former lock does not miss it.
+    # The store still has it, so a pin that knows the previous lock does not need it.
     assert pinned(wanted, previous=lock).id == lock.id
     with pytest.raises(RemoteError, match=f"{chrony.file}: no such file"):
         pinned(wanted)
@@ -154,7 +154,7 @@ def test_a_file_the_mirror_lacks_or_changed_is_told_by_its_name(tmp_path: Path) 
 
 
 @needs_alpine
-def test_an_index_of_a_stranger_is_refused_before_anything_runs(
+def test_an_index_of_an_untrusted_key_is_refused_before_anything_runs(
     tmp_path: Path, repository: Callable[..., Path]
 ) -> None:
     wanted = config(tmp_path, [repository("hello")])

@@ -1,4 +1,4 @@
-"""What apk says when packages do not fit, and the same in words that say what to do."""
+"""apk's reports of unsolvable packages, and their explanations."""
 
 import os
 import subprocess
@@ -55,10 +55,10 @@ CASES: dict[tuple[str, ...], tuple[bool, tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["apk 2", "apk 3"])
 def simulate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The words that ask the real apk what it would add from the packages above."""
+    """Command line that asks the real apk what it would add from the packages above."""
     folder = tmp_path_factory.mktemp("reasons")
-    place = folder / "main/x86_64"
-    for path in (place, folder / "keys", folder / "root", folder / "apk"):
+    main = folder / "main/x86_64"
+    for path in (main, folder / "keys", folder / "root", folder / "apk"):
         path.mkdir(parents=True)
     packages = [
         write_package(
@@ -75,11 +75,11 @@ def simulate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         )
         for name, (version, depends, provides) in MAIN.items()
     ]
-    (place / "APKINDEX.tar.gz").write_bytes(write_index(packages, key(), "main"))
+    (main / "APKINDEX.tar.gz").write_bytes(write_index(packages, key(), "main"))
     (folder / "keys" / key().name).write_bytes(key().public_pem())
     start = real_apk(request.param, folder / "apk")
     options = {"arch": "x86_64", "root": folder / "root", "keys-dir": folder / "keys"}
-    options |= {"repository": place.parent, "repositories-file": Path("/dev/null")}
+    options |= {"repository": main.parent, "repositories-file": Path("/dev/null")}
     words = [f"--{name}={value}" for name, value in options.items()]
     common = [*start, *words, "--no-network", "--no-cache", "--no-progress"]
     subprocess.run([*common, "--initdb", "add"], env=PLAIN, capture_output=True)
@@ -89,7 +89,7 @@ def simulate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 @needs_alpine
 @pytest.mark.skipif(os.geteuid() != 0, reason="apk makes device files in a new root")
 @pytest.mark.parametrize("asked", CASES.keys(), ids=" ".join)
-def test_the_reports_of_both_apks_are_told_in_plain_words(
+def test_the_reports_of_both_apks_are_explained(
     asked: tuple[str, ...], simulate: list[str]
 ) -> None:
     done = subprocess.run([*simulate, *asked], env=PLAIN, capture_output=True, text=True)
@@ -100,7 +100,7 @@ def test_the_reports_of_both_apks_are_told_in_plain_words(
     assert is_out_of_step(report) == passing
 
 
-def test_long_lists_that_apk_breaks_into_lines_are_read_whole() -> None:
+def test_wrapped_lists_are_read_completely() -> None:
     report = (
         "ERROR: unable to select packages:\n"
         "  so:libcrypto.so.9 (no such package):\n"
@@ -112,6 +112,6 @@ def test_long_lists_that_apk_breaks_into_lines_are_read_whole() -> None:
     assert is_out_of_step(report)
 
 
-def test_other_text_has_no_reasons() -> None:
+def test_other_text_gives_no_reasons() -> None:
     assert explain("ERROR: Unable to lock database: Permission denied\n") == ()
     assert not is_out_of_step("")
