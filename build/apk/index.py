@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 INDEX = "APKINDEX.tar.gz"
 """Name of the file, in the folder of an architecture."""
 MAX_INDEX = 1 << 26
-"""Bytes that an index may hold, unpacked: eight times Alpine's largest."""
+"""Bytes of an index, unpacked: eight times Alpine's largest."""
 CHECKSUM = re.compile(r"Q1[A-Za-z0-9+/]{27}=")
 NUMBERS = "SItk"
 BLOCK = re.compile(

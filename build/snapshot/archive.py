@@ -120,13 +120,13 @@ class ArchiveFetcher:
         """Return the file `name` of the repository at `place`.
 
         Raises:
-            RemoteError: the archive does not hold it, or it is longer than `limit` bytes.
+            RemoteError: the archive does not have it, or it is longer than `limit` bytes.
             VerificationError: it is not what the archive's lock says.
         """
         member = self.served.get((place, name))
         if member is None:
             raise RemoteError(
-                f"{self.archive.path}: holds no {place}/{name}",
+                f"{self.archive.path}: has no {place}/{name}",
                 hint="an archive serves the release.toml and the mirrors it was made of: "
                 "take release.toml of its release, or pin without `--from`",
             )
@@ -214,7 +214,7 @@ def open_archive(path: Path) -> Archive:
         with path.open("rb") as file:
             headers = dict(_scan(file, path))
             if LOCK not in headers:
-                raise VerificationError(f"{path}: holds no {LOCK}", hint=NO_ARCHIVE)
+                raise VerificationError(f"{path}: has no {LOCK}", hint=NO_ARCHIVE)
             positions = {name: (offset, size) for name, (_, offset, size) in headers.items()}
             if positions[LOCK][1] > MAX_SIZES[LOCK]:
                 raise VerificationError(f"{path}: {LOCK}: expected at most {MAX_SIZES[LOCK]} bytes")

@@ -2,7 +2,7 @@
 
 Main and community are published one after the other, and a mirror copies files while they
 change: what is inconsistent now may be consistent in a minute. A repository that is older than
-the lock is refused: its mirror lags, or somebody replays an old, correctly signed index (a
+the lock is refused: its mirror lags, or an attacker replays an old, correctly signed index (a
 rollback or freeze attack; see the TUF specification, section 1.5.2).
 """
 

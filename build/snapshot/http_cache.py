@@ -1,7 +1,7 @@
 """Cache of index downloads, so that the next pin asks only for what has changed.
 
 One small file beside the store: URL -> entity tag, date, and the SHA-256 of the body, which
-the store holds (RFC 9110, section 13: conditional requests). Without it everything is fetched
+the store has (RFC 9110, section 13: conditional requests). Without it everything is fetched
 again.
 """
 

@@ -22,7 +22,7 @@ FORMAT, MIXED_FORMAT = 1, 2
 the first would look for every package in the newest index."""
 PACKAGE_FORMAT = "v2"
 COMMENT = "# The snapshot by digest, written by `nox -s pin`. Change release.toml, not this file.\n"
-AGAIN = "run `nox -s pin` to write it anew"
+AGAIN = "run `nox -s pin` to write it again"
 Role = Literal["image", "builder"]
 """What a repository is for."""
 
@@ -205,7 +205,7 @@ def check_fresh(lock: Lock, config: BuildConfig) -> None:
     if lock.choice_sha256 != config.choice_sha256:
         raise StaleLockError(
             f"{config.lock}: made from another choice of packages or repositories than "
-            f"{config.file} holds now",
+            f"{config.file} has now",
             hint="run `nox -s pin`, or take back the change",
         )
 

@@ -19,7 +19,7 @@ def fail(where: str, key: str, found: object, expected: str) -> ConfigError:
     """Return the one line that names file, key, value and what is expected."""
     shown = "nothing" if found is None else json.dumps(found, default=str)
     return ConfigError(
-        f"{where}: {key} = {shown}: expected {expected}", hint="run `nox -s pin` to write it anew"
+        f"{where}: {key} = {shown}: expected {expected}", hint="run `nox -s pin` to write it again"
     )
 
 

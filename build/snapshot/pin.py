@@ -198,8 +198,8 @@ def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) 
             builder_solver = _prepare_solver(request, tool, packages, work / "builder-apk")
         wanted = [("builder", builder, builder_solver, config.builder_packages)]
         # The same solver for all images: a lock names one apk, which also installs them.
-        for variant, config_of in config.images.items():
-            names = tuple(dict.fromkeys([*config_of.packages, *request.extra_packages]))
+        for variant, image_config in config.images.items():
+            names = tuple(dict.fromkeys([*image_config.packages, *request.extra_packages]))
             wanted.append((variant, image, solver, names))
         closures = {"apk": apk}
         for closure, group, own_solver, names in wanted:
@@ -290,7 +290,7 @@ def _agreed_mirrors(
 def _locked_repository(
     repository: Repository, packages: PackageFetcher, agreed: frozenset[str]
 ) -> LockedRepository:
-    """Return the lock's entry; `agreed` are the mirrors that the previous lock vouches for."""
+    """Return the lock's entry; `agreed` are the mirrors that agreed by the previous lock."""
     signer, index = repository.index.signer, repository.index
     incomplete = {mirror for url, mirror in packages.incomplete if url == repository.url}
     complete = {source.mirror for source in repository.sources} - incomplete

@@ -16,9 +16,9 @@ from build.snapshot.repositories import MAX_INDEX_FETCH
 from build.snapshot.store import Store
 
 MOVED = (
-    "the mirror has newer files since the pin: bring the snapshot's archive and name it with "
-    "`--snapshot`, or any that has it, for `nox -s store -- take ARCHIVE`; or run `nox -s pin` "
-    "again and build from the new lock"
+    "the mirror has newer files since the pin: build from the snapshot's archive with "
+    "`--snapshot ARCHIVE`, or take the file from any archive that has it with `nox -s store -- "
+    "take ARCHIVE`; or run `nox -s pin` again and build from the new lock"
 )
 
 

@@ -1,8 +1,8 @@
 """Chain of verification from a key to a file: each link is checked.
 
 An index is signed by a trusted key and names a package's checksum and size; `build.apk.package`
-checks the rest, down to the SHA-1 of each file. Stricter than apk, which installs a package
-that is unsigned or whose size is not the index's (facts about apk 2 and 3: only `C:` counts).
+checks the rest, down to the SHA-1 of each file. Stricter than apk 2 and 3, which install a
+package that is unsigned or has another size than in the index, as long as its `C:` is right.
 """
 
 from typing import TYPE_CHECKING

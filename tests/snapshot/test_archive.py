@@ -102,7 +102,7 @@ def test_an_archive_serves_only_the_mirrors_that_it_was_made_from(
     with pytest.raises(RemoteError, match="longer than"):
         fetcher.fetch(URL, "x86_64/hello-1.0-r0.apk", limit=len(hello) - 1)
     for url, name in (("https://else.example/v3.24/main", "hello"), (URL, "hello-1.1")):
-        with pytest.raises(RemoteError, match=f"holds no {url}/x86_64/{name}") as refused:
+        with pytest.raises(RemoteError, match=f"has no {url}/x86_64/{name}") as refused:
             fetcher.fetch(url, f"x86_64/{name}", limit=1 << 20)
         assert "release.toml" in refused.value.hint
 
@@ -163,7 +163,7 @@ def with_pax(path: Path) -> None:
 DAMAGES = [
     pytest.param(lambda p: p.write_bytes(b""), "not a snapshot archive", id="empty"),
     pytest.param(lambda p: p.write_bytes(b"\x1f\x8b" * 900), "not a snapshot archive", id="gzip"),
-    pytest.param(lambda p: p.write_bytes(bytes(2 * BLOCK)), "holds no release.lock", id="no files"),
+    pytest.param(lambda p: p.write_bytes(bytes(2 * BLOCK)), "has no release.lock", id="no files"),
     pytest.param(lambda p: p.write_bytes(p.read_bytes()[:5000]), "truncated in", id="cut short"),
     pytest.param(lambda p: p.write_bytes(p.read_bytes()[:-BLOCK]), "damaged at byte", id="no end"),
     pytest.param(
@@ -179,7 +179,7 @@ DAMAGES = [
     pytest.param(put("snapshot.sha256", b""), "differs from release.lock", id="sums"),
     pytest.param(without(PACKAGE), f"lacks {PACKAGE}", id="package missing"),
     pytest.param(without("keys/tests.rsa.pub"), "lacks keys/tests.rsa.pub", id="key missing"),
-    pytest.param(without("release.lock"), "holds no release.lock", id="lock missing"),
+    pytest.param(without("release.lock"), "has no release.lock", id="lock missing"),
     pytest.param(
         put("release.lock", b"format = 2\n"), "release.lock: format = 2", id="lock format"
     ),
