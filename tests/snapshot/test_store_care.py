@@ -139,7 +139,7 @@ def test_a_damaged_blob_that_no_mirror_has_is_reported(
     assert f"{MIRROR}/v3.24/main/x86_64/{hello.file}: status 404" in str(e.value)
     with pytest.raises(SnapshotError, match="the lock says") as moved:
         fill_store(wanted, lock, store, Mirrors(**{URL: b"moved on"}), Silent())
-    assert "`--snapshot`" in moved.value.hint
+    assert "`--snapshot ARCHIVE`" in moved.value.hint
     assert (store.has(hello.sha256), store.whole(lock.packages[1].sha256)) == (False, True)
 
 
