@@ -6,7 +6,7 @@ one block of `LETTER:value` lines for each package (apk-tools, apk-v2(5); wiki "
 
 import re
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,7 @@ class IndexRecord(PackageMetadata):
         return f"{self.name}-{self.version}.apk"
 
 
-class Records(Collection[IndexRecord]):
+class Records:
     """Packages of an index, in its order: all are checked, each is parsed when accessed.
 
     Alpine's indexes list 23,000 packages, of which a closure uses 200.
@@ -73,10 +73,6 @@ class Records(Collection[IndexRecord]):
     def __iter__(self) -> Iterator[IndexRecord]:
         """Yield the packages."""
         return map(self._at, self._offsets)
-
-    def __contains__(self, record: object) -> bool:
-        """Return whether a package with the same values is listed."""
-        return isinstance(record, IndexRecord) and record in self.named(record.name)
 
     @property
     def names(self) -> Sequence[str]:

@@ -279,5 +279,5 @@ def _first_listing(record: IndexRecord, url: str, repositories: Sequence[Reposit
     return next(
         number
         for number, each in enumerate(repositories)
-        if each.url == url and record in each.index.records
+        if each.url == url and record in each.index.records.named(record.name)
     )

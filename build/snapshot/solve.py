@@ -31,6 +31,11 @@ INSTALLING = re.compile(
 NAME_OF_DEPENDENCY = re.compile(r"[^<>=~@]+")
 WORK = "/work"
 """Folder in the container with the indexes and keys."""
+OPTIONS = (
+    f"--root {WORK}/root --keys-dir {WORK}/keys --repositories-file /dev/null "
+    "--no-network --no-cache --no-progress"
+).split()
+"""Only the given repositories: nothing from the root's own list, the network or a cache."""
 SECONDS = 300.0
 REASON_LINES = 40
 
@@ -208,8 +213,9 @@ class Solver:
         with TemporaryDirectory(prefix="solve-", dir=work) as folder:
             shared = Path(folder)
             _write_inputs(shared, indexes, keys, self.arch)
-            repositories = [f"{WORK}/r{number}" for number in range(len(indexes))]
-            common = _arguments(self.program, self.arch, repositories)
+            common = [self.program, "--arch", self.arch, *OPTIONS]
+            for number in range(len(indexes)):
+                common += ["--repository", f"{WORK}/r{number}"]
             # --initdb together with --simulate fails (status 99): a step of its own.
             self._run([*common, "--initdb", "add"], shared, closure)
             done = self._run([*common, "--simulate", "add", *packages], shared, closure)
@@ -246,15 +252,6 @@ def parse_simulation(text: str) -> tuple[tuple[str, str], ...]:
 def _printable(text: str) -> str:
     """Return a program's output without control characters, which could steer a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-
-
-def _arguments(program: str, arch: str, repositories: Sequence[str]) -> list[str]:
-    argv = [program, "--arch", arch, "--root", f"{WORK}/root", "--keys-dir", f"{WORK}/keys"]
-    for repository in repositories:
-        argv += ["--repository", repository]
-    # Only the given repositories: nothing from the root's own list, the network or a cache.
-    argv += ["--repositories-file", "/dev/null"]
-    return [*argv, "--no-network", "--no-cache", "--no-progress"]
 
 
 def _write_inputs(
