@@ -1,7 +1,7 @@
-"""release.toml's half about images, as frozen values; every refusal is one line.
+"""Image configuration in release.toml as frozen values; every error is one line.
 
 A path in the file is relative to the folder of the file, so that a configuration can be
-moved together with what it names.
+moved together with the files it names.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ UNITS = {"MiB": MIB, "GiB": 1024 * MIB}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where an image's sources come from."""
+    """Name, version and source commit of what is built."""
 
     name: str
-    """Prefix of every artifact."""
+    """Prefix of every artifact's name."""
     version: str
     commit: str
     dirty: bool
@@ -37,21 +37,21 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where packages come from, and who may have signed them."""
+    """Repositories and the keys that may have signed them."""
 
     repositories: tuple[str, ...]
     """As written: `http(s)://` or `file://` URLs or folders, each the one above `x86_64/`."""
     mirrors: tuple[str, ...]
-    """Other places of the same repositories: what stands before `/BRANCH/NAME` differs."""
+    """Mirrors of the same repositories: they differ in what is before `/BRANCH/NAME`."""
     keys: Path
-    """A folder of `*.rsa.pub` files: the only keys that are trusted."""
+    """Folder of `*.rsa.pub` files, the only trusted keys."""
     base: Path
-    """The folder that a repository written as a relative path is taken from."""
+    """Folder that relative repositories are resolved against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
-    """One image that release.toml asks for."""
+    """One `[image.VARIANT]` of release.toml."""
 
     variant: str
     arch: str
@@ -61,16 +61,16 @@ class ImageConfig:
     services: Mapping[str, tuple[str, ...]]
     """Services by runlevel."""
     overlay: Path | None
-    """A folder of the maintainer's own files, or None."""
+    """Folder of the maintainer's own files, or None."""
     kernel_options: str
-    """Words for the kernel's command line, after those that every image has."""
+    """Added to the kernel's command line, after the options that every image has."""
     accept: tuple[str, ...] = ()
-    """Findings of an inspection that are meant so: `RULE /PATH: REASON`."""
+    """Accepted findings of an inspection: `RULE /PATH: REASON`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildConfig:
-    """All that pin and build want to know of release.toml."""
+    """Everything in release.toml that pin and build need."""
 
     file: Path
     branch: str
@@ -82,13 +82,13 @@ class BuildConfig:
     lock: Path
     store: Path
     work: Path
-    """Folder for what can be made again: builder roots, unpacked trees."""
+    """Folder for caches: builder roots, unpacked trees."""
 
     @property
     def choice_sha256(self) -> str:
-        """Digest of what chooses packages; a lock made from another choice is stale.
+        """SHA-256 of what determines the packages; a lock with another digest is stale.
 
-        Besides release.toml that is what the first-boot service needs: solved into every image.
+        Besides release.toml that is the list of packages that the first-boot service needs.
         """
         chosen = {
             "branch": self.branch,
@@ -106,7 +106,7 @@ class BuildConfig:
 
 
 def parse_size(text: str) -> int | None:
-    """Return a size such as `512 MiB` or `1 GiB` in bytes, None when it is no such size.
+    """Return a size such as `512 MiB` or `1 GiB` in bytes, or None if it is not a size.
 
     >>> parse_size("512 MiB") == 512 * 1024 * 1024
     True
@@ -118,7 +118,7 @@ def parse_size(text: str) -> int | None:
 
 
 def read_build_config(file: Path) -> BuildConfig:
-    """Return what release.toml says about images.
+    """Return the image configuration in release.toml.
 
     Raises:
         ConfigError: one line with file, key, value and what is expected.

@@ -1,11 +1,11 @@
-"""What can go wrong, and what the person at the terminal can do about it."""
+"""Exceptions of the project; all derive from SnowdropError."""
 
 
 class SnowdropError(Exception):
-    """A failure whose cause is understood; the outermost door prints it.
+    """Failure with a known cause; the command line prints it without a traceback.
 
     `hint` is the next thing to try, or empty. `exit_code` is the status of the process:
-    1 refused or failed, 2 wrong usage or configuration, 3 "it holds no more".
+    1 refused or failed, 2 wrong usage or configuration, 3 stale or not reproducible.
     """
 
     exit_code = 1
@@ -16,17 +16,17 @@ class SnowdropError(Exception):
 
 
 class ConfigError(SnowdropError):
-    """A value of the configuration or the command line is missing, unknown or impossible."""
+    """A value of the configuration or the command line is missing, unknown or not allowed."""
 
     exit_code = 2
 
 
 class MissingToolError(ConfigError):
-    """A program of the host is absent; the hint is the command that installs it."""
+    """A program is not installed on the host; the hint is the command that installs it."""
 
 
 class VerificationError(SnowdropError):
-    """Bytes are not what a signature or a digest says they are. Never retried."""
+    """Bytes do not match a signature or a digest. Never retried."""
 
 
 class SnapshotError(SnowdropError):
@@ -34,37 +34,33 @@ class SnapshotError(SnowdropError):
 
 
 class StaleLockError(SnowdropError):
-    """The lock and what it was made from have parted ways."""
+    """The lock no longer matches release.toml or the repositories."""
 
     exit_code = 3
 
 
 class BuildError(SnowdropError):
-    """The image cannot be made."""
+    """The image cannot be built."""
 
 
 class ImageError(BuildError):
-    """A disk image cannot be read, or holds what no image may."""
+    """A disk image cannot be read, or contains what no image may contain."""
 
 
 class ProcessError(BuildError):
-    """A program that was started failed; the message ends in the last lines it wrote."""
+    """A program failed; the message ends with the last lines of its output."""
 
 
 class BootError(SnowdropError):
-    """The image does not come up as a droplet must."""
+    """The image does not boot as a droplet must."""
 
 
 class RemoteError(SnowdropError):
-    """Another machine did not answer, or refused. Safe to run again."""
+    """A remote machine did not answer, or refused. Safe to retry."""
 
 
 class PublishError(SnowdropError):
-    """What is published already is not what this release holds."""
-
-
-class ImportFailedError(SnowdropError):
-    """DigitalOcean did not take the image."""
+    """What is already published differs from this release."""
 
 
 class NotReproducibleError(SnowdropError):

@@ -27,7 +27,7 @@ from build.errors import BuildError, NotReproducibleError
 from build.firstboot.packages import LocalPackages, local_packages
 from build.inside.normalise import rule_of
 from build.inside.tree import Difference, compare_listings
-from build.snapshot.index_subset import excerpt
+from build.snapshot.index_subset import write_subset
 from build.snapshot.lock import Lock, LockedPackage
 from build.snapshot.store import Store
 
@@ -212,12 +212,12 @@ def _collect(folder: Path, task: _Task, store: Store) -> None:
     lock, local = task.lock, task.local
     closure = lock.closure(task.image.variant)
     for number, repository in enumerate(lock.repositories):
-        if repository.place == "image":
+        if repository.role == "image":
             place = folder / f"r{number}" / repository.arch
             place.mkdir(parents=True)
             records = locked_records(store.read(repository.index_sha256), where=repository.url)
             taken = {(each.name, each.version) for each in closure if each.repository == number}
-            (place / INDEX).write_bytes(excerpt(records, taken, repository.description))
+            (place / INDEX).write_bytes(write_subset(records, taken, repository.description))
             store.link(repository.key_sha256, folder / "keys" / repository.key)
     for package in closure:
         place = folder / f"r{package.repository}" / lock.repositories[package.repository].arch
@@ -236,7 +236,7 @@ def _plan(task: _Task) -> Mapping[str, Any]:
     repositories = [
         (number, repository)
         for number, repository in enumerate(lock.repositories)
-        if repository.place == "image"
+        if repository.role == "image"
     ]
     expected = {package.name: package.version for package in lock.closure(image.variant)}
     return {

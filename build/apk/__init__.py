@@ -1,5 +1,5 @@
-"""What Alpine's formats say, bytes in and values out.
+"""Alpine's file formats: bytes in, values out.
 
-In reading order: streams, tar, info, package, trust, index, version; rsa and writing for
-packages of our own.
+In reading order: streams, tar, info, package, signature, index, version; rsa and writing for
+our own packages.
 """

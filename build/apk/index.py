@@ -1,16 +1,16 @@
-"""APKINDEX.tar.gz of format 2: what a repository offers, behind its signature.
+"""APKINDEX.tar.gz of format 2: signed index of a repository.
 
-Two gzip members: the signature, and a tar with `DESCRIPTION` and `APKINDEX`. The latter is
-one block of `LETTER:value` lines a package (apk-tools, apk-v2(5); wiki "Apk spec").
+Two gzip members: the signature, and a tar with `DESCRIPTION` and `APKINDEX`. The latter has
+one block of `LETTER:value` lines for each package (apk-tools, apk-v2(5); wiki "Apk spec").
 """
 
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
-from build.apk.info import MAX_DIGITS, NAME, VERSION
+from build.apk.info import MAX_DIGITS, NAME, VERSION, PackageMetadata
 from build.apk.package import read_signature, refuse_format_3
 from build.apk.streams import unpacked_pieces
 from build.apk.tar import CONTROL, read_files
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 INDEX = "APKINDEX.tar.gz"
 """Name of the file, in the folder of an architecture."""
 MAX_INDEX = 1 << 26
-"""Bytes that an index may hold, unpacked: eight times Alpine's largest."""
+"""Bytes of an index, unpacked: eight times Alpine's largest."""
 CHECKSUM = re.compile(r"Q1[A-Za-z0-9+/]{27}=")
 NUMBERS = "SItk"
 BLOCK = re.compile(
@@ -31,78 +31,48 @@ BLOCK = re.compile(
     r"(?:c:.*\n)?(?:k:\d{1,15}\n)?(?:D:.*\n)?(?:p:.*\n)?(?:i:.*\n)?\n",
     re.ASCII,
 )
-"""One package as Alpine's own index writer puts it: what fits is known to be usable, at a
-tenth of the price of taking it apart. What does not fit is taken apart to see why."""
+"""One package as Alpine's own index writer formats it. Matching it takes a tenth of the time of
+parsing the fields; only a block that does not match is parsed, to report why."""
 UNUSABLE = re.compile("[\0-\x09\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexRecord:
-    """One package that a repository offers."""
+class IndexRecord(PackageMetadata):
+    """Package that a repository offers."""
 
-    name: str
-    version: str
-    arch: str
     checksum: str
     """`Q1` and base64: SHA-1 of the control member."""
     size: int
     """Of the `.apk` file, in bytes."""
-    installed_size: int
-    """In bytes."""
-    description: str
-    url: str
-    license: str
-    origin: str
-    """Name of the source package."""
-    commit: str
-    """Of aports, or empty."""
-    build_time: int
-    """Seconds since 1970."""
-    depends: tuple[str, ...]
-    provides: tuple[str, ...]
     install_if: tuple[str, ...]
     provider_priority: int | None
 
     @property
     def file_name(self) -> str:
-        """Name of the file in the repository."""
+        """Name of the package's file in the repository."""
         return f"{self.name}-{self.version}.apk"
 
 
-class Records(Sequence[IndexRecord]):
-    """The packages of an index, in its order: each was checked, and is made when looked at.
+class Records:
+    """Packages of an index, in its order: all are checked, each is parsed when accessed.
 
-    An index names 23,000 packages and a closure takes 200 of them.
+    Alpine's indexes list 23,000 packages, of which a closure uses 200.
     """
 
-    __slots__ = ("_by_name", "_places", "_text")
+    __slots__ = ("_by_name", "_offsets", "_text")
 
-    def __init__(self, text: str, places: "array[int]", by_name: Mapping[str, list[int]]) -> None:
+    def __init__(self, text: str, offsets: "array[int]", by_name: Mapping[str, list[int]]) -> None:
         self._text = text
-        self._places = places
+        self._offsets = offsets
         self._by_name = by_name
 
     def __len__(self) -> int:
         """Return the number of packages."""
-        return len(self._places)
-
-    @overload
-    def __getitem__(self, index: int) -> IndexRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[IndexRecord, ...]: ...
-    def __getitem__(self, index: int | slice) -> IndexRecord | tuple[IndexRecord, ...]:
-        """Return the package at that place."""
-        if isinstance(index, slice):
-            return tuple(self._at(place) for place in self._places[index])
-        return self._at(self._places[index])
+        return len(self._offsets)
 
     def __iter__(self) -> Iterator[IndexRecord]:
-        """Give the packages."""
-        return map(self._at, self._places)
-
-    def __contains__(self, record: object) -> bool:
-        """Return whether the very same package is there."""
-        return isinstance(record, IndexRecord) and record in self.named(record.name)
+        """Yield the packages."""
+        return map(self._at, self._offsets)
 
     @property
     def names(self) -> Sequence[str]:
@@ -110,12 +80,13 @@ class Records(Sequence[IndexRecord]):
         return tuple(self._by_name)
 
     def named(self, name: str) -> tuple[IndexRecord, ...]:
-        """Return the packages called `name`, which are its versions."""
-        return tuple(self._at(place) for place in self._by_name.get(name, ()))
+        """Return all versions of the package called `name`."""
+        return tuple(self._at(offset) for offset in self._by_name.get(name, ()))
 
     def providing(self, name: str) -> tuple[IndexRecord, ...]:
         """Return the packages that provide `name`, with or without a version."""
         found = []
+        # Only `p:` lines count: the other lists of a block use the same syntax.
         pattern = re.compile(rf"(?<=[ :]){re.escape(name)}(?=[ =<>~\n]|$)")
         for match in pattern.finditer(self._text):
             line = self._text.rfind("\n", 0, match.start()) + 1
@@ -123,45 +94,45 @@ class Records(Sequence[IndexRecord]):
                 found.append(self._at(self._start(line)))
         return tuple(dict.fromkeys(found))
 
-    def written(self, wanted: Set[tuple[str, str]]) -> tuple[str, ...]:
-        """Return those of the packages whose name and version are `wanted`, as the index says it.
+    def texts(self, wanted: Set[tuple[str, str]]) -> tuple[str, ...]:
+        """Return the blocks of the packages whose (name, version) is in `wanted`, unchanged.
 
-        One text a package, no blank line behind: what `build.apk.writing.write_index` takes.
+        Without the blank line at the end, as `build.apk.writing.write_index` accepts them.
         """
         found = []
         for name in sorted({name for name, _ in wanted}):
-            for place in self._by_name.get(name, ()):
-                if (name, self._at(place).version) in wanted:
-                    found.append(self._block(place) + "\n")
+            for offset in self._by_name.get(name, ()):
+                if (name, self._at(offset).version) in wanted:
+                    found.append(self._block(offset) + "\n")
         return tuple(found)
 
     @property
-    def newest(self) -> int:
-        """Build time of the newest package in seconds since 1970; 0 when none says one."""
+    def newest_build_time(self) -> int:
+        """Newest build time in seconds since 1970; 0 if no package has one."""
         times = re.findall(r"^t:(\d+)$", self._text, re.MULTILINE)
         return max(map(int, times), default=0)
 
-    def _start(self, place: int) -> int:
-        """Return where the block starts that `place` lies in."""
-        before = self._text.rfind("\n\n", 0, place)
+    def _start(self, offset: int) -> int:
+        """Return the start of the block that contains `offset`."""
+        before = self._text.rfind("\n\n", 0, offset)
         return 0 if before == -1 else before + 2
 
-    def _at(self, place: int) -> IndexRecord:
-        return _from_fields({line[0]: line[2:] for line in self._block(place).split("\n")})
+    def _at(self, offset: int) -> IndexRecord:
+        return _from_fields({line[0]: line[2:] for line in self._block(offset).split("\n")})
 
-    def _block(self, place: int) -> str:
-        end = self._text.find("\n\n", place)
-        return (self._text[place:] if end == -1 else self._text[place:end]).strip("\n")
+    def _block(self, offset: int) -> str:
+        end = self._text.find("\n\n", offset)
+        return (self._text[offset:] if end == -1 else self._text[offset:end]).strip("\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index whose signature was checked."""
+    """Index with a verified signature."""
 
     raw: bytes
-    """As served: what the signature covers, never written anew."""
+    """The file as served, with its signature."""
     description: str
-    """What the repository calls this state of itself."""
+    """`DESCRIPTION`, such as `v3.24.1-12-g0123abc`."""
     signer: str
     """File name of the key."""
     records: Records
@@ -169,16 +140,17 @@ class Index:
 
 
 def read_index(raw: bytes, keys: "Keyring", *, where: str) -> Index:
-    """Return the index in `raw`; its signature is checked before it is unpacked.
+    """Return the index in `raw`; its signature is verified before it is unpacked.
 
     Raises:
-        VerificationError: unsigned, signed by a key that is not trusted, not what was
-            signed, or not readable.
+        VerificationError: unsigned, signed by a key that is not trusted, changed after
+            signing, or not readable.
         SnapshotError: it is an index of format 3.
     """
     refuse_format_3(raw, where=where)
     signature = read_signature(raw, where=where)
     signed = raw[signature.end :]
+    # First verify, then unpack: zlib and tar see no bytes that no trusted key signed.
     keys.verify(signature.key, signature.value, signed, signature.algorithm, where=where)
     files = _files(signed, where)
     description = _text(files.get("DESCRIPTION", b""), where).strip()
@@ -193,9 +165,9 @@ def read_index(raw: bytes, keys: "Keyring", *, where: str) -> Index:
 
 
 def locked_records(raw: bytes, *, where: str) -> Records:
-    """Return the packages of the index `raw`; its signature is not looked at.
+    """Return the packages of the index `raw` without verifying its signature.
 
-    For bytes that a lock names by SHA-256: who signed them was checked when they were pinned.
+    For bytes that a lock names by SHA-256: their signature was verified when they were pinned.
 
     Raises:
         VerificationError: it is not readable.
@@ -207,7 +179,7 @@ def locked_records(raw: bytes, *, where: str) -> Records:
 
 
 def _files(signed: bytes, where: str) -> dict[str, bytes]:
-    """Return the files behind the signature, an APKINDEX among them."""
+    """Return the files after the signature; an APKINDEX is one of them."""
     files = read_files(unpacked_pieces(signed, 0, limit=MAX_INDEX, where=where), where=where)
     if "APKINDEX" not in files:
         raise VerificationError(f"{where}: no APKINDEX inside, expected one")
@@ -218,25 +190,25 @@ def parse_records(content: bytes, *, where: str) -> Records:
     """Return the packages in the text of an APKINDEX.
 
     Raises:
-        VerificationError: naming the first block that is not one package.
+        VerificationError: naming the first block that is not a valid package.
     """
     text = _text(content, where).rstrip("\n") + "\n\n"
     if odd := UNUSABLE.search(text):
         line = text.count("\n", 0, odd.start()) + 1
         raise VerificationError(f"{where}: APKINDEX line {line}: control character {odd[0]!r}")
-    places, by_name = array("L"), dict[str, list[int]]()
-    place = 0 if text.strip("\n") else len(text)
-    while place < len(text):
-        if text[place] == "\n":
-            place += 1
+    offsets, by_name = array("L"), dict[str, list[int]]()
+    offset = 0 if text.strip("\n") else len(text)
+    while offset < len(text):
+        if text[offset] == "\n":
+            offset += 1
             continue
-        match = BLOCK.match(text, place)
-        end = match.end() if match else text.index("\n\n", place) + 2
-        name = match[1] if match else _checked(text[place : end - 2], where).name
-        by_name.setdefault(name, []).append(place)
-        places.append(place)
-        place = end
-    records = Records(text, places, by_name)
+        match = BLOCK.match(text, offset)
+        end = match.end() if match else text.index("\n\n", offset) + 2
+        name = match[1] if match else _parse_block(text[offset : end - 2], where).name
+        by_name.setdefault(name, []).append(offset)
+        offsets.append(offset)
+        offset = end
+    records = Records(text, offsets, by_name)
     for name in (name for name, found in by_name.items() if len(found) > 1):
         versions = [record.version for record in records.named(name)]
         if len(set(versions)) != len(versions):
@@ -244,28 +216,30 @@ def parse_records(content: bytes, *, where: str) -> Records:
     return records
 
 
-def _checked(block: str, where: str) -> IndexRecord:
-    """Return the package in `block`, whatever the order of its lines."""
+def _parse_block(block: str, where: str) -> IndexRecord:
+    """Return the package in `block`, whose lines may have any order."""
     lines = block.split("\n")
     fields = {line[:1]: line[2:] for line in lines if line[1:2] == ":"}
     if len(fields) != len(lines):
         raise VerificationError(f"{where}: {lines[0][:60]!r}: a line twice or without a letter")
-    shown = fields.get("P", lines[0])[:60]
+    label = fields.get("P", lines[0])[:60]
     for letter in "PVACS":
         if letter not in fields:
-            raise VerificationError(f"{where}: package {shown!r}: field {letter!r} is missing")
+            raise VerificationError(f"{where}: package {label!r}: field {letter!r} is missing")
     for letter in NUMBERS:
         value = fields.get(letter, "0")
         if not (value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS):
             raise VerificationError(
-                f"{where}: package {shown!r}: field {letter!r}: {value[:60]!r}, expected a number"
+                f"{where}: package {label!r}: field {letter!r}: {value[:60]!r}, expected a number"
             )
-    # These three become paths, URLs and words of a command.
+    # Name and version become paths, URLs and arguments of a command.
     if not NAME.fullmatch(fields["P"]) or not VERSION.fullmatch(fields["V"]):
         named = f"{fields['P']}-{fields['V']}"[:120]
         raise VerificationError(f"{where}: {named!r}: not a package's name and version")
     if not CHECKSUM.fullmatch(fields["C"]):
-        raise VerificationError(f"{where}: {shown}: checksum {fields['C'][:60]!r}, expected Q1")
+        raise VerificationError(
+            f"{where}: {label}: checksum {fields['C'][:60]!r}, expected Q1 and base64"
+        )
     return _from_fields(fields)
 
 
@@ -278,9 +252,7 @@ def _from_fields(fields: Mapping[str, str]) -> IndexRecord:
         arch=fields["A"],
         checksum=fields["C"],
         size=int(fields["S"]),
-        installed_size=int(get("I") or 0),
         description=get("T", ""),
-        url=get("U", ""),
         license=get("L", ""),
         origin=get("o", ""),
         commit=get("c", ""),

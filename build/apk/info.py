@@ -1,6 +1,6 @@
-"""`.PKGINFO`: what a package says of itself, in its control member.
+"""`.PKGINFO`: metadata in the control member of a package.
 
-`KEY = VALUE` lines behind comments; a key may come again where it names a list (apk-tools,
+`KEY = VALUE` lines after comments; a key that names a list may be repeated (apk-tools,
 apk-package(5)).
 """
 
@@ -13,32 +13,40 @@ from build.apk.tar import CONTROL, read_files
 from build.errors import VerificationError
 
 MAX_CONTROL = 1 << 24
-"""Bytes that a control member may hold, unpacked: far more than any real one does."""
+"""Bytes of a control member, unpacked: far more than any real one has."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._-]*")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._~-]*")
 MAX_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackageInfo:
-    """What a package's `.PKGINFO` says of it."""
+class PackageMetadata:
+    """Values that both a `.PKGINFO` and an index have."""
 
     name: str
     version: str
     arch: str
-    size: int
-    """Installed, in bytes."""
     description: str
-    url: str
     license: str
     origin: str
+    """Name of the source package."""
     commit: str
+    """Of aports, or empty."""
     build_time: int
     """Seconds since 1970."""
-    datahash: str
-    """SHA-256 of the data member."""
     depends: tuple[str, ...]
     provides: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageInfo(PackageMetadata):
+    """Values of a package's `.PKGINFO`."""
+
+    size: int
+    """Installed, in bytes."""
+    url: str
+    datahash: str
+    """SHA-256 of the data member."""
     triggers: tuple[str, ...]
 
 
@@ -46,8 +54,9 @@ def info_fields(control: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
     """Return the values of `.PKGINFO` by key, in the order written.
 
     Raises:
-        VerificationError: the control member has no `.PKGINFO` that can be read.
+        VerificationError: the control member has no readable `.PKGINFO`.
     """
+    # apk reads .PKGINFO before everything else, so it must be the first file.
     named = f"{where}: control member"
     pieces = unpacked_pieces(control, 0, limit=MAX_CONTROL, where=named)
     files = read_files(pieces, where=named)
@@ -60,7 +69,7 @@ def parse_info(content: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
     """Return the values in the text of a `.PKGINFO` by key.
 
     Raises:
-        VerificationError: it is not UTF-8, or holds control characters.
+        VerificationError: it is not UTF-8, or contains control characters.
     """
     try:
         lines = content.decode().split("\n")
@@ -77,14 +86,14 @@ def parse_info(content: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def package_info(fields: Mapping[str, tuple[str, ...]], *, where: str) -> PackageInfo:
-    """Return what the values of a `.PKGINFO` say.
+    """Return the typed values of a `.PKGINFO`.
 
     Raises:
-        VerificationError: a value is missing, there twice, or not of its kind.
+        VerificationError: a value is missing, repeated, or malformed.
     """
 
-    def one(key: str, otherwise: str | None = None) -> str:
-        values = fields.get(key, () if otherwise is None else (otherwise,))
+    def one(key: str, default: str | None = None) -> str:
+        values = fields.get(key, () if default is None else (default,))
         if len(values) != 1:
             raise VerificationError(
                 f"{where}: control member: {key} {len(values)} times in .PKGINFO, expected once"

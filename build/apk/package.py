@@ -1,4 +1,4 @@
-"""An `.apk` file of format 2: its three gzip members, and the chain that holds them together.
+"""`.apk` file of format 2: three gzip members, chained by a signature and hashes.
 
 Signature member: one file `.SIGN.RSA.KEY`, over the bytes of the control member. Control
 member: `.PKGINFO` with the SHA-256 of the data member (`datahash`), and the scripts. Data
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from build.apk.info import MAX_CONTROL, PackageInfo, info_fields, package_info
 from build.apk.streams import member_end, unpack_member, unpacked_pieces
-from build.apk.tar import TarMember, TarReader, placed_members, read_files
+from build.apk.tar import TarMember, TarReader, package_members, read_files
 from build.errors import BuildError, SnapshotError, VerificationError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAX_SIGNATURE = 1 << 16
 MAX_DATA = 1 << 33
-"""Bytes that a member may hold, unpacked: far more than any real one does."""
+"""Bytes of a member, unpacked: far more than any real one has."""
 SIGNATURE = re.compile(r"\.SIGN\.([A-Z0-9]+)\.([A-Za-z0-9_][A-Za-z0-9+._@-]*)")
 FORMAT_3 = (b"ADB.", b"ADBd", b"ADBc")
 """First bytes of apk 3's own format: plain, deflated, with a compression header."""
@@ -32,7 +32,7 @@ FORMAT_3 = (b"ADB.", b"ADBd", b"ADBc")
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What the first member of a package or an index says."""
+    """First member of a package or an index."""
 
     key: str
     """File name of the public key."""
@@ -40,12 +40,12 @@ class Signature:
     """`RSA` (with SHA-1) or `RSA256`."""
     value: bytes
     end: int
-    """Where the member ends, and what it signs starts."""
+    """Offset at which the member ends and the signed bytes start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageFile:
-    """A package whose signature and hashes were checked."""
+    """Package with a verified signature and verified hashes."""
 
     signer: str
     """File name of the key."""
@@ -61,16 +61,16 @@ class PackageFile:
 def read_package(
     raw: bytes, keys: "Keyring", *, where: str, look_inside: bool = True
 ) -> PackageFile:
-    """Return what the `.apk` file `raw` is, with every link of the chain inside it checked.
+    """Return the package in the `.apk` file `raw` after verifying every link in it.
 
-    A trusted key signed the control member, which holds the hash of the data member, whose
-    names stay below the root and whose files have the SHA-1 that stands beside each. The
-    errors name the member that is wrong. Without `look_inside` the data member is hashed
-    and not unpacked: enough for bytes that were looked into before.
+    A trusted key signed the control member, which has the hash of the data member, whose
+    names stay below the root and whose files have the SHA-1 in their header. Errors name the
+    member that is wrong. Without `look_inside` the data member is hashed but not unpacked,
+    which is enough for bytes that were unpacked before.
 
     Raises:
         VerificationError: unsigned, signed by a key that is not trusted, changed, damaged,
-            or with a file in it that no package may bring.
+            or with a file that no package may contain.
         SnapshotError: it is a package of format 3.
     """
     refuse_format_3(raw, where=where)
@@ -97,10 +97,10 @@ def read_package(
 
 
 def refuse_format_3(raw: bytes, *, where: str) -> None:
-    """Check that `raw` is no file of apk 3's own format.
+    """Check that `raw` is not a file of apk 3's own format.
 
     Raises:
-        SnapshotError: it is one.
+        SnapshotError: it is.
     """
     if raw[:4] in FORMAT_3:
         raise SnapshotError(
@@ -110,10 +110,10 @@ def refuse_format_3(raw: bytes, *, where: str) -> None:
 
 
 def read_signature(raw: bytes, *, where: str) -> Signature:
-    """Return the signature that a package or an index starts with; it is not checked here.
+    """Return the signature at the start of a package or an index without verifying it.
 
     Raises:
-        VerificationError: the first member is not one signature.
+        VerificationError: the first member is not exactly one signature.
     """
     named = f"{where}: signature member"
     content, end = unpack_member(raw, 0, limit=MAX_SIGNATURE, where=named)
@@ -125,7 +125,7 @@ def read_signature(raw: bytes, *, where: str) -> Signature:
 
 
 def split_members(raw: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return the signature, control and data member of a package, as their gzip bytes.
+    """Return the gzip bytes of the signature, control and data member of a package.
 
     Raises:
         VerificationError: there are not three members.
@@ -138,29 +138,29 @@ def split_members(raw: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def control_checksum(control: bytes) -> str:
-    """Return the `C:` of an index for a control member: `Q1` and base64 of its SHA-1."""
+    """Return the `C:` of an index for a control member: `Q1` and base64 of the SHA-1."""
     digest = hashlib.sha1(control, usedforsecurity=False).digest()
     return "Q1" + base64.b64encode(digest).decode()
 
 
 def unpack_data(raw: bytes, into: Path) -> None:
-    """Write the files of the package `raw` below `into`, which is there already.
+    """Unpack the files of the package `raw` below the existing folder `into`.
 
     No script runs. Modes, symbolic and hard links and the times of files are kept, owners
-    are not; folders stay open to whoever unpacks. A link to a folder that is there already
-    stays, as in a merged /usr, and is followed inside `into` only, as if that were `/`.
-    Nothing is verified here: the caller has checked the file's SHA-256.
+    are not; folders stay writable for the caller. An existing link to a folder stays, as in a
+    merged /usr, and is followed inside `into` only, as if that were `/`. Nothing is verified
+    here: the caller has checked the file's SHA-256.
 
     Raises:
-        VerificationError: the data member is damaged or names what a package may not hold.
-        BuildError: a file stands where another package brought a folder, or the reverse.
+        VerificationError: the data member is damaged or has a file that no package may
+            contain.
+        BuildError: a file is where another package has a folder, or the reverse.
     """
-    tree = _Tree(into)
     start = member_end(raw, 0, limit=MAX_SIGNATURE, where="signature member")
     start = member_end(raw, start, limit=MAX_CONTROL, where="control member")
     reader = _data_reader(raw, start, "package")
-    for member in placed_members(reader, where="data member"):
-        _unpack_entry(reader, member, tree)
+    for member in package_members(reader, where="data member"):
+        _unpack_entry(reader, member, into)
 
 
 def _data_reader(raw: bytes, start: int, where: str) -> TarReader:
@@ -169,95 +169,81 @@ def _data_reader(raw: bytes, start: int, where: str) -> TarReader:
 
 
 def _check_files(raw: bytes, start: int, where: str) -> None:
-    """Check names and kinds in the data member, and the SHA-1 that apk keeps with each file."""
+    """Check names and kinds in the data member, and the SHA-1 in the header of each file."""
     reader = _data_reader(raw, start, where)
-    for member in placed_members(reader, where=f"{where}: data member"):
-        if not member.sha1:
+    for member in package_members(reader, where=f"{where}: data member"):
+        if not member.sha1:  # folders and hard links have none
             continue
+        # apk hashes the content of a file and the target of a symbolic link.
         digest = hashlib.sha1(member.target.encode(errors="surrogateescape"), usedforsecurity=False)
         for piece in reader.content():
             digest.update(piece)
         if digest.hexdigest() != member.sha1:
             raise VerificationError(
                 f"{where}: data member: {member.name!r}: sha1 {digest.hexdigest()}, "
-                f"the record beside it says {member.sha1}"
+                f"its header says {member.sha1}"
             )
 
 
-def _unpack_entry(reader: TarReader, member: TarMember, tree: "_Tree") -> None:
-    path = tree.place(member.path)
+def _unpack_entry(reader: TarReader, member: TarMember, root: Path) -> None:
     if member.kind == "dir":
-        tree.folder(member.path, member.mode)
+        # A caller that is not root must be able to write into it.
+        _resolve(root, member.path).chmod((member.mode & 0o7777) | 0o700)
         return
+    path = _path_in(root, member.path)
     if path.is_dir() and not path.is_symlink():
         raise BuildError(f"{member.path}: a folder of another package, expected none there")
+    # Replace, never write through: the old file may be a link, or hard-linked elsewhere.
     path.unlink(missing_ok=True)
     if member.kind == "symlink":
         path.symlink_to(member.target)
-        tree.forget()
     elif member.kind == "hardlink":
-        target = tree.place(member.target.removeprefix("./"))
+        target = _path_in(root, member.target.removeprefix("./"))
+        # A symbolic link as target is linked itself, since it may lead out of `root`.
         os.link(target, path, follow_symlinks=False)
     else:
-        with path.open("xb") as file:
+        with path.open("xb") as file:  # "x" fails if anything is there, also a dangling link
             for piece in reader.content():
                 file.write(piece)
         path.chmod(member.mode & 0o7777)
         os.utime(path, (member.mtime, member.mtime))
 
 
-class _Tree:
-    """A folder taken as `/`: names are found in it as a chrooted program would find them."""
+def _path_in(root: Path, name: str) -> Path:
+    """Return the path of `name` in `root`: links are followed in its parents only."""
+    parent, _, last = name.rpartition("/")
+    return _resolve(root, parent) / last
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.known: dict[tuple[str, ...], Path] = {}
 
-    def place(self, name: str) -> Path:
-        """Return where `name` is written; its parents are followed and made, itself not."""
-        *parents, last = name.split("/")
-        return self._follow(tuple(parents)) / last
+def _resolve(root: Path, name: str) -> Path:
+    """Return the folder `name` in `root`, with links followed as if `root` were `/`.
 
-    def folder(self, name: str, mode: int) -> None:
-        """Make the folder `name`, or keep the one (or the link to one) that is there."""
-        path = self._follow(tuple(name.split("/")))
-        # Whoever unpacks must be able to write into it, root or not.
-        path.chmod((mode & 0o7777) | 0o700)
+    Missing folders are created, as tar does for a member whose parents are not in the archive.
+    """
+    here: list[str] = []
+    wanted, links = name.split("/") if name else [], 0
+    while wanted:
+        part = wanted.pop(0)
+        path = root.joinpath(*here, part)
+        if part == "..":
+            here = here[:-1]
+        elif path.is_symlink():
+            links += 1
+            if links > 40:  # the kernel's own limit, see path_resolution(7)
+                raise BuildError(f"{'/'.join([*here, part])}: a loop of symbolic links")
+            target = str(path.readlink())
+            here = [] if target.startswith("/") else here
+            wanted = [step for step in target.split("/") if step not in ("", ".")] + wanted
+        else:
+            here.append(part)
+            if not path.is_dir():
+                _make_folder(path, "/".join(here))
+    return root.joinpath(*here)
 
-    def forget(self) -> None:
-        """Follow every path anew: a link was written."""
-        self.known.clear()
 
-    def _follow(self, parts: tuple[str, ...]) -> Path:
-        found = self.known.get(parts)
-        if found is None:
-            found = self.known[parts] = self._walk(list(parts))
-        return found
-
-    def _walk(self, wanted: list[str]) -> Path:
-        here: list[str] = []
-        links = 0
-        while wanted:
-            part = wanted.pop(0)
-            path = self.root.joinpath(*here, part)
-            if part == "..":
-                here = here[:-1]
-            elif path.is_symlink():
-                links += 1
-                if links > 40:
-                    raise BuildError(f"{'/'.join([*here, part])}: links that lead in a circle")
-                target = str(path.readlink())
-                here = [] if target.startswith("/") else here
-                wanted = [step for step in target.split("/") if step not in ("", ".")] + wanted
-            else:
-                if not path.is_dir():
-                    self._make(path, "/".join([*here, part]))
-                here.append(part)
-        return self.root.joinpath(*here)
-
-    def _make(self, path: Path, name: str) -> None:
-        try:
-            path.mkdir(mode=0o755)
-            path.chmod(0o755)  # whatever the umask
-        except FileExistsError:
-            raise BuildError(f"{name}: a file of another package, expected a folder") from None
+def _make_folder(path: Path, name: str) -> None:
+    try:
+        path.mkdir()
+        path.chmod(0o755)  # mkdir's mode is reduced by the umask
+    except FileExistsError:
+        raise BuildError(f"{name}: a file of another package, expected a folder") from None

@@ -1,14 +1,14 @@
-"""RSA in plain Python: a key from a seed, and signatures with it (RFC 8017).
+"""RSA in plain Python: keys derived from a seed, and signatures with them (RFC 8017).
 
-For keys that authenticate nothing by themselves: the one of the local packages and the
-one of the sample distribution, both derived from a seed that anybody can read. Slow, and
-with no protection against a watcher of its timing. Keys that matter live elsewhere.
+Only for keys that authenticate nothing by themselves: those of the local packages and of the
+sample distribution, both derived from a public seed. Slow, and not protected against timing
+attacks.
 """
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 EXPONENT = 65537
 ROUNDS = 16
@@ -20,41 +20,33 @@ RSA_ENCRYPTION = bytes.fromhex("300d06092a864886f70d0101010500")
 """DER of the algorithm of an RSA key (RFC 3279, section 2.3.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class PrivateNumbers:
-    """The two primes of a key; all else follows from them."""
-
-    p: int
-    q: int
-
-    @property
-    def modulus(self) -> int:
-        """The public modulus."""
-        return self.p * self.q
+PrivateKey = tuple[int, int]
+"""The two primes of a key, from which everything else is computed."""
 
 
-def derive_numbers(seed: bytes, bits: int) -> PrivateNumbers:
+def derive_private_key(seed: bytes, bits: int) -> PrivateKey:
     """Return the primes of a key of `bits` bits; the same seed gives the same key."""
     stream = _numbers(seed, bits // 2)
     p = _prime(stream, bits // 2)
     q = _prime(stream, bits // 2)
     while q == p:
         q = _prime(stream, bits // 2)
-    return PrivateNumbers(max(p, q), min(p, q))
+    return max(p, q), min(p, q)
 
 
-def sign_sha1(numbers: PrivateNumbers, content: bytes) -> bytes:
+def sign_sha1(key: PrivateKey, content: bytes) -> bytes:
     """Return the signature of `content`: RSASSA-PKCS1-v1_5 with SHA-1, as apk's `.SIGN.RSA.`."""
-    size = (numbers.modulus.bit_length() + 7) // 8
+    size = (math.prod(key).bit_length() + 7) // 8
     digest = SHA1_PREFIX + hashlib.sha1(content, usedforsecurity=False).digest()
+    # EMSA-PKCS1-v1_5 (RFC 8017, section 9.2).
     padded = b"\x00\x01" + b"\xff" * (size - len(digest) - 3) + b"\x00" + digest
-    return _private(numbers, int.from_bytes(padded, "big")).to_bytes(size, "big")
+    return _private(key, int.from_bytes(padded, "big")).to_bytes(size, "big")
 
 
-def public_pem(numbers: PrivateNumbers) -> bytes:
+def public_pem(key: PrivateKey) -> bytes:
     """Return the public key as PEM of a SubjectPublicKeyInfo (RFC 5280, section 4.1)."""
-    key = _der(0x30, _der_integer(numbers.modulus) + _der_integer(EXPONENT))
-    info = _der(0x30, RSA_ENCRYPTION + _der(0x03, b"\0" + key))
+    numbers = _der(0x30, _der_integer(math.prod(key)) + _der_integer(EXPONENT))
+    info = _der(0x30, RSA_ENCRYPTION + _der(0x03, b"\0" + numbers))
     text = base64.b64encode(info).decode()
     lines = [text[start : start + 64] for start in range(0, len(text), 64)]
     return "\n".join(
@@ -63,7 +55,7 @@ def public_pem(numbers: PrivateNumbers) -> bytes:
 
 
 def _numbers(seed: bytes, bits: int) -> Iterator[int]:
-    """Give numbers of `bits` bits for ever: SHA-256 of seed and counter, block after block."""
+    """Yield numbers of `bits` bits without end: SHA-256 of seed and counter, concatenated."""
     count, blocks = 0, -(-bits // 256)
     while True:
         parts = []
@@ -84,7 +76,10 @@ def _prime(stream: Iterator[int], bits: int) -> int:
 
 
 def _is_prime(number: int) -> bool:
-    """Miller-Rabin with the first primes as bases; fine for numbers nobody chose."""
+    """Test with Miller-Rabin and the first primes as bases.
+
+    Fixed bases are only sound for numbers that no attacker chose, such as these.
+    """
     if any(number % prime == 0 for prime in SMALL_PRIMES):
         return number in SMALL_PRIMES
     odd, twos = number - 1, 0
@@ -104,9 +99,9 @@ def _passes(number: int, base: int, odd: int, twos: int) -> bool:
     return False
 
 
-def _private(numbers: PrivateNumbers, value: int) -> int:
-    """Raise to the private exponent by the Chinese remainder theorem: a quarter of the work."""
-    p, q = numbers.p, numbers.q
+def _private(key: PrivateKey, value: int) -> int:
+    """Raise to the private exponent with the Chinese remainder theorem (RFC 8017, 5.1.2)."""
+    p, q = key
     of_p = pow(value % p, pow(EXPONENT, -1, p - 1), p)
     of_q = pow(value % q, pow(EXPONENT, -1, q - 1), q)
     return of_q + q * ((of_p - of_q) * pow(q, -1, p) % p)
@@ -121,4 +116,5 @@ def _der(tag: int, content: bytes) -> bytes:
 
 
 def _der_integer(number: int) -> bytes:
+    # One bit more than needed: DER integers are signed (X.690, section 8.3).
     return _der(0x02, number.to_bytes(number.bit_length() // 8 + 1, "big"))

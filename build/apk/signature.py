@@ -1,10 +1,9 @@
-"""Which key signed these bytes, and is it one that is trusted?
+"""Trusted keys, and verification of Alpine's RSA signatures with them.
 
-The only module here that needs `cryptography`: a build from a lock and a store verifies
-by SHA-256 alone and never comes this way.
+The only module of this package that needs `cryptography`: a build from a lock and a store
+verifies by SHA-256 alone and does not import it.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from build.errors import ConfigError, VerificationError
 
 ALGORITHMS: Mapping[str, SHA1 | SHA256] = {
-    "RSA": SHA1(),  # noqa: S303 - what Alpine signs with; the lock's SHA-256 is what counts later
+    "RSA": SHA1(),  # noqa: S303 - Alpine signs with SHA-1; later the lock's SHA-256 counts
     "RSA256": SHA256(),
 }
 """Hash by the middle word of `.SIGN.RSA.KEY`; the padding is PKCS#1 v1.5 (apk-tools)."""
@@ -28,10 +27,10 @@ MIN_BITS = 2048
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The public keys that are trusted, by file name."""
+    """Trusted public keys by file name."""
 
     where: str
-    """The folder they come from, for messages."""
+    """Folder of the keys, for messages."""
     files: Mapping[str, bytes]
     """Content of each key file."""
 
@@ -39,30 +38,21 @@ class Keyring:
     def from_folder(cls, folder: Path, arch: str = "") -> "Keyring":
         """Return the keys in the `*.rsa.pub` files of `folder`.
 
-        Those of one architecture are in a folder of their own: see `trusted_folder`.
+        For `arch` see `trusted_folder`.
 
         Raises:
-            ConfigError: there is no such folder, no key in it, or a file that is no RSA key
-                of at least 2048 bits.
+            ConfigError: there is no such folder, no key in it, or a file that is not an RSA
+                key of at least 2048 bits.
         """
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder, expected one of trusted *.rsa.pub files")
         folder = trusted_folder(folder, arch)
         files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.rsa.pub"))}
         if not files:
-            raise ConfigError(f"{folder}: no *.rsa.pub file, expected the keys that are trusted")
+            raise ConfigError(f"{folder}: no *.rsa.pub file, expected the trusted keys")
         for name, content in files.items():
             _load(content, f"{folder / name}")
         return cls(str(folder), files)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """File names of the keys, sorted."""
-        return tuple(sorted(self.files))
-
-    def sha256(self, name: str) -> str:
-        """Return the SHA-256 of the key file `name`."""
-        return hashlib.sha256(self.files[name]).hexdigest()
 
     def verify(
         self, name: str, signature: bytes, signed: bytes, algorithm: str, *, where: str
@@ -70,8 +60,8 @@ class Keyring:
         """Check that the key `name` is trusted and made `signature` over `signed`.
 
         Raises:
-            VerificationError: the key is not trusted, the algorithm not known, or the
-                signature does not fit.
+            VerificationError: the key is not trusted, the algorithm is unknown, or the
+                signature does not match.
         """
         if name not in self.files:
             raise VerificationError(
@@ -89,10 +79,10 @@ class Keyring:
 
 
 def trusted_folder(folder: Path, arch: str) -> Path:
-    """Return where in `folder` the keys are that are trusted for packages of `arch`.
+    """Return the folder of the keys that are trusted for packages of `arch`.
 
-    When it has a folder called `arch`, as Alpine's own has, only those in there are: a key of
-    another architecture signs nothing here.
+    If `folder` has a subfolder called `arch`, as Alpine's own has, only the keys in there are
+    trusted: a key of another architecture must not sign these packages.
     """
     return folder / arch if arch and (folder / arch).is_dir() else folder
 

@@ -1,8 +1,8 @@
-"""gzip members and tar blocks: the two layers every Alpine file is made of.
+"""gzip members and tar blocks, the two layers of every Alpine file.
 
-An `.apk` and an index are gzip members one after the other (RFC 1952), each holding tar
-blocks (POSIX.1-2008, pax). What is written here depends on no library of the host: by
-default the deflate blocks are stored ones (RFC 1951, section 3.2.4).
+An `.apk` and an index are concatenated gzip members (RFC 1952) of tar blocks (POSIX.1-2008,
+pax). What is written here does not depend on a library of the host: by default the deflate
+blocks are stored, not compressed (RFC 1951, section 3.2.4).
 """
 
 import zlib
@@ -12,7 +12,7 @@ from build.errors import VerificationError
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 GZIP_HEADER = bytes.fromhex("1f8b0800000000000203")
-"""No name, no time, "slowest algorithm", Unix: the ten bytes that Alpine's files start with."""
+"""No name, no time, "slowest algorithm", Unix: the first ten bytes of Alpine's files."""
 BLOCK = 512
 MAX_STORED = 0xFFFF
 CHUNK = 1 << 18
@@ -20,11 +20,12 @@ INPUT = 1 << 16
 
 
 def gzip_member(content: bytes, *, level: int = 0) -> bytes:
-    """Return one gzip member that holds `content`.
+    """Return one gzip member with `content`.
 
-    With `level` 0 the bytes are stored and the same on every machine; 1 to 9 is zlib's
+    With `level` 0 the bytes are stored and equal on every machine; 1 to 9 is zlib's
     compression, whose bytes depend on the zlib of the machine.
     """
+    # CRC-32 and size modulo 2^32 (RFC 1952, section 2.3.1).
     trailer = zlib.crc32(content).to_bytes(4, "little")
     trailer += (len(content) & 0xFFFFFFFF).to_bytes(4, "little")
     if level:
@@ -39,17 +40,18 @@ def _stored_blocks(content: bytes) -> Iterator[bytes | memoryview]:
         piece = view[start : start + MAX_STORED]
         last = start + MAX_STORED >= len(content)
         length = len(piece)
+        # BFINAL with BTYPE 00, LEN, and its complement NLEN (RFC 1951, section 3.2.4).
         yield bytes([last]) + length.to_bytes(2, "little") + (length ^ 0xFFFF).to_bytes(2, "little")
         yield piece
 
 
 def member_end(raw: bytes, start: int, *, limit: int, where: str) -> int:
-    """Return where the gzip member that starts at `start` ends.
+    """Return the offset of the end of the gzip member that starts at `start`.
 
-    Nothing is kept of what it holds, and no more than `limit` bytes of it are unpacked.
+    Its content is not kept, and at most `limit` bytes of it are unpacked.
 
     Raises:
-        VerificationError: it is not gzip, is cut short, is damaged or holds too much.
+        VerificationError: it is not gzip, is truncated, is damaged or has too much content.
     """
     for _, end in _unpacked(raw, start, limit, where):
         start = end
@@ -57,7 +59,7 @@ def member_end(raw: bytes, start: int, *, limit: int, where: str) -> int:
 
 
 def unpack_member(raw: bytes, start: int, *, limit: int, where: str) -> tuple[bytes, int]:
-    """Return what the gzip member at `start` holds, and where it ends.
+    """Return the content of the gzip member at `start`, and the offset of its end.
 
     Raises:
         VerificationError: as `member_end`.
@@ -67,41 +69,43 @@ def unpack_member(raw: bytes, start: int, *, limit: int, where: str) -> tuple[by
 
 
 def unpacked_pieces(raw: bytes, start: int, *, limit: int, where: str) -> Iterator[bytes]:
-    """Give what the gzip member at `start` holds, which ends where `raw` does.
+    """Yield the content of the gzip member at `start`, which must be the last one in `raw`.
 
     Raises:
-        VerificationError: as `member_end`, or something comes behind it.
+        VerificationError: as `member_end`, or something follows it.
     """
     for piece, end in _unpacked(raw, start, limit, where):
         yield piece
         start = end
     if start != len(raw):
-        raise VerificationError(f"{where}: {len(raw) - start} bytes behind its end")
+        raise VerificationError(f"{where}: {len(raw) - start} bytes after its end")
 
 
 def _unpacked(raw: bytes, start: int, limit: int, where: str) -> Iterator[tuple[bytes, int]]:
-    """Give the content in pieces, each with the place in `raw` that was read up to."""
+    """Yield the content in pieces, each with the offset in `raw` that was read up to."""
     if raw[start : start + 3] != GZIP_MAGIC:
         raise VerificationError(f"{where}: not a gzip member, expected one at byte {start}")
     if raw[start + 3 : start + 4] not in (b"\0", b""):
-        # Names and comments there would be bytes that nobody signed, or none that is read.
+        # A name or a comment in the header would be bytes that no code here reads.
         raise VerificationError(f"{where}: a gzip header with extra fields, expected none")
-    unpacker, view, total, place = zlib.decompressobj(31), memoryview(raw), 0, start
+    # 31 is 16 + MAX_WBITS: zlib reads the gzip header and checks the trailer (zlib manual,
+    # inflateInit2). Output comes in pieces, so that a gzip bomb meets `limit` before memory ends.
+    unpacker, view, total, offset = zlib.decompressobj(31), memoryview(raw), 0, start
     try:
         while not unpacker.eof:
             rest = unpacker.unconsumed_tail
             if not rest:
-                rest = bytes(view[place : place + INPUT])
-                place += len(rest)
+                rest = bytes(view[offset : offset + INPUT])
+                offset += len(rest)
             if not rest:
-                raise VerificationError(f"{where}: cut short at byte {place}")
+                raise VerificationError(f"{where}: truncated at byte {offset}")
             piece = unpacker.decompress(rest, CHUNK)
             total += len(piece)
             if total > limit:
                 raise VerificationError(
-                    f"{where}: holds more than the {limit} bytes that are allowed there"
+                    f"{where}: more than the {limit} bytes that are allowed there"
                 )
-            yield piece, place - len(unpacker.unused_data)
+            yield piece, offset - len(unpacker.unused_data)
     except zlib.error as error:
         raise VerificationError(f"{where}: damaged ({error})") from None
 
@@ -118,10 +122,10 @@ def tar_entry(
     group: str = "root",
     pax: Iterable[tuple[str, str]] = (),
 ) -> list[bytes]:
-    """Return the blocks of one tar member, its pax records before it when it needs any.
+    """Return the blocks of one tar member, with pax records before it if it needs any.
 
-    `kind` is tar's type flag; `name` of a folder ends in a slash. Owner and group go by
-    name, their numbers are 0. A name or target that does not fit goes into a pax record.
+    `kind` is tar's type flag; the `name` of a folder ends with a slash. Owner and group are
+    given by name, their numbers are 0. A name or target that is too long becomes a pax record.
     """
     records = list(pax)
     prefix, short = _split_name(name.encode())
@@ -135,10 +139,19 @@ def tar_entry(
     blocks = []
     if records:
         text = b"".join(_pax_record(key, value) for key, value in sorted(records))
-        blocks += [_header(b"pax", b"", b"x", 0o644, mtime, len(text), b"", "root", "root")]
-        blocks += [text, _padding(len(text))]
-    blocks.append(_header(short, prefix, kind, mode, mtime, len(content), link, owner, group))
-    return [*blocks, content, _padding(len(content))]
+        blocks += [_header(b"pax", len(text), mtime, kind=b"x"), text, _padding(len(text))]
+    header = _header(
+        short,
+        len(content),
+        mtime,
+        kind=kind,
+        mode=mode,
+        prefix=prefix,
+        link=link,
+        owner=owner.encode(),
+        group=group.encode(),
+    )
+    return [*blocks, header, content, _padding(len(content))]
 
 
 def tar_header(name: str, size: int, *, mtime: int) -> bytes:
@@ -150,13 +163,14 @@ def tar_header(name: str, size: int, *, mtime: int) -> bytes:
     prefix, short = _split_name(name.encode())
     if len(short) > 100:
         raise ValueError(f"{name!r}: too long for a tar header")
-    return _header(short, prefix, b"0", 0o644, mtime, size, b"", "root", "root")
+    return _header(short, size, mtime, prefix=prefix)
 
 
 def _split_name(name: bytes) -> tuple[bytes, bytes]:
-    """Return ustar's prefix and name; the name stays too long when no slash splits it."""
+    """Return ustar's prefix and name; the name stays too long if no slash can split it."""
     if len(name) <= 100:
         return b"", name
+    # The slash between prefix (155 bytes) and name (100 bytes) is not stored.
     slash = name.find(b"/", max(len(name) - 101, 1), 156)
     if slash == -1 or slash == len(name) - 1:
         return b"", name
@@ -164,6 +178,7 @@ def _split_name(name: bytes) -> tuple[bytes, bytes]:
 
 
 def _pax_record(key: str, value: str) -> bytes:
+    # The length counts its own digits (POSIX.1-2008, pax, "pax Header Block").
     rest = f" {key}={value}\n".encode()
     length = len(rest) + len(str(len(rest)))
     length = len(rest) + len(str(length))
@@ -172,15 +187,17 @@ def _pax_record(key: str, value: str) -> bytes:
 
 def _header(
     name: bytes,
-    prefix: bytes,
-    kind: bytes,
-    mode: int,
-    mtime: int,
     size: int,
-    link: bytes,
-    owner: str,
-    group: str,
+    mtime: int,
+    *,
+    kind: bytes = b"0",
+    mode: int = 0o644,
+    prefix: bytes = b"",
+    link: bytes = b"",
+    owner: bytes = b"root",
+    group: bytes = b"root",
 ) -> bytes:
+    """Return a ustar header (POSIX.1-2008, pax, "ustar Interchange Format")."""
     fields = [
         name.ljust(100, b"\0"),
         b"%07o\0" % mode,
@@ -191,12 +208,13 @@ def _header(
         kind,
         link.ljust(100, b"\0"),
         b"ustar\x0000",
-        owner.encode().ljust(32, b"\0"),
-        group.encode().ljust(32, b"\0"),
+        owner.ljust(32, b"\0"),
+        group.ljust(32, b"\0"),
         b"0000000\0" * 2,
         prefix.ljust(155, b"\0"),
     ]
     header = b"".join(fields).ljust(BLOCK, b"\0")
+    # The checksum is computed with eight spaces in its own field.
     return header[:148] + b"%06o\0 " % sum(header) + header[156:]
 
 

@@ -1,9 +1,9 @@
-"""Reading tar as Alpine writes it, piece by piece: nothing is believed, nothing is kept.
+"""Strict streaming reader of tar as Alpine writes it.
 
 POSIX.1-2008 ustar headers and pax records (`path`, `linkpath`, `size`, `mtime`, and apk's own
-`APK-TOOLS.checksum.SHA1`). What else tar can say (devices, sparse files, GNU's long names,
-records for all that follows) no package needs, so it is refused. The reader that verifies
-a package is the one that unpacks it.
+`APK-TOOLS.checksum.SHA1`). No package needs the other features of tar (devices, sparse files,
+GNU's long names, global records), so they are refused. The same reader verifies and unpacks a
+package: with two, an archive could mean one thing to the first and another to the second.
 """
 
 import itertools
@@ -26,7 +26,7 @@ KINDS: dict[bytes, Kind] = {
 }
 PAX = b"x"
 MAX_PAX = 1 << 20
-"""Bytes that the pax records of one member may take."""
+"""Bytes of the pax records of one member."""
 HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 32s 32s 8s 8s 155s 12x")
 """Name, mode, uid, gid, size, mtime, checksum, kind, target, magic, owner, group, device,
 prefix (POSIX.1-2008, pax, "ustar Interchange Format")."""
@@ -34,15 +34,15 @@ CHECKSUM = "APK-TOOLS.checksum.SHA1"
 TIME = re.compile(r"\d{1,12}(\.\d{1,9})?")
 CONTROL = re.compile("[\0-\x1f\x7f]")
 OF_CONTROL = re.compile(r"\.(PKGINFO|SIGN\..*|(pre|post)-(install|upgrade|deinstall)|trigger)")
-"""Names that mean something in a control member (apk-tools, apk-v2(5))."""
+"""Names with a meaning in a control member (apk-tools, apk-v2(5))."""
 
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """One entry of a tar; its content comes from the reader."""
+    """Header of one entry of a tar."""
 
     name: str
-    """As written; bytes that are not UTF-8 as surrogates."""
+    """As written; bytes that are not UTF-8 are surrogates (PEP 383)."""
     kind: Kind
     mode: int
     size: int
@@ -52,33 +52,33 @@ class TarMember:
     target: str
     """Of a link, else empty."""
     sha1: str
-    """What apk's own record says of content or target, in hex; empty when there is none."""
+    """apk's own record about content or target, in hex; empty if there is none."""
 
     @property
     def path(self) -> str:
-        """The name without `./` before it and `/` behind it."""
+        """Name without a leading `./` and a trailing `/`."""
         return self.name.removeprefix("./").removesuffix("/")
 
 
 class TarReader:
-    """The members of a tar that comes in pieces, each read at most once, in order."""
+    """Reader of the members of a tar, each at most once, in order."""
 
     def __init__(self, pieces: Iterable[bytes], *, where: str) -> None:
         self._pieces = iter(pieces)
         self._buffer = b""
-        self._place = 0
+        self._offset = 0
         self._left = 0
-        """Bytes of the present member that were not read."""
+        """Bytes of the current member that were not read."""
         self._padding = 0
         self._where = where
 
     def __iter__(self) -> Iterator[TarMember]:
-        """Give the members; the content of one is gone when the next is asked for.
+        """Yield the members; the content of one must be read before the next.
 
-        End blocks may be missing; behind them only zeros may come.
+        End blocks may be missing, as in a control member; only zeros may follow them.
 
         Raises:
-            VerificationError: damaged, cut short, or a member of a kind that is refused.
+            VerificationError: damaged, truncated, or a member of a kind that is refused.
         """
         while (header := self._header()) is not None:
             records: dict[str, str] = {}
@@ -94,28 +94,30 @@ class TarReader:
             self._take(self._padding, "padding")
 
     def content(self) -> Iterator[bytes]:
-        """Give what is left of the present member's content, in pieces."""
+        """Yield the rest of the current member's content in pieces."""
         while self._left:
-            if self._place == len(self._buffer):
+            if self._offset == len(self._buffer):
                 self._refill("content")
-            end = min(len(self._buffer), self._place + self._left)
-            piece = self._buffer[self._place : end]
-            self._place = end
+            end = min(len(self._buffer), self._offset + self._left)
+            piece = self._buffer[self._offset : end]
+            self._offset = end
             self._left -= len(piece)
             yield piece
 
     def _member(self, header: bytes, records: dict[str, str]) -> TarMember:
         fields = HEADER.unpack(header)
-        # GNU's own header, which apk signs with, keeps times where ustar has the prefix.
+        # GNU's header, which Alpine's signature members have, has times where ustar has the
+        # prefix. Its version field differs from ustar's "00" (GNU tar manual, "Basic Tar").
         prefix = _text(fields[14]) if fields[9][5:6] == b"\0" else ""
         name = records.get("path") or "/".join(filter(None, [prefix, _text(fields[0])]))
         kind = KINDS.get(fields[7])
+        # GNU's sparse files have another length than their header says.
         if kind is None or any(key.startswith("GNU.sparse") for key in records):
             raise VerificationError(
                 f"{self._where}: {name!r}: a device, pipe or unknown kind, "
                 "expected files, folders and links"
             )
-        if "size" in records:
+        if "size" in records:  # for files of 8 GiB and more, which ustar cannot express
             size = self._number(records["size"].encode(), 10)
         else:
             size = self._number(fields[4], 8)
@@ -137,7 +139,7 @@ class TarReader:
 
     def _header(self) -> bytes | None:
         """Return the next header, None at the end of the archive."""
-        if self._place == len(self._buffer) and not self._more():
+        if self._offset == len(self._buffer) and not self._more():
             return None
         header = self._take(BLOCK, "header")
         if header[0] == 0 and not any(header):
@@ -145,31 +147,32 @@ class TarReader:
             return None
         if header[257:262] != b"ustar":
             raise self._fail("not a tar header")
+        # The checksum is computed with eight spaces in its own field.
         written = self._number(header[148:156], 8)
         if written != sum(header) - sum(header[148:156]) + 8 * 32:
             raise self._fail("a header whose checksum is wrong")
         return header
 
     def _records(self, header: bytes) -> dict[str, str]:
-        """Return the pax records behind `header`."""
+        """Return the pax records after `header`."""
         size = self._number(header[124:136], 8)
         if size > MAX_PAX:
             raise self._fail(f"pax records of {size} bytes")
         content = self._take(size, "pax records")
         self._take(-size % BLOCK, "padding")
         records: dict[str, str] = {}
-        place = 0
-        while place < size:
-            digits, space, _ = content[place : place + 9].partition(b" ")
+        offset = 0
+        while offset < size:
+            digits, space, _ = content[offset : offset + 9].partition(b" ")
             length = int(digits) if space and digits.isdigit() else 0
-            record = content[place + len(digits) + 1 : place + length]
+            record = content[offset + len(digits) + 1 : offset + length]
             key, equals, value = record[:-1].partition(b"=")
-            if not (equals and record.endswith(b"\n") and place + length <= size):
+            if not (equals and record.endswith(b"\n") and offset + length <= size):
                 raise self._fail("pax records that cannot be read")
-            if _text(key) in records:
+            if _text(key) in records:  # readers differ in which of the two counts
                 raise self._fail(f"pax record {_text(key)!r} twice")
             records[_text(key)] = value.decode(errors="surrogateescape")
-            place += length
+            offset += length
         return records
 
     def _number(self, field: bytes, base: int) -> int:
@@ -184,50 +187,50 @@ class TarReader:
     def _take(self, size: int, what: str) -> bytes:
         if not size:
             return b""
-        while len(self._buffer) - self._place < size:
+        while len(self._buffer) - self._offset < size:
             self._refill(what)
-        self._place += size
-        return self._buffer[self._place - size : self._place]
+        self._offset += size
+        return self._buffer[self._offset - size : self._offset]
 
     def _refill(self, what: str) -> None:
         if not self._more():
-            raise self._fail(f"cut short in the middle of a {what}")
+            raise self._fail(f"truncated in the middle of a {what}")
 
     def _more(self) -> bool:
         for piece in self._pieces:
             if piece:
-                self._buffer = self._buffer[self._place :] + piece
-                self._place = 0
+                self._buffer = self._buffer[self._offset :] + piece
+                self._offset = 0
                 return True
         return False
 
     def _expect_zeros(self) -> None:
-        rest = self._buffer[self._place :]
-        self._buffer, self._place = b"", 0
+        rest = self._buffer[self._offset :]
+        self._buffer, self._offset = b"", 0
         if any(piece.count(0) != len(piece) for piece in itertools.chain([rest], self._pieces)):
-            raise self._fail("something behind its end")
+            raise self._fail("data after its end")
 
     def _fail(self, found: str) -> VerificationError:
-        return VerificationError(f"{self._where}: not a tar that can be read: {found}")
+        return VerificationError(f"{self._where}: not a readable tar: {found}")
 
 
 def read_files(pieces: Iterable[bytes], *, where: str) -> dict[str, bytes]:
-    """Return the files of a small tar by name, in their order; it holds nothing else.
+    """Return the files of a small tar by name, in their order.
 
     Raises:
-        VerificationError: it does, or one is there twice, or it cannot be read.
+        VerificationError: something is not a file, a name is repeated, or it is not readable.
     """
     reader = TarReader(pieces, where=where)
     files: dict[str, bytes] = {}
     for member in reader:
         if member.kind != "file" or member.name in files or CONTROL.search(member.name):
-            raise VerificationError(f"{where}: {member.name!r}: not a file, or there twice")
+            raise VerificationError(f"{where}: {member.name!r}: not a file, or repeated")
         files[member.name] = b"".join(reader.content())
     return files
 
 
-def placed_members(reader: TarReader, *, where: str) -> Iterator[TarMember]:
-    """Give the members of `reader`, each with a name that a package may bring.
+def package_members(reader: TarReader, *, where: str) -> Iterator[TarMember]:
+    """Yield the members of `reader` after checking that a package may contain their names.
 
     Raises:
         VerificationError: naming the first that it may not.
@@ -239,12 +242,15 @@ def placed_members(reader: TarReader, *, where: str) -> Iterator[TarMember]:
             raise _refused(where, member, "a control character in the name")
         _check_path(member, path, where)
         if path in seen:
-            raise _refused(where, member, "there twice")
+            raise _refused(where, member, "repeated")
         if member.kind == "hardlink" and member.target.removeprefix("./") not in seen:
             _check_path(member, member.target.removeprefix("./"), where)
-            raise _refused(where, member, f"a hard link to {member.target!r}, not before it")
+            raise _refused(
+                where, member, f"a hard link to {member.target!r}, which is not before it"
+            )
+        # In the data member of a package such a file could pass for a script of apk.
         if OF_CONTROL.fullmatch(path):
-            raise _refused(where, member, "a name that apk takes for a control file")
+            raise _refused(where, member, "a name that apk treats as a control file")
         seen.add(path)
         yield member
 
@@ -252,8 +258,8 @@ def placed_members(reader: TarReader, *, where: str) -> Iterator[TarMember]:
 def _check_path(member: TarMember, path: str, where: str) -> None:
     parts = path.split("/")
     if "" in parts or "." in parts or ".." in parts:
-        shown = member.name if path == member.path else member.target
-        raise VerificationError(f"{where}: {shown!r}, expected a path below the root")
+        name = member.name if path == member.path else member.target
+        raise VerificationError(f"{where}: {name!r}, expected a path below the root")
 
 
 def _refused(where: str, member: TarMember, found: str) -> VerificationError:

@@ -1,10 +1,10 @@
-"""Which of two package versions is newer, by Alpine's rules.
+"""Order of package versions by Alpine's rules.
 
-A version is numbers with dots, perhaps a letter, suffixes, perhaps a commit hash, and a
+A version is numbers with dots, an optional letter, suffixes, an optional commit hash, and a
 package revision: `1.2.3b_rc1_p2~5f1c-r4` (apk-tools, apk-package(5)). A number after the
-first that starts with 0 counts as digits behind a decimal point: 1.05 is older than 1.5.
-Where apk 2 and apk 3 differ (1.0 and 1.00), this is apk 3; digits after the letter (1.0b1)
-are apk 2's alone.
+first that starts with 0 counts as digits after a decimal point: 1.05 is older than 1.5.
+Where apk 2 and apk 3 differ (1.0 and 1.00), this follows apk 3; only apk 2 allows digits after
+the letter (1.0b1).
 """
 
 import re
@@ -16,21 +16,21 @@ VERSION = re.compile(
 BEFORE = ("alpha", "beta", "pre", "rc")
 AFTER = ("cvs", "svn", "git", "hg", "p")
 
-# What may come next in a version, from the oldest to the newest: of two that are equal so
-# far, the one that goes on with the higher kind is newer.
+# Kinds of the next part of a version, from oldest to newest: of two versions that are equal so
+# far, the one whose next part is of a higher kind is newer.
 EARLIER, END, REVISION, COMMIT, SUFFIX_NUMBER, LATER, LETTER, NUMBER = range(8)
 
 VersionKey = tuple[tuple[int, int, str], ...]
 
 
 def version_key(version: str) -> VersionKey:
-    """Return what sorts as the versions do.
+    """Return the sort key of a version.
 
     >>> sorted(["1.10-r0", "1.9-r1", "1.10_rc1-r0"], key=version_key)
     ['1.9-r1', '1.10_rc1-r0', '1.10-r0']
 
     Raises:
-        ValueError: it is no version.
+        ValueError: it is not a version.
     """
     match = VERSION.fullmatch(version)
     if match is None:
@@ -53,7 +53,7 @@ def version_key(version: str) -> VersionKey:
 
 
 def _number(digits: str) -> tuple[int, int, str]:
-    """Return the key of a number after a dot; those with a leading zero sort as text."""
+    """Return the key of a number after a dot; one with a leading zero sorts as a string."""
     return (NUMBER, 0, digits) if digits[0] == "0" else (NUMBER, int(digits), "")
 
 

@@ -1,9 +1,9 @@
-"""Packages and indexes of Alpine's format 2, written so that equal input gives equal bytes.
+"""Deterministic writer of packages and indexes of Alpine's format 2.
 
-Standard library only. Three gzip members make a package: signature, control, data; two
-make an index: signature, content (apk-tools' apk-v2(5); abuild's abuild-sign for the
-signature). The control member and the signature member have no end-of-archive blocks, so
-that one tar goes on into the next.
+Standard library only. A package has three gzip members: signature, control, data; an index
+has two: signature, content (apk-tools' apk-v2(5); abuild's abuild-sign for the signature).
+The signature and control members have no end-of-archive blocks, so that all members together
+are one tar.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from typing import Literal
 
 from build.apk.info import info_fields
 from build.apk.package import control_checksum, split_members
-from build.apk.rsa import PrivateNumbers, derive_numbers, public_pem, sign_sha1
+from build.apk.rsa import PrivateKey, derive_private_key, public_pem, sign_sha1
 from build.apk.streams import BLOCK, gzip_member, tar_entry
 from build.errors import BuildError
 
 MIN_SIZE = 4096
-"""apk does not unpack a package of installed size 0, so none is written."""
+"""apk does not unpack a package of installed size 0; abuild writes 4096 for such ones."""
 SCRIPTS = (
     "pre-install",
     "post-install",
@@ -34,27 +34,27 @@ KINDS = {"file": b"0", "symlink": b"2", "dir": b"5"}
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A private key with the name under which its public half is trusted."""
+    """Private key, and the name of its public key."""
 
     name: str
     """File name of the public key, such as `rehearsal-only.rsa.pub`."""
-    numbers: PrivateNumbers = field(repr=False)
+    private: PrivateKey = field(repr=False)
 
     def sign(self, content: bytes) -> bytes:
-        """Return the signature that apk calls `.SIGN.RSA.`: PKCS#1 v1.5 over SHA-1."""
-        return sign_sha1(self.numbers, content)
+        """Return the signature of `content` for `.SIGN.RSA.KEY`: PKCS#1 v1.5 with SHA-1."""
+        return sign_sha1(self.private, content)
 
     def public_pem(self) -> bytes:
-        """Return the public half as a PEM file."""
-        return public_pem(self.numbers)
+        """Return the public key as a PEM file."""
+        return public_pem(self.private)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file, folder or symbolic link of a package."""
+    """File, folder or symbolic link of a package."""
 
     path: str
-    """From the root, without a slash before or behind: `etc/snowdrop-release`."""
+    """Relative to the root, without a slash at either end: `etc/snowdrop-release`."""
     mode: int
     kind: Literal["file", "dir", "symlink"]
     content: bytes = field(default=b"", repr=False)
@@ -66,7 +66,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """All that a package says of itself, and all that it brings."""
+    """Metadata and content of a package."""
 
     name: str
     version: str
@@ -74,10 +74,10 @@ class Recipe:
     arch: str = "x86_64"
     license: str = "MIT"
     origin: str = ""
-    """The package's own name when empty."""
+    """The package's own name if empty."""
     url: str = ""
     epoch: int
-    """Seconds since 1970: the time of every file, and of the build."""
+    """Seconds since 1970: the time of every file and of the build."""
     depends: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
     install_if: tuple[str, ...] = ()
@@ -92,12 +92,12 @@ class Recipe:
 
 
 def derive_key(seed: bytes, name: str, bits: int = 2048) -> SigningKey:
-    """Return the key that `seed` stands for, under the file name `name`.
+    """Return the key derived from `seed`, with the file name `name`.
 
-    Whoever knows the seed has the key: a signature with it authenticates nothing by
-    itself. It is for packages whose bytes are vouched for in another way.
+    The key is as public as its seed, so a signature with it authenticates nothing. It is for
+    packages whose bytes are verified in another way.
     """
-    return SigningKey(name, derive_numbers(seed, bits))
+    return SigningKey(name, derive_private_key(seed, bits))
 
 
 def write_package(recipe: Recipe, key: SigningKey, *, level: int = 0) -> bytes:
@@ -107,19 +107,21 @@ def write_package(recipe: Recipe, key: SigningKey, *, level: int = 0) -> bytes:
     1 to 9 compresses with the machine's zlib.
 
     Raises:
-        BuildError: two entries of one path, or a path or script name that cannot be.
+        BuildError: two entries of one path, or an invalid path or script name.
     """
+    # From back to front: control has the hash of data, signature is over control.
     data = gzip_member(_data(recipe), level=level)
     control = gzip_member(_control(recipe, hashlib.sha256(data).hexdigest()), level=level)
     return b"".join([_signature(control, key), control, data])
 
 
 def index_record(package: bytes) -> str:
-    """Return the lines of an index for the `.apk` file `package`, no blank line behind.
+    """Return the lines of an index for the `.apk` file `package`, without a blank line.
 
     Raises:
         VerificationError: it is not a package of format 2.
     """
+    # The order of the lines is that of Alpine's own indexes.
     _, control, _ = split_members(package)
     fields = info_fields(control, where="package")
 
@@ -158,10 +160,8 @@ def write_index(
     Raises:
         VerificationError: one of them is not a package of format 2.
     """
-    records = sorted(
-        package if isinstance(package, str) else index_record(package) for package in packages
-    )
-    text = "".join(f"{record}\n" for record in sorted(records, key=_name_of_record))
+    records = [each if isinstance(each, str) else index_record(each) for each in packages]
+    text = "".join(f"{record}\n" for record in sorted(records, key=_record_key))
     blocks = [
         *tar_entry("DESCRIPTION", description.encode()),
         *tar_entry("APKINDEX", text.encode()),
@@ -171,8 +171,9 @@ def write_index(
     return _signature(content, key) + content
 
 
-def _name_of_record(record: str) -> list[str]:
-    return [line for line in record.splitlines() if line[:2] in ("P:", "V:")]
+def _record_key(record: str) -> tuple[list[str], str]:
+    """Return name and version, then everything: equal sets of records give equal bytes."""
+    return [line for line in record.splitlines() if line[:2] in ("P:", "V:")], record
 
 
 def _signature(content: bytes, key: SigningKey) -> bytes:
@@ -235,7 +236,7 @@ def _entry_blocks(entry: Entry, mtime: int) -> list[bytes]:
         entry.path + "/" if entry.kind == "dir" else entry.path,
         entry.content if entry.kind == "file" else b"",
         kind=KINDS[entry.kind],
-        mode=0o777 if entry.kind == "symlink" else entry.mode,
+        mode=0o777 if entry.kind == "symlink" else entry.mode,  # as lstat(2) reports links
         mtime=mtime,
         target=entry.target,
         owner=entry.owner,
@@ -245,15 +246,12 @@ def _entry_blocks(entry: Entry, mtime: int) -> list[bytes]:
 
 
 def _with_parents(recipe: Recipe) -> list[Entry]:
-    """Return the entries sorted, each folder before what is in it."""
+    """Return the entries sorted, each folder before its content."""
     found: dict[str, Entry] = {}
     for entry in recipe.entries:
-        place = PurePosixPath(entry.path)
-        if (
-            str(place) != entry.path
-            or place.is_absolute()
-            or {"..", "."} & {*entry.path.split("/")}
-        ):
+        path = PurePosixPath(entry.path)
+        parts = {*entry.path.split("/")}
+        if str(path) != entry.path or path.is_absolute() or {"..", "."} & parts:
             raise BuildError(f"{recipe.name}: path {entry.path!r}, expected one like etc/motd")
         if any(ord(letter) < 32 for letter in entry.path + entry.target):
             raise BuildError(f"{recipe.name}: path {entry.path!r}, expected no control character")

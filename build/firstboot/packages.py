@@ -154,7 +154,7 @@ def _repository(recipes: list[Recipe], description: str) -> LocalPackages:
 
 @cache
 def local_key() -> SigningKey:
-    """Return the key of what is made here: local packages, and excerpts of indexes."""
+    """Return the key of what is made here: local packages, and subsets of indexes."""
     return derive_key(KEY_SEED, KEY_NAME)
 
 

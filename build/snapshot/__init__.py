@@ -1,6 +1,6 @@
-"""From repositories to a lock and the bytes it names.
+"""From repositories to a lock and the files it names.
 
-In reading order: pin, mirrors (with consistency), solve (with reasons), partial (with excerpt),
-gather, chain, mirror (with fetching and answers), lock, store, fill, archive
-(with archive_readme), compare.
+In reading order: pin, repositories (with consistency), solve (with solver_errors),
+partial_update (with index_subset), fetch_packages, verify_package, fetch (with http_cache),
+lock, store, restore, archive (with archive_readme), compare.
 """

@@ -1,9 +1,9 @@
-"""The archive: a snapshot as one tar file, for the day when no mirror has it any more.
+"""Archive: a snapshot as one tar file, for builds after no mirror has it any more.
 
 Equal snapshots give equal bytes: plain ustar headers (POSIX.1-2008, pax, "ustar Interchange
 Format") without extensions, members sorted by name, every time the lock's epoch, every owner
-root. The reader takes nothing that the writer would not have written, so no name in it can
-lead anywhere, and every byte is held against the SHA-256 in the lock. Standard library only.
+root. The reader accepts only headers that the writer would write, so no name can lead out of a
+folder, and checks every file against the SHA-256 in the lock. Standard library only.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ from build.snapshot.store import Store
 
 LOCK, README, SUMS = "release.lock", "README.txt", "snapshot.sha256"
 TRUST_ROOT = "trust/trusted_root.json"
-MOST = {LOCK: 1 << 24, README: 1 << 20, SUMS: 1 << 24, TRUST_ROOT: 1 << 24}
-"""Bytes of what the lock gives no size for."""
+MAX_SIZES = {LOCK: 1 << 24, README: 1 << 20, SUMS: 1 << 24, TRUST_ROOT: 1 << 24}
+"""In bytes, of the files for which the lock has no size."""
 MAX_KEY = 1 << 16
 MAX_MEMBERS = 100_000
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._@~-]*")
@@ -37,16 +37,16 @@ NO_ARCHIVE = "name a snapshot archive as `nox -s archive` writes it, not compres
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file that the lock names."""
+    """File that the lock names."""
 
     sha256: str
     size: int | None
-    """In bytes; None for a key, whose size the lock does not say."""
+    """In bytes; None for a key, for which the lock has no size."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """An archive that was written."""
+class WrittenArchive:
+    """Digest and size of an archive that was written."""
 
     sha256: str
     size: int
@@ -55,13 +55,13 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A snapshot archive whose form was checked; content is checked when it is read."""
+    """Snapshot archive with checked headers and lock; content is checked when it is read."""
 
     path: Path
     lock: Lock
     members: Mapping[str, Member]
-    places: Mapping[str, tuple[int, int]]
-    """First byte and size of every member, by name."""
+    positions: Mapping[str, tuple[int, int]]
+    """Offset and size of every member, by name."""
 
     def read(self, name: str) -> bytes:
         """Return the content of a member that the lock names.
@@ -70,7 +70,7 @@ class Archive:
             VerificationError: it is not what the lock says.
         """
         with self.path.open("rb") as file:
-            content = _read_at(file, self.places[name])
+            content = _read_at(file, self.positions[name])
         expected, found = self.members[name].sha256, hashlib.sha256(content).hexdigest()
         if found != expected:
             raise VerificationError(
@@ -80,10 +80,10 @@ class Archive:
         return content
 
     def check(self, progress: Progress) -> None:
-        """Check that every member has the bytes that the lock says.
+        """Check every member against the lock.
 
         Raises:
-            VerificationError: naming the first that has not.
+            VerificationError: naming the first that differs.
         """
         self._each(lambda _: None, f"Verify {self.path.name}", progress)
 
@@ -91,16 +91,16 @@ class Archive:
         """Put everything that the lock names into `store`.
 
         Raises:
-            VerificationError: a member is not what the lock says.
+            VerificationError: a member differs from the lock.
         """
         self._each(store.put, f"Take the snapshot out of {self.path.name}", progress)
 
     def fetcher(self, base: Path) -> "ArchiveFetcher":
-        """Return what stands for the mirrors; a relative repository is taken from `base`."""
+        """Return a fetcher for `pin`; relative repositories are resolved against `base`."""
         return ArchiveFetcher(self, dict(_served(self.lock, base)))
 
     def _each(self, use: Callable[[bytes], object], title: str, progress: Progress) -> None:
-        total = sum(self.places[name][1] for name in self.members)
+        total = sum(self.positions[name][1] for name in self.members)
         with progress.step(title, total=total) as step:
             for name in sorted(self.members):
                 content = self.read(name)
@@ -110,39 +110,42 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFetcher:
-    """Serves the repositories of an archive as the mirrors did on the day of the pin."""
+    """Fetcher that serves an archive's repositories as the mirrors did when it was pinned."""
 
     archive: Archive
     served: Mapping[tuple[str | Path, str], str]
-    """Member by place and name."""
+    """Member by location of the repository and name."""
 
     def fetch(self, place: str | Path, name: str, *, limit: int) -> bytes:
-        """Return the file `name` of the repository that was at `place`.
+        """Return the file `name` of the repository at `place`.
 
         Raises:
-            RemoteError: the archive does not hold it, or it is longer than `limit` bytes.
+            RemoteError: the archive does not have it, or it is longer than `limit` bytes.
             VerificationError: it is not what the archive's lock says.
         """
         member = self.served.get((place, name))
         if member is None:
             raise RemoteError(
-                f"{self.archive.path}: holds no {place}/{name}",
+                f"{self.archive.path}: has no {place}/{name}",
                 hint="an archive serves the release.toml and the mirrors it was made of: "
                 "take release.toml of its release, or pin without `--from`",
             )
-        if self.archive.places[member][1] > limit:
+        if self.archive.positions[member][1] > limit:
             raise RemoteError(f"{self.archive.path}: {member}: longer than {limit} bytes")
         return self.archive.read(member)
 
 
 def members_of(lock: Lock) -> dict[str, Member]:
-    """Return what an archive of `lock` holds besides its texts: indexes, packages, keys.
+    """Return the indexes, packages and keys of an archive of `lock` by name.
 
     Raises:
-        SnapshotError: two different keys of one name, or a name that cannot be a path.
+        SnapshotError: two different keys of one name, or a name that does not fit a header.
     """
     members: dict[str, Member] = {}
-    folders = [_folder(lock, number) for number in range(len(lock.repositories))]
+    folders = [
+        f"{folder}/{repository.arch}"
+        for folder, repository in zip(_folders(lock), lock.repositories, strict=True)
+    ]
     for folder, repository in zip(folders, lock.repositories, strict=True):
         members[f"{folder}/{INDEX}"] = Member(repository.index_sha256, repository.index_size)
         key = Member(repository.key_sha256, None)
@@ -161,113 +164,103 @@ def members_of(lock: Lock) -> dict[str, Member]:
 
 def write_archive(
     path: Path, lock: Lock, store: Store, *, trust_root: bytes | None, progress: Progress
-) -> Written:
-    """Write the archive of `lock` out of `store` to `path`, whole or not at all.
+) -> WrittenArchive:
+    """Write the archive of `lock` from `store` to `path` atomically.
 
     Raises:
         SnapshotError: the store lacks something.
         VerificationError: a blob of the store is damaged.
     """
     members = members_of(lock)
-    texts = {LOCK: dump_lock(lock), README: readme(lock, _repositories(lock)), SUMS: _sums(members)}
+    texts = {LOCK: dump_lock(lock), README: readme(lock, _folders(lock)), SUMS: _sums(members)}
     if trust_root is not None:
         texts[TRUST_ROOT] = trust_root
     total = sum(package.size for package in lock.packages)
     with replacing(path) as file, progress.step(f"Write {path}", total=total) as step:
-        out = _Out(file)
+        digest = hashlib.sha256()
         for member in sorted({*members, *texts}):
             content = texts[member] if member in texts else store.read(members[member].sha256)
-            out.add(member, content, lock.epoch)
+            header = tar_header(member, len(content), mtime=lock.epoch)
+            for piece in (header, content, bytes(-len(content) % BLOCK)):
+                digest.update(piece)
+                file.write(piece)
             step.advance(len(content))
-        out.write(bytes(2 * BLOCK))
-    return Written(out.digest.hexdigest(), out.size)
+        digest.update(bytes(2 * BLOCK))
+        file.write(bytes(2 * BLOCK))
+        size = file.tell()
+    return WrittenArchive(digest.hexdigest(), size)
 
 
 def open_archive(path: Path) -> Archive:
-    """Return the archive in the file `path`, its form and its lock checked.
+    """Return the archive in the file `path` after checking its headers and its lock.
 
     Raises:
-        ConfigError: there is no such file, or its lock is not as a lock is written.
-        VerificationError: it is no archive, is cut short, or holds what its lock does not name.
+        ConfigError: there is no such file, or its lock is not valid.
+        VerificationError: it is not an archive, is truncated, or has a file that its lock does
+            not name.
     """
     try:
         with path.open("rb") as file:
             headers = dict(_scan(file, path))
             if LOCK not in headers:
-                raise VerificationError(f"{path}: holds no {LOCK}", hint=NO_ARCHIVE)
-            places = {name: (first, size) for name, (_, first, size) in headers.items()}
-            if places[LOCK][1] > MOST[LOCK]:
-                raise VerificationError(f"{path}: {LOCK}: expected at most {MOST[LOCK]} bytes")
-            lock = parse_lock(_read_at(file, places[LOCK]), where=f"{path}: {LOCK}")
+                raise VerificationError(f"{path}: has no {LOCK}", hint=NO_ARCHIVE)
+            positions = {name: (offset, size) for name, (_, offset, size) in headers.items()}
+            if positions[LOCK][1] > MAX_SIZES[LOCK]:
+                raise VerificationError(f"{path}: {LOCK}: expected at most {MAX_SIZES[LOCK]} bytes")
+            lock = parse_lock(_read_at(file, positions[LOCK]), where=f"{path}: {LOCK}")
             members = members_of(lock)
             _check_members(headers, members, lock.epoch, path)
-            if _read_at(file, places[SUMS]) != _sums(members):
-                raise VerificationError(f"{path}: {SUMS}: says something else than {LOCK}")
+            if _read_at(file, positions[SUMS]) != _sums(members):
+                raise VerificationError(f"{path}: {SUMS}: differs from {LOCK}")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint=NO_ARCHIVE) from None
-    return Archive(path, lock, members, places)
+    return Archive(path, lock, members, positions)
 
 
-class _Out:
-    """A tar file under way, and its digest."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.digest, self.size = file, hashlib.sha256(), 0
-
-    def add(self, name: str, content: bytes, mtime: int) -> None:
-        self.write(tar_header(name, len(content), mtime=mtime))
-        self.write(content)
-        self.write(bytes(-len(content) % BLOCK))
-
-    def write(self, piece: bytes) -> None:
-        self.file.write(piece)
-        self.digest.update(piece)
-        self.size += len(piece)
-
-
-def _scan(file: BinaryIO, path: Path) -> "Iterator[tuple[str, tuple[bytes, int, int]]]":
-    """Give name, header block, first byte and size of each member, up to the end of the file."""
+def _scan(file: BinaryIO, path: Path) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """Yield name, time, offset and size of each member up to the end of the file."""
     end = file.seek(0, os.SEEK_END)
-    place, names = 0, set[str]()
+    offset, names = 0, set[str]()
     while True:
-        file.seek(place)
+        file.seek(offset)
         header = file.read(BLOCK)
+        # Two zero blocks end a tar; nothing may follow them.
         if header == bytes(BLOCK) and file.read(BLOCK + 1) == bytes(BLOCK):
             return
-        name, size = _name_and_size(header, path, place)
+        name, mtime, size = _parse_header(header, path, offset)
         if name in names or len(names) >= MAX_MEMBERS:
             raise VerificationError(f"{path}: {name!r} twice, or too many files", hint=NO_ARCHIVE)
         names.add(name)
-        place += BLOCK
-        if place + size > end:
-            raise VerificationError(f"{path}: cut short in {name}", hint="fetch it again")
-        yield name, (header, place, size)
-        file.seek(place + size)
-        place += size + -size % BLOCK
+        offset += BLOCK
+        if offset + size > end:
+            raise VerificationError(f"{path}: truncated in {name}", hint="fetch it again")
+        yield name, (mtime, offset, size)
+        file.seek(offset + size)
+        offset += size + -size % BLOCK
         if any(file.read(-size % BLOCK)):
-            raise VerificationError(f"{path}: damaged behind {name}", hint="fetch it again")
+            raise VerificationError(f"{path}: damaged after {name}", hint="fetch it again")
 
 
-def _name_and_size(header: bytes, path: Path, place: int) -> tuple[str, int]:
-    """Return the two out of a header that is just as `tar_header` writes it."""
+def _parse_header(header: bytes, path: Path, offset: int) -> tuple[str, int, int]:
+    """Return name, time and size from a header that is exactly as `tar_header` writes it."""
     with suppress(ValueError):
         name = header[:100].rstrip(b"\0").decode("ascii")
         prefix = header[345:500].rstrip(b"\0").decode("ascii")
         size, mtime = int(header[124:135], 8), int(header[136:147], 8)
         name = f"{prefix}/{name}" if prefix else name
         if size >= 0 and mtime >= 0 and tar_header(name, size, mtime=mtime) == header:
-            return name, size
-    what = "no snapshot archive" if place == 0 else f"damaged at byte {place}"
+            return name, mtime, size
+    what = "not a snapshot archive" if offset == 0 else f"damaged at byte {offset}"
     raise VerificationError(f"{path}: {what}", hint=NO_ARCHIVE)
 
 
 def _check_members(
-    headers: Mapping[str, tuple[bytes, int, int]],
+    headers: Mapping[str, tuple[int, int, int]],
     members: Mapping[str, Member],
     epoch: int,
     path: Path,
 ) -> None:
-    """Check that there is just what the lock names, in order, each with its size and time."""
+    """Check that the members are what the lock names, in order, with its sizes and time."""
     wanted = {*members, LOCK, README, SUMS}
     for name in sorted(headers.keys() - wanted - {TRUST_ROOT}):
         raise VerificationError(f"{path}: {name!r}: not a file that its lock names")
@@ -275,36 +268,29 @@ def _check_members(
         raise VerificationError(f"{path}: lacks {name}, which its lock names")
     if list(headers) != sorted(headers):
         raise VerificationError(f"{path}: not sorted by name")
-    for name, (header, _, size) in headers.items():
-        if header != tar_header(name, size, mtime=epoch):
+    for name, (mtime, _, size) in headers.items():
+        if mtime != epoch:
             raise VerificationError(f"{path}: {name}: not of the lock's time {epoch}")
-        member = members.get(name)
-        most = MOST[name] if member is None else MAX_KEY
-        if member is not None and member.size not in (None, size):
-            raise VerificationError(f"{path}: {name}: {size} bytes, its lock says {member.size}")
-        if (member is None or member.size is None) and size > most:
-            raise VerificationError(f"{path}: {name}: {size} bytes, expected at most {most}")
+        expected = members[name].size if name in members else None
+        limit = MAX_KEY if name in members else MAX_SIZES[name]
+        if expected not in (None, size):
+            raise VerificationError(f"{path}: {name}: {size} bytes, its lock says {expected}")
+        if expected is None and size > limit:
+            raise VerificationError(f"{path}: {name}: {size} bytes, expected at most {limit}")
 
 
-def _read_at(file: BinaryIO, place: tuple[int, int]) -> bytes:
-    first, size = place
-    file.seek(first)
+def _read_at(file: BinaryIO, position: tuple[int, int]) -> bytes:
+    offset, size = position
+    file.seek(offset)
     return file.read(size)
 
 
-def _folder(lock: Lock, number: int) -> str:
-    """Return where the repository lies: the folder with its index and packages."""
-    repository = lock.repositories[number]
-    if not PART.fullmatch(repository.arch):
-        raise SnapshotError(f"release.lock: repository[{number}].arch = {repository.arch!r}")
-    return f"{repository.place}/{number}/{repository.arch}"
-
-
-def _repositories(lock: Lock) -> tuple[str, ...]:
-    """Return the folders that apk takes as repositories, by number."""
-    return tuple(
-        _folder(lock, number).rpartition("/")[0] for number in range(len(lock.repositories))
-    )
+def _folders(lock: Lock) -> tuple[str, ...]:
+    """Return the folders that apk accepts as repositories, by number."""
+    for number, repository in enumerate(lock.repositories):
+        if not PART.fullmatch(repository.arch):
+            raise SnapshotError(f"release.lock: repository[{number}].arch = {repository.arch!r}")
+    return tuple(f"{each.role}/{number}" for number, each in enumerate(lock.repositories))
 
 
 def _sums(members: Mapping[str, Member]) -> bytes:
@@ -312,10 +298,11 @@ def _sums(members: Mapping[str, Member]) -> bytes:
 
 
 def _served(lock: Lock, base: Path) -> Iterator[tuple[tuple[str | Path, str], str]]:
-    """Give member by place and name: the repositories, and the mirrors that agreed.
+    """Yield location, file and member: for each repository, and each mirror that agreed.
 
-    Of several indexes of one repository, the last and newest comes last, and counts.
+    Of several indexes of one repository the newest comes last, so that it wins in a dict.
     """
+    # Not at the top, so that reading an archive needs the standard library only.
     from build.snapshot.fetch import locate, mirrored
 
     for name in members_of(lock):

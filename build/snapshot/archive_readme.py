@@ -1,4 +1,7 @@
-"""What a stranger finds in an archive: how to check it and install from it with plain apk."""
+"""README.txt of an archive: how to check it and install from it with plain apk.
+
+Its text is part of the archive's bytes, so changing it changes the digest of every archive.
+"""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,20 +9,20 @@ from collections.abc import Sequence
 from build.snapshot.lock import Lock, LockedPackage
 
 OWN_CLOSURES = ("apk", "builder")
-"""Those that are not an image."""
+"""Closures that are not an image."""
 STATIC = "apk-tools-static"
 
 
 def readme(lock: Lock, repositories: Sequence[str]) -> bytes:
     """Return README.txt for the archive of `lock`; equal locks give equal bytes.
 
-    `repositories`: the folder of each repository of the lock, as apk takes it. Lines that are
-    indented by four spaces are commands, and follow one another.
+    `repositories`: the folder of each repository of the lock, as apk accepts it. Lines that
+    are indented by four spaces are commands, to be run in this order.
     """
     image = [
         folder
         for folder, repository in zip(repositories, lock.repositories, strict=True)
-        if repository.place == "image"
+        if repository.role == "image"
     ]
     parts = [_head(lock), CHECK]
     if "apk" in lock.closures:
@@ -56,7 +59,7 @@ Commands are for a shell in the folder where this file lies.
 
 
 def _line(text: str) -> str:
-    """Return `text` on one line: what is indented further would be a command."""
+    """Return `text` on one line, since an indented line would be a command."""
     return " ".join(text.split())
 
 
@@ -97,8 +100,8 @@ def _install(lock: Lock, variant: str, repositories: Sequence[str]) -> str:
     options = "".join(f'        --repository "$PWD/{folder}" \\\n' for folder in repositories)
     listed, none = "", "/dev/null"
     if lock.mixed:
-        # What several indexes name lies beside the first, and only of lines in a file do apk 2
-        # and apk 3 agree which is the first.
+        # A package that several indexes list is beside the first of them. apk 2 and apk 3 agree
+        # on the order only of the lines of a file, not of --repository options.
         lines = " ".join(f'"$PWD/{folder}"' for folder in repositories)
         options, none = "", '"$PWD/repositories"'
         listed = f"    printf '%s\\n' {lines} > repositories\n"
@@ -115,7 +118,7 @@ As root, since packages give files to users and run scripts; without any network
 
 
 def _wanted(package: LockedPackage, lock: Lock) -> str:
-    """Return what apk is asked for: with its version when a newer index names another."""
+    """Return the argument for apk, with the version if a newer index may have another."""
     return f"{package.name}={package.version}" if lock.mixed else package.name
 
 

@@ -1,92 +1,76 @@
-"""How two locks differ, closure by closure: what a person reviews before a release."""
+"""Differences between two locks, closure by closure, for the review before a release."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from build.apk.version import version_key
 from build.snapshot.lock import Lock, LockedPackage
 
 Kind = Literal["added", "removed", "upgraded", "downgraded", "changed", "rebuilt", "replaced"]
-"""`changed`: no order between the two versions. Under one and the same version, `rebuilt`: other
-bytes around the same content (signed anew), `replaced`: another content, so another `C:`."""
-KINDS: tuple[Kind, ...] = (
-    "added",
-    "removed",
-    "upgraded",
-    "downgraded",
-    "changed",
-    "rebuilt",
-    "replaced",
-)
+"""`changed`: the two versions have no order. With the same version, `rebuilt`: other bytes
+around the same content (signed again), `replaced`: another content, so another `C:`."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LockDifference:
-    """One package that is not the same in two locks."""
+class SizeDifference:
+    """Size of the `.apk` files in bytes; 0 where there is none."""
+
+    old_size: int
+    new_size: int
+
+    @property
+    def size_change(self) -> int:
+        """Difference in bytes; negative if smaller."""
+        return self.new_size - self.old_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockDifference(SizeDifference):
+    """Package that differs between two locks."""
 
     closure: str
     kind: Kind
     name: str
     old: str | None
-    """Version before; None when it was not there."""
+    """Version before; None if it was added."""
     new: str | None
-    """Version after; None when it is gone."""
-    old_size: int
-    """Of the `.apk` file in bytes; 0 when it was not there."""
-    new_size: int
+    """Version after; None if it was removed."""
     origin: str
-    """Name of the source package, after the change when there is one."""
-
-    @property
-    def size_change(self) -> int:
-        """Bytes more, or fewer when negative."""
-        return self.new_size - self.old_size
+    """Name of the source package, after the change if it is still there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClosureDifference:
-    """One closure in two locks."""
+class ClosureDifference(SizeDifference):
+    """Closure in two locks."""
 
     name: str
     changes: tuple[LockDifference, ...]
-    """Sorted by name of the package."""
+    """Sorted by package name."""
     reordered: bool
-    """Whether packages that both have are installed in another order."""
+    """Whether the common packages are installed in another order."""
     old_count: int
-    """Packages before; 0 when the closure was not there."""
+    """Packages before; 0 if the closure is new."""
     new_count: int
-    old_size: int
-    """Of all `.apk` files in bytes."""
-    new_size: int
 
     @property
     def different(self) -> bool:
-        """Whether an image made of it could differ."""
+        """Whether an image made of it can differ."""
         return bool(self.changes) or self.reordered
 
     @property
-    def size_change(self) -> int:
-        """Bytes more, or fewer when negative."""
-        return self.new_size - self.old_size
-
-    @property
     def counts(self) -> Mapping[Kind, int]:
-        """Changes of each kind, in the order of KINDS, those that there are."""
+        """Number of changes by kind, in the order of KINDS, without zeros."""
         found = Counter(change.kind for change in self.changes)
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
 
 def compare_closures(before: Lock, after: Lock) -> tuple[ClosureDifference, ...]:
-    """Return every closure of the two locks, sorted by name, the unchanged ones too."""
+    """Return every closure of the two locks, sorted by name, unchanged ones included."""
     closures = sorted({*before.closures, *after.closures})
     return tuple(_closure(name, before, after) for name in closures)
-
-
-def compare_locks(before: Lock, after: Lock) -> tuple[LockDifference, ...]:
-    """Return the differences, sorted by closure and name; empty when the closures are equal."""
-    return tuple(row for closure in compare_closures(before, after) for row in closure.changes)
 
 
 def _closure(name: str, before: Lock, after: Lock) -> ClosureDifference:
@@ -104,7 +88,7 @@ def _closure(name: str, before: Lock, after: Lock) -> ClosureDifference:
 
 
 def _members(lock: Lock, closure: str) -> dict[str, LockedPackage]:
-    """Return the packages of a closure by name, in install order; none when it is not there."""
+    """Return the packages of a closure by name, in install order; empty if there is none."""
     if closure not in lock.closures:
         return {}
     return {package.name: package for package in lock.closure(closure)}
@@ -141,6 +125,6 @@ def _kind(old: LockedPackage | None, new: LockedPackage | None) -> Kind | None:
         one, other = version_key(old.version), version_key(new.version)
     except ValueError:
         return "changed"
-    if one == other:
+    if one == other:  # such as 1_rc1 and 1_rc01
         return "changed"
     return "upgraded" if one < other else "downgraded"

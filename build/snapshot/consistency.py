@@ -1,8 +1,9 @@
-"""Do the repositories fit each other, and do they only go forward?
+"""Checks that repositories are consistent with each other and not older than the lock.
 
 Main and community are published one after the other, and a mirror copies files while they
-change: what does not fit now may fit in a minute. What is older than the lock never fits: a
-mirror that lags, or one that replays what was once true.
+change: what is inconsistent now may be consistent in a minute. A repository that is older than
+the lock is refused: its mirror lags, or an attacker replays an old, correctly signed index (a
+rollback or freeze attack; see the TUF specification, section 1.5.2).
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,41 +13,42 @@ from build.apk.version import version_key
 from build.edges.progress import Progress
 from build.errors import SnapshotError, SnowdropError
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository
-from build.snapshot.repositories import Repository, day
+from build.snapshot.repositories import Repository, format_time
 from build.snapshot.store import Store
 
 
-def check_forward(
-    repositories: Sequence[Repository], previous: Lock, store: Store, *, allow_older: bool
-) -> None:
+def check_forward(repositories: Sequence[Repository], previous: Lock, store: Store) -> None:
     """Check that no repository is older than it was in the lock `previous`.
 
     Raises:
-        SnapshotError: one is, with the two dates; not with `allow_older`.
+        SnapshotError: one is, with the two dates.
     """
     for repository in repositories:
         for number, locked in enumerate(previous.repositories):
-            if _same_repository(repository, locked) and not allow_older:
+            if _is_same_repository(repository, locked):
                 packages = [entry for entry in previous.packages if entry.repository == number]
                 _check_newest(repository, locked, packages, store)
                 _check_versions(repository, packages)
 
 
 def note_replaced(repositories: Sequence[Repository], previous: Lock, progress: Progress) -> None:
-    """Tell each package of the lock that is another one now under the same version."""
+    """Report each package of the lock that was replaced under the same version."""
     for repository in repositories:
         for locked, now in _replaced(repository, previous):
             progress.note(
                 f"{locked.file} was replaced under the same version: {locked.checksum} of "
-                f"{day(locked.build_time)}, now {now.checksum} of {day(now.build_time)}"
+                f"{format_time(locked.build_time)}, "
+                f"now {now.checksum} of {format_time(now.build_time)}"
             )
 
 
-def out_of_step(repositories: Sequence[Repository], error: SnowdropError, tries: int) -> str:
-    """Return what to say when `error` stays although the indexes were fetched again."""
+def describe_out_of_step(
+    repositories: Sequence[Repository], error: SnowdropError, tries: int
+) -> str:
+    """Return the message for an `error` that stays although the indexes were fetched again."""
     states = [
         f"  {repository.url}: {repository.index.description or 'no description'}, "
-        f"newest package of {day(repository.index.records.newest)}"
+        f"newest package of {format_time(repository.index.records.newest_build_time)}"
         for repository in repositories
     ]
     what = "repositories that are out of step" if len(states) > 1 else "a repository out of step"
@@ -55,11 +57,11 @@ def out_of_step(repositories: Sequence[Repository], error: SnowdropError, tries:
     )
 
 
-def _same_repository(repository: Repository, locked: LockedRepository) -> bool:
+def _is_same_repository(repository: Repository, locked: LockedRepository) -> bool:
     """Return whether both are, say, `v3.24/main`, wherever they are fetched from."""
     ends = [url.rstrip("/").split("/")[-2:] for url in (repository.url, locked.url)]
-    places = (repository.place, repository.arch) == (locked.place, locked.arch)
-    return places and ends[0] == ends[1]
+    same_role = (repository.role, repository.arch) == (locked.role, locked.arch)
+    return same_role and ends[0] == ends[1]
 
 
 def _check_newest(
@@ -68,27 +70,20 @@ def _check_newest(
     packages: Sequence[LockedPackage],
     store: Store,
 ) -> None:
-    now = repository.index.records.newest
-    before = _newest_before(repository, locked, packages, store)
-    if now < before:
-        raise _older(
-            repository, f"its newest package is of {day(now)}, the lock's of {day(before)}"
-        )
-
-
-def _newest_before(
-    repository: Repository,
-    locked: LockedRepository,
-    packages: Sequence[LockedPackage],
-    store: Store,
-) -> int:
-    """Return the newest build time of the locked index, or of what was taken from it."""
-    taken = max((package.build_time for package in packages), default=0)
+    """Compare with the newest build time of the locked index, or of its locked packages."""
+    now = repository.index.records.newest_build_time
+    before = max((package.build_time for package in packages), default=0)
     try:
         raw = store.read(locked.index_sha256)
-        return max(taken, read_index(raw, repository.keys, where=locked.url).records.newest)
+        index = read_index(raw, repository.keys, where=locked.url)
+        before = max(before, index.records.newest_build_time)
     except SnowdropError:
-        return taken
+        pass  # lost, damaged or signed by a key that was removed: the packages remain
+    if now < before:
+        raise _older(
+            repository,
+            f"its newest package is of {format_time(now)}, the lock's of {format_time(before)}",
+        )
 
 
 def _check_versions(repository: Repository, packages: Sequence[LockedPackage]) -> None:
@@ -102,8 +97,8 @@ def _check_versions(repository: Repository, packages: Sequence[LockedPackage]) -
         if newest and older:
             raise _older(
                 repository,
-                f"it has {newest.file_name} of {day(newest.build_time)}, "
-                f"the lock {package.file} of {day(package.build_time)}",
+                f"it has {newest.file_name} of {format_time(newest.build_time)}, "
+                f"the lock {package.file} of {format_time(package.build_time)}",
             )
 
 
@@ -119,7 +114,7 @@ def _replaced(
     repository: Repository, previous: Lock
 ) -> Iterator[tuple[LockedPackage, IndexRecord]]:
     for locked in previous.packages:
-        if _same_repository(repository, previous.repositories[locked.repository]):
+        if _is_same_repository(repository, previous.repositories[locked.repository]):
             for record in repository.index.records.named(locked.name):
                 if record.version == locked.version and record.checksum != locked.checksum:
                     yield locked, record

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from build.apk.index import INDEX
 from build.edges.download import TIMEOUTS, Downloader, Request, VanishedError, Watch
 from build.errors import ConfigError, RemoteError
-from build.snapshot.http_cache import Answers
+from build.snapshot.http_cache import HttpCache
 
 HINT = (
     "the mirror may be in the middle of an update: run the command again in a few minutes; "
@@ -64,7 +64,7 @@ class Fetcher:
     timeouts: tuple[float, float] = TIMEOUTS
     verify: bool | str = True
     """A file of CA certificates, or True for the usual ones."""
-    answers: Answers | None = None
+    cache: HttpCache | None = None
     """Earlier responses for indexes."""
     clock: Callable[[], float] = time.monotonic
 
@@ -90,15 +90,15 @@ class Fetcher:
                 watch(len(content))
             return content
         url = f"{place}/{name}"
-        # An index keeps its name while its bytes change: ask for it with a condition.
-        answers = self.answers if name.endswith(INDEX) else None
-        known, content = (answers and answers.kept(url)) or (None, b"")
+        # An index keeps its name while its bytes change: make the request conditional.
+        cache = self.cache if name.endswith(INDEX) else None
+        known, content = (cache and cache.lookup(url)) or (None, b"")
         buffer = BytesIO()
         received = self._downloader.fetch(
             Request(url=url, limit=limit), into=buffer, watch=watch, known=known
         )
-        if answers:
-            answers.remember(url, received)
+        if cache:
+            cache.record(url, received)
         return content if received is known else buffer.getvalue()
 
 

@@ -1,7 +1,8 @@
 """Validators of fetched indexes, so that the next pin fetches only what has changed.
 
 One small file beside the store: URL -> entity tag, date, and the SHA-256 of the body, which
-the store holds. It is a cache: without it everything is fetched anew.
+the store has (RFC 9110, section 13: conditional requests). Without it everything is fetched
+again.
 """
 
 import json
@@ -15,8 +16,8 @@ from build.snapshot.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """Answers by URL, in the file `path` and in `store`."""
+class HttpCache:
+    """Responses by URL, in the file `path` and in `store`."""
 
     path: Path
     store: Store
@@ -24,16 +25,16 @@ class Answers:
     """By URL: `etag`, `modified`, `sha256`."""
 
     @classmethod
-    def load(cls, path: Path, store: Store) -> "Answers":
-        """Return the answers in `path`; none when the file is not there or not readable."""
+    def load(cls, path: Path, store: Store) -> "HttpCache":
+        """Return the cache in `path`; an empty one when the file is missing or not readable."""
         try:
             rows = json.loads(path.read_bytes())
         except (OSError, ValueError):
             rows = {}
         return cls(path, store, rows if _are_rows(rows) else {})
 
-    def kept(self, url: str) -> tuple[Received, bytes] | None:
-        """Return the last response for `url` and its body, when that is still in the store."""
+    def lookup(self, url: str) -> tuple[Received, bytes] | None:
+        """Return the last response for `url` and its body, if the store still has that."""
         row = self.rows.get(url, {})
         try:
             received = Received(row["sha256"], row.get("etag", ""), row.get("modified", ""))
@@ -41,13 +42,13 @@ class Answers:
         except (KeyError, ValueError, SnapshotError, VerificationError):
             return None
 
-    def remember(self, url: str, received: Received) -> None:
-        """Take down `received`; it counts once the store has its body."""
+    def record(self, url: str, received: Received) -> None:
+        """Record `received`; it is used once the store has its body."""
         if received.conditions:
             self.rows[url] = asdict(received)
 
     def save(self) -> None:
-        """Write the answers whose bodies the store has; nothing when there are none."""
+        """Write the responses whose bodies the store has; write no file if there are none."""
         rows = {url: row for url, row in self.rows.items() if self.store.has(row["sha256"])}
         if rows:
             write_file(self.path, (json.dumps(rows, indent=2, sort_keys=True) + "\n").encode())

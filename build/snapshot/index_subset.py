@@ -1,8 +1,8 @@
-"""An index cut down to some of its packages, so that apk can choose no others.
+"""Subset of an index, so that apk can choose only from some of its packages.
 
-What is cut down is no longer what its repository signed: it is signed with the key of the local
-packages, which everybody has. So an excerpt is made of an index that was verified, is read at
-once, and goes nowhere else. Standard library only.
+A subset is no longer what the repository signed, so it is signed with the key of the local
+packages, which is public. Therefore it is made only from a verified index, is read at once and
+is never published. Standard library only.
 """
 
 from collections.abc import Set
@@ -12,17 +12,17 @@ from build.apk.writing import write_index
 from build.firstboot.packages import KEY_NAME, local_key
 
 
-def excerpt(records: Records, wanted: Set[tuple[str, str]], description: str) -> bytes:
-    """Return an index of those packages whose name and version are `wanted`, word for word."""
-    return write_index(records.written(wanted), local_key(), description)
+def write_subset(records: Records, wanted: Set[tuple[str, str]], description: str) -> bytes:
+    """Return a signed index of the packages whose (name, version) is in `wanted`."""
+    return write_index(records.texts(wanted), local_key(), description)
 
 
-def shown(index: Index, wanted: Set[tuple[str, str]]) -> Index:
-    """Return `index` cut down to what is `wanted`."""
-    text = "\n".join(index.records.written(wanted))
+def index_subset(index: Index, wanted: Set[tuple[str, str]]) -> Index:
+    """Return `index` with only the packages whose (name, version) is in `wanted`."""
+    text = "\n".join(index.records.texts(wanted))
     return Index(
-        raw=excerpt(index.records, wanted, index.description),
+        raw=write_subset(index.records, wanted, index.description),
         description=index.description,
         signer=KEY_NAME,
-        records=parse_records(text.encode(), where="excerpt"),
+        records=parse_records(text.encode(), where="index subset"),
     )

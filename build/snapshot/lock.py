@@ -1,7 +1,7 @@
 """release.lock: the snapshot by digest; equal snapshots give equal bytes.
 
-TOML 1.0, written sorted, one block a package, so that a change reads well as a diff. The
-reader takes nothing that the writer would not have written.
+TOML 1.0, sorted, with one table for each package, so that a change makes a readable diff. The
+reader accepts only bytes that the writer would write.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -19,52 +19,54 @@ from build.errors import ConfigError, StaleLockError
 from build.tables import Table, is_number
 
 FORMAT, MIXED_FORMAT = 1, 2
-"""The second when a repository has several indexes: a reader that knows only the first would
-take packages for those of the newest."""
+"""The second is for a lock in which a repository has several indexes: a reader that knows only
+the first would look for every package in the newest index."""
 PACKAGE_FORMAT = "v2"
 COMMENT = "# The snapshot by digest, written by `nox -s pin`. Change release.toml, not this file.\n"
-AGAIN = "run `nox -s pin` to write it anew"
+AGAIN = "run `nox -s pin` to write it again"
+Role = Literal["image", "builder"]
+"""What a repository is for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedRepository:
-    """One repository as it was served at the moment of the pin."""
+    """One index of a repository as it was served when it was pinned."""
 
-    place: Literal["image", "builder"]
-    """Whose packages come from here; "image" when both do."""
+    role: Role
+    """Whose packages come from here; "image" if both do. The lock calls it `place`."""
     url: str
-    """As written in release.toml: the one above `x86_64/`."""
+    """As written in release.toml: the folder above `x86_64/`."""
     arch: str
     index_sha256: str
     """Of APKINDEX.tar.gz as served."""
     index_size: int
     """In bytes."""
     description: str
-    """What the index calls itself, such as `v3.24.1-12-g0123abc`."""
+    """DESCRIPTION of the index, such as `v3.24.1-12-g0123abc`."""
     key: str
     """File name of the key that signed the index."""
     key_sha256: str
     """Of the key's file."""
     mirrors: tuple[str, ...]
-    """Other places that served the same index."""
+    """Mirrors that served the same index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedPackage:
-    """One `.apk` file, as it must be."""
+    """One `.apk` file and its digests."""
 
     name: str
     version: str
     arch: str
     repository: int
-    """Its place in `Lock.repositories`, from 0."""
+    """Position in `Lock.repositories`, from 0."""
     file: str
     sha256: str
     """Of the whole file, 64 lower-case hex digits."""
     size: int
     """In bytes."""
     checksum: str
-    """`Q1` and base64: SHA-1 of the control member, as the index has it."""
+    """`C:` of the index: `Q1` and base64 of the control member's SHA-1."""
     origin: str
     """Name of the source package."""
     commit: str
@@ -73,30 +75,34 @@ class LockedPackage:
     build_time: int
     """Seconds since 1970."""
     order: Mapping[str, int]
-    """Its place, from 1, in the install order of each closure that it is in."""
+    """Position, from 1, in the install order of each closure that contains it."""
+
+    def sort_key(self) -> tuple[str, str, int]:
+        """Return what the packages of a lock are sorted by."""
+        return self.name, self.version, self.repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """A snapshot: repositories, packages, and the closures they make."""
+    """Snapshot: repositories, packages and closures."""
 
     branch: str
     arch: str
     apk_version: str
-    """The program that solved: `apk-tools 3.0.6`."""
+    """Program that chose the packages, such as `apk-tools 3.0.6`."""
     epoch: int
-    """Build time of the newest package: the only clock an image ever sees."""
+    """Build time of the newest package: the only clock in an image."""
     choice_sha256: str
-    """Of what chose the packages, in release.toml most of it."""
+    """See `BuildConfig.choice_sha256`."""
     repositories: tuple[LockedRepository, ...]
-    """One for each index; a repository of which there are several has the older ones first."""
+    """One for each index; of several indexes of one repository the older ones come first."""
     packages: tuple[LockedPackage, ...]
     """Sorted by name, version, repository."""
 
     @property
     def mixed(self) -> bool:
-        """Whether a repository has several indexes, each vouching for packages of its own time."""
-        return _format([(each.place, each.url) for each in self.repositories]) == MIXED_FORMAT
+        """Whether a repository has several indexes, as after an update of some packages."""
+        return _format([(each.role, each.url) for each in self.repositories]) == MIXED_FORMAT
 
     @property
     def closures(self) -> tuple[str, ...]:
@@ -119,31 +125,29 @@ class Lock:
 
     @property
     def id(self) -> str:
-        """SHA-256 of the lock file: the name of the snapshot."""
+        """SHA-256 of the lock file, which identifies the snapshot."""
         return hashlib.sha256(dump_lock(self)).hexdigest()
 
 
 def dump_lock(lock: Lock) -> bytes:
     """Return the content of the lock file for `lock`: UTF-8, one newline at the end."""
-    lines = [
-        COMMENT,
-        *_line("format", MIXED_FORMAT if lock.mixed else FORMAT),
-        *_line("package_format", PACKAGE_FORMAT),
-        *_line("branch", lock.branch),
-        *_line("arch", lock.arch),
-        *_line("apk", lock.apk_version),
-        *_line("epoch", lock.epoch),
-        *_line("choice_sha256", lock.choice_sha256),
-    ]
+    header = {
+        "format": MIXED_FORMAT if lock.mixed else FORMAT,
+        "package_format": PACKAGE_FORMAT,
+        "branch": lock.branch,
+        "arch": lock.arch,
+        "apk": lock.apk_version,
+        "epoch": lock.epoch,
+        "choice_sha256": lock.choice_sha256,
+    }
+    blocks = [COMMENT, _lines(header)]
     for repository in lock.repositories:
-        lines.append("\n[[repository]]\n")
-        for key in REPOSITORY_KEYS:
-            lines += _line(key, getattr(repository, key))
-    for package in sorted(lock.packages, key=_place):
-        lines.append("\n[[package]]\n")
-        for key in PACKAGE_KEYS:
-            lines += _line(key, getattr(package, key))
-    return "".join(lines).encode()
+        values = {key: getattr(repository, name) for key, name in REPOSITORY_KEYS.items()}
+        blocks.append("\n[[repository]]\n" + _lines(values))
+    for package in sorted(lock.packages, key=LockedPackage.sort_key):
+        values = {key: getattr(package, key) for key in PACKAGE_KEYS}
+        blocks.append("\n[[package]]\n" + _lines(values))
+    return "".join(blocks).encode()
 
 
 def write_lock(path: Path, lock: Lock) -> None:
@@ -155,7 +159,7 @@ def read_lock(path: Path) -> Lock:
     """Return the lock in the file `path`.
 
     Raises:
-        ConfigError: there is no such file, or it is not as `write_lock` writes it; one line
+        ConfigError: there is no such file, or `write_lock` would write other bytes; one line
             with the key and value, or the number of the first line that differs.
     """
     try:
@@ -170,7 +174,7 @@ def read_lock(path: Path) -> Lock:
 
 
 def parse_lock(content: bytes, *, where: str) -> Lock:
-    """Return the lock with this content; `where` names it in errors.
+    """Return the lock with this content; `where` is its name in errors.
 
     Raises:
         ConfigError: as `read_lock`.
@@ -178,7 +182,8 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
     try:
         document = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        # Not only TOMLDecodeError: a number of 5,000 digits and a list a thousand deep, too.
+        # Besides TOMLDecodeError: a number of 5,000 digits raises ValueError (CPython limits
+        # int() to 4,300), a list that is a thousand levels deep RecursionError.
         raise ConfigError(f"{where}: {error}", hint=AGAIN) from None
     _check_format(Table(where, document, _refusal))
     lock = _lock(Table(where, document, _refusal))
@@ -196,12 +201,12 @@ def check_fresh(lock: Lock, config: BuildConfig) -> None:
     """Check that release.toml still asks for what `lock` was made from.
 
     Raises:
-        StaleLockError: it asks for something else by now.
+        StaleLockError: it asks for something else now.
     """
     if lock.choice_sha256 != config.choice_sha256:
         raise StaleLockError(
             f"{config.lock}: made from another choice of packages or repositories than "
-            f"{config.file} holds now",
+            f"{config.file} has now",
             hint="run `nox -s pin`, or take back the change",
         )
 
@@ -222,32 +227,11 @@ TOP_KEYS = (
     "repository",
     "package",
 )
-REPOSITORY_KEYS = (
-    "place",
-    "url",
-    "arch",
-    "index_sha256",
-    "index_size",
-    "description",
-    "key",
-    "key_sha256",
-    "mirrors",
-)
-PACKAGE_KEYS = (
-    "name",
-    "version",
-    "arch",
-    "repository",
-    "file",
-    "sha256",
-    "size",
-    "checksum",
-    "origin",
-    "commit",
-    "license",
-    "build_time",
-    "order",
-)
+REPOSITORY_KEYS = {
+    "place" if each.name == "role" else each.name: each.name for each in fields(LockedRepository)
+}
+"""Attribute by key of the file, in the order written."""
+PACKAGE_KEYS = tuple(each.name for each in fields(LockedPackage))
 
 
 def _refusal(message: str) -> ConfigError:
@@ -268,17 +252,13 @@ def _check_format(top: Table) -> None:
 
 
 def _format(repositories: Sequence[tuple[object, object]]) -> int:
-    """Return the format for indexes of these repositories: place and URL of each."""
+    """Return the format for indexes of these repositories (role and URL of each)."""
     twice = any(each in repositories[:number] for number, each in enumerate(repositories))
     return MIXED_FORMAT if twice else FORMAT
 
 
-def _place(package: LockedPackage) -> tuple[str, str, int]:
-    return package.name, package.version, package.repository
-
-
-def _line(key: str, value: object) -> list[str]:
-    return [f"{key} = {_toml(value)}\n"]
+def _lines(values: Mapping[str, object]) -> str:
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
 
 
 def _toml(value: object) -> str:
@@ -286,7 +266,8 @@ def _toml(value: object) -> str:
         case int():
             return str(value)
         case str():
-            # JSON's escapes are TOML's too; DEL is the one character JSON leaves as it is.
+            # JSON's escapes are valid in a TOML basic string. TOML 1.0 also demands one for
+            # DEL, which JSON leaves as it is.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case tuple():
             return "[" + ", ".join(_toml(item) for item in value) + "]"
@@ -294,14 +275,14 @@ def _toml(value: object) -> str:
             pairs = ", ".join(f"{key} = {_toml(item)}" for key, item in sorted(value.items()))
             return "{ " + pairs + " }"
         case _:
-            raise TypeError(f"{value!r}: no value of a lock")
+            raise TypeError(f"{value!r}: not a value of a lock")
 
 
 def _lock(top: Table) -> Lock:
     top.only(*TOP_KEYS)
     if top.text("package_format") != PACKAGE_FORMAT:
         raise top.fail("package_format", repr(PACKAGE_FORMAT))
-    repositories = tuple(_repository(fields) for fields in top.tables("repository"))
+    repositories = tuple(_repository(table) for table in top.tables("repository"))
     return Lock(
         branch=top.text("branch"),
         arch=top.text("arch"),
@@ -309,66 +290,66 @@ def _lock(top: Table) -> Lock:
         epoch=top.number("epoch"),
         choice_sha256=top.sha256("choice_sha256"),
         repositories=repositories,
-        packages=tuple(_package(fields, len(repositories)) for fields in top.tables("package")),
+        packages=tuple(_package(table, len(repositories)) for table in top.tables("package")),
     )
 
 
-def _repository(fields: Table) -> LockedRepository:
-    fields.only(*REPOSITORY_KEYS)
+def _repository(table: Table) -> LockedRepository:
+    table.only(*REPOSITORY_KEYS)
     return LockedRepository(
-        place=_role(fields),
-        url=fields.text("url"),
-        arch=fields.text("arch"),
-        index_sha256=fields.sha256("index_sha256"),
-        index_size=fields.number("index_size"),
-        description=fields.text("description", empty=True),
-        key=fields.text("key", FILE_NAME_FORM, pattern=FILE_NAME),
-        key_sha256=fields.sha256("key_sha256"),
-        mirrors=fields.strings("mirrors", unique=False),
+        role=_role(table),
+        url=table.text("url"),
+        arch=table.text("arch"),
+        index_sha256=table.sha256("index_sha256"),
+        index_size=table.number("index_size"),
+        description=table.text("description", empty=True),
+        key=table.text("key", FILE_NAME_FORM, pattern=FILE_NAME),
+        key_sha256=table.sha256("key_sha256"),
+        mirrors=table.strings("mirrors", unique=False),
     )
 
 
-def _package(fields: Table, repositories: int) -> LockedPackage:
-    fields.only(*PACKAGE_KEYS)
+def _package(table: Table, repositories: int) -> LockedPackage:
+    table.only(*PACKAGE_KEYS)
     package = LockedPackage(
-        name=fields.text("name", FILE_NAME_FORM, pattern=FILE_NAME),
-        version=fields.text("version", FILE_NAME_FORM, pattern=FILE_NAME),
-        arch=fields.text("arch"),
-        repository=fields.number("repository", high=repositories - 1),
-        file=fields.text("file", FILE_NAME_FORM, pattern=FILE_NAME),
-        sha256=fields.sha256("sha256"),
-        size=fields.number("size"),
-        checksum=fields.text("checksum", "Q1 and 28 letters of base64", pattern=CHECKSUM),
-        origin=fields.text("origin", empty=True),
-        commit=fields.text("commit", empty=True),
-        license=fields.text("license", empty=True),
-        build_time=fields.number("build_time"),
-        order=_order(fields),
+        name=table.text("name", FILE_NAME_FORM, pattern=FILE_NAME),
+        version=table.text("version", FILE_NAME_FORM, pattern=FILE_NAME),
+        arch=table.text("arch"),
+        repository=table.number("repository", high=repositories - 1),
+        file=table.text("file", FILE_NAME_FORM, pattern=FILE_NAME),
+        sha256=table.sha256("sha256"),
+        size=table.number("size"),
+        checksum=table.text("checksum", "Q1 and 28 letters of base64", pattern=CHECKSUM),
+        origin=table.text("origin", empty=True),
+        commit=table.text("commit", empty=True),
+        license=table.text("license", empty=True),
+        build_time=table.number("build_time"),
+        order=_order(table),
     )
     if package.file != f"{package.name}-{package.version}.apk":
-        raise fields.fail("file", f"{package.name}-{package.version}.apk")
+        raise table.fail("file", f"{package.name}-{package.version}.apk")
     return package
 
 
-def _role(fields: Table) -> Literal["image", "builder"]:
-    match fields.values.get("place"):
+def _role(table: Table) -> Role:
+    match table.values.get("place"):
         case "image":
             return "image"
         case "builder":
             return "builder"
         case _:
-            raise fields.fail("place", '"image" or "builder"')
+            raise table.fail("place", '"image" or "builder"')
 
 
-def _order(fields: Table) -> Mapping[str, int]:
+def _order(table: Table) -> Mapping[str, int]:
     """Return the position in the install order, from 1, by closure."""
     expected = "a table of positions by closure, from 1"
-    positions = fields.get("order", expected)
+    positions = table.get("order", expected)
     if not isinstance(positions, dict) or not positions:
-        raise fields.fail("order", expected)
+        raise table.fail("order", expected)
     for closure, position in positions.items():
         if not CLOSURE.fullmatch(closure) or not is_number(position) or position < 1:
-            raise fields.fail("order", expected)
+            raise table.fail("order", expected)
     return positions
 
 

@@ -1,14 +1,14 @@
-"""The repositories of one place: their indexes, and which mirrors serve the very same.
+"""Repositories of one role (image or builder): their indexes, and the mirrors that agree.
 
-The first that answers is believed (as far as its signature goes), the others are compared.
-What differs is explained: one is behind, or they contradict each other.
+The first source that answers is used, as far as its signature allows; every other one is
+compared with it. A difference is explained: one of the two is behind, or they contradict each
+other.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from build.apk.index import INDEX, Index, IndexRecord, read_index
 from build.apk.signature import Keyring
@@ -17,20 +17,20 @@ from build.edges.download import Watch
 from build.edges.progress import Progress
 from build.errors import RemoteError, VerificationError
 from build.snapshot.fetch import Fetching, fetch_watched, locate, mirrored
+from build.snapshot.lock import Role
 
 MAX_INDEX_FETCH = 1 << 26
 """Bytes of an index as served: thirty times Alpine's largest."""
-SHOWN = 3
-"""Packages that a message names."""
-Location = Literal["image", "builder"]
+MAX_EXAMPLES = 3
+"""Packages that one message names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a repository, or a mirror of it, is."""
+class MirrorSource:
+    """Address of a repository or of one mirror of it."""
 
-    written: str
-    """As in release.toml; empty for the repository itself."""
+    mirror: str
+    """As written in release.toml; empty for the repository itself."""
     url: str
     """For messages."""
     location: str | Path
@@ -38,139 +38,127 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """A repository as it was read just now."""
+    """Repository as it is served now."""
 
-    place: Location
+    role: Role
     url: str
     """As written in release.toml."""
     arch: str
     index: Index
     keys: Keyring
     mirrors: tuple[str, ...]
-    """As written: all that there are."""
-    served_by: tuple[Place, ...]
-    """Those that serve this index, the one it came from first."""
+    """All mirrors, as written in release.toml."""
+    sources: tuple[MirrorSource, ...]
+    """Those that serve this index; the one it came from is the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """The repositories of one place, and where they stand in the lock."""
+class IndexGroup:
+    """Repositories of one role, and their position in the lock."""
 
     repositories: tuple[Repository, ...]
     keys: Keyring
     """What apk trusts; each repository has its own for what is verified here."""
     first: int
     """Number of the first of them in the lock."""
-    excerpts: tuple[Index, ...] = ()
-    """What is shown to apk in place of the indexes, when it may not choose from all of them."""
+    subsets: tuple[Index, ...] = ()
+    """Given to apk instead of the indexes when it may not choose from all packages."""
 
     @property
-    def indexes(self) -> list[Index]:
-        """What apk chooses from: an index a repository, in order."""
-        return list(self.excerpts) or self.whole
+    def indexes(self) -> tuple[Index, ...]:
+        """What apk chooses from: one index for each repository, in order."""
+        return self.subsets or self.full_indexes
 
     @property
-    def whole(self) -> list[Index]:
+    def full_indexes(self) -> tuple[Index, ...]:
         """The indexes as their repositories signed them."""
-        return [repository.index for repository in self.repositories]
+        return tuple(repository.index for repository in self.repositories)
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
-    """The repositories of a try; one group when the builder has no others."""
+class IndexGroups:
+    """Repositories of both roles; the same group twice when the builder has no others."""
 
-    image: Group
-    builder: Group
+    image: IndexGroup
+    builder: IndexGroup
 
     @property
     def repositories(self) -> tuple[Repository, ...]:
-        """All of them, in the order of the lock."""
+        """All repositories, in the order of the lock."""
         others = () if self.builder is self.image else self.builder.repositories
         return (*self.image.repositories, *others)
 
 
-@dataclass(frozen=True, slots=True)
-class Edges:
-    """What an index is fetched through, and who is told of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexReader:
+    """Reader of the indexes of one role."""
 
+    role: Role
+    source: Source
+    arch: str
     fetcher: Fetching
     progress: Progress
-    watch: Watch
 
-    def fetch(self, place: Place, arch: str) -> bytes:
-        """Return the index at `place` as served."""
-        name = f"{arch}/{INDEX}"
-        return fetch_watched(
-            self.fetcher, place.location, name, limit=MAX_INDEX_FETCH, watch=self.watch
-        )
+    def read_group(self, first: int) -> IndexGroup:
+        """Return the repositories; every index is fetched from all sources and verified.
 
+        `first`: number of the first repository in the lock.
 
-def read_group(
-    place: Location, source: Source, arch: str, first: int, fetcher: Fetching, progress: Progress
-) -> Group:
-    """Return the repositories of `source`, each index fetched from all places and verified.
+        Raises:
+            ConfigError: a repository or the folder of keys is not what release.toml allows.
+            VerificationError: no trusted key signed an index, or two indexes have different
+                checksums for one version of a package.
+            RemoteError: no source of a repository answers.
+        """
+        keys, urls = Keyring.from_folder(self.source.keys, self.arch), self.source.repositories
+        with self.progress.step(f"Fetch {len(urls)} indexes ({self.role})") as step:
+            repositories = tuple(self._read(url, keys, step.advance) for url in urls)
+        return IndexGroup(repositories=repositories, keys=keys, first=first)
 
-    Raises:
-        ConfigError: a repository or the folder of keys cannot be what release.toml says.
-        VerificationError: an index is not what a trusted key signed, or two of them say
-            different things of the same package.
-        RemoteError: no place of a repository answers.
-    """
-    keys = Keyring.from_folder(source.keys, arch)
-    with progress.step(f"Fetch {len(source.repositories)} indexes ({place})") as step:
-        edges = Edges(fetcher, progress, step.advance)
-        repositories = tuple(
-            _read_repository(place, url, source, arch, keys, edges) for url in source.repositories
-        )
-    return Group(repositories=repositories, keys=keys, first=first)
-
-
-def places(url: str, source: Source) -> tuple[Place, ...]:
-    """Return the places of a repository: as written, then each mirror."""
-    others = [(mirror, mirrored(url, mirror)) for mirror in source.mirrors]
-    return (
-        Place("", url, locate(url, source.base)),
-        *(Place(mirror, other, locate(other, source.base)) for mirror, other in others),
-    )
-
-
-def _read_repository(
-    place: Location, url: str, source: Source, arch: str, keys: Keyring, edges: Edges
-) -> Repository:
-    """Return the repository as its first place that answers has it, and who serves the same."""
-    index: Index | None = None
-    served: list[Place] = []
-    failures = []
-    for where in places(url, source):
-        try:
-            raw = edges.fetch(where, arch)
-        except RemoteError as error:
-            failures.append(error)
-            edges.progress.note(f"mirror left out: {error}")
-            continue
+    def _read(self, url: str, keys: Keyring, watch: Watch) -> Repository:
+        """Return the repository as its first source serves it, with all sources that agree."""
+        index: Index | None = None
+        agreeing: list[MirrorSource] = []
+        failures = []
+        file = f"{self.arch}/{INDEX}"
+        for source in _sources(url, self.source):
+            try:
+                raw = fetch_watched(
+                    self.fetcher, source.location, file, limit=MAX_INDEX_FETCH, watch=watch
+                )
+            except RemoteError as error:
+                failures.append(error)
+                self.progress.note(f"mirror left out: {error}")
+                continue
+            if index is None:
+                index = read_index(raw, keys, where=f"{source.url}/{file}")
+            elif raw != index.raw:
+                other = read_index(raw, keys, where=f"{source.url}/{file}")
+                why = describe_difference((agreeing[0].url, index), (source.url, other))
+                self.progress.note(f"mirror left out: {why}")
+                continue
+            agreeing.append(source)
         if index is None:
-            index = read_index(raw, keys, where=f"{where.url}/{arch}/{INDEX}")
-        elif raw != index.raw:
-            other = read_index(raw, keys, where=f"{where.url}/{arch}/{INDEX}")
-            why = difference((served[0].url, index), (where.url, other))
-            edges.progress.note(f"mirror left out: {why}")
-            continue
-        served.append(where)
-    if index is None:
-        raise failures[0]
-    return Repository(
-        place=place,
-        url=url,
-        arch=arch,
-        index=index,
-        keys=keys,
-        mirrors=source.mirrors,
-        served_by=tuple(served),
-    )
+            raise failures[0]
+        return Repository(
+            role=self.role,
+            url=url,
+            arch=self.arch,
+            index=index,
+            keys=keys,
+            mirrors=self.source.mirrors,
+            sources=tuple(agreeing),
+        )
 
 
-def difference(one: tuple[str, Index], other: tuple[str, Index]) -> str:
-    """Return in one line why `other`, a place and its index, is not the same as `one`.
+def _sources(url: str, source: Source) -> tuple[MirrorSource, ...]:
+    """Return the repository as written, then each of its mirrors."""
+    urls = [("", url), *((mirror, mirrored(url, mirror)) for mirror in source.mirrors)]
+    return tuple(MirrorSource(mirror, each, locate(each, source.base)) for mirror, each in urls)
+
+
+def describe_difference(one: tuple[str, Index], other: tuple[str, Index]) -> str:
+    """Return in one line why `other` (URL and index) is not the same as `one`.
 
     Raises:
         VerificationError: they contradict each other: one version of a package, two checksums.
@@ -178,22 +166,22 @@ def difference(one: tuple[str, Index], other: tuple[str, Index]) -> str:
     (url, index), (other_url, other_index) = one, other
     contradictions = list(_contradictions(index, other_index))
     if contradictions:
-        shown = "; ".join(
+        examples = "; ".join(
             f"{mine.file_name} is {mine.checksum} here and {theirs.checksum} there"
-            for mine, theirs in contradictions[:SHOWN]
+            for mine, theirs in contradictions[:MAX_EXAMPLES]
         )
         raise VerificationError(
             f"{url} and {other_url} contradict each other in {len(contradictions)} packages: "
-            f"{shown}",
+            f"{examples}",
             hint="one of the two is not to be trusted: find out which before you pin",
         )
-    mine, theirs = index.records.newest, other_index.records.newest
+    mine, theirs = index.records.newest_build_time, other_index.records.newest_build_time
     if mine == theirs:
         return f"{other_url}: another index than {url} with the same newest package"
     behind, ahead = (other_url, url) if theirs < mine else (url, other_url)
     return (
-        f"{behind} is behind {ahead}: its newest package is of {day(min(mine, theirs))}, "
-        f"the other's of {day(max(mine, theirs))}"
+        f"{behind} is behind {ahead}: its newest package is of {format_time(min(mine, theirs))}, "
+        f"the other's of {format_time(max(mine, theirs))}"
     )
 
 
@@ -204,6 +192,6 @@ def _contradictions(one: Index, other: Index) -> Iterator[tuple[IndexRecord, Ind
                 yield record, theirs
 
 
-def day(seconds: int) -> str:
-    """Return a time for a person: `2024-06-11 09:30 UTC`."""
+def format_time(seconds: int) -> str:
+    """Return seconds since 1970 as `2024-06-11 09:30 UTC`."""
     return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")

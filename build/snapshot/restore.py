@@ -1,7 +1,7 @@
-"""A store that lacks something a lock names: fetched again, and only if it is the same bytes."""
+"""Restore of what a lock names and the store lacks: fetched again, only if the bytes are equal."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from build.apk.index import INDEX
@@ -16,26 +16,26 @@ from build.snapshot.repositories import MAX_INDEX_FETCH
 from build.snapshot.store import Store
 
 MOVED = (
-    "the mirror has moved on since the pin: bring the snapshot's archive and name it with "
-    "`--snapshot`, or any that has it, for `nox -s store -- take ARCHIVE`; or run `nox -s pin` "
-    "again and build from the new lock"
+    "the mirror has newer files since the pin: build from the snapshot's archive with "
+    "`--snapshot ARCHIVE`, or take the file from any archive that has it with `nox -s store -- "
+    "take ARCHIVE`; or run `nox -s pin` again and build from the new lock"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A package or an index that a lock names."""
+    """Package or index that a lock names."""
 
     sha256: str
     size: int
     """In bytes."""
     repository: int
-    """Its place in `Lock.repositories`."""
+    """Position in `Lock.repositories`."""
     file: str
 
 
 def blobs_of(lock: Lock) -> Iterator[Blob]:
-    """Give the indexes of `lock` and then its packages; keys are not among them."""
+    """Yield the indexes of `lock` and then its packages, but not its keys."""
     for number, repository in enumerate(lock.repositories):
         yield Blob(repository.index_sha256, repository.index_size, number, INDEX)
     for package in lock.packages:
@@ -43,7 +43,7 @@ def blobs_of(lock: Lock) -> Iterator[Blob]:
 
 
 def names_of(lock: Lock) -> dict[str, str]:
-    """Return what each blob is, keys too, by SHA-256: `chrony-4.5-r0.apk (droplet)`."""
+    """Return a description such as `chrony-4.5-r0.apk (droplet)` of each blob by SHA-256."""
     names = {repository.key_sha256: f"key {repository.key}" for repository in lock.repositories}
     for repository in lock.repositories:
         names[repository.index_sha256] = f"index of {repository.url}"
@@ -52,27 +52,22 @@ def names_of(lock: Lock) -> dict[str, str]:
     return names
 
 
-def missing_blobs(lock: Lock, store: Store) -> tuple[Blob, ...]:
-    """Return the packages and indexes of `lock` that `store` lacks."""
-    return tuple(blob for blob in blobs_of(lock) if not store.has(blob.sha256))
-
-
 def fill_store(
     config: BuildConfig, lock: Lock, store: Store, fetcher: Fetching, progress: Progress
 ) -> None:
-    """Fetch what `lock` names and `store` lacks; nothing when the pin was made here.
+    """Fetch what `lock` names and `store` lacks, which is nothing if the pin was made here.
 
-    Every blob is hashed: a damaged one goes to the quarantine and is fetched anew. No
-    signature is needed: the lock names every byte by its SHA-256.
+    Every blob is hashed: a damaged one goes to the quarantine and is fetched again. No
+    signature is checked, since the lock names every file by its SHA-256.
 
     Raises:
-        SnapshotError: every mirror serves other bytes under that name by now, or a key is not
-            in the folder of keys any more.
+        SnapshotError: every mirror now serves other bytes under that name, or a key is no
+            longer in the folder of keys.
         RemoteError: no mirror answers, or has the file.
     """
     damaged = _quarantine_damaged(lock, store, progress)
     _fill_keys(config, lock, store)
-    missing = missing_blobs(lock, store)
+    missing = [blob for blob in blobs_of(lock) if not store.has(blob.sha256)]
     if not missing:
         return
     with progress.step("Fetch what the lock names", total=sum(b.size for b in missing)) as step:
@@ -85,7 +80,7 @@ def fill_store(
                     raise
                 raise SnapshotError(
                     f"{damaged[blob.sha256]}: damaged: not what sha256 {blob.sha256} says, and "
-                    f"cannot be fetched anew: {error}",
+                    f"cannot be fetched again: {error}",
                     hint=error.hint,
                 ) from None
             store.put(content)
@@ -93,7 +88,7 @@ def fill_store(
 
 
 def _quarantine_damaged(lock: Lock, store: Store, progress: Progress) -> dict[str, str]:
-    """Move what is damaged aside; return what it is by SHA-256."""
+    """Move damaged blobs to the quarantine; return their descriptions by SHA-256."""
     damaged = {}
     for sha256, name in names_of(lock).items():
         if store.has(sha256) and not store.whole(sha256) and store.quarantine(sha256):
@@ -103,20 +98,19 @@ def _quarantine_damaged(lock: Lock, store: Store, progress: Progress) -> dict[st
 
 
 def _fetch(blob: Blob, repository: LockedRepository, source: Source, fetcher: Fetching) -> bytes:
-    """Return the bytes of `blob` from the first place that still has them."""
+    """Return the bytes of `blob` from the first mirror that still has them."""
     urls = [repository.url, *(mirrored(repository.url, mirror) for mirror in repository.mirrors)]
     name = f"{repository.arch}/{blob.file}"
     refusals: list[SnowdropError] = []
     for url in urls:
         try:
-            # An index keeps its name: a longer one is another, which its bytes shall say.
+            # An index keeps its name when it changes: fetch a longer one too, so that the
+            # message can name its SHA-256.
             limit = MAX_INDEX_FETCH if blob.file == INDEX else blob.size
             content = fetcher.fetch(locate(url, source.base), name, limit=limit)
-        except VanishedError as error:
-            refusals.append(VanishedError(str(error), hint=MOVED))
-            continue
         except RemoteError as error:
-            refusals.append(error)
+            vanished = isinstance(error, VanishedError)
+            refusals.append(VanishedError(str(error), hint=MOVED) if vanished else error)
             continue
         found = hashlib.sha256(content).hexdigest()
         if found == blob.sha256:
@@ -124,32 +118,29 @@ def _fetch(blob: Blob, repository: LockedRepository, source: Source, fetcher: Fe
         refusals.append(
             SnapshotError(f"{url}/{name}: sha256 {found}, the lock says {blob.sha256}", hint=MOVED)
         )
-    raise _all_in_one(refusals)
-
-
-def _all_in_one(refusals: Sequence[SnowdropError]) -> SnowdropError:
     if len(refusals) == 1:
-        return refusals[0]
+        raise refusals[0]
     text = "\n".join(f"  {refusal}" for refusal in refusals)
-    return SnapshotError(
+    raise SnapshotError(
         f"none of {len(refusals)} mirrors has what the lock names:\n{text}", hint=MOVED
     )
 
 
 def _source(config: BuildConfig, repository: LockedRepository) -> Source:
-    return config.source if repository.place == "image" else config.builder_source
+    return config.source if repository.role == "image" else config.builder_source
 
 
 def _fill_keys(config: BuildConfig, lock: Lock, store: Store) -> None:
     for repository in lock.repositories:
         if store.has(repository.key_sha256):
             continue
+        # Keys come only from the maintainer's folder, never from a mirror.
         folder = trusted_folder(_source(config, repository).keys, repository.arch)
         path = folder / repository.key
         content = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(content).hexdigest() != repository.key_sha256:
             raise SnapshotError(
                 f"{path}: not the key of the lock (sha256 {repository.key_sha256})",
-                hint="bring that key back, or run `nox -s pin`",
+                hint="restore that key, or run `nox -s pin`",
             )
         store.put(content)

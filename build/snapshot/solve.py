@@ -1,8 +1,8 @@
-"""Which packages: the snapshot's own apk decides, and we read its answer.
+"""Choice of packages: made by the snapshot's own apk, whose output is read here.
 
 apk 2 and apk 3 choose differently, so the program that will install is the one that
 solves. It is taken out of the snapshot itself: its package and all it links to, unpacked
-into a folder, the apk root, and run there in a container.
+into a folder and run there in a container.
 """
 
 import re
@@ -19,68 +19,73 @@ from build.errors import SnapshotError
 from build.snapshot.solver_errors import explain, is_out_of_step
 
 EngineFor = Callable[[Path, Sequence[str]], Engine]
-"""From a root and a program to try in it, the engine that runs it."""
+"""Returns the engine that can run a program in a root folder."""
 PROGRAMS = ("apk-tools-static", "apk-tools")
-"""Packages that bring apk, the better one first: the static one links to nothing."""
+"""Packages that contain apk, the better one first: the static one needs no library."""
 STATIC, DYNAMIC = "/sbin/apk.static", "/sbin/apk"
 INSTALLING = re.compile(
-    r"^\( *(?P<place>\d+)/(?P<count>\d+)\) Installing (?P<name>\S+) \((?P<version>\S+)\)$",
+    r"^\( *(?P<position>\d+)/(?P<count>\d+)\) Installing (?P<name>\S+) \((?P<version>\S+)\)$",
     re.MULTILINE,
 )
-"""apk 3 pads the place with spaces."""
+"""apk 3 pads the position with spaces."""
 NAME_OF_DEPENDENCY = re.compile(r"[^<>=~@]+")
 WORK = "/work"
-"""Where the indexes and keys show up in the container."""
+"""Folder in the container with the indexes and keys."""
+OPTIONS = (
+    f"--root {WORK}/root --keys-dir {WORK}/keys --repositories-file /dev/null "
+    "--no-network --no-cache --no-progress"
+).split()
+"""Only the given repositories: nothing from the root's own list, the network or a cache."""
 SECONDS = 300.0
 REASON_LINES = 40
 
 
 class UnsolvedError(SnapshotError):
-    """apk finds no set of packages; `passing` when repositories seem to be out of step."""
+    """apk finds no set of packages for `closure`; `report` is its output."""
 
-    def __init__(self, asked_by: str, report: str) -> None:
-        self.asked_by, self.report = asked_by, (report := _shown(report))
+    def __init__(self, closure: str, report: str) -> None:
+        self.closure, self.report = closure, (report := _printable(report))
         words = "\n".join(f"  {sentence}" for sentence in explain(report))
         super().__init__(
-            f"{asked_by}: apk finds no set of packages that fits:\n{report}"
+            f"{closure}: apk finds no set of packages that fits:\n{report}"
             + (f"\nin other words:\n{words}" if words else ""),
             hint="change `packages` or `repositories` in release.toml by what apk says",
         )
-        self.passing = is_out_of_step(report)
+        self.is_out_of_step = is_out_of_step(report)
 
 
-class LackingError(SnapshotError):
-    """No repository brings what is `wanted`, which the package `by` needs to run apk."""
+class MissingDependencyError(SnapshotError):
+    """No repository has what is `wanted`, which `needed_by` needs to run apk."""
 
-    def __init__(self, wanted: str, by: str) -> None:
-        super().__init__(f"{wanted}: no repository brings it, {by} needs it")
-        self.wanted, self.by = wanted, by
+    def __init__(self, wanted: str, needed_by: str) -> None:
+        super().__init__(f"{wanted}: no repository has it, {needed_by} needs it")
+        self.wanted, self.needed_by = wanted, needed_by
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A package and the repository that offers it."""
+    """Package and the repository that offers it."""
 
     repository: int
-    """Its place in the list of indexes."""
+    """Position in the list of indexes."""
     record: IndexRecord
 
 
 def bootstrap(indexes: Sequence[Index]) -> tuple[Offer, ...]:
-    """Return apk's own package and all it needs, what is needed first.
+    """Return apk's own package and all it needs, dependencies first.
 
-    Dependencies are followed naively, to the first and newest that has the name: this set
-    is unpacked to run apk, never installed.
+    Each dependency is resolved to the first and newest package of that name, versions ignored:
+    this set is only unpacked to run apk, never installed.
 
     Raises:
-        SnapshotError: no repository brings apk.
-        LackingError: none brings something it needs.
+        SnapshotError: no repository has apk.
+        MissingDependencyError: none has something apk needs.
     """
     start = next((name for name in PROGRAMS if _best(name, indexes)), None)
     if start is None:
         raise SnapshotError(
-            f"no repository brings {' or '.join(PROGRAMS)}",
-            hint="name the repository that does: Alpine's `main`",
+            f"no repository has {' or '.join(PROGRAMS)}",
+            hint="name the repository that has: Alpine's `main`",
         )
     done: dict[str, Offer] = {}
     _follow(start, "the bootstrap", indexes, done, set())
@@ -90,22 +95,22 @@ def bootstrap(indexes: Sequence[Index]) -> tuple[Offer, ...]:
 def _follow(
     wanted: str, by: str, indexes: Sequence[Index], done: dict[str, Offer], seen: set[str]
 ) -> None:
-    name = name_of(wanted)
-    if wanted.startswith("!") or name in seen:
+    name = dependency_name(wanted)
+    if wanted.startswith("!") or name in seen:  # `!name` is a conflict, not a dependency
         return
     seen.add(name)
     offer = _best(name, indexes)
     if offer is None:
-        raise LackingError(name, by)
+        raise MissingDependencyError(name, by)
     for dependency in offer.record.depends:
         _follow(dependency, offer.record.name, indexes, done, seen)
     done.setdefault(offer.record.name, offer)
 
 
-def name_of(dependency: str) -> str:
-    """Return what a dependency asks for, without the version.
+def dependency_name(dependency: str) -> str:
+    """Return the name in a dependency, without the version.
 
-    >>> name_of("so:libz.so.1"), name_of("musl>=1.2")
+    >>> dependency_name("so:libz.so.1"), dependency_name("musl>=1.2")
     ('so:libz.so.1', 'musl')
     """
     match = NAME_OF_DEPENDENCY.match(dependency)
@@ -113,14 +118,21 @@ def name_of(dependency: str) -> str:
 
 
 def _best(name: str, indexes: Sequence[Index]) -> Offer | None:
-    """Return the newest package called `name`, or the best of those that provide it."""
+    """Return the newest package called `name`, or the best of those that provide it.
+
+    Providers rank by the version in which they provide it, then by `provider_priority`.
+    """
     own = [
-        (rank(record.version), -number, Offer(number, record))
+        (version_rank(record.version), -number, Offer(number, record))
         for number, index in enumerate(indexes)
         for record in index.records.named(name)
     ]
     others = [
-        (rank(_provided(name, record)), record.provider_priority or 0, Offer(number, record))
+        (
+            version_rank(_provided(name, record)),
+            record.provider_priority or 0,
+            Offer(number, record),
+        )
         for number, index in enumerate(indexes)
         for record in (() if own else index.records.providing(name))
     ]
@@ -129,13 +141,13 @@ def _best(name: str, indexes: Sequence[Index]) -> Offer | None:
 
 
 def _provided(name: str, record: IndexRecord) -> str:
-    """Return the version in which `record` provides `name`, or nothing."""
+    """Return the version in which `record` provides `name`, or an empty string."""
     pairs = [provided.partition("=") for provided in record.provides]
     return next((version for found, _, version in pairs if found == name), "")
 
 
-def rank(version: str) -> VersionKey:
-    """Return what versions are ordered by; what is no version comes before all of them."""
+def version_rank(version: str) -> VersionKey:
+    """Return the sort key of a version; a string that is no version sorts before all."""
     try:
         return version_key(version)
     except ValueError:
@@ -144,7 +156,7 @@ def rank(version: str) -> VersionKey:
 
 @dataclass(frozen=True, slots=True)
 class Solver:
-    """The snapshot's own apk, in its root, with the engine that runs it there."""
+    """The snapshot's own apk, in its root folder, with the engine that runs it there."""
 
     root: Path
     program: str
@@ -157,18 +169,16 @@ class Solver:
 
         Raises:
             SnapshotError: there is no apk in it.
-            BuildError: no engine runs it.
+            BuildError: no engine can run it.
         """
         prepare_root(root, [WORK])
         program = next((path for path in (STATIC, DYNAMIC) if (root / path[1:]).is_file()), None)
         if program is None:
-            raise SnapshotError(
-                f"apk: neither {STATIC} nor {DYNAMIC} in the packages that bring it"
-            )
+            raise SnapshotError(f"apk: neither {STATIC} nor {DYNAMIC} in its packages")
         return cls(root, program, engine_for(root, [program, "--version"]), arch)
 
     def version(self) -> str:
-        """Return what apk calls itself, such as `apk-tools 3.0.6`.
+        """Return name and version of the program, such as `apk-tools 3.0.6`.
 
         Raises:
             SnapshotError: it does not start.
@@ -189,33 +199,34 @@ class Solver:
         keys: Mapping[str, bytes],
         work: Path,
         *,
-        asked_by: str,
+        closure: str,
     ) -> tuple[Offer, ...]:
         """Return what apk would install for `packages`, in its order.
 
         `keys` are public keys by file name; `work` is a folder for what the program reads;
-        `asked_by` names the closure in errors.
+        `closure` is its name in errors.
 
         Raises:
-            UnsolvedError: apk finds no answer; the message holds its reasons and ours.
-            SnapshotError: it gives one that is not in the indexes.
+            UnsolvedError: apk finds no solution; the message has its report, explained.
+            SnapshotError: apk's output names a package that is not in the indexes.
         """
         with TemporaryDirectory(prefix="solve-", dir=work) as folder:
             shared = Path(folder)
-            _lay_out(shared, indexes, keys, self.arch)
-            repositories = [f"{WORK}/r{number}" for number in range(len(indexes))]
-            common = _arguments(self.program, self.arch, repositories)
-            # apk does not simulate the making of a database: that is a step of its own.
-            self._run([*common, "--initdb", "add"], shared, asked_by)
-            done = self._run([*common, "--simulate", "add", *packages], shared, asked_by)
+            _write_inputs(shared, indexes, keys, self.arch)
+            common = [self.program, "--arch", self.arch, *OPTIONS]
+            for number in range(len(indexes)):
+                common += ["--repository", f"{WORK}/r{number}"]
+            # --initdb together with --simulate fails (status 99): a step of its own.
+            self._run([*common, "--initdb", "add"], shared, closure)
+            done = self._run([*common, "--simulate", "add", *packages], shared, closure)
         return _offered(parse_simulation(done.text), indexes)
 
-    def _run(self, argv: Sequence[str], shared: Path, asked_by: str) -> Finished:
+    def _run(self, argv: Sequence[str], shared: Path, closure: str) -> Finished:
         done = self.engine.run(
             self.root, argv, mounts=[Mount(shared, WORK)], environment=PLAIN, timeout=SECONDS
         )
         if done.status != 0:
-            raise UnsolvedError(asked_by, done.last_lines(REASON_LINES))
+            raise UnsolvedError(closure, done.last_lines(REASON_LINES))
         return done
 
 
@@ -226,38 +237,26 @@ def parse_simulation(text: str) -> tuple[tuple[str, str], ...]:
     (('musl', '1.2.5-r9'),)
 
     Raises:
-        SnapshotError: the places do not run from the first to the last, so that a package
-            would be missing.
+        SnapshotError: the positions do not run from 1 to the count, so a package may be
+            missing.
     """
     lines = list(INSTALLING.finditer(text))
-    places = [(int(match["place"]), int(match["count"])) for match in lines]
-    if not lines or places != [(place, len(lines)) for place in range(1, len(lines) + 1)]:
+    positions = [(int(match["position"]), int(match["count"])) for match in lines]
+    if not lines or positions != [(n, len(lines)) for n in range(1, len(lines) + 1)]:
         raise SnapshotError(
-            f"apk --simulate: an answer that cannot be read:\n{_shown(text[-2000:])}"
+            f"apk --simulate: output that cannot be read:\n{_printable(text[-2000:])}"
         )
     return tuple((match["name"], match["version"]) for match in lines)
 
 
-def _shown(text: str) -> str:
-    """Return a program's output for a terminal, which it shall not steer."""
+def _printable(text: str) -> str:
+    """Return a program's output without control characters, which could steer a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
-def _arguments(program: str, arch: str, repositories: Sequence[str]) -> list[str]:
-    argv = [program, "--arch", arch, "--root", f"{WORK}/root", "--keys-dir", f"{WORK}/keys"]
-    for repository in repositories:
-        argv += ["--repository", repository]
-    return [
-        *argv,
-        "--repositories-file",
-        "/dev/null",
-        "--no-network",
-        "--no-cache",
-        "--no-progress",
-    ]
-
-
-def _lay_out(shared: Path, indexes: Sequence[Index], keys: Mapping[str, bytes], arch: str) -> None:
+def _write_inputs(
+    shared: Path, indexes: Sequence[Index], keys: Mapping[str, bytes], arch: str
+) -> None:
     (shared / "root").mkdir()
     (shared / "keys").mkdir()
     for name, content in keys.items():

@@ -1,8 +1,8 @@
-"""Why apk finds no set of packages: its report, and the same in our words.
+"""apk's report on why it finds no set of packages, parsed and explained.
 
-apk 2 and apk 3 write the same report: a block for each package or name that is in the way,
-with who requires, breaks or satisfies what (apk-tools, src/app_add.c and src/print.c; the
-tests hold what 2.14.0 and 3.0.6 wrote).
+apk 2 and apk 3 write the same report: a block for each package or name that prevents a
+solution, with the packages that require, break or satisfy it (apk-tools, src/app_add.c and
+src/print.c; the tests contain the reports of 2.14.0 and 3.0.6).
 """
 
 import re
@@ -13,7 +13,7 @@ SUBJECT = re.compile(r"^  (?P<name>\S+?)(?: \((?P<remark>[^)]*)\))?:$")
 DETAIL = re.compile(r"^    (?P<key>[a-z][a-z ]*): ?(?P<rest>.*)$")
 NEEDED_BY = re.compile(r"(?P<by>\S+?)\[(?P<what>[^\]\s]+)\]")
 WORLD = "world"
-"""What apk calls the packages that it was asked for."""
+"""apk's name for the packages that were asked for."""
 NO_SUCH = "no such package"
 VIRTUAL = "virtual"
 
@@ -23,20 +23,20 @@ class Reason:
     """One block of the report."""
 
     name: str
-    """The package with its version, or the name that was looked for."""
+    """Package with its version, or the name that was looked for."""
     remark: str
-    """What stands in brackets behind it, or empty."""
+    """Text in brackets after the name, or empty."""
     details: Mapping[str, str]
-    """`required by`, `breaks`, `satisfies`, `conflicts`, `provided by`, ...: what follows."""
+    """Values of `required by`, `breaks`, `satisfies`, `conflicts`, `provided by`, ..."""
 
     def needs(self, key: str) -> list[tuple[str, str]]:
-        """Return who needs what, as the detail `key` says."""
+        """Return the pairs (package, dependency) of the detail `key`."""
         found = NEEDED_BY.finditer(self.details.get(key, ""))
         return [(match["by"], match["what"]) for match in found]
 
 
 def parse_reasons(report: str) -> tuple[Reason, ...]:
-    """Return the blocks of apk's report; empty when there is none in the text."""
+    """Return the blocks of apk's report; empty if the text has none."""
     blocks: list[tuple[str, str, dict[str, str]]] = []
     key = ""
     for line in report.splitlines():
@@ -47,12 +47,12 @@ def parse_reasons(report: str) -> tuple[Reason, ...]:
             key = detail["key"]
             blocks[-1][2][key] = detail["rest"]
         elif line.startswith("     ") and blocks and key:
-            blocks[-1][2][key] += " " + line.strip()  # apk breaks long lines
+            blocks[-1][2][key] += " " + line.strip()  # a long line that apk wrapped
     return tuple(Reason(*block) for block in blocks)
 
 
 def explain(report: str) -> tuple[str, ...]:
-    """Return what the report says in plain sentences, one for each thing in the way."""
+    """Return the report as plain sentences, one for each problem."""
     sentences = [line for reason in parse_reasons(report) for line in _sentences(reason)]
     return tuple(dict.fromkeys(sentences))
 
@@ -60,7 +60,7 @@ def explain(report: str) -> tuple[str, ...]:
 def is_out_of_step(report: str) -> bool:
     """Return whether a package needs what no repository has, as when one of them lags.
 
-    What was asked for by name and is not there does not count: waiting will not bring it.
+    A missing package that release.toml asks for does not count: waiting will not help.
     """
     for reason in parse_reasons(report):
         key = "required by" if reason.remark == NO_SUCH else "breaks"
@@ -73,20 +73,20 @@ def _sentences(reason: Reason) -> Iterator[str]:
     if reason.remark == NO_SUCH:
         yield from _missing(reason)
     elif reason.remark == VIRTUAL:
-        brought = ", ".join(reason.details.get("provided by", "").split())
-        yield f"{reason.name}: several packages bring it ({brought}): name one of them"
+        providers = ", ".join(reason.details.get("provided by", "").split())
+        yield f"{reason.name}: several packages provide it ({providers}): name one of them"
     for by, what in reason.needs("breaks"):
         yield _broken(reason, by, what)
     for by, what in reason.needs("conflicts"):
         name = re.split("[<>=~]", what)[0]
         pair = " and ".join(sorted([reason.name, by]))
-        yield f"{pair} both bring {name}, which only one package may"
+        yield f"{pair} both provide {name}, which only one package may"
 
 
 def _missing(reason: Reason) -> Iterator[str]:
     for by, _ in reason.needs("required by"):
-        who = "release.toml asks for it" if by == WORLD else f"{by} needs it"
-        yield f"{reason.name}: no repository brings it, {who}"
+        need = "release.toml asks for it" if by == WORLD else f"{by} needs it"
+        yield f"{reason.name}: no repository has it, {need}"
 
 
 def _broken(reason: Reason, by: str, what: str) -> str:
@@ -94,7 +94,6 @@ def _broken(reason: Reason, by: str, what: str) -> str:
         satisfied = [user for user, _ in reason.needs("satisfies")]
         users = " and ".join("release.toml" if user == WORLD else user for user in satisfied)
         wanted = f", which {users} wants" if users else ""
-        who = "release.toml" if by == WORLD else by
-        return f"{who} refuses to be beside {reason.name}{wanted}"
-    who = "release.toml asks for" if by == WORLD else f"{by} needs"
-    return f"{who} {what}, the repositories have {reason.name}"
+        return f"{'release.toml' if by == WORLD else by} conflicts with {reason.name}{wanted}"
+    need = "release.toml asks for" if by == WORLD else f"{by} needs"
+    return f"{need} {what}, the repositories have {reason.name}"

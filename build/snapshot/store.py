@@ -1,12 +1,12 @@
-"""The store: a folder of blobs, each under its SHA-256; whole or not there at all.
+"""Store: a folder of blobs, each named by its SHA-256 and never partly written.
 
-Packages, indexes as served and public keys lie in it. It is a cache: what a lock names can
+It holds packages, indexes as served and public keys. It is a cache: what a lock names can
 be fetched again, and deleting the folder loses nothing that is not published.
 
-Two processes may read and put at once: a blob comes by a rename, and equal names have equal
-bytes. Only sweeping takes away what another process may count on, so whoever works on a lock
-holds the store `in_use` from the first blob to the last, and `sweep` wants it alone. The
-system ends a hold together with the process, so a killed one blocks nobody.
+Several processes may read and put at once: a blob appears by a rename, and equal names have
+equal bytes. Only `sweep` deletes what another process may rely on, so a process that works on
+a lock holds the store `in_use` from the first blob to the last, and `sweep` needs it `alone`.
+The kernel releases both when the process exits (flock(2)), so a killed one blocks nobody.
 """
 
 import fcntl
@@ -28,20 +28,20 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 AGAIN = "run `nox -s pin` to fetch it again"
 DAMAGED = "run `nox -s store -- verify` to move it aside, then the command again"
 QUARANTINE = "quarantine"
-"""Folder of damaged blobs, for somebody who wants to know what happened to them."""
-HOLD = ".hold"
-"""The file whose lock says who uses the store (flock(2))."""
+"""Folder of damaged blobs, kept for examination."""
+LOCK_FILE = ".hold"
+"""File whose flock(2) lock shows that the store is in use."""
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
-    """What a sweep took away, or would have."""
+class StoreSweep:
+    """What a sweep deleted, or would delete."""
 
     blobs: tuple[str, ...]
     """SHA-256 of each, sorted."""
     blob_bytes: int
     leftovers: int
-    """Damaged blobs in quarantine, and files of writes that were cut off."""
+    """Damaged blobs in quarantine, and temporary files of interrupted writes."""
     leftover_bytes: int
     kept: int
     kept_bytes: int
@@ -49,56 +49,57 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Blobs by SHA-256 below `folder`, which is made at the first write."""
+    """Blobs by SHA-256 below `folder`, which the first write creates."""
 
     folder: Path
 
     def path(self, sha256: str) -> Path:
-        """Return where the blob lies or would lie.
+        """Return the path of the blob, whether it exists or not.
 
         Raises:
-            ValueError: it is not 64 lower-case hex digits, so it could name any file.
+            ValueError: not 64 lower-case hex digits, so it could name any file.
         """
         if not SHA256.fullmatch(sha256):
             raise ValueError(f"{sha256!r}: not a SHA-256")
         return self.folder / sha256[:2] / sha256
 
     def has(self, sha256: str) -> bool:
-        """Return whether the blob is there; its content is looked at when it is read."""
+        """Return whether the blob exists; its content is checked when it is read."""
         return self.path(sha256).is_file()
 
     @property
     def quarantine_folder(self) -> Path:
-        """Where damaged blobs are put."""
+        """Folder for damaged blobs."""
         return self.folder / QUARANTINE
 
     def whole(self, sha256: str) -> bool:
-        """Return whether the blob is there with the bytes it had when it was put."""
+        """Return whether the blob exists and has the bytes it had when it was put."""
         try:
             return hash_file(self.path(sha256)).sha256 == sha256
         except FileNotFoundError:
             return False
 
     def blobs(self) -> Iterator[tuple[str, int]]:
-        """Give SHA-256 and size in bytes of every blob, in order; nothing is read."""
+        """Yield SHA-256 and size in bytes of every blob, sorted, without reading any."""
         for path in sorted(self.folder.glob("[0-9a-f][0-9a-f]/*")):
             if SHA256.fullmatch(path.name) and path == self.path(path.name):
                 with suppress(FileNotFoundError):
                     yield path.name, path.stat().st_size
 
     def put(self, content: bytes) -> str:
-        """Keep `content` and return its SHA-256; a damaged blob of that name is replaced."""
+        """Store `content` and return its SHA-256; a damaged blob of that name is replaced."""
         sha256 = hashlib.sha256(content).hexdigest()
         path = self.path(sha256)
         if not (path.is_file() and hash_file(path).sha256 == sha256):
+            # Read-only: builds get hard links, through which they could change the blob.
             write_file(path, content, mode=0o444)
         return sha256
 
     def read(self, sha256: str) -> bytes:
-        """Return the blob, hashed again.
+        """Return the blob after hashing it again.
 
         Raises:
-            SnapshotError: it is not there.
+            SnapshotError: it does not exist.
             VerificationError: its bytes have changed since they were put.
         """
         path = self.path(sha256)
@@ -108,17 +109,14 @@ class Store:
             raise SnapshotError(f"store: no blob {sha256}", hint=AGAIN) from None
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
-            raise VerificationError(
-                f"{path}: sha256 {found}, expected {sha256}",
-                hint=DAMAGED,
-            )
+            raise _damaged(path, found)
         return content
 
     def link(self, sha256: str, target: Path) -> None:
-        """Put the blob at `target`, as a hard link where the file system allows, else a copy.
+        """Create `target` from the blob: a hard link if the file system allows, else a copy.
 
         Raises:
-            SnapshotError: it is not there.
+            SnapshotError: it does not exist.
             VerificationError: its bytes have changed since they were put.
         """
         path = self.path(sha256)
@@ -126,32 +124,29 @@ class Store:
             raise SnapshotError(f"store: no blob {sha256}", hint=AGAIN)
         found = hash_file(path).sha256
         if found != sha256:
-            raise VerificationError(
-                f"{path}: sha256 {found}, expected {sha256}",
-                hint=DAMAGED,
-            )
+            raise _damaged(path, found)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         try:
             os.link(path, target)
-        except OSError:
+        except OSError:  # another file system (EXDEV), or one without hard links
             shutil.copyfile(path, target)
 
     def quarantine(self, sha256: str) -> Path | None:
-        """Move a damaged blob out of the way, and return where it is now.
+        """Move a damaged blob to the quarantine and return its new path.
 
-        None when it is whole or gone after all: another process may have put it anew.
+        None if it is whole or gone after all: another process may have put it again.
         """
         path, aside = self.path(sha256), self.quarantine_folder / sha256
         aside.parent.mkdir(exist_ok=True)
-        # A name of its own, so that two that quarantine at once do not judge each other's file.
+        # A private folder, so that two processes that quarantine at once do not mix files.
         moved = Path(tempfile.mkdtemp(dir=aside.parent, prefix=".")) / sha256
         try:
             with suppress(FileNotFoundError):
                 path.rename(moved)
             if not moved.is_file():
                 return None
-            # What was moved is what counts, not what was seen before.
+            # Check the file that was moved: it may have been replaced since the caller looked.
             if hash_file(moved).sha256 == sha256:
                 moved.rename(path)
                 return None
@@ -160,8 +155,8 @@ class Store:
         finally:
             moved.parent.rmdir()
 
-    def sweep(self, keep: Set[str], *, dry_run: bool = False) -> Swept:
-        """Delete every blob that is not in `keep`, the quarantine, and what cut-off writes left.
+    def sweep(self, keep: Set[str], *, dry_run: bool = False) -> StoreSweep:
+        """Delete blobs that are not in `keep`, the quarantine and interrupted writes.
 
         With `dry_run` nothing is deleted. The caller holds the store `alone`.
         """
@@ -174,7 +169,7 @@ class Store:
             for path in self.folder.glob("[0-9a-f][0-9a-f]"):
                 with suppress(OSError):
                     path.rmdir()
-        return Swept(
+        return StoreSweep(
             blobs=tuple(freed),
             blob_bytes=sum(sizes[sha256] for sha256 in freed),
             leftovers=len(left),
@@ -191,20 +186,20 @@ class Store:
     def in_use(self) -> Iterator[None]:
         """Hold the store while blobs are put and read that no lock file may name yet.
 
-        Any number of processes at once; it waits while a sweep is going on.
+        Any number of processes may do so at once; a running sweep is waited for.
         """
-        with self._hold() as file:
+        with self._open_lock_file() as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             yield
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the store while nobody has it in use.
+        """Hold the store while no other process does.
 
         Raises:
-            SnapshotError: somebody has.
+            SnapshotError: another process has it in use.
         """
-        with self._hold() as file:
+        with self._open_lock_file() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -214,6 +209,10 @@ class Store:
                 ) from None
             yield
 
-    def _hold(self) -> BinaryIO:
+    def _open_lock_file(self) -> BinaryIO:
         self.folder.mkdir(parents=True, exist_ok=True)
-        return (self.folder / HOLD).open("ab")
+        return (self.folder / LOCK_FILE).open("ab")
+
+
+def _damaged(path: Path, found: str) -> VerificationError:
+    return VerificationError(f"{path}: sha256 {found}, expected {path.name}", hint=DAMAGED)

@@ -1,7 +1,8 @@
-"""key -> index -> package -> file: each link checked, or a VerificationError.
+"""Chain of verification from a key to a file: each link is checked.
 
-Stricter than apk: a package that is unsigned, or whose size is not the index's, is refused
-although apk installs it. The rest of the chain, inside the file, is `build.apk.package`'s.
+An index is signed by a trusted key and names a package's checksum and size; `build.apk.package`
+checks the rest, down to the SHA-1 of each file. Stricter than apk 2 and 3, which install a
+package that is unsigned or has another size than in the index, as long as its `C:` is right.
 """
 
 from typing import TYPE_CHECKING
@@ -19,9 +20,9 @@ ANY_ARCH = "noarch"
 def check_package(
     raw: bytes, record: IndexRecord, keys: "Keyring", *, look_inside: bool = True
 ) -> PackageFile:
-    """Return what the package `raw` says, checked to be the one that `record` names.
+    """Return the package in `raw` after checking that it is the one that `record` names.
 
-    Without `look_inside` the files in it are hashed together and not one by one.
+    Without `look_inside` its files are hashed together and not one by one.
 
     Raises:
         VerificationError: size, checksum, name, version or architecture differ, or the
@@ -29,7 +30,7 @@ def check_package(
         SnapshotError: it is a package of format 3.
     """
     where = record.file_name
-    # The size comes first, so that a file cut short is called by its name.
+    # Compare the size first: a truncated file gets a clearer message than "wrong checksum".
     if len(raw) != record.size:
         raise VerificationError(f"{where}: {len(raw)} bytes, the index says {record.size}")
     package = read_package(raw, keys, where=where, look_inside=look_inside)
@@ -38,7 +39,7 @@ def check_package(
         ("checksum", package.checksum, record.checksum),
         ("name", info.name, record.name),
         ("version", info.version, record.version),
-        # An index is written for one architecture, and gives it to packages for any.
+        # An index is written for one architecture and names it for `noarch` packages, too.
         ("architecture", record.arch if info.arch == ANY_ARCH else info.arch, record.arch),
     ]
     for what, found, expected in links:

@@ -8,6 +8,7 @@ from typing import Any
 
 from build.apk.info import PackageInfo, info_fields, package_info
 from build.apk.package import split_members
+from build.config import Origin
 from build.edges.files import Digest, hash_file
 from build.edges.progress import Progress
 from build.errors import VerificationError
@@ -34,13 +35,9 @@ VARIANT = re.compile(r"[a-z][a-z0-9]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class ReleaseOrigin(Origin):
     """What all images of one release have in common."""
 
-    name: str
-    version: str
-    commit: str
-    dirty: bool
     lock_id: str
     epoch: int
 
@@ -49,7 +46,7 @@ class Origin:
 class Built:
     """One image whose bytes are those that were built and booted."""
 
-    origin: Origin
+    origin: ReleaseOrigin
     variant: str
     image: Artifact
     packages: tuple[tuple[Artifact, PackageInfo], ...]
@@ -89,7 +86,7 @@ def collect_image(record_path: Path) -> Built:
 
 
 def collect_archive(
-    config: ReleaseConfig, origin: Origin, progress: Progress
+    config: ReleaseConfig, origin: ReleaseOrigin, progress: Progress
 ) -> tuple[Artifact, VerifiedSnapshot]:
     """Return the snapshot archive in dist and what it holds, the whole chain checked again.
 
@@ -134,7 +131,7 @@ def artifact_of(path: Path, role: str) -> Artifact:
     )
 
 
-def common_origin(built: Sequence[Built], lock: Digest) -> Origin:
+def common_origin(built: Sequence[Built], lock: Digest) -> ReleaseOrigin:
     """Return what all images of a release have in common.
 
     `lock`: of the lock file; it must be the one that all were built from.
@@ -158,7 +155,7 @@ def common_origin(built: Sequence[Built], lock: Digest) -> Origin:
     return origin
 
 
-def start_manifest(origin: Origin, *, repository: str, previous: str | None) -> Manifest:
+def start_manifest(origin: ReleaseOrigin, *, repository: str, previous: str | None) -> Manifest:
     """Return the manifest of a release with no artifacts yet; `previous` is a tag."""
     return Manifest(
         name=origin.name,
@@ -203,8 +200,8 @@ def _together(artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
     return tuple(by_name[name] for name in sorted(by_name))
 
 
-def _origin(table: Table) -> Origin:
-    return Origin(
+def _origin(table: Table) -> ReleaseOrigin:
+    return ReleaseOrigin(
         name=table.text("name", pattern=FILE_NAME),
         version=table.text("version", pattern=VERSION),
         commit=table.table("source").text("commit", pattern=COMMIT),

@@ -10,7 +10,7 @@ from build.firstboot.packages import DEPENDS
 from build.snapshot.archive import Archive, open_archive
 from build.snapshot.fetch import Fetcher
 from build.snapshot.lock import Lock, check_fresh, dump_lock, read_lock, write_lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.restore import fill_store
 from build.snapshot.store import Store
 from ci.commands.diff import tell
@@ -92,8 +92,8 @@ def _pin(
     if archive and archive.lock.mixed:
         previous, only = archive.lock, ()
         archive.fill(store, console.progress)
-    lock = pin(
-        config.build,
+    request = PinRequest(
+        config=config.build,
         store=store,
         engine_for=lambda root, argv: choose_engine(root, argv, wanted=arguments.engine).engine,
         extra_packages=DEPENDS,
@@ -103,6 +103,7 @@ def _pin(
         fetcher=archive.fetcher(config.build.source.base) if archive else None,
         allow_older=arguments.allow_older,
     )
+    lock = pin(request)
     if archive and archive.lock.id != lock.id:
         console.progress.note(
             f"not the lock of {archive.path}: release.toml or its keys differ from that day's"

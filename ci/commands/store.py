@@ -8,7 +8,7 @@ from build.errors import ConfigError
 from build.snapshot.archive import open_archive
 from build.snapshot.lock import Lock, read_lock
 from build.snapshot.restore import names_of
-from build.snapshot.store import Store, Swept
+from build.snapshot.store import Store, StoreSweep
 from ci.config import ReleaseConfig, read_config
 from ci.release.locks import release_locks
 from ci.report.console import Console
@@ -111,7 +111,9 @@ def _sweep(config: ReleaseConfig, store: Store, keep: int, dry_run: bool, consol
     return 0
 
 
-def _tell(swept: Swept, store: Store, locks: list[str], dry_run: bool, console: Console) -> None:
+def _tell(
+    swept: StoreSweep, store: Store, locks: list[str], dry_run: bool, console: Console
+) -> None:
     freed = "would free" if dry_run else "freed"
     console.line(f"kept for {', '.join(locks)}")
     leftovers = f", {swept.leftovers} damaged or half-written files" if swept.leftovers else ""

@@ -199,7 +199,7 @@ def _indexes(lock: Lock) -> dict[tuple[str, str], dict[str, str]]:
     """Return description by SHA-256 of the indexes of each repository, by its place and URL."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     for each in lock.repositories:
-        indexes = found.setdefault((each.place, each.url), {})
+        indexes = found.setdefault((each.role, each.url), {})
         indexes[each.index_sha256] = each.description
     return found
 

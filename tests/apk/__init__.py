@@ -1,1 +1,1 @@
-"""Alpine's formats: packages and indexes read, refused and written."""
+"""Tests of reading and writing Alpine's packages and indexes."""

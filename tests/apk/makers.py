@@ -64,7 +64,7 @@ def package(
 
 
 def package_of(members: Iterable[tarfile.TarInfo]) -> bytes:
-    """Return a well-signed package whose data member holds just these tar members."""
+    """Return a correctly signed package whose data member has these tar members."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for member in members:

@@ -1,4 +1,4 @@
-"""A package is taken whole and signed, or refused with the name of the part that is wrong."""
+"""Packages are accepted if complete and signed; errors name the member that is wrong."""
 
 import os
 import stat
@@ -26,8 +26,8 @@ from tests.apk.makers import (
 MEMBERS = ("signature", "control", "data")
 
 
-def flipped(raw: bytes, place: int) -> bytes:
-    return raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+def flipped(raw: bytes, offset: int) -> bytes:
+    return raw[:offset] + bytes([raw[offset] ^ 1]) + raw[offset + 1 :]
 
 
 @needs_alpine
@@ -53,7 +53,7 @@ def test_one_flipped_byte_of_a_real_package_is_refused_naming_the_member(member:
         read_package(flipped(raw, middle), real_keys(), where=path.name)
 
 
-def test_a_part_exchanged_for_a_well_made_one_is_refused() -> None:
+def test_a_member_of_another_valid_package_is_refused() -> None:
     mine, other = split_members(package()), split_members(package("other"))
     for swapped, message in [
         ((other[0], mine[1], mine[2]), "control member: not what tests.rsa.pub signed"),
@@ -65,7 +65,7 @@ def test_a_part_exchanged_for_a_well_made_one_is_refused() -> None:
     assert read_package(b"".join(mine), trusted(), where="hello").info.name == "hello"
 
 
-def test_an_unsigned_package_and_a_strangers_are_refused_by_name() -> None:
+def test_a_package_that_is_unsigned_or_signed_by_an_untrusted_key_is_refused() -> None:
     _, control, data = split_members(package())
     with pytest.raises(VerificationError, match=r"^hello: unsigned"):
         read_package(control + data, trusted(), where="hello")
@@ -75,7 +75,7 @@ def test_an_unsigned_package_and_a_strangers_are_refused_by_name() -> None:
         read_package(foreign, trusted(), where="hello")
 
 
-def test_a_package_cut_short_or_of_format_3_is_called_by_its_name() -> None:
+def test_a_truncated_package_and_one_of_format_3_are_reported_as_such() -> None:
     for length in (0, 5, 300, 1000):
         with pytest.raises(VerificationError, match=r"^hello: "):
             read_package(package()[:length], trusted(), where="hello")
@@ -83,9 +83,9 @@ def test_a_package_cut_short_or_of_format_3_is_called_by_its_name() -> None:
         read_package(b"ADBd" + bytes(100), trusted(), where="hello")
 
 
-def test_a_gzip_bomb_is_refused_before_it_unfolds() -> None:
+def test_a_gzip_bomb_is_refused_before_it_is_unpacked() -> None:
     bomb = gzip_member(bytes(100_000_000), level=9)
-    with pytest.raises(VerificationError, match="signature member: holds more than the 65536"):
+    with pytest.raises(VerificationError, match="signature member: more than the 65536"):
         read_package(bomb, trusted(), where="bomb")
 
 
@@ -101,7 +101,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
         ([member("../outside")], "'../outside', expected a path below the root"),
         ([member("etc/../../outside")], "expected a path below the root"),
         ([member("/etc/passwd")], "'/etc/passwd', expected a path below the root"),
-        ([member("etc/motd"), member("./etc/motd")], "there twice"),
+        ([member("etc/motd"), member("./etc/motd")], "repeated"),
         ([member("dev/sda", tarfile.BLKTYPE)], "a device, pipe or unknown kind"),
         ([member("run/pipe", tarfile.FIFOTYPE)], "a device, pipe or unknown kind"),
         ([member("etc/a\x1b[2J")], "a control character in the name"),
@@ -110,7 +110,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
         ([member("etc/a", tarfile.LNKTYPE, "etc/shadow")], "a hard link to 'etc/shadow'"),
     ],
 )
-def test_a_file_that_no_package_may_bring_is_refused_even_when_signed(
+def test_a_file_that_no_package_may_contain_is_refused_even_if_signed(
     entries: list[tarfile.TarInfo], message: str, tmp_path: Path
 ) -> None:
     odd = package_of(entries)
@@ -141,7 +141,7 @@ def made_of(*entries: Entry) -> bytes:
     return write_package(odd, key())
 
 
-def test_links_lead_nowhere_outside_the_folder_they_are_unpacked_to(tmp_path: Path) -> None:
+def test_links_are_followed_only_inside_the_target_folder(tmp_path: Path) -> None:
     outside, root = tmp_path / "outside", tmp_path / "root"
     outside.mkdir()
     root.mkdir()
@@ -160,7 +160,7 @@ def test_a_merged_usr_stays_merged(tmp_path: Path) -> None:
     assert (tmp_path / "usr/bin/sh").is_file()
 
 
-def test_a_file_does_not_take_a_folders_place(tmp_path: Path) -> None:
+def test_a_file_does_not_replace_a_folder(tmp_path: Path) -> None:
     unpack_data(made_of(Entry("etc/conf.d/a", 0o644, "file")), tmp_path)
     with pytest.raises(BuildError, match=r"^etc/conf\.d: a folder of another package"):
         unpack_data(made_of(Entry("etc/conf.d", 0o644, "file")), tmp_path)

@@ -54,7 +54,7 @@ def test_versions_sort_by_alpines_rules() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "1.", "1.2-3", "1_new1", "1.2-r", "v1"])
-def test_what_is_no_version_is_not_sorted(text: str) -> None:
+def test_an_invalid_version_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a version"):
         version_key(text)
 

@@ -1,4 +1,4 @@
-"""What we write, Alpine's own apk installs; and it is the same bytes on every machine."""
+"""Written packages have equal bytes on every machine, and Alpine's own apk installs them."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ from tests.apk.makers import EPOCH, key, needs_alpine, package, real_apk, recipe
 
 
 def test_equal_recipes_give_equal_bytes_on_every_machine() -> None:
-    # The digest was written down once: another zlib or another Python must not change it.
+    # A fixed digest: another zlib or another Python must not change it.
     assert hashlib.sha256(package()).hexdigest() == DIGEST_OF_PACKAGE
     index = write_index([package(), package("other")], key(), "tests")
     assert hashlib.sha256(index).hexdigest() == DIGEST_OF_INDEX
@@ -32,7 +32,7 @@ def test_a_key_is_derived_from_its_seed_alone() -> None:
     assert "p=" not in repr(one)
 
 
-def test_what_was_written_is_what_is_read() -> None:
+def test_a_written_package_reads_back() -> None:
     for level in (0, 6):
         read = read_package(write_package(recipe(), key(), level=level), trusted(), where="hello")
         assert (read.signer, read.info.name, read.info.version) == (key().name, "hello", "1.0-r0")
@@ -56,7 +56,7 @@ def test_what_was_written_is_what_is_read() -> None:
         ((Entry("etc", 0o755, "dir"), Entry("etc", 0o755, "dir")), "etc twice"),
     ],
 )
-def test_a_path_that_cannot_be_is_refused_by_name(entries: tuple[Entry, ...], message: str) -> None:
+def test_an_invalid_path_is_refused(entries: tuple[Entry, ...], message: str) -> None:
     odd = Recipe(name="odd", version="1-r0", description="", epoch=0, entries=entries)
     with pytest.raises(BuildError, match=message):
         write_package(odd, key())
@@ -69,7 +69,7 @@ def test_alpines_own_apk_verifies_and_installs_what_we_write(tmp_path: Path) -> 
     folder = tmp_path / "repository/x86_64"
     folder.mkdir(parents=True)
     file = folder / "hello-1.0-r0.apk"
-    # A script would need a shell in the new root: this is about files.
+    # Without scripts, which would need a shell in the new root.
     plain = Recipe(name="hello", version="1.0-r0", description="", epoch=EPOCH, entries=FILES)
     file.write_bytes(write_package(plain, key()))
     (folder / "APKINDEX.tar.gz").write_bytes(write_index([file.read_bytes()], key(), "tests"))

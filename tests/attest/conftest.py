@@ -141,7 +141,7 @@ def _lock() -> Lock:
         choice_sha256=_choice(),
         repositories=(
             LockedRepository(
-                place="image",
+                role="image",
                 url="packages",
                 arch="x86_64",
                 index_sha256=hashlib.sha256(INDEX).hexdigest(),

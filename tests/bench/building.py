@@ -22,7 +22,7 @@ from build.config import Origin
 from build.edges.progress import Silent
 from build.firstboot.packages import DEPENDS
 from build.snapshot.lock import Lock, read_lock, write_lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from ci.commands.rehearse import SAMPLE_WORK
 from ci.config import ReleaseConfig, read_config
@@ -194,11 +194,13 @@ def snapshot(folder: Path) -> tuple[ReleaseConfig, Lock]:
     file.write_text(release_toml(contents, NOBODY, dist="dist"))
     config = read_config(file)
     lock = pin(
-        config.build,
-        store=Store(config.build.store),
-        engine_for=engine_for,
-        extra_packages=DEPENDS,
-        progress=Silent(),
+        PinRequest(
+            config=config.build,
+            store=Store(config.build.store),
+            engine_for=engine_for,
+            extra_packages=DEPENDS,
+            progress=Silent(),
+        )
     )
     write_lock(config.build.lock, lock)
     return config, lock

@@ -13,7 +13,7 @@ from build.config import BuildConfig
 from build.edges.container import Engine, choose_engine
 from build.edges.progress import Silent
 from build.snapshot.lock import Lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.solve import Solver
 from build.snapshot.store import Store
 from tests.apk.makers import ALPINE, SMALL, real_apk, real_keys
@@ -30,11 +30,13 @@ def engine_for(root: Path, argv: Sequence[str]) -> Engine:
 def pinned(wanted: BuildConfig, *, previous: Lock | None = None) -> Lock:
     """Return a lock of what is served now."""
     return pin(
-        wanted,
-        store=Store(wanted.store),
-        engine_for=engine_for,
-        progress=Silent(),
-        previous=previous,
+        PinRequest(
+            config=wanted,
+            store=Store(wanted.store),
+            engine_for=engine_for,
+            progress=Silent(),
+            previous=previous,
+        )
     )
 
 
@@ -78,7 +80,7 @@ def solve_on_full_indexes() -> int:
         apk.mkdir()
         real_apk(apk)
         solver = Solver.prepare(apk, engine_for, arch="x86_64")
-        return len(solver.solve(FULL_SET, indexes, keys.files, work, asked_by="bench"))
+        return len(solver.solve(FULL_SET, indexes, keys.files, work, closure="bench"))
 
 
 if __name__ == "__main__":

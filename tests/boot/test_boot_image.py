@@ -83,7 +83,7 @@ def test_a_timer_panic_of_a_slow_emulator_is_booted_again(
     progress = Notes()
     with pytest.raises(BootError, match="IO-APIC"):
         boot_image(made, options(tmp_path), progress)
-    assert progress.told == [
+    assert progress.lines == [
         "the emulator got too little processor time for the timer test: boot again"
     ]
 

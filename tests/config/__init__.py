@@ -1,1 +1,1 @@
-"""release.toml: what is read, and how it is refused."""
+"""Tests of reading release.toml."""

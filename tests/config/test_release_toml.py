@@ -1,4 +1,4 @@
-"""A wrong release.toml is one line that names file, key, value and what is allowed."""
+"""An invalid release.toml gives one line with file, key, value and what is allowed."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_the_committed_one_is_good_and_names_alpine(tmp_path: Path) -> None:
+def test_the_committed_file_is_valid_and_names_alpine(tmp_path: Path) -> None:
     config = read_config(write(tmp_path, GOOD))
     assert config.build.branch == "v3.24"
     assert [url.rsplit("/", 2)[1:] for url in config.build.source.repositories] == [
@@ -56,7 +56,7 @@ def test_the_committed_one_is_good_and_names_alpine(tmp_path: Path) -> None:
         ("[release]", "[release", "Expected ']' at the end of a table declaration (at line"),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_an_invalid_value_is_reported(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in GOOD
     path = write(tmp_path, GOOD.replace(old, new, 1))
     with pytest.raises(ConfigError) as caught:
@@ -65,13 +65,13 @@ def test_a_wrong_value_is_named(tmp_path: Path, old: str, new: str, message: str
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_says_how_to_name_one(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_option_that_names_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such file") as caught:
         read_config(tmp_path / "none.toml")
     assert "--config" in caught.value.hint
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "release.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="utf-8"):
@@ -84,7 +84,7 @@ def test_a_trust_root_needs_its_signing_configuration(tmp_path: Path) -> None:
         read_config(path)
 
 
-def test_only_the_word_itself_lets_a_private_repository_into_the_public_log(tmp_path: Path) -> None:
+def test_only_the_exact_word_allows_a_private_repository_in_the_public_log(tmp_path: Path) -> None:
     assert not read_config(write(tmp_path, GOOD)).sign.public_log
     assert read_config(write(tmp_path, GOOD + "\n[sign]\npublic_log = true\n")).sign.public_log
     path = write(tmp_path, GOOD + '\n[sign]\npublic_log = "yes"\n')

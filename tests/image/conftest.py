@@ -7,7 +7,7 @@ from build.edges.container import choose_engine
 from build.edges.progress import Silent
 from build.firstboot.packages import DEPENDS
 from build.snapshot.lock import Lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from ci.config import ReleaseConfig, read_config
 from ci.rehearsal.configuration import Addresses, Contents, release_toml
@@ -47,9 +47,11 @@ def config(release: ReleaseConfig) -> BuildConfig:
 def lock(config: BuildConfig) -> Lock:
     """The lock; the store has all that it names."""
     return pin(
-        config,
-        store=Store(config.store),
-        engine_for=lambda root, argv: choose_engine(root, argv).engine,
-        extra_packages=DEPENDS,
-        progress=Silent(),
+        PinRequest(
+            config=config,
+            store=Store(config.store),
+            engine_for=lambda root, argv: choose_engine(root, argv).engine,
+            extra_packages=DEPENDS,
+            progress=Silent(),
+        )
     )

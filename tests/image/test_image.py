@@ -135,7 +135,7 @@ def snapshot(store: Store) -> Lock:
         choice_sha256="0" * 64,
         repositories=(
             LockedRepository(
-                place="image",
+                role="image",
                 url="https://mirror.example/v3.24/main",
                 arch="x86_64",
                 index_sha256=store.put(index),

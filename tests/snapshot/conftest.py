@@ -13,10 +13,12 @@ from tests.apk.makers import key, package
 settings.register_profile(
     "fuzz", max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-"""For `nox -s fuzz`: minutes; the tests take the usual hundred."""
+"""For `nox -s fuzz`, which takes minutes; the tests use the default of a hundred."""
 
 
-def locked(name: str, place: int, version: str = "1.0-r0", sha256: str = "a" * 64) -> LockedPackage:
+def locked(
+    name: str, position: int, version: str = "1.0-r0", sha256: str = "a" * 64
+) -> LockedPackage:
     """Return a package of a lock, in the closures `apk` and `droplet`."""
     return LockedPackage(
         name=name,
@@ -31,14 +33,14 @@ def locked(name: str, place: int, version: str = "1.0-r0", sha256: str = "a" * 6
         commit="",
         license='MIT AND "odd \\ one" AND \x7f AND é',
         build_time=1_706_291_505,
-        order={"droplet": place, "apk": place},
+        order={"droplet": position, "apk": position},
     )
 
 
 def lock_of(*packages: LockedPackage) -> Lock:
     """Return a lock of these packages and one repository."""
     repository = LockedRepository(
-        place="image",
+        role="image",
         url="https://mirror.example/alpine/v3.24/main",
         arch="x86_64",
         index_sha256="b" * 64,
@@ -67,7 +69,7 @@ def lock() -> Lock:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Callable[..., Path]:
-    """A maker of signed repositories: names of packages -> the folder above `x86_64`."""
+    """Returns the folder above `x86_64` of a new signed repository of these packages."""
 
     def make(*names: str, where: str = "repository") -> Path:
         folder = tmp_path / where / "x86_64"

@@ -20,18 +20,18 @@ ENDING = bytes(1024)
 
 
 def hello() -> bytes:
-    """Return the package that the damages are done to."""
+    """Return the package that is damaged."""
     return made("hello", depends=("musl",))
 
 
 def others() -> list[bytes]:
-    """Return the packages that stay whole."""
+    """Return the packages that are not damaged."""
     return [apk_package(), made("musl")]
 
 
 @cache
 def index(record: str | None = None) -> bytes:
-    """Return the index of all packages, `record` in the place of hello's."""
+    """Return the index of all packages, with `record` instead of hello's."""
     return write_index([*others(), index_record(hello()) if record is None else record], key(), "")
 
 
@@ -42,9 +42,9 @@ def record(package: bytes, **changed: str) -> str:
     return "".join(f"{line[0]}:{fields.get(line[0], line[2:])}\n" for line in lines)
 
 
-def flipped(content: bytes, place: int) -> bytes:
+def flipped(content: bytes, offset: int) -> bytes:
     """Return `content` with one bit changed."""
-    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    return content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :]
 
 
 def signature(
@@ -57,12 +57,12 @@ def signature(
 
 
 def signed(member: bytes) -> bytes:
-    """Return `member` behind a good signature."""
+    """Return `member` after a valid signature."""
     return signature(member) + member
 
 
 def index_of(*files: tuple[str, bytes], kind: bytes = b"0", ending: bytes = ENDING) -> bytes:
-    """Return a signed index whose tar holds just these files."""
+    """Return a signed index whose tar has these files."""
     blocks = [block for name, content in files for block in tar_entry(name, content, kind=kind)]
     return signed(gzip_member(b"".join([*blocks, ending])))
 
@@ -73,7 +73,7 @@ def index_text(text: bytes) -> bytes:
 
 
 def texts() -> bytes:
-    """Return the text of the good index."""
+    """Return the text of the valid index."""
     records = [index_record(package) for package in (*others(), hello())]
     return "".join(f"{each}\n" for each in records).encode()
 
@@ -99,7 +99,7 @@ def package(
 
 
 def with_data(*blocks: bytes, ending: bytes = ENDING) -> bytes:
-    """Return hello with these tar blocks for data."""
+    """Return hello with these tar blocks as its data."""
     return package(data=gzip_member(b"".join([*blocks, ending])))
 
 
@@ -109,7 +109,7 @@ def entry(name: str, kind: bytes = b"0", target: str = "", content: bytes = b"")
 
 
 def wrong_sum() -> bytes:
-    """Return a package with a file that is not what the record beside it says."""
+    """Return a package with a file that does not match the SHA-1 in its header."""
     pax = [("APK-TOOLS.checksum.SHA1", "0" * 40)]
     return with_data(b"".join(tar_entry("etc/motd", b"welcome", pax=pax)))
 
@@ -121,6 +121,6 @@ def odd_pax(text: bytes) -> bytes:
 
 
 def record_of(content: bytes) -> str:
-    """Return the record of a package that is consistent with its index, but for the damage."""
+    """Return a record that matches the package apart from the damage."""
     control = split_members(content)[1]
     return record(content, C=control_checksum(control))

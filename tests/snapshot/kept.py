@@ -1,4 +1,4 @@
-"""A small snapshot with real bytes: two signed packages, their index and key, lock and store."""
+"""A small snapshot with real bytes: signed packages, their index and key, lock and store."""
 
 import hashlib
 from dataclasses import replace
@@ -34,9 +34,9 @@ def keep(store: Store, *names: str, version: str = "1.0-r0", url: str = URL) -> 
             commit="",
             license=record.license,
             build_time=record.build_time,
-            order={"apk": place, "droplet": place},
+            order={"apk": position, "droplet": position},
         )
-        for place, record in enumerate(sorted(index.records, key=lambda each: each.name), 1)
+        for position, record in enumerate(sorted(index.records, key=lambda each: each.name), 1)
     ]
     (served,) = lock_of(*packages).repositories
     repository = replace(

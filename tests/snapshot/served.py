@@ -1,4 +1,4 @@
-"""A mirror on 127.0.0.1 that can be made to fail, and a pin that solves without a container."""
+"""A mirror on 127.0.0.1 with planned faults, and a pin that solves without a container."""
 
 import hashlib
 import socket
@@ -23,19 +23,19 @@ from build.edges.process import Finished
 from build.edges.progress import Silent
 from build.snapshot.fetch import Fetcher
 from build.snapshot.lock import Lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from tests.apk.makers import EPOCH, key, trusted
 
 ARCH = "x86_64"
 TAIL = "v3.24/main"
 Reply = Callable[[BaseHTTPRequestHandler, bytes], None]
-"""Answers a GET in its own way, given what the file holds."""
+"""Responds to a GET, given the content of the file."""
 
 
 @dataclass
 class Mirror:
-    """A served folder; `faults` are answers to come, by end of the path, each used once."""
+    """Served folder; `faults` are responses by end of the path, each used once."""
 
     folder: Path
     url: str
@@ -43,15 +43,15 @@ class Mirror:
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     """Path and headers of each request."""
     after: Callable[[str], None] = lambda path: None
-    """Called with the path when an answer is out."""
+    """Called with the path when a response was sent."""
     mutex: threading.Lock = field(default_factory=threading.Lock)
 
     def fault(self, end: str, *replies: Reply) -> None:
-        """Let the next requests for a path that ends in `end` be answered like this."""
+        """Use `replies` for the next requests for a path that ends in `end`."""
         self.faults += [(end, reply) for reply in replies]
 
     def take_fault(self, path: str) -> Reply | None:
-        """Return how to answer this request, None for as it should be."""
+        """Return the planned response to this request, or None."""
         with self.mutex:
             for number, (end, reply) in enumerate(self.faults):
                 if path.endswith(end):
@@ -84,7 +84,7 @@ def mirror_of(
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            pass  # a client that hangs up is what some tests are about
+            pass  # some tests are about clients that close the connection
 
     server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.block_on_close = True, False
@@ -103,7 +103,7 @@ def mirror_of(
 
 
 def whole(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    """Answer as a good server does: ranges and conditions are understood."""
+    """Respond as a correct server does, with ranges and conditions."""
     etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
     headers = {"ETag": etag, "Last-Modified": formatdate(EPOCH, usegmt=True)}
     if handler.headers.get("If-None-Match") == etag:
@@ -121,7 +121,7 @@ def whole(handler: BaseHTTPRequestHandler, content: bytes) -> None:
 def answer(
     status: int, body: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})
 ) -> Reply:
-    """Return an answer of this status, whatever the file holds."""
+    """Return a response with this status for any file."""
 
     def reply(handler: BaseHTTPRequestHandler, _: bytes) -> None:
         handler.send_response(status)
@@ -136,7 +136,7 @@ def answer(
 def with_bytes(
     change: Callable[[bytes], bytes], *, length: Callable[[int], int] | None = None
 ) -> Reply:
-    """Return an answer with other bytes, and perhaps another length than they have."""
+    """Return a response with other bytes, and optionally a wrong length."""
 
     def reply(handler: BaseHTTPRequestHandler, content: bytes) -> None:
         body = change(content)
@@ -149,19 +149,19 @@ def with_bytes(
 
 
 def reset_halfway(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    """Send one half with the headers of a good answer, then break the connection."""
+    """Send one half with the headers of a correct response, then reset the connection."""
     etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
     _start(handler, len(content), etag)
     handler.wfile.write(content[: len(content) // 2])
     handler.wfile.flush()
-    time.sleep(0.05)  # so that the half is read before the reset throws it away
+    time.sleep(0.05)  # the client must read the half before the reset discards it
     linger = struct.pack("ii", 1, 0)
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     handler.close_connection = True
 
 
 def stall(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    """Send a little and then nothing for longer than the client of the tests waits."""
+    """Send a little and then nothing for longer than the client's timeout."""
     _start(handler, len(content))
     handler.wfile.write(content[:10])
     handler.wfile.flush()
@@ -212,7 +212,7 @@ def made(
 
 @cache
 def apk_package() -> bytes:
-    """Return a package with a file where apk is looked for; nobody runs it."""
+    """Return a package with a file at the path of apk; it is never run."""
     entries = (Entry("sbin/apk.static", 0o755, "file", b"not run"),)
     recipe = Recipe(
         name="apk-tools-static", version="3.0.6-r0", description="", epoch=EPOCH, entries=entries
@@ -229,19 +229,19 @@ BASIC: tuple[Callable[[], bytes], ...] = (
 
 def publish(folder: Path, *packages: bytes, tail: str = TAIL, description: str = "tests") -> Path:
     """Write the repository `tail` below `folder`: packages and their signed index."""
-    place = folder / tail / ARCH
-    place.mkdir(parents=True, exist_ok=True)
+    served = folder / tail / ARCH
+    served.mkdir(parents=True, exist_ok=True)
     for content in packages:
         info = read_package(content, trusted(), where="made").info
-        (place / f"{info.name}-{info.version}.apk").write_bytes(content)
+        (served / f"{info.name}-{info.version}.apk").write_bytes(content)
     index = write_index(packages, key(), description)
-    (place / "APKINDEX.tar.gz").write_bytes(index)
-    return place
+    (served / "APKINDEX.tar.gz").write_bytes(index)
+    return served
 
 
 @dataclass(frozen=True)
 class Scripted:
-    """An engine that runs nothing: it takes the newest of each name, and all they depend on."""
+    """Engine that runs nothing and chooses the newest of each name and its dependencies."""
 
     name: str = "scripted"
     version: str = "1"
@@ -320,14 +320,14 @@ def world(
 
 
 class Notes(Silent):
-    """Progress that remembers what was told."""
+    """Progress that records its notes."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.lines: list[str] = []
 
     def note(self, text: str) -> None:
-        """Remember one line."""
-        self.told.append(text)
+        """Record one line."""
+        self.lines.append(text)
 
 
 def pin_world(
@@ -339,15 +339,17 @@ def pin_world(
     fetcher: Fetcher | None = None,
     allow_older: bool = False,
 ) -> Lock:
-    """Return the lock of that configuration; nobody waits, and no container runs."""
+    """Return the lock of that configuration without waiting or running a container."""
     naps = slept if slept is not None else []
     return pin(
-        config,
-        store=Store(config.store),
-        engine_for=scripted,
-        progress=notes or Notes(),
-        previous=previous,
-        fetcher=fetcher,
-        allow_older=allow_older,
-        sleep=naps.append,
+        PinRequest(
+            config=config,
+            store=Store(config.store),
+            engine_for=scripted,
+            progress=notes or Notes(),
+            previous=previous,
+            fetcher=fetcher,
+            allow_older=allow_older,
+            sleep=naps.append,
+        )
     )

@@ -1,4 +1,4 @@
-"""An archive is the whole snapshot, always the same bytes, and nothing else is taken for one."""
+"""An archive is the whole snapshot with equal bytes each time; nothing else is accepted."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ from build.errors import ConfigError, RemoteError, SnapshotError, SnowdropError,
 from build.snapshot.archive import open_archive, write_archive
 from build.snapshot.fetch import mirrored
 from build.snapshot.lock import Lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from tests.apk.makers import SMALL, needs_alpine
 from tests.snapshot.kept import MIRROR, URL, keep, spoil
@@ -42,7 +42,7 @@ def kept(tmp_path: Path) -> tuple[Lock, Store]:
     return keep(store, "hello", "world"), store
 
 
-def test_twice_the_same_bytes_and_all_of_them_come_back(
+def test_two_archives_have_equal_bytes_and_everything_can_be_read_back(
     kept: tuple[Lock, Store], tmp_path: Path
 ) -> None:
     lock, store = kept
@@ -58,7 +58,7 @@ def test_twice_the_same_bytes_and_all_of_them_come_back(
     assert again == first
 
 
-def test_tar_sees_plain_files_of_root_in_order(kept: tuple[Lock, Store], tmp_path: Path) -> None:
+def test_tar_lists_plain_files_of_root_in_order(kept: tuple[Lock, Store], tmp_path: Path) -> None:
     lock, store = kept
     with tarfile.open(archived(tmp_path, lock, store)) as archive:
         members = archive.getmembers()
@@ -78,7 +78,7 @@ def test_tar_sees_plain_files_of_root_in_order(kept: tuple[Lock, Store], tmp_pat
             assert (member.mtime, member.pax_headers) == (lock.epoch, {})
 
 
-def test_a_store_that_lacks_or_damaged_a_blob_gives_no_archive(
+def test_a_missing_or_damaged_blob_prevents_an_archive(
     kept: tuple[Lock, Store], tmp_path: Path
 ) -> None:
     lock, store = kept
@@ -91,7 +91,7 @@ def test_a_store_that_lacks_or_damaged_a_blob_gives_no_archive(
     assert {path.name for path in tmp_path.iterdir()} == {"store"}
 
 
-def test_it_stands_for_the_mirrors_of_that_day_and_no_others(
+def test_an_archive_serves_only_the_mirrors_that_it_was_made_from(
     kept: tuple[Lock, Store], tmp_path: Path
 ) -> None:
     lock, store = kept
@@ -102,13 +102,13 @@ def test_it_stands_for_the_mirrors_of_that_day_and_no_others(
     with pytest.raises(RemoteError, match="longer than"):
         fetcher.fetch(URL, "x86_64/hello-1.0-r0.apk", limit=len(hello) - 1)
     for url, name in (("https://else.example/v3.24/main", "hello"), (URL, "hello-1.1")):
-        with pytest.raises(RemoteError, match=f"holds no {url}/x86_64/{name}") as refused:
+        with pytest.raises(RemoteError, match=f"has no {url}/x86_64/{name}") as refused:
             fetcher.fetch(url, f"x86_64/{name}", limit=1 << 20)
         assert "release.toml" in refused.value.hint
 
 
 def rewritten(path: Path, change: Callable[[Members], Members]) -> None:
-    """Write the archive at `path` anew with other members, as well-formed as before."""
+    """Rewrite the archive at `path` with other members, as well-formed as before."""
     with tarfile.open(path) as archive:
         mtime = int(archive.getmembers()[0].mtime)
         members = [
@@ -130,12 +130,12 @@ def without(name: str) -> Callable[[Path], None]:
     return lambda path: rewritten(path, lambda all_: [each for each in all_ if each[0] != name])
 
 
-def at(place: int, piece: bytes) -> Callable[[Path], None]:
+def at(offset: int, piece: bytes) -> Callable[[Path], None]:
     """Return what overwrites bytes of the file; the checksum of a header stays as it was."""
 
     def change(path: Path) -> None:
         content = bytearray(path.read_bytes())
-        first = place % len(content)
+        first = offset % len(content)
         content[first : first + len(piece)] = piece
         path.write_bytes(content)
 
@@ -161,10 +161,10 @@ def with_pax(path: Path) -> None:
 
 
 DAMAGES = [
-    pytest.param(lambda p: p.write_bytes(b""), "no snapshot archive", id="empty"),
-    pytest.param(lambda p: p.write_bytes(b"\x1f\x8b" * 900), "no snapshot archive", id="gzip"),
-    pytest.param(lambda p: p.write_bytes(bytes(2 * BLOCK)), "holds no release.lock", id="no files"),
-    pytest.param(lambda p: p.write_bytes(p.read_bytes()[:5000]), "cut short in", id="cut short"),
+    pytest.param(lambda p: p.write_bytes(b""), "not a snapshot archive", id="empty"),
+    pytest.param(lambda p: p.write_bytes(b"\x1f\x8b" * 900), "not a snapshot archive", id="gzip"),
+    pytest.param(lambda p: p.write_bytes(bytes(2 * BLOCK)), "has no release.lock", id="no files"),
+    pytest.param(lambda p: p.write_bytes(p.read_bytes()[:5000]), "truncated in", id="cut short"),
     pytest.param(lambda p: p.write_bytes(p.read_bytes()[:-BLOCK]), "damaged at byte", id="no end"),
     pytest.param(
         lambda p: p.write_bytes(p.read_bytes() + b"more"), "damaged at byte", id="more behind it"
@@ -176,22 +176,22 @@ DAMAGES = [
     pytest.param(put("keys/tests.rsa.pub", bytes(1 << 17)), "at most 65536", id="key too long"),
     pytest.param(put(PACKAGE, b"short"), f"{PACKAGE}: 5 bytes, its lock says", id="package short"),
     pytest.param(put("README.txt", bytes(1 << 21)), "README.txt: .* at most", id="readme too long"),
-    pytest.param(put("snapshot.sha256", b""), "says something else than release.lock", id="sums"),
+    pytest.param(put("snapshot.sha256", b""), "differs from release.lock", id="sums"),
     pytest.param(without(PACKAGE), f"lacks {PACKAGE}", id="package missing"),
     pytest.param(without("keys/tests.rsa.pub"), "lacks keys/tests.rsa.pub", id="key missing"),
-    pytest.param(without("release.lock"), "holds no release.lock", id="lock missing"),
+    pytest.param(without("release.lock"), "has no release.lock", id="lock missing"),
     pytest.param(
         put("release.lock", b"format = 2\n"), "release.lock: format = 2", id="lock format"
     ),
     pytest.param(put("image/0/x86_64/evil.apk", b"x"), "not a file that its lock", id="more files"),
     pytest.param(put("../../etc/passwd", b"x"), "not a file that its lock names", id="way out"),
     pytest.param(put("/etc/passwd", b"x"), "not a file that its lock names", id="absolute"),
-    pytest.param(at(-2 * BLOCK - 1, b"x"), "damaged behind trust/", id="padding"),
-    pytest.param(at(0, b"READYOU.txt"), "no snapshot archive", id="name, old checksum"),
-    pytest.param(at(100, b"0000777\0"), "no snapshot archive", id="mode"),
-    pytest.param(at(124, b"-0000000001\0"), "no snapshot archive", id="negative size"),
-    pytest.param(at(156, b"2"), "no snapshot archive", id="symbolic link"),
-    pytest.param(with_pax, "no snapshot archive", id="pax headers"),
+    pytest.param(at(-2 * BLOCK - 1, b"x"), "damaged after trust/", id="padding"),
+    pytest.param(at(0, b"READYOU.txt"), "not a snapshot archive", id="name, old checksum"),
+    pytest.param(at(100, b"0000777\0"), "not a snapshot archive", id="mode"),
+    pytest.param(at(124, b"-0000000001\0"), "not a snapshot archive", id="negative size"),
+    pytest.param(at(156, b"2"), "not a snapshot archive", id="symbolic link"),
+    pytest.param(with_pax, "not a snapshot archive", id="pax headers"),
     pytest.param(lambda p: rewritten(p, lambda all_: all_[::-1]), "not sorted", id="order"),
     pytest.param(
         lambda p: rewritten(p, lambda all_: [all_[0], *all_]), "'README.txt' twice", id="twice"
@@ -200,7 +200,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGES)
-def test_what_the_writer_would_not_have_written_is_refused(
+def test_bytes_that_the_writer_would_not_write_are_refused(
     damage: Callable[[Path], None], message: str, kept: tuple[Lock, Store], tmp_path: Path
 ) -> None:
     path = archived(tmp_path, *kept)
@@ -211,7 +211,7 @@ def test_what_the_writer_would_not_have_written_is_refused(
     assert str(refused.value).startswith(str(path))
 
 
-def test_what_is_no_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_reported(tmp_path: Path) -> None:
     for path in (tmp_path / "none.tar", tmp_path):
         with pytest.raises(ConfigError, match=f"^{path}: ") as refused:
             open_archive(path)
@@ -252,7 +252,7 @@ def test_a_stranger_installs_by_the_readme_with_plain_apk(tmp_path: Path) -> Non
 
 @needs_alpine
 @as_root
-def test_pinning_from_it_needs_no_mirror_and_gives_the_same_lock(tmp_path: Path) -> None:
+def test_pinning_from_an_archive_needs_no_mirror_and_gives_the_same_lock(tmp_path: Path) -> None:
     mirror = tmp_path / "alpine" / "v3.19" / "main"
     shutil.copytree(SMALL, mirror, copy_function=shutil.copyfile)
     for folder in (mirror, mirror / "x86_64"):
@@ -270,8 +270,8 @@ def test_pinning_from_it_needs_no_mirror_and_gives_the_same_lock(tmp_path: Path)
 
 @needs_alpine
 @as_root
-def test_pinning_from_it_believes_signatures_and_not_its_lock(tmp_path: Path) -> None:
-    """Whoever changed a package and the lock together is found by the chain of the index."""
+def test_pinning_from_an_archive_trusts_signatures_and_not_its_lock(tmp_path: Path) -> None:
+    """A package that was changed together with the lock does not match the signed index."""
     wanted = config(tmp_path, [SMALL])
     lock, store = pinned(wanted), Store(wanted.store)
     chrony = next(package for package in lock.packages if package.name == "chrony")
@@ -286,10 +286,12 @@ def test_pinning_from_it_believes_signatures_and_not_its_lock(tmp_path: Path) ->
 
 def pinned_from(path: Path, wanted: BuildConfig) -> Lock:
     return pin(
-        wanted,
-        store=Store(wanted.store),
-        engine_for=engine_for,
-        progress=Silent(),
-        extra_packages=("openrc",),
-        fetcher=open_archive(path).fetcher(wanted.source.base),
+        PinRequest(
+            config=wanted,
+            store=Store(wanted.store),
+            engine_for=engine_for,
+            progress=Silent(),
+            extra_packages=("openrc",),
+            fetcher=open_archive(path).fetcher(wanted.source.base),
+        )
     )

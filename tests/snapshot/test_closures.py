@@ -1,4 +1,4 @@
-"""The closure is apk's own choice: the same packages in the same order as the real program's."""
+"""A closure has the same packages in the same order as the real apk's output."""
 
 import re
 import subprocess
@@ -58,7 +58,7 @@ def test_a_pinned_closure_is_what_the_repositorys_own_apk_prints(tmp_path: Path)
 
 @pytest.fixture(scope="module")
 def indexes() -> list[Index]:
-    """Alpine's two full indexes: packages of these are not at hand, a closure needs none."""
+    """Alpine's two full indexes; a closure needs no package files."""
     return [
         read_index((folder / "x86_64" / INDEX).read_bytes(), real_keys(), where=str(folder))
         for folder in FULL
@@ -81,7 +81,7 @@ def test_on_the_full_indexes_each_apk_chooses_what_it_prints(
     real_apk(root)
     solver = Solver.prepare(root, engine_for, arch="x86_64")
     assert solver.version().startswith("apk-tools 2.")
-    offers = solver.solve(wanted, indexes, real_keys().files, tmp_path, asked_by="droplet")
+    offers = solver.solve(wanted, indexes, real_keys().files, tmp_path, closure="droplet")
     ours = [f"{offer.record.name}-{offer.record.version}" for offer in offers]
     assert ours == theirs
     assert len(ours) > 50

@@ -1,13 +1,17 @@
-"""What changed between two locks is told closure by closure."""
+"""Differences between two locks, closure by closure."""
 
 from dataclasses import replace
 
-from build.snapshot.compare import compare_closures, compare_locks
-from build.snapshot.lock import LockedPackage
+from build.snapshot.compare import LockDifference, compare_closures
+from build.snapshot.lock import Lock, LockedPackage
 from tests.snapshot.conftest import lock_of, locked
 
 
-def test_each_kind_of_change_is_told_once_a_closure() -> None:
+def compare_locks(before: Lock, after: Lock) -> tuple[LockDifference, ...]:
+    return tuple(row for each in compare_closures(before, after) for row in each.changes)
+
+
+def test_each_kind_of_change_is_reported_once_for_each_closure() -> None:
     before = lock_of(
         locked("busybox", 1, version="1.9-r0"),
         locked("musl", 2, version="1.2.5-r1"),
@@ -36,14 +40,14 @@ def test_each_kind_of_change_is_told_once_a_closure() -> None:
 
 def test_other_content_under_the_same_version_is_called_replaced() -> None:
     old = locked("openrc", 1)
-    signed_anew = replace(old, sha256="f" * 64)
-    other = replace(signed_anew, checksum="Q1AAAAAAAAAAAAAAAAAAAAAAAAAAA=", size=1500)
-    assert _kinds(old, signed_anew) == {("rebuilt", 0)}
+    signed_again = replace(old, sha256="f" * 64)
+    other = replace(signed_again, checksum="Q1AAAAAAAAAAAAAAAAAAAAAAAAAAA=", size=1500)
+    assert _kinds(old, signed_again) == {("rebuilt", 0)}
     assert _kinds(old, other) == {("replaced", -18)}
     assert _kinds(old, old) == set()
 
 
-def test_versions_without_an_order_are_changed_and_no_more() -> None:
+def test_versions_without_an_order_are_only_called_changed() -> None:
     pairs = [("1.0-r0", "not a version"), ("1.0-r0", "1.0_p-r0"), ("1_rc1", "1_rc01")]
     kinds = [_kinds(locked("a", 1, version=old), locked("a", 1, version=new)) for old, new in pairs]
     assert kinds == [{("changed", 0)}, {("upgraded", 0)}, {("changed", 0)}]

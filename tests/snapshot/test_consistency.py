@@ -1,4 +1,4 @@
-"""Snapshots go forward: an older mirror is refused, and a package replaced is called by name."""
+"""An older mirror is refused, and a replaced package is reported."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def test_a_package_whose_version_goes_back_is_refused_with_both_dates(tmp_path: 
     assert pin_world(config, previous=lock).id != lock.id
 
 
-def test_a_package_replaced_under_the_same_version_is_called_by_name(tmp_path: Path) -> None:
+def test_a_package_replaced_under_the_same_version_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "served"
     config = world(tmp_path, f"{folder}/{TAIL}")
     publish(folder, apk_package(), made("musl"), hello())
@@ -67,7 +67,7 @@ def test_a_package_replaced_under_the_same_version_is_called_by_name(tmp_path: P
     publish(folder, apk_package(), made("musl"), hello(epoch=EPOCH + DAY, text=b"y"))
     notes = Notes()
     assert pin_world(config, previous=lock, notes=notes).id != lock.id
-    (told,) = notes.told
-    assert told.startswith("hello-1.0-r0.apk was replaced under the same version: Q1")
-    assert OLD in told
-    assert told.endswith(f"of {NEW}")
+    (note,) = notes.lines
+    assert note.startswith("hello-1.0-r0.apk was replaced under the same version: Q1")
+    assert OLD in note
+    assert note.endswith(f"of {NEW}")

@@ -1,4 +1,4 @@
-"""A table of damages: each is refused by name and cause, and nothing is written."""
+"""Damaged repositories: each is refused with file and cause, and nothing is written."""
 
 import re
 from collections.abc import Callable
@@ -42,7 +42,7 @@ FAST = {
     "size in the index is off by five, which apk installs",
     "unsigned, which apk installs",
 }
-"""The handful that runs each time; the others in `nox -s tests_full`."""
+"""The cases that run each time; the others run in `nox -s tests_full`."""
 
 
 def rows(table: Rows) -> list[object]:
@@ -61,7 +61,7 @@ INDEXES: Rows = {
     "empty": (lambda: b"", "signature member: not a gzip member"),
     "a page of a portal": (lambda: b"<html>sign in</html>", "signature member: not a gzip member"),
     "cut short": (lambda: index()[:-1], f"not what {key().name} signed"),
-    "cut in the signature": (lambda: index()[:100], "signature member: cut short"),
+    "cut in the signature": (lambda: index()[:100], "signature member: truncated"),
     "bit flipped in the signature": (
         lambda: _of_index(lambda first, rest: flipped(first, len(first) // 2) + rest),
         "signature member: damaged|not what .* signed",
@@ -123,20 +123,20 @@ INDEXES: Rows = {
     ),
     "bomb for a signature": (
         lambda: gzip_member(bytes(10_000_000), level=9),
-        "signature member: holds more than the 65536 bytes",
+        "signature member: more than the 65536 bytes",
     ),
     "gzip bomb behind a good signature": (
         lambda: signed(gzip_member(bytes(70_000_000), level=9)),
-        "holds more than the 67108864 bytes",
+        "more than the 67108864 bytes",
     ),
     "another member behind it": (
         lambda: signed(_of_index(lambda _, rest: rest) + gzip_member(b"more")),
-        "bytes behind its end",
+        "bytes after its end",
     ),
     "no APKINDEX inside": (lambda: index_of(("DESCRIPTION", b"odd")), "no APKINDEX inside"),
     "APKINDEX twice": (
         lambda: index_of(("APKINDEX", texts()), ("APKINDEX", texts())),
-        "'APKINDEX': not a file, or there twice",
+        "'APKINDEX': not a file, or repeated",
     ),
     "APKINDEX is a device": (
         lambda: index_of(("APKINDEX", b""), kind=b"3"),
@@ -145,11 +145,11 @@ INDEXES: Rows = {
     "not a tar": (lambda: signed(gzip_member(b"text" * 1000)), "not a tar header"),
     "tar cut short": (
         lambda: signed(gzip_member(b"".join(tar_entry("APKINDEX", texts()))[:600])),
-        "cut short in the middle of a content",
+        "truncated in the middle of a content",
     ),
     "something behind the tar's end": (
         lambda: index_of(("APKINDEX", texts()), ending=ENDING_WITH_MORE),
-        "something behind its end",
+        "data after its end",
     ),
     "not UTF-8": (lambda: index_text(texts() + b"\xff"), "expected UTF-8"),
     "control character": (
@@ -199,7 +199,7 @@ INDEXES: Rows = {
 
 
 def refused(folder: Path, error: type[SnowdropError], file: str, message: str) -> None:
-    """Check that pin says no with file and cause, and that there is nothing to be seen of it."""
+    """Check that pin fails with file and cause, and that it leaves nothing behind."""
     config = world(folder, str(folder / "served" / TAIL))
     with pytest.raises(error, match=message) as failure:
         pin_world(config)
@@ -214,9 +214,9 @@ def refused(folder: Path, error: type[SnowdropError], file: str, message: str) -
 def test_a_damaged_index_is_refused(
     make: Callable[[], bytes], message: str, tmp_path: Path
 ) -> None:
-    place = publish(tmp_path / "served", *damage.others(), hello())
+    served = publish(tmp_path / "served", *damage.others(), hello())
     pin_world(world(tmp_path / "good", str(tmp_path / "served" / TAIL)))
-    (place / INDEX).write_bytes(make())
+    (served / INDEX).write_bytes(make())
     kind = SnapshotError if "format 3" in message else VerificationError
     refused(tmp_path, kind, f"{TAIL}/{ARCH}/{INDEX}", message)
 
@@ -306,11 +306,11 @@ PACKAGES: Rows = {
     ),
     "control member that is a bomb": (
         lambda: signed(gzip_member(bytes(20_000_000), level=9)) + split_members(hello())[2],
-        "control member: holds more than the 16777216 bytes",
+        "control member: more than the 16777216 bytes",
     ),
     "file with another sha1 than its record": (
         damage.wrong_sum,
-        "'etc/motd': sha1 [0-9a-f]{40}, the record beside it says 0{40}",
+        "'etc/motd': sha1 [0-9a-f]{40}, its header says 0{40}",
     ),
     "path above the root": (
         lambda: with_data(entry("../etc/passwd")),
@@ -319,7 +319,7 @@ PACKAGES: Rows = {
     "path that climbs out": (lambda: with_data(entry("etc/../../x")), "expected a path below"),
     "absolute path": (lambda: with_data(entry("/etc/passwd")), "expected a path below the root"),
     "path with a hole": (lambda: with_data(entry("etc//passwd")), "expected a path below the root"),
-    "one name twice": (lambda: with_data(entry("a"), entry("./a")), "there twice"),
+    "one name twice": (lambda: with_data(entry("a"), entry("./a")), "repeated"),
     "control character in a name": (
         lambda: with_data(entry("etc/\x1b[2J")),
         "a control character in the name",
@@ -341,11 +341,11 @@ PACKAGES: Rows = {
     ),
     "hard link to nothing before it": (
         lambda: with_data(entry("etc/a", b"1", "etc/shadow")),
-        "a hard link to 'etc/shadow', not before it",
+        "a hard link to 'etc/shadow', which is not before it",
     ),
     "script among the files": (
         lambda: with_data(entry(".post-install")),
-        "a name that apk takes for a control file",
+        "a name that apk treats as a control file",
     ),
     "sparse file": (
         lambda: damage.odd_pax(b"22 GNU.sparse.major=1\n"),
@@ -357,16 +357,16 @@ PACKAGES: Rows = {
     ),
     "something behind the tar's end": (
         lambda: with_data(entry("etc/motd"), ending=ENDING_WITH_MORE),
-        "something behind its end",
+        "data after its end",
     ),
     "another member behind the data": (
         lambda: damage.package(data=gzip_member(bytes(1024)) + gzip_member(b"more")),
-        "data member: .* bytes behind its end",
+        "data member: .* bytes after its end",
     ),
     "data that is no gzip": (lambda: damage.package(data=b"text"), "data member: not a gzip"),
     "data that ends in a file": (
         lambda: damage.package(data=gzip_member(entry("a", content=b"x" * 900)[:700])),
-        "data member: .* cut short in the middle of a content",
+        "data member: .* truncated in the middle of a content",
     ),
     "header with a wrong sum": (
         lambda: with_data(flipped(entry("etc/motd"), 3)),
@@ -381,13 +381,13 @@ def test_a_damaged_package_is_refused(
     make: Callable[[], bytes], message: str, tmp_path: Path
 ) -> None:
     content = make()
-    place = publish(tmp_path / "served", *damage.others(), hello())
-    (place / HELLO).write_bytes(content)
+    served = publish(tmp_path / "served", *damage.others(), hello())
+    (served / HELLO).write_bytes(content)
     try:
         wanted = record_of(content)
     except SnowdropError:
         wanted = record(content) if content else record(hello())
-    (place / INDEX).write_bytes(index(wanted))
+    (served / INDEX).write_bytes(index(wanted))
     kind = SnapshotError if "format 3" in message else VerificationError
     refused(tmp_path, kind, HELLO, message)
 
@@ -405,9 +405,9 @@ RECORDS: dict[str, tuple[Callable[[], str], str]] = {
 
 
 @pytest.mark.parametrize(("make", "message"), rows(RECORDS))  # type: ignore[arg-type]
-def test_an_index_that_does_not_fit_its_package_is_refused(
+def test_an_index_that_does_not_match_its_package_is_refused(
     make: Callable[[], str], message: str, tmp_path: Path
 ) -> None:
-    place = publish(tmp_path / "served", *damage.others(), hello())
-    (place / INDEX).write_bytes(index(make()))
+    served = publish(tmp_path / "served", *damage.others(), hello())
+    (served / INDEX).write_bytes(index(make()))
     refused(tmp_path, VerificationError, HELLO, message)

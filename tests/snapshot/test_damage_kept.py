@@ -1,4 +1,4 @@
-"""The second half of the table of damages: what a maintainer keeps. Keys, lock and store."""
+"""Damaged files of the maintainer: keys, lock and store."""
 
 import shutil
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from build.apk.rsa import derive_numbers, public_pem
+from build.apk.rsa import derive_private_key, public_pem
 from build.errors import ConfigError, SnowdropError, VerificationError
 from build.snapshot.lock import Lock, dump_lock, read_lock
 from build.snapshot.store import Store
@@ -31,7 +31,7 @@ KEYS: dict[str, tuple[Callable[[Path], object], type[SnowdropError], str]] = {
     "no key": (lambda f: (f / key().name).unlink(), ConfigError, "keys: no .* file"),
     "no PEM": (lambda f: _key(f, b"key"), ConfigError, "not a public RSA key of 2048 bits"),
     "short key": (
-        lambda f: _key(f, public_pem(derive_numbers(b"short", 1024))),
+        lambda f: _key(f, public_pem(derive_private_key(b"short", 1024))),
         ConfigError,
         "not a public RSA key of 2048 bits or more",
     ),
@@ -59,7 +59,7 @@ KEYS: dict[str, tuple[Callable[[Path], object], type[SnowdropError], str]] = {
 
 
 @pytest.mark.parametrize("row", KEYS.values(), ids=KEYS.keys())
-def test_keys_that_are_damaged_or_not_the_right_ones_are_refused(
+def test_damaged_and_wrong_keys_are_refused(
     row: tuple[Callable[[Path], object], type[SnowdropError], str], tmp_path: Path
 ) -> None:
     harm, kind, message = row

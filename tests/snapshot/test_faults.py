@@ -1,4 +1,4 @@
-"""A mirror that stumbles costs time; one that is wrong costs the pin, and nothing is kept."""
+"""A mirror that fails temporarily is retried; wrong bytes fail the pin and are not kept."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ PASSING: dict[str, list[Reply]] = {
 
 @pytest.mark.parametrize("name", [pytest.param(INDEX, marks=pytest.mark.full), HELLO])
 @pytest.mark.parametrize("fault", PASSING.keys())
-def test_a_mirror_that_stumbles_gives_the_same_lock(
+def test_a_temporary_failure_of_a_mirror_gives_the_same_lock(
     fault: str, name: str, mirror: Mirror, tmp_path: Path
 ) -> None:
     config = world(tmp_path, f"{mirror.url}/{TAIL}")
@@ -109,7 +109,7 @@ FINAL: dict[str, tuple[str, list[Reply], type[SnowdropError], str]] = {
 
 
 @pytest.mark.parametrize("fault", FINAL.keys())
-def test_a_mirror_that_is_wrong_is_told_with_file_and_cause_and_nothing_is_kept(
+def test_a_wrong_mirror_is_reported_with_file_and_cause_and_nothing_is_kept(
     fault: str, mirror: Mirror, tmp_path: Path
 ) -> None:
     name, replies, kind, message = FINAL[fault]
@@ -119,19 +119,19 @@ def test_a_mirror_that_is_wrong_is_told_with_file_and_cause_and_nothing_is_kept(
         pin_world(config, fetcher=Fetcher(lambda _: None, PATIENCE))
     assert "Traceback" not in str(failure.value)
     kept = [path for path in config.store.rglob("*") if path.is_file()]
-    # What was verified before stays; what was refused does not.
+    # What was verified before is kept; what was refused is not.
     assert all(path.read_bytes() in {make() for make in BASIC} for path in kept)
     assert list(config.work.iterdir()) == []
     assert pin_world(config).closures == ("apk", "builder", "droplet")
 
 
-def test_a_cut_download_goes_on_where_it_stopped(mirror: Mirror) -> None:
-    place = f"{mirror.url}/{TAIL}/{ARCH}"
+def test_an_interrupted_download_is_resumed(mirror: Mirror) -> None:
+    served = f"{mirror.url}/{TAIL}/{ARCH}"
     content = (mirror.folder / TAIL / ARCH / HELLO).read_bytes()
     mirror.fault(HELLO, reset_halfway)
     seen: list[int] = []
     fetcher = Fetcher(lambda _: None)
-    assert fetcher.fetch(place, HELLO, limit=len(content), watch=seen.append) == content
+    assert fetcher.fetch(served, HELLO, limit=len(content), watch=seen.append) == content
     assert sum(seen) == len(content)
     ranges = [headers.get("Range") for _, headers in mirror.asked]
     assert ranges == [None, f"bytes={len(content) // 2}-"]
@@ -141,15 +141,15 @@ def changed(path: Path) -> None:
     path.write_bytes(b"another")
 
 
-def test_a_file_that_changed_meanwhile_is_fetched_anew(mirror: Mirror) -> None:
+def test_a_file_that_changed_meanwhile_is_fetched_again(mirror: Mirror) -> None:
     path = mirror.folder / TAIL / ARCH / HELLO
     mirror.fault(HELLO, reset_halfway)
     mirror.after = lambda _: changed(path)
-    place = f"{mirror.url}/{TAIL}/{ARCH}"
-    assert Fetcher(lambda _: None).fetch(place, HELLO, limit=1 << 20) == b"another"
+    served = f"{mirror.url}/{TAIL}/{ARCH}"
+    assert Fetcher(lambda _: None).fetch(served, HELLO, limit=1 << 20) == b"another"
 
 
-def test_a_trickle_counts_as_a_stall(mirror: Mirror) -> None:
+def test_a_very_slow_response_counts_as_stalled(mirror: Mirror) -> None:
     mirror.fault(HELLO, slowly, slowly, slowly)
     hours = iter(range(0, 1 << 20, 3600))
     fetcher = Fetcher(lambda _: None, clock=lambda: float(next(hours)))
@@ -157,7 +157,7 @@ def test_a_trickle_counts_as_a_stall(mirror: Mirror) -> None:
         fetcher.fetch(f"{mirror.url}/{TAIL}/{ARCH}", HELLO, limit=1 << 20)
 
 
-def test_an_unchanged_index_is_asked_for_with_a_condition_and_not_sent_again(
+def test_an_unchanged_index_is_requested_conditionally_and_not_sent_again(
     mirror: Mirror, tmp_path: Path
 ) -> None:
     config = world(tmp_path, f"{mirror.url}/{TAIL}")
@@ -174,7 +174,7 @@ def test_an_unchanged_index_is_asked_for_with_a_condition_and_not_sent_again(
     assert pin_world(config).id != lock.id
 
 
-def test_connections_are_kept_and_four_work_at_once(tmp_path: Path) -> None:
+def test_four_connections_are_reused(tmp_path: Path) -> None:
     names = [f"p{number}" for number in range(12)]
     packages = [*(make() for make in BASIC), *(made(name) for name in names)]
     publish(tmp_path / "served", *packages)
@@ -194,7 +194,7 @@ def test_connections_are_kept_and_four_work_at_once(tmp_path: Path) -> None:
 
 
 def moved(mirror: Mirror, change: Callable[[], object], after: str) -> None:
-    """Let `change` happen once the answer for a path that ends in `after` is out."""
+    """Call `change` once the response for a path that ends in `after` was sent."""
 
     def once(path: str) -> None:
         if path.endswith(after):
@@ -207,10 +207,10 @@ def moved(mirror: Mirror, change: Callable[[], object], after: str) -> None:
 def test_an_index_that_changes_between_two_packages_is_read_again(
     mirror: Mirror, tmp_path: Path
 ) -> None:
-    place = mirror.folder / TAIL / ARCH
+    served = mirror.folder / TAIL / ARCH
 
     def update() -> None:
-        (place / HELLO).unlink()
+        (served / HELLO).unlink()
         new = [make() for make in BASIC[:2]]
         publish(mirror.folder, *new, made("hello", "1.1-r0", depends=("musl",)))
 
@@ -221,7 +221,7 @@ def test_an_index_that_changes_between_two_packages_is_read_again(
     lock = pin_world(config, slept=slept, notes=notes)
     assert [p.version for p in lock.closure("droplet") if p.name == "hello"] == ["1.1-r0"]
     assert len(slept) == 1
-    assert f"{HELLO}: status 404" in notes.told[0]
+    assert f"{HELLO}: status 404" in notes.lines[0]
 
 
 def test_a_package_replaced_while_it_is_pinned_is_read_again_with_its_new_index(
@@ -237,7 +237,7 @@ def test_a_package_replaced_while_it_is_pinned_is_read_again_with_its_new_index(
     assert len(slept) == 1
 
 
-def test_repositories_out_of_step_are_tried_three_times_then_explained(tmp_path: Path) -> None:
+def test_repositories_out_of_step_are_read_three_times_and_then_reported(tmp_path: Path) -> None:
     served = tmp_path / "served"
     publish(served, *(make() for make in BASIC))
     publish(served, made("tool", depends=("libnew",)), tail="v3.24/community", description="late")
@@ -247,7 +247,7 @@ def test_repositories_out_of_step_are_tried_three_times_then_explained(tmp_path:
         slept: list[float] = []
         with pytest.raises(SnapshotError, match="out of step; fetched 3 times") as failure:
             pin_world(config, slept=slept)
-        assert "libnew: no repository brings it, tool-1.0-r0 needs it" in str(failure.value)
+        assert "libnew: no repository has it, tool-1.0-r0 needs it" in str(failure.value)
         assert "community: late, newest package of 2023-11-14 22:13 UTC" in str(failure.value)
         assert slept == [10.0, 30.0]
 
@@ -261,11 +261,11 @@ def test_repositories_out_of_step_are_tried_three_times_then_explained(tmp_path:
         assert slept == [10.0]
 
 
-def test_what_was_asked_for_and_never_was_there_is_told_at_once(
+def test_a_missing_package_of_release_toml_is_reported_at_once(
     mirror: Mirror, tmp_path: Path
 ) -> None:
     slept: list[float] = []
     config = world(tmp_path, f"{mirror.url}/{TAIL}", packages=["helo"])
-    with pytest.raises(SnapshotError, match=r"helo: no repository brings it, release\.toml asks"):
+    with pytest.raises(SnapshotError, match=r"helo: no repository has it, release\.toml asks"):
         pin_world(config, slept=slept)
     assert slept == []

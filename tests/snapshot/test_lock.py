@@ -1,4 +1,4 @@
-"""The lock reads back as it was written; whatever else it holds is refused in one line."""
+"""A lock reads back as it was written; any other content is refused in one line."""
 
 import hashlib
 import re
@@ -36,7 +36,7 @@ def test_a_changed_package_changes_its_own_block_only() -> None:
     assert [one.split(" = ")[0] for one, _ in differing] == ["version", "file", "sha256"]
 
 
-def test_without_a_lock_the_command_that_makes_one_is_told(tmp_path: Path) -> None:
+def test_a_missing_lock_is_reported_with_the_command_that_makes_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing is pinned yet") as failure:
         read_lock(tmp_path / "release.lock")
     assert failure.value.hint == "run `nox -s pin`"
@@ -90,7 +90,7 @@ def test_several_indexes_of_a_repository_are_another_format(lock: Lock, tmp_path
         read_lock(path)
 
 
-def test_a_lock_is_stale_when_something_else_is_asked_for(
+def test_a_lock_is_stale_when_release_toml_asks_for_something_else(
     lock: Lock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "release.toml"
@@ -110,8 +110,7 @@ def test_a_lock_is_stale_when_something_else_is_asked_for(
     config = read_build_config(path)
     with pytest.raises(StaleLockError, match="another choice of packages"):
         check_fresh(lock, config)
-    fresh = lock_of(*lock.packages)
-    object.__setattr__(fresh, "choice_sha256", config.choice_sha256)
+    fresh = replace(lock_of(*lock.packages), choice_sha256=config.choice_sha256)
     check_fresh(fresh, config)
     monkeypatch.setattr("build.config.DEPENDS", ("busybox", "openrc"))
     with pytest.raises(StaleLockError, match="another choice of packages"):

@@ -107,8 +107,8 @@ def test_folders_and_file_urls_are_repositories_too(tmp_path: Path) -> None:
     (tmp_path / "a b/x86_64").mkdir(parents=True)
     (tmp_path / "a b/x86_64/file").write_bytes(b"content")
     for written in ("a b", str(tmp_path / "a b"), f"file://{tmp_path}/a%20b"):
-        place = locate(written, tmp_path)
-        assert Fetcher(_never).fetch(place, "x86_64/file", limit=7) == b"content"
+        location = locate(written, tmp_path)
+        assert Fetcher(_never).fetch(location, "x86_64/file", limit=7) == b"content"
     with pytest.raises(RemoteError, match="other: no such file"):
         Fetcher(_never).fetch(locate("a b", tmp_path), "other", limit=7)
     with pytest.raises(RemoteError, match="longer than the 6 bytes"):

@@ -1,4 +1,4 @@
-"""Whatever bytes come, a parser gives a value or one of our own errors, and within bounds.
+"""Parsers return a value or raise one of our errors for any bytes, within bounds.
 
 `nox -s fuzz` runs these for minutes; in `nox -s tests` a few hundred tries each.
 """
@@ -15,7 +15,7 @@ from build.apk.index import parse_records, read_index
 from build.apk.info import package_info, parse_info
 from build.apk.package import read_package, split_members
 from build.apk.streams import gzip_member, tar_entry, unpack_member, unpacked_pieces
-from build.apk.tar import TarReader, placed_members, read_files
+from build.apk.tar import TarReader, package_members, read_files
 from build.apk.version import version_key
 from build.errors import SnowdropError
 from build.snapshot.lock import dump_lock, parse_lock
@@ -32,7 +32,7 @@ def read_tar(content: bytes) -> object:
     """Read a tar to its end, as a package's data member is read."""
     reader = TarReader(iter([content[:700], content[700:]]), where="tar")
     return [
-        (member, sum(map(len, reader.content()))) for member in placed_members(reader, where="")
+        (member, sum(map(len, reader.content()))) for member in package_members(reader, where="")
     ]
 
 
@@ -68,7 +68,7 @@ quick = settings(deadline=None, database=None, suppress_health_check=[HealthChec
 
 
 def tried(parse: Parser, content: bytes) -> None:
-    """Parse; an error that is not ours goes on to fail the test."""
+    """Parse `content`; an error that is not ours fails the test."""
     try:
         parse(content)
     except SnowdropError as error:
@@ -81,33 +81,33 @@ def tried(parse: Parser, content: bytes) -> None:
 
 @st.composite
 def changed(draw: st.DrawFn, content: bytes) -> bytes:
-    """Good content with a few bytes changed, taken out, doubled or cut off."""
+    """Valid content with a few bytes changed, removed, doubled or cut off."""
     result = bytearray(content)
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, max(len(result) - 1, 0)))
+        offset = draw(st.integers(0, max(len(result) - 1, 0)))
         match draw(st.sampled_from(["change", "remove", "double", "insert", "cut"])):
             case "change" if result:
-                result[place] = draw(st.integers(0, 255))
+                result[offset] = draw(st.integers(0, 255))
             case "remove":
-                del result[place : place + draw(st.integers(1, 40))]
+                del result[offset : offset + draw(st.integers(1, 40))]
             case "double":
-                result[place:place] = result[place : place + draw(st.integers(1, 600))]
+                result[offset:offset] = result[offset : offset + draw(st.integers(1, 600))]
             case "insert":
-                result[place:place] = draw(
+                result[offset:offset] = draw(
                     st.one_of(
                         st.binary(max_size=8),
                         st.sampled_from([b"\n", b"\n\n", b"\0", b"9" * 5000, b"\xff", b"\x1b["]),
                     )
                 )
             case "cut":
-                del result[place:]
+                del result[offset:]
             case _:
                 pass
     return bytes(result)
 
 
 @pytest.mark.parametrize("name", PARSERS.keys())
-def test_good_content_with_damage_gives_a_value_or_our_error(name: str) -> None:
+def test_damaged_content_gives_a_value_or_our_error(name: str) -> None:
     parse, good = PARSERS[name]
     parse(good)
 
@@ -169,7 +169,7 @@ NAMES = st.text(
     ),
     st.integers(1, 700),
 )
-def test_our_tar_reader_and_pythons_read_the_same_whatever_the_pieces(
+def test_our_tar_reader_agrees_with_pythons_for_any_pieces(
     files: list[tuple[str, bytes]], step: int
 ) -> None:
     written = io.BytesIO()
@@ -187,7 +187,7 @@ def test_our_tar_reader_and_pythons_read_the_same_whatever_the_pieces(
 
 @quick
 @given(st.binary(max_size=5000), st.integers(0, 9), st.integers(0, 6000))
-def test_a_member_is_unpacked_whole_or_refused_by_its_bound(
+def test_a_member_is_unpacked_or_refused_by_its_limit(
     content: bytes, level: int, limit: int
 ) -> None:
     member = gzip_member(content, level=level)

@@ -1,4 +1,4 @@
-"""One package moves, with what it forces: apk itself says what that is, and nothing else moves."""
+"""One package moves with what it forces, as apk decides, and nothing else moves."""
 
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from build.errors import ConfigError, SnapshotError, StaleLockError
 from build.firstboot.packages import DEPENDS
 from build.image import build_image
 from build.snapshot.lock import Lock, dump_lock, parse_lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.solve import parse_simulation
 from build.snapshot.store import Store
 from tests.apk.makers import EPOCH, SMALL, apk_repository, key, needs_alpine, real_apk, trusted
@@ -56,14 +56,14 @@ def one(
 
 
 def generation(number: int) -> list[bytes]:
-    """Return all packages of a distribution that is small and hangs together."""
+    """Return all packages of a small consistent distribution."""
     version, library = f"{number}.0", f"so:libcrypto.so.{number}"
     return [
         one("e2fsprogs", version),
         one("sfdisk", version),
         one("svc", version),
         one("other", version),
-        # One source, three packages; one comes by itself, for the very version.
+        # One source, three packages; one is installed automatically, for the exact version.
         one("app", version, f"libapp={version}-r0", library, *(["fresh"] if number > 1 else [])),
         one("libapp", version, origin="app"),
         one("app-svc", version, origin="app", install_if=(f"app={version}-r0", "svc")),
@@ -76,19 +76,19 @@ def generation(number: int) -> list[bytes]:
 
 
 def serve(folder: Path, packages: Sequence[bytes], description: str = "made") -> None:
-    """Let the mirror have these packages and no others, as Alpine's has."""
-    place = folder / TAIL / ARCH
-    place.mkdir(parents=True, exist_ok=True)
-    for path in place.glob("*.apk"):
+    """Replace the packages of the mirror, as Alpine does."""
+    served = folder / TAIL / ARCH
+    served.mkdir(parents=True, exist_ok=True)
+    for path in served.glob("*.apk"):
         path.unlink()
     for content in packages:
         info = read_package(content, trusted(), where="made").info
-        (place / f"{info.name}-{info.version}.apk").write_bytes(content)
-    (place / INDEX).write_bytes(write_index(packages, key(), description))
+        (served / f"{info.name}-{info.version}.apk").write_bytes(content)
+    (served / INDEX).write_bytes(write_index(packages, key(), description))
 
 
 class Asking(PaperEngine):
-    """An engine that builds nothing, but asks apk what it would install."""
+    """Engine that builds nothing, but asks apk what it would install."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Asking(PaperEngine):
         timeout: float | None = None,
         on_line: OnLine | None = None,
     ) -> Finished:
-        """Ask, and leave the results that the builder would."""
+        """Ask apk, and write the results that the builder would write."""
         done = super().run(root, argv, mounts=mounts, environment=environment)
         packages = next(mount.source for mount in mounts if mount.target == "/apk/packages")
         (self.folder / "apk").mkdir()
@@ -124,7 +124,7 @@ class Asking(PaperEngine):
 
 @dataclass(frozen=True)
 class Maintainer:
-    """Somebody with a lock of the first generation, whose mirror serves the second by now."""
+    """A lock of the first generation, and a mirror that now serves the second."""
 
     config: BuildConfig
     mirror: Mirror
@@ -138,13 +138,15 @@ class Maintainer:
     def pin(self, *names: str, previous: Lock | None = None, notes: Notes | None = None) -> Lock:
         """Return the lock after `--package NAMES`."""
         return pin(
-            self.config,
-            store=self.store,
-            engine_for=engine_for,
-            progress=notes or Notes(),
-            previous=previous or self.lock,
-            only=names,
-            sleep=lambda _: None,
+            PinRequest(
+                config=self.config,
+                store=self.store,
+                engine_for=engine_for,
+                progress=notes or Notes(),
+                previous=previous or self.lock,
+                only=names,
+                sleep=lambda _: None,
+            )
         )
 
 
@@ -158,7 +160,11 @@ def maintainer(tmp_path: Path) -> Iterator[Maintainer]:
             [f"{mirror.url}/{TAIL}", apk_repository(tmp_path / "apk-repository")],
             packages=WANTED,
         )
-        lock = pin(wanted, store=Store(wanted.store), engine_for=engine_for, progress=Notes())
+        lock = pin(
+            PinRequest(
+                config=wanted, store=Store(wanted.store), engine_for=engine_for, progress=Notes()
+            )
+        )
         serve(mirror.folder, generation(2), "second")
         yield Maintainer(wanted, mirror, lock)
 
@@ -171,11 +177,11 @@ def versions(lock: Lock) -> dict[str, str]:
     ("name", "moved"),
     [
         ("svc", {"svc"}),
-        # What is built together moves together; a library takes all who link to it along.
+        # Packages of one source move together; a library moves all that link to it.
         ("app", {"app", "libapp", "app-svc", "crypto", "tls-tool", "fresh"}),
         ("crypto", {"app", "libapp", "app-svc", "crypto", "tls-tool", "fresh"}),
         ("plugin", {"plugin", "other"}),
-        # The other way round: what is newer than asked for is no reason to move.
+        # The reverse: a dependency that is newer than required forces nothing.
         ("other", {"other"}),
     ],
 )
@@ -190,13 +196,13 @@ def test_a_package_moves_with_what_it_forces_and_nothing_else(
     kept = {package.name: package for package in before.packages}
     for package in lock.packages:
         if package.name not in moved:
-            # Places shift when something is installed before it.
+            # Positions shift when something is installed before it.
             assert replace(package, order={}) == replace(kept[package.name], order={})
     assert lock.epoch == EPOCH + 2 or lock.epoch == before.epoch > EPOCH
     assert parse_lock(dump_lock(lock), where="lock") == lock
 
 
-def test_each_package_is_vouched_for_by_the_index_it_names(maintainer: Maintainer) -> None:
+def test_each_package_is_listed_in_the_index_it_names(maintainer: Maintainer) -> None:
     lock, store = maintainer.pin("app"), maintainer.store
     made = [each for each in lock.repositories if each.url.endswith(TAIL)]
     assert [each.description for each in made] == ["first", "second"]
@@ -204,15 +210,15 @@ def test_each_package_is_vouched_for_by_the_index_it_names(maintainer: Maintaine
     assert dump_lock(maintainer.lock).decode().splitlines()[1] == "format = 1"
     assert dump_lock(lock).decode().splitlines()[1] == "format = 2"
     for package in lock.packages:
-        place = lock.repositories[package.repository]
-        if place in made:
-            index = read_index(store.read(place.index_sha256), trusted(), where="index")
+        served = lock.repositories[package.repository]
+        if served in made:
+            index = read_index(store.read(served.index_sha256), trusted(), where="index")
             (record,) = index.records.named(package.name)
             assert (record.version, record.checksum) == (package.version, package.checksum)
             assert len(store.read(package.sha256)) == record.size
 
 
-def test_again_changes_nothing_and_a_whole_pin_comes_back_to_one_index(
+def test_a_second_update_changes_nothing_and_a_full_pin_has_one_index(
     maintainer: Maintainer,
 ) -> None:
     first = maintainer.pin("plugin")
@@ -224,25 +230,29 @@ def test_again_changes_nothing_and_a_whole_pin_comes_back_to_one_index(
     everything = maintainer.pin(*versions(maintainer.lock), previous=third)
     assert set(versions(everything).values()) == {"2.0-r0", "3.0-r0", "99.0-r0"}
     whole = pin(
-        maintainer.config,
-        store=maintainer.store,
-        engine_for=engine_for,
-        progress=Notes(),
-        previous=everything,
+        PinRequest(
+            config=maintainer.config,
+            store=maintainer.store,
+            engine_for=engine_for,
+            progress=Notes(),
+            previous=everything,
+        )
     )
     assert (len(whole.repositories), "format = 1\n" in dump_lock(whole).decode()) == (2, True)
     assert versions(whole) == versions(everything)
 
 
-def test_a_builder_of_other_repositories_stays_as_it_is(
+def test_a_builder_with_its_own_repositories_does_not_move(
     maintainer: Maintainer, tmp_path: Path
 ) -> None:
     serve(maintainer.mirror.folder, generation(1))
     url = maintainer.config.source.repositories[0]
-    # The builder's own apk chooses for it, and is not in the lock.
+    # The builder's own apk chooses its packages and is not in the lock.
     wanted = config(tmp_path, [url, tmp_path / "apk-repository"], builder=[SMALL], packages=WANTED)
     with_builder = replace(maintainer, config=wanted)
-    lock = pin(wanted, store=maintainer.store, engine_for=engine_for, progress=Notes())
+    lock = pin(
+        PinRequest(config=wanted, store=maintainer.store, engine_for=engine_for, progress=Notes())
+    )
     serve(maintainer.mirror.folder, generation(2))
     moved = with_builder.pin("svc", previous=lock)
     assert versions(moved).items() - versions(lock).items() == {("svc", "2.0-r0")}
@@ -252,10 +262,10 @@ def test_a_builder_of_other_repositories_stays_as_it_is(
     assert moved.repositories[-1] == lock.repositories[-1]
 
 
-def test_what_cannot_move_is_said_in_apks_words(maintainer: Maintainer) -> None:
+def test_a_package_that_cannot_move_is_reported_in_apks_words(maintainer: Maintainer) -> None:
     broken = [one("svc", "2.0", "nowhere"), *generation(2)[4:]]
     serve(maintainer.mirror.folder, broken)
-    with pytest.raises(SnapshotError, match=r"nowhere: no repository brings it, svc-2.0-r0 needs"):
+    with pytest.raises(SnapshotError, match=r"nowhere: no repository has it, svc-2.0-r0 needs"):
         maintainer.pin("svc")
     with pytest.raises(SnapshotError, match=r"^other: no repository has it any more"):
         maintainer.pin("other")
@@ -264,16 +274,18 @@ def test_what_cannot_move_is_said_in_apks_words(maintainer: Maintainer) -> None:
     stale = config(maintainer.config.file.parent, ["elsewhere"])
     with pytest.raises(StaleLockError, match="another choice of packages"):
         pin(
-            stale,
-            store=maintainer.store,
-            engine_for=engine_for,
-            progress=Notes(),
-            previous=maintainer.lock,
-            only=["svc"],
+            PinRequest(
+                config=stale,
+                store=maintainer.store,
+                engine_for=engine_for,
+                progress=Notes(),
+                previous=maintainer.lock,
+                only=["svc"],
+            )
         )
 
 
-def test_a_stranger_installs_the_archive_of_two_indexes(
+def test_the_readme_of_an_archive_with_two_indexes_installs(
     maintainer: Maintainer, tmp_path: Path
 ) -> None:
     lock = maintainer.pin("app")
@@ -282,10 +294,10 @@ def test_a_stranger_installs_the_archive_of_two_indexes(
     assert found == set(versions(lock).items())
 
 
-def test_an_image_gets_what_the_lock_says_although_newer_is_there(
+def test_an_image_gets_the_locked_version_although_a_newer_one_is_listed(
     maintainer: Maintainer, tmp_path: Path
 ) -> None:
-    """The real apk is shown the folders that the builder gets, and asked as the builder asks."""
+    """The real apk is run on the builder's folders with the builder's arguments."""
     lock, engine = maintainer.pin("plugin"), Asking(tmp_path)
     build_image(
         maintainer.config,
@@ -304,5 +316,5 @@ def test_an_image_gets_what_the_lock_says_although_newer_is_there(
     assert chosen == engine.plan["expected"]
     assert versions(lock).items() <= chosen.items()
     assert (chosen["plugin"], chosen["svc"]) == ("2.0-r0", "1.0-r0")
-    # Two indexes, one address: a droplet is told it once.
+    # Two indexes with one address: a droplet gets it once.
     assert engine.plan["public_repositories"] == [f"{maintainer.mirror.url}/{TAIL}"]

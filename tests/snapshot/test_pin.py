@@ -1,4 +1,4 @@
-"""From repositories to a lock, with Alpine's real packages and the apk that is among them."""
+"""Pins of Alpine's real packages, with the apk that is among them."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from build.edges.container import Engine, choose_engine
 from build.edges.progress import Silent
 from build.errors import RemoteError, SnapshotError, VerificationError
 from build.snapshot.lock import Lock, dump_lock, parse_lock
-from build.snapshot.pin import pin
+from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from tests.apk.makers import ALPINE, SMALL, key, needs_alpine, real_keys
 
@@ -68,24 +68,26 @@ def config(
 
 def pinned(wanted: BuildConfig, *, previous: Lock | None = None) -> Lock:
     return pin(
-        wanted,
-        store=Store(wanted.store),
-        engine_for=engine_for,
-        progress=Silent(),
-        extra_packages=("openrc",),
-        previous=previous,
+        PinRequest(
+            config=wanted,
+            store=Store(wanted.store),
+            engine_for=engine_for,
+            progress=Silent(),
+            extra_packages=("openrc",),
+            previous=previous,
+        )
     )
 
 
 @needs_alpine
 @as_root
-def test_a_real_repository_is_pinned_whole_and_the_same_each_time(tmp_path: Path) -> None:
+def test_a_real_repository_is_pinned_completely_and_reproducibly(tmp_path: Path) -> None:
     wanted = config(tmp_path, [SMALL], mirrors=[str(ALPINE / "repo"), str(tmp_path)])
     lock, store = pinned(wanted), Store(wanted.store)
     assert lock.apk_version.startswith("apk-tools 2.")
     assert lock.closures == ("apk", "builder", "droplet")
     droplet = [package.name for package in lock.closure("droplet")]
-    # In an order that installs: what busybox links to, then busybox, then what needs a shell.
+    # An order that can be installed: libraries of busybox, busybox, packages that need a shell.
     assert droplet.index("musl") < droplet.index("busybox") < droplet.index("alpine-base")
     assert {"openrc", "openssh-server", "chrony", "e2fsprogs-extra"} <= set(droplet)
     assert [package.name for package in lock.closure("apk")][-1].startswith("apk-tools")
@@ -108,7 +110,7 @@ def test_a_builder_of_other_repositories_is_solved_by_its_own_apk(
     tmp_path: Path, repository: Callable[..., Path]
 ) -> None:
     lock = pinned(config(tmp_path, [SMALL], builder=[repository("hello"), SMALL]))
-    assert [repository.place for repository in lock.repositories] == ["image", "builder", "builder"]
+    assert [repository.role for repository in lock.repositories] == ["image", "builder", "builder"]
     assert {package.repository for package in lock.closure("droplet")} == {0}
     assert {package.repository for package in lock.closure("builder")} == {2}
     assert {package.repository for package in lock.closure("apk")} == {0}
@@ -117,7 +119,7 @@ def test_a_builder_of_other_repositories_is_solved_by_its_own_apk(
 
 @needs_alpine
 @as_root
-def test_a_package_that_does_not_exist_is_told_in_apks_own_words(tmp_path: Path) -> None:
+def test_a_package_that_does_not_exist_is_reported_in_apks_words(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="droplet: apk finds no set") as failure:
         pinned(config(tmp_path, [SMALL], packages=["alpine-base", "linux-virt"]))
     assert "linux-virt (no such package)" in str(failure.value)
@@ -125,7 +127,7 @@ def test_a_package_that_does_not_exist_is_told_in_apks_own_words(tmp_path: Path)
 
 @needs_alpine
 @as_root
-def test_a_file_the_mirror_lacks_or_changed_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_file_that_the_mirror_lacks_or_changed_is_reported_by_name(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(SMALL, copy, copy_function=shutil.copyfile)
     for folder in (copy, copy / "x86_64"):
@@ -137,7 +139,7 @@ def test_a_file_the_mirror_lacks_or_changed_is_told_by_its_name(tmp_path: Path) 
     raw = file.read_bytes()
 
     file.unlink()
-    # The store still has it, so a pin that knows the former lock does not miss it.
+    # The store still has it, so a pin that knows the previous lock does not need it.
     assert pinned(wanted, previous=lock).id == lock.id
     with pytest.raises(RemoteError, match=f"{chrony.file}: no such file"):
         pinned(wanted)
@@ -150,11 +152,15 @@ def test_a_file_the_mirror_lacks_or_changed_is_told_by_its_name(tmp_path: Path) 
 
 
 @needs_alpine
-def test_an_index_of_a_stranger_is_refused_before_anything_runs(
+def test_an_index_of_an_untrusted_key_is_refused_before_anything_runs(
     tmp_path: Path, repository: Callable[..., Path]
 ) -> None:
     wanted = config(tmp_path, [repository("hello")])
     (tmp_path / "keys" / key().name).unlink()
     with pytest.raises(VerificationError, match=f"signed by {key().name}, which is not in"):
-        pin(wanted, store=Store(wanted.store), engine_for=no_engine, progress=Silent())
+        pin(
+            PinRequest(
+                config=wanted, store=Store(wanted.store), engine_for=no_engine, progress=Silent()
+            )
+        )
     assert not wanted.store.exists()

@@ -1,4 +1,4 @@
-"""What apk says when packages do not fit, and the same in words that say what to do."""
+"""apk's reports of unsolvable packages, and their explanations."""
 
 import os
 import subprocess
@@ -27,8 +27,8 @@ MAIN: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 """Version, depends, provides."""
 
 CASES: dict[tuple[str, ...], tuple[bool, tuple[str, ...]]] = {
-    ("nosuch",): (False, ("nosuch: no repository brings it, release.toml asks for it",)),
-    ("tool",): (True, ("so:libfoo.so.3: no repository brings it, tool-1.0-r0 needs it",)),
+    ("nosuch",): (False, ("nosuch: no repository has it, release.toml asks for it",)),
+    ("tool",): (True, ("so:libfoo.so.3: no repository has it, tool-1.0-r0 needs it",)),
     ("newtool",): (
         True,
         ("newtool-1.0-r0 needs libfoo>=3.0, the repositories have libfoo-2.0-r0",),
@@ -39,17 +39,17 @@ CASES: dict[tuple[str, ...], tuple[bool, tuple[str, ...]]] = {
     ),
     ("wantsmusl",): (
         False,
-        ("uclibc-1.0-r0 refuses to be beside musl-1.0-r0, which wantsmusl-1.0-r0 wants",),
+        ("uclibc-1.0-r0 conflicts with musl-1.0-r0, which wantsmusl-1.0-r0 wants",),
     ),
     ("musl", "uclibc"): (
         False,
-        ("uclibc-1.0-r0 refuses to be beside musl-1.0-r0, which release.toml wants",),
+        ("uclibc-1.0-r0 conflicts with musl-1.0-r0, which release.toml wants",),
     ),
     ("dev-a", "dev-b"): (
         False,
-        ("dev-a-1.0-r0 and dev-b-1.0-r0 both bring device-manager, which only one package may",),
+        ("dev-a-1.0-r0 and dev-b-1.0-r0 both provide device-manager, which only one package may",),
     ),
-    ("anysh",): (False, ("anysh: several packages bring it (sh1, sh2): name one of them",)),
+    ("anysh",): (False, ("anysh: several packages provide it (sh1, sh2): name one of them",)),
 }
 
 
@@ -57,8 +57,8 @@ CASES: dict[tuple[str, ...], tuple[bool, tuple[str, ...]]] = {
 def simulate(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The words that ask the real apk what it would add from the packages above."""
     folder = tmp_path_factory.mktemp("reasons")
-    place = folder / "main/x86_64"
-    for path in (place, folder / "keys", folder / "root", folder / "apk"):
+    main = folder / "main/x86_64"
+    for path in (main, folder / "keys", folder / "root", folder / "apk"):
         path.mkdir(parents=True)
     packages = [
         write_package(
@@ -75,11 +75,11 @@ def simulate(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         )
         for name, (version, depends, provides) in MAIN.items()
     ]
-    (place / "APKINDEX.tar.gz").write_bytes(write_index(packages, key(), "main"))
+    (main / "APKINDEX.tar.gz").write_bytes(write_index(packages, key(), "main"))
     (folder / "keys" / key().name).write_bytes(key().public_pem())
     start = real_apk(folder / "apk")
     options = {"arch": "x86_64", "root": folder / "root", "keys-dir": folder / "keys"}
-    options |= {"repository": place.parent, "repositories-file": Path("/dev/null")}
+    options |= {"repository": main.parent, "repositories-file": Path("/dev/null")}
     words = [f"--{name}={value}" for name, value in options.items()]
     common = [*start, *words, "--no-network", "--no-cache", "--no-progress"]
     subprocess.run([*common, "--initdb", "add"], env=PLAIN, capture_output=True)
@@ -89,7 +89,7 @@ def simulate(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @needs_alpine
 @pytest.mark.skipif(os.geteuid() != 0, reason="apk makes device files in a new root")
 @pytest.mark.parametrize("asked", CASES.keys(), ids=" ".join)
-def test_the_reports_of_both_apks_are_told_in_plain_words(
+def test_the_reports_of_both_apks_are_explained(
     asked: tuple[str, ...], simulate: list[str]
 ) -> None:
     done = subprocess.run([*simulate, *asked], env=PLAIN, capture_output=True, text=True)
@@ -100,7 +100,7 @@ def test_the_reports_of_both_apks_are_told_in_plain_words(
     assert is_out_of_step(report) == passing
 
 
-def test_long_lists_that_apk_breaks_into_lines_are_read_whole() -> None:
+def test_wrapped_lists_are_read_completely() -> None:
     report = (
         "ERROR: unable to select packages:\n"
         "  so:libcrypto.so.9 (no such package):\n"
@@ -112,6 +112,6 @@ def test_long_lists_that_apk_breaks_into_lines_are_read_whole() -> None:
     assert is_out_of_step(report)
 
 
-def test_other_text_has_no_reasons() -> None:
+def test_other_text_gives_no_reasons() -> None:
     assert explain("ERROR: Unable to lock database: Permission denied\n") == ()
     assert not is_out_of_step("")

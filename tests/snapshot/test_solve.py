@@ -1,4 +1,4 @@
-"""The snapshot's own apk chooses; its answer is read whole or not at all."""
+"""The bootstrap of the snapshot's apk, and the strict reading of its output."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def index(*packages: tuple[str, str, tuple[str, ...], tuple[str, ...]]) -> Index
     return read_index(write_index(files, key(), ""), trusted(), where="index")
 
 
-def test_the_static_apk_is_taken_with_all_it_needs_first() -> None:
+def test_the_static_apk_is_preferred_and_dependencies_come_first() -> None:
     image = index(
         ("apk-tools", "3.0.6-r0", ("so:libc.so.1",), ()),
         ("apk-tools-static", "3.0.6-r0", ("python3>=3.12", "!uclibc"), ()),
@@ -43,17 +43,19 @@ def test_the_static_apk_is_taken_with_all_it_needs_first() -> None:
     assert [offer.record.name for offer in bootstrap([other])] == ["apk-tools"]
 
 
-def test_repositories_without_apk_or_without_what_it_needs_are_told() -> None:
-    with pytest.raises(SnapshotError, match="no repository brings apk-tools-static or apk-tools"):
+def test_repositories_without_apk_or_its_dependencies_are_reported() -> None:
+    with pytest.raises(SnapshotError, match="no repository has apk-tools-static or apk-tools"):
         bootstrap([index(("musl", "1-r0", (), ()))])
-    with pytest.raises(SnapshotError, match="so:libz: no repository brings it, apk-tools needs it"):
+    with pytest.raises(SnapshotError, match="so:libz: no repository has it, apk-tools needs it"):
         bootstrap([index(("apk-tools", "1-r0", ("so:libz",), ()))])
 
 
-def test_an_answer_is_read_whole_or_not_at_all() -> None:
-    # apk 3 pads the place with spaces.
-    lines = [f"({place:2}/10) Installing p{place} (1.{place}-r0)" for place in range(1, 11)]
+def test_incomplete_output_is_refused() -> None:
+    # apk 3 pads the position with spaces.
+    lines = [
+        f"({position:2}/10) Installing p{position} (1.{position}-r0)" for position in range(1, 11)
+    ]
     assert len(parse_simulation("\n".join(["fetch ...", *lines, "OK: 0 MiB in 0 packages"]))) == 10
     for broken in ("\n".join(lines[:-1]), "\n".join(lines[1:]), "OK: 0 MiB in 0 packages", ""):
-        with pytest.raises(SnapshotError, match="an answer that cannot be read"):
+        with pytest.raises(SnapshotError, match="output that cannot be read"):
             parse_simulation(broken)

@@ -1,4 +1,4 @@
-"""The store gives back what was put into it, or says that it does not."""
+"""The store returns what was put into it, or reports that it cannot."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from build.errors import SnapshotError, VerificationError
 from build.snapshot.store import Store
 
 
-def test_what_was_put_is_read_and_linked(tmp_path: Path) -> None:
+def test_a_blob_is_read_and_linked(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     sha256 = store.put(b"content")
     assert store.has(sha256)
@@ -19,7 +19,7 @@ def test_what_was_put_is_read_and_linked(tmp_path: Path) -> None:
     assert (tmp_path / "deep/down/file").read_bytes() == b"content"
 
 
-def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_blob_is_reported_with_a_hint(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     assert not store.has("a" * 64)
     for attempt in (lambda: store.read("a" * 64), lambda: store.link("a" * 64, tmp_path / "file")):
@@ -28,7 +28,7 @@ def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
         assert "`nox -s pin`" in failure.value.hint
 
 
-def test_a_damaged_blob_is_refused_and_mended_by_putting_it_again(tmp_path: Path) -> None:
+def test_a_damaged_blob_is_refused_and_replaced_by_putting_it_again(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     sha256 = store.put(b"content")
     path = store.path(sha256)
@@ -53,7 +53,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_name_that_is_no_digest_reaches_no_file(tmp_path: Path) -> None:
+def test_a_name_that_is_not_a_digest_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     for name in ("../../etc/passwd", "A" * 64, ""):
         with pytest.raises(ValueError, match="not a SHA-256"):

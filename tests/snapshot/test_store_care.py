@@ -1,4 +1,4 @@
-"""The store is looked after: damage is found and mended, and only what nobody needs is freed."""
+"""Maintenance of the store: damage is found and repaired, and only unused blobs are deleted."""
 
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,14 +17,14 @@ from tests.snapshot.test_pin import config
 
 
 class Mirrors:
-    """Serves what `files` hold by place and name, and remembers what was asked for."""
+    """Fetcher that serves `files` by URL of the repository, and records the requests."""
 
     def __init__(self, **files: bytes) -> None:
         self.files = files
         self.asked: list[tuple[str, str]] = []
 
     def fetch(self, place: str | Path, name: str, *, limit: int) -> bytes:
-        """Return what is served there, cut off at `limit`."""
+        """Return what is served there, truncated to `limit`."""
         self.asked.append((str(place), name))
         content = self.files.get(str(place))
         if content is None:
@@ -32,7 +32,7 @@ class Mirrors:
         return content[:limit]
 
 
-def test_a_damaged_blob_goes_to_the_quarantine_and_a_whole_one_stays(tmp_path: Path) -> None:
+def test_a_damaged_blob_is_quarantined_and_an_intact_one_stays(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     good, bad = store.put(b"good"), store.put(b"bad")
     spoiled = spoil(store, bad).read_bytes()
@@ -40,7 +40,7 @@ def test_a_damaged_blob_goes_to_the_quarantine_and_a_whole_one_stays(tmp_path: P
     aside = store.quarantine(bad)
     assert aside is not None
     assert aside.read_bytes() == spoiled
-    # Another process put it anew in the meantime, or took it away already.
+    # Another process put it again in the meantime, or moved it already.
     assert store.quarantine(good) is None
     assert store.quarantine(bad) is None
     assert (store.read(good), store.has(bad)) == (b"good", False)
@@ -50,7 +50,7 @@ def test_a_damaged_blob_goes_to_the_quarantine_and_a_whole_one_stays(tmp_path: P
     assert [path.name for path in store.quarantine_folder.iterdir()] == [bad]
 
 
-def test_a_sweep_frees_what_nobody_needs_and_what_was_cut_off(tmp_path: Path) -> None:
+def test_a_sweep_deletes_unused_blobs_and_interrupted_writes(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     kept, freed, damaged = store.put(b"kept"), store.put(b"not needed"), store.put(b"damaged")
     spoil(store, damaged)
@@ -59,18 +59,18 @@ def test_a_sweep_frees_what_nobody_needs_and_what_was_cut_off(tmp_path: Path) ->
     cut_off.write_bytes(b"ke")
     before = sorted(tmp_path.rglob("*"))
     with store.alone():
-        told = store.sweep({kept, "f" * 64}, dry_run=True)
+        swept = store.sweep({kept, "f" * 64}, dry_run=True)
         assert sorted(tmp_path.rglob("*")) == sorted([*before, store.folder / ".hold"])
-        assert store.sweep({kept, "f" * 64}) == told
-    assert (told.blobs, told.blob_bytes) == ((freed,), len(b"not needed"))
-    assert (told.leftovers, told.leftover_bytes) == (2, len(b"damaged") + 2)
-    assert (told.kept, told.kept_bytes) == (1, 4)
+        assert store.sweep({kept, "f" * 64}) == swept
+    assert (swept.blobs, swept.blob_bytes) == ((freed,), len(b"not needed"))
+    assert (swept.leftovers, swept.leftover_bytes) == (2, len(b"damaged") + 2)
+    assert (swept.kept, swept.kept_bytes) == (1, 4)
     assert dict(store.blobs()) == {kept: 4}
     assert not cut_off.exists()
     assert list(store.quarantine_folder.iterdir()) == []
 
 
-def test_nothing_is_swept_while_somebody_uses_the_store(tmp_path: Path) -> None:
+def test_a_store_in_use_is_not_swept(tmp_path: Path) -> None:
     store, other = Store(tmp_path / "store"), Store(tmp_path / "store")
     refused = pytest.raises(SnapshotError, match="in use by another process")
     with store.in_use(), other.in_use(), refused, other.alone():
@@ -79,7 +79,7 @@ def test_nothing_is_swept_while_somebody_uses_the_store(tmp_path: Path) -> None:
         pass
 
 
-def test_two_processes_fill_one_store_at_once(tmp_path: Path) -> None:
+def test_two_processes_fill_one_store_concurrently(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     context = get_context("spawn")
     processes = [context.Process(target=_put_many, args=(store.folder,)) for _ in range(2)]
@@ -108,7 +108,7 @@ def kept(tmp_path: Path) -> tuple[BuildConfig, Lock, Store]:
     return config(tmp_path, [URL]), keep(store, "hello", "world"), store
 
 
-def test_a_damaged_blob_is_fetched_anew_from_the_first_mirror_that_has_it(
+def test_a_damaged_blob_is_fetched_from_the_first_mirror_that_has_it(
     kept: tuple[BuildConfig, Lock, Store],
 ) -> None:
     wanted, lock, store = kept
@@ -127,7 +127,7 @@ def test_a_damaged_blob_is_fetched_anew_from_the_first_mirror_that_has_it(
     assert mirrors.asked == []
 
 
-def test_a_damaged_blob_that_no_mirror_has_is_named(
+def test_a_damaged_blob_that_no_mirror_has_is_reported(
     kept: tuple[BuildConfig, Lock, Store],
 ) -> None:
     wanted, lock, store = kept
@@ -139,7 +139,7 @@ def test_a_damaged_blob_that_no_mirror_has_is_named(
     assert f"{MIRROR}/v3.24/main/x86_64/{hello.file}: status 404" in str(e.value)
     with pytest.raises(SnapshotError, match="the lock says") as moved:
         fill_store(wanted, lock, store, Mirrors(**{URL: b"moved on"}), Silent())
-    assert "`--snapshot`" in moved.value.hint
+    assert "`--snapshot ARCHIVE`" in moved.value.hint
     assert (store.has(hello.sha256), store.whole(lock.packages[1].sha256)) == (False, True)
 
 
@@ -157,7 +157,9 @@ def test_a_damaged_key_is_taken_from_the_folder_of_keys(
         fill_store(wanted, lock, store, Mirrors(), Silent())
 
 
-def test_a_key_is_looked_for_where_pin_trusts_it(kept: tuple[BuildConfig, Lock, Store]) -> None:
+def test_a_key_is_restored_from_the_folder_that_pin_trusts(
+    kept: tuple[BuildConfig, Lock, Store],
+) -> None:
     wanted, lock, store = kept
     sha256 = lock.repositories[0].key_sha256
     own = wanted.source.keys / "x86_64"
@@ -170,7 +172,7 @@ def test_a_key_is_looked_for_where_pin_trusts_it(kept: tuple[BuildConfig, Lock, 
     assert store.read(sha256) == key().public_pem()
 
 
-def test_every_blob_of_a_lock_has_a_name(kept: tuple[BuildConfig, Lock, Store]) -> None:
+def test_every_blob_of_a_lock_has_a_description(kept: tuple[BuildConfig, Lock, Store]) -> None:
     _, lock, store = kept
     assert set(names_of(lock)) == dict(store.blobs()).keys()
     assert "hello-1.0-r0.apk (apk, droplet)" in names_of(lock).values()

@@ -1,4 +1,4 @@
-"""A mirror over https is who it says it is, or nothing of it is read."""
+"""Certificates of mirrors are verified before anything is read."""
 
 import datetime
 import ipaddress
@@ -21,7 +21,7 @@ from tests.snapshot.served import Mirror, Reply, answer, mirror_of
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate for 127.0.0.1 that signed itself, with its key beside it."""
+    """A self-signed certificate for 127.0.0.1 with its key in the same file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a mirror of the tests")])
     now = datetime.datetime.now(datetime.UTC)
@@ -60,9 +60,7 @@ def secure(tmp_path: Path, certificate: Path) -> Iterator[Mirror]:
         yield mirror
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_at_once(
-    secure: Mirror, certificate: Path
-) -> None:
+def test_an_untrusted_certificate_is_refused_at_once(secure: Mirror, certificate: Path) -> None:
     slept: list[float] = []
     with pytest.raises(RemoteError, match=f"^{secure.url}/file: .*certificate verify failed"):
         Fetcher(slept.append).fetch(secure.url, "file", limit=7)
@@ -70,7 +68,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_at_once(
     assert Fetcher(slept.append, verify=str(certificate)).fetch(secure.url, "file", limit=7)
 
 
-def test_a_ca_bundle_of_the_usual_variable_is_used(
+def test_a_ca_bundle_of_the_environment_is_used(
     secure: Mirror, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
@@ -95,7 +93,7 @@ def test_a_redirect_from_https_to_http_is_refused_even_behind_another(
         assert fetcher.fetch(plain.url, "file", limit=7) == b"content"
 
 
-def test_proxies_of_the_usual_variables_are_asked(
+def test_proxies_of_the_environment_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_bytes(b"content")

@@ -111,7 +111,7 @@ def _dependencies(manifest: Manifest, lock: Lock) -> Iterable[dict[str, object]]
 def _index(repository: LockedRepository) -> dict[str, object]:
     # By name and digest: where it was fetched from is in the lock, and changes with the mirror.
     return {
-        "name": f"{repository.place}/{repository.arch}/{INDEX}",
+        "name": f"{repository.role}/{repository.arch}/{INDEX}",
         "digest": {"sha256": repository.index_sha256},
         "annotations": {"description": repository.description},
     }

@@ -57,11 +57,11 @@ def verify_snapshot(
         for number, repository in enumerate(lock.repositories):
             archive.read(f"keys/{repository.key}")
             name = f"{_folder(lock, number)}/{INDEX}"
-            index = read_index(archive.read(name), rings[repository.place], where=name)
+            index = read_index(archive.read(name), rings[repository.role], where=name)
             _check_signer(index, repository, name)
             indexes.append(index)
         for package in lock.packages:
-            ring = rings[lock.repositories[package.repository].place]
+            ring = rings[lock.repositories[package.repository].role]
             name = member_name(lock, package)
             infos[name] = _check(archive.read(name), package, indexes[package.repository], ring)
             step.advance(package.size)
@@ -77,7 +77,7 @@ def snapshot_predicate(snapshot: VerifiedSnapshot) -> dict[str, object]:
         "epoch": lock.epoch,
         "repositories": [
             {
-                "place": repository.place,
+                "place": repository.role,
                 "arch": repository.arch,
                 "description": repository.description,
                 "index": {"sha256": repository.index_sha256, "size": repository.index_size},
@@ -93,7 +93,7 @@ def snapshot_predicate(snapshot: VerifiedSnapshot) -> dict[str, object]:
 
 def _folder(lock: Lock, number: int) -> str:
     repository = lock.repositories[number]
-    return f"{repository.place}/{number}/{repository.arch}"
+    return f"{repository.role}/{number}/{repository.arch}"
 
 
 def _check_signer(index: Index, repository: LockedRepository, name: str) -> None:
