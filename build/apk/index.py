@@ -8,16 +8,13 @@ import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 from build.apk.info import DIGITS_MOST, NAME, VERSION
-from build.apk.package import read_signature, refuse_format_3
+from build.apk.package import SignatureChecker, read_signature, refuse_format_3
 from build.apk.streams import unpacked_pieces
 from build.apk.tar import CONTROL, read_files
 from build.errors import VerificationError
-
-if TYPE_CHECKING:
-    from build.apk.trust import Keyring
 
 INDEX = "APKINDEX.tar.gz"
 """Name of the file, in the folder of an architecture."""
@@ -168,7 +165,7 @@ class Index:
     """In the order of the file."""
 
 
-def read_index(raw: bytes, keys: "Keyring", *, where: str) -> Index:
+def read_index(raw: bytes, keys: SignatureChecker, *, where: str) -> Index:
     """Return the index in `raw`; its signature is checked before it is unpacked.
 
     Raises:
