@@ -19,7 +19,7 @@ SHARED = (
 )
 """Modules of the product that it imports: standard library only, as they need each other only."""
 
-LAUNCHER = f"""#!/usr/bin/python3 -ISB
+LAUNCHER = f"""#!/usr/bin/python3 -ISBu
 import sys
 
 sys.path.insert(0, "/{FOLDER}")
@@ -27,7 +27,7 @@ from apk.program import main
 
 sys.exit(main(sys.argv[1:]))
 """
-"""Isolated, without site packages, leaving no compiled files behind."""
+"""Isolated, without site packages, leaving no compiled files behind, writing at once."""
 
 
 def standin_entries() -> list[tuple[str, int, bytes]]:

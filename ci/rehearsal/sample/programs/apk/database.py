@@ -7,16 +7,12 @@ from pathlib import Path
 
 from .repository import Content, Package
 
-ORDER = "CPVASITULomtckDpi"
-"""Letters of a package's lines, in the order in which they are written."""
-ALWAYS = "CPVSITUL"
-"""Those that are written even when they are empty."""
-
+ORDER, ALWAYS = "CPVASITULomtckDpi", "CPVSITUL"
+"""Letters of a package's lines in their order, and those that are written even when empty."""
 Access = tuple[int, int, int]
 """Owner, group and mode."""
-FOLDER: Access = (0, 0, 0o755)
-FILE: Access = (0, 0, 0o644)
-"""Those that need no line of their own."""
+FOLDER, FILE = (0, 0, 0o755), (0, 0, 0o644)
+"""Access that needs no line of its own."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,9 +28,9 @@ class Installed:
     """Path -> access, and `Q1` with base64 of the SHA-1 of the content or target."""
 
     @property
-    def replaces_priority(self) -> int:
+    def priority(self) -> int:
         """Its rank among packages that replace each other's files."""
-        return int((self.content.words("replaces_priority") or ("0",))[0])
+        return int((self.content.words("replaces_priority") or ["0"])[0])
 
     def text(self) -> str:
         """Return the package's block of `lib/apk/db/installed`."""
@@ -44,18 +40,17 @@ class Installed:
         written = [letter for letter in ORDER if letter in ALWAYS or fields.get(letter)]
         lines = [f"{letter}:{fields.get(letter, '')}" for letter in written]
         # apk writes these with the first folder: a package without any has none of them.
-        replaces, priority = self.content.words("replaces"), self.replaces_priority
         if self.folders:
-            lines += [f"r:{' '.join(replaces)}"] if replaces else []
-            lines += [f"q:{priority}"] if priority else []
-            lines += [f"f:{''.join(sorted(self.broken))}"] if self.broken else []
+            own = {"r": " ".join(self.content.words("replaces")), "q": str(self.priority or "")}
+            own["f"] = "".join(sorted(self.broken))
+            lines += [f"{letter}:{value}" for letter, value in own.items() if value]
         folders = {path.rpartition("/")[0]: FOLDER for path in self.files} | self.folders
         for folder, access in sorted(folders.items()):
             lines += [f"F:{folder}", *_access_line("M", access, FOLDER)]
             for path, (file, checksum) in sorted(self.files.items()):
-                if path.rpartition("/")[0] == folder:
-                    lines += [f"R:{path.rpartition('/')[2]}", *_access_line("a", file, FILE)]
-                    lines += [f"Z:{checksum}"] if checksum else []
+                parent, _, name = path.rpartition("/")
+                if parent == folder:
+                    lines += [f"R:{name}", *_access_line("a", file, FILE), f"Z:{checksum}"]
         return "\n".join(lines) + "\n\n"
 
 
@@ -69,7 +64,6 @@ class Database:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.folder = root / "lib/apk/db"
         self.packages: list[Installed] = []
         self.owners: dict[str, Installed] = {}
         """Path -> the package that it belongs to."""
@@ -78,20 +72,13 @@ class Database:
         """Return the text of a file of the root, None when it is absent."""
         return (self.root / path).read_text() if (self.root / path).is_file() else None
 
-    def own(self, path: str, installed: Installed, access: Access, checksum: str) -> None:
-        """Give `path` to `installed`, and take it from the package that had it."""
-        if path in self.owners:
-            self.owners[path].files.pop(path, None)
-        self.owners[path] = installed
-        installed.files[path] = access, checksum
-
     def write(self, arch: str, world: str) -> None:
         """Write the database, `etc/apk/arch` and `etc/apk/world`."""
         packages = sorted(
             self.packages, key=lambda one: (one.package.name.lower(), one.package.name)
         )
-        triggers = [(one.package, " ".join(one.content.words("triggers"))) for one in packages]
-        lines = [f"{package.record.checksum} {words}\n" for package, words in triggers if words]
+        triggers = [(one.package.record, one.content.words("triggers")) for one in packages]
+        lines = [f"{record.checksum} {' '.join(words)}\n" for record, words in triggers if words]
         for path, content in (
             ("lib/apk/db/installed", "".join(one.text() for one in packages).encode()),
             ("lib/apk/db/triggers", "".join(lines).encode()),
@@ -110,9 +97,9 @@ def _scripts(packages: list[Installed]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for installed in packages:
-            package = installed.package
+            label = f"{installed.package.label}.{installed.package.record.checksum}"
             for kind, (header, content) in installed.content.scripts.items():
-                entry = tarfile.TarInfo(f"{package.label}.{package.record.checksum}.{kind}")
+                entry = tarfile.TarInfo(f"{label}.{kind}")
                 entry.size, entry.mode, entry.mtime = len(content), header.mode, int(header.mtime)
                 entry.uname = entry.gname = "root"
                 archive.addfile(entry, io.BytesIO(content))

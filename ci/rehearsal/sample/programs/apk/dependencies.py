@@ -1,37 +1,28 @@
 """Dependencies and the versions that satisfy them (apk-tools, doc/apk-package.5)."""
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from build.apk.version import VersionKey, version_key
+from build.errors import ConfigError
 
-DEPENDENCY = re.compile(
-    r"(?P<negated>!?)(?P<name>[^!<>=~@\s][^<>=~@\s]*)"
-    r"(?:(?P<operator>[<>]?[=~]|=~|[<>])(?P<version>[^<>=~@\s][^<>=@\s]*))?"
-)
+DEPENDENCY = re.compile(r"(!?)([^!<>=~@\s][^<>=~@\s]*)(?:([<>=]?[=~]|[<>])([^<>=@\s]+))?")
 
 
-class DependencyError(ValueError):
-    """A word that is not a dependency."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dependency:
+class Dependency(NamedTuple):
     """One word of a `D:` or `i:` line or of the world; `!name` is a conflict."""
 
     text: str
-    name: str
     negated: bool
+    name: str
     operator: str
     version: str
 
     def matches(self, version: str | None) -> bool:
         """Return whether `version` is within the bounds; None, no version, is within no bound."""
-        if not self.operator:
-            return True
-        if version is None:
-            return False
+        if not self.operator or version is None:
+            return not self.operator
         found, bound = rank(version), rank(self.version)
         order = (found > bound) - (found < bound)
         # The last part of a key is its end: `~1.2` accepts all that starts with 1.2.
@@ -54,10 +45,9 @@ def parse_dependency(text: str) -> Dependency:
     """Return the dependency that `text` spells.
 
     Raises:
-        DependencyError: it is not one.
+        ConfigError: it is not one.
     """
     match = DEPENDENCY.fullmatch(text)
     if match is None:
-        raise DependencyError(f"'{text}' is not a dependency, format is name([<>~=]version)")
-    operator, version = match["operator"] or "", match["version"] or ""
-    return Dependency(text, match["name"], bool(match["negated"]), operator, version)
+        raise ConfigError(f"'{text}' is not a dependency, format is name([<>~=]version)")
+    return Dependency(text, bool(match[1]), match[2], match[3] or "", match[4] or "")

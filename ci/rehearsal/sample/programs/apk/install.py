@@ -1,10 +1,10 @@
 """Packages, one after another, into an empty root; then their triggers."""
 
+import sys
 from collections.abc import Sequence
 
 from build.errors import SnowdropError
 
-from .console import print_error, print_line
 from .database import Database, Installed
 from .keys import Keys
 from .repository import Package, read_content
@@ -20,13 +20,12 @@ def install(packages: Sequence[Package], database: Database, keys: Keys) -> int:
         try:
             _install_one(package, database, keys, made)
         except (SnowdropError, OSError) as error:
-            print_error(str(error))
+            print(f"ERROR: {error}", file=sys.stderr)
             unread += 1
     settle_folders(root, database.packages, made)
-    folders = {f"/{path}" for one in database.packages for path in one.folders}
+    folders = sorted({"/", *(f"/{path}" for one in database.packages for path in one.folders)})
     for installed in database.packages:
-        patterns = installed.content.words("triggers")
-        if arguments := matching_folders(patterns, sorted({"/", *folders})):
+        if arguments := matching_folders(installed.content.words("triggers"), folders):
             run_script(root, installed, "trigger", arguments)
     return unread + sum(bool(one.broken) for one in database.packages)
 
@@ -44,5 +43,4 @@ def _install_one(package: Package, database: Database, keys: Keys, made: set[str
 
 def print_progress(number: int, total: int, package: Package) -> None:
     """Write apk's line about one package, the number padded to the width of the total."""
-    place = f"{number:{len(str(total))}}/{total}"
-    print_line(f"({place}) Installing {package.name} ({package.version})")
+    print(f"({number:{len(str(total))}}/{total}) Installing {package.name} ({package.version})")

@@ -5,7 +5,6 @@ The builder has no `cryptography`, which `build/apk/trust.py` needs.
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from build.errors import VerificationError
@@ -17,18 +16,12 @@ DIGESTS = {
 """Middle word of `.SIGN.RSA.KEY` -> hash, and what precedes the digest (RFC 8017, 9.2, note 1)."""
 
 
-@dataclass(frozen=True, slots=True)
 class Keys:
-    """The public keys in a folder; `verify` is what `build/apk` asks a keyring for."""
+    """The public keys in a folder, none when it is absent; `build/apk` asks them to `verify`."""
 
-    numbers: dict[str, tuple[int, int]]
-    """File name -> modulus and exponent."""
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> "Keys":
-        """Return the keys in `folder`: none when there is no such folder."""
+    def __init__(self, folder: Path) -> None:
         files = sorted(path for path in folder.glob("*") if path.is_file())
-        return cls({path.name: parse_key(path.read_text(), where=str(path)) for path in files})
+        self._keys = {path.name: parse_key(path.read_text(), where=str(path)) for path in files}
 
     def verify(
         self, name: str, signature: bytes, signed: bytes, algorithm: str, *, where: str
@@ -38,9 +31,9 @@ class Keys:
         Raises:
             VerificationError: the key or the algorithm is unknown, or the signature is wrong.
         """
-        if name not in self.numbers or algorithm not in DIGESTS:
+        if name not in self._keys or algorithm not in DIGESTS:
             raise VerificationError(f"{where}: UNTRUSTED signature")
-        modulus, exponent = self.numbers[name]
+        modulus, exponent = self._keys[name]
         size = (modulus.bit_length() + 7) // 8
         digest, prefix = DIGESTS[algorithm]
         end = b"\0" + prefix + hashlib.new(digest, signed, usedforsecurity=False).digest()
@@ -56,11 +49,9 @@ def parse_key(pem: str, *, where: str) -> tuple[int, int]:
     Raises:
         VerificationError: it is not one.
     """
-    lines = [line for line in pem.splitlines() if not line.startswith("-----")]
     try:
-        info, _ = _element(base64.b64decode("".join(lines)))
-        _, key = _element(info)
-        bits, _ = _element(key)
+        info, _ = _element(base64.b64decode("".join(pem.splitlines()[1:-1])))
+        bits, _ = _element(_element(info)[1])
         numbers, _ = _element(bits[1:])
         modulus, rest = _element(numbers)
         exponent, _ = _element(rest)

@@ -4,13 +4,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from build.errors import SnowdropError
+from build.errors import ConfigError, SnowdropError
 
-from .console import print_error, print_line
 from .database import Database
-from .dependencies import DependencyError, parse_dependency
+from .dependencies import parse_dependency
 from .install import install, print_progress
 from .keys import Keys
 from .report import format_report
@@ -18,28 +16,11 @@ from .repository import Package, read_repository
 from .resolver import Resolver
 
 VERSION = "3.0.0_standin"
-FATAL = 99
-"""Exit status when there is nothing to work on: no empty database, or words that are no names."""
-MAX_ERRORS = 98
-"""The highest exit status that counts errors."""
-
-
-class FatalError(Exception):
-    """There is nothing to work on."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as apk's are."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with `message`."""
-        print_error(message)
-        sys.exit(1)
 
 
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options, the command and the names of a command line."""
-    parser = Parser(prog="apk", allow_abbrev=False, add_help=False)
+    parser = argparse.ArgumentParser(prog="apk", allow_abbrev=False, add_help=False)
     text = f"apk-tools {VERSION}, compiled for x86_64."
     parser.add_argument("--version", action="version", version=text)
     parser.add_argument("--arch")
@@ -62,17 +43,13 @@ def read_repositories(options: argparse.Namespace, arch: str, keys: Keys) -> lis
     path = options.root / options.repositories_file
     lines = path.read_text().splitlines() if path.exists() else []
     urls = [*options.repository, *(line.strip() for line in lines if line[:1] not in ("#", ""))]
-    found: dict[tuple[str, str, str], Package] = {}
+    packages: list[Package] = []
     for number, url in enumerate(urls):
         try:
-            packages = read_repository(url, arch, number, keys)
+            packages += read_repository(url, arch, number, keys)
         except (SnowdropError, OSError) as error:
-            print_error(f"opening {error}", "WARNING")
-            continue
-        for package in packages:
-            key = (package.name, package.version, package.record.checksum)
-            found.setdefault(key, package)
-    return list(found.values())
+            print(f"WARNING: opening {error}", file=sys.stderr)
+    return packages
 
 
 def add(options: argparse.Namespace) -> int:
@@ -80,40 +57,35 @@ def add(options: argparse.Namespace) -> int:
     database = Database(options.root.resolve())
     installed = database.read("lib/apk/db/installed")
     if installed is None and (options.simulate or not options.initdb):
-        raise FatalError(f"Unable to read database: {database.root} has none")
+        raise ConfigError(f"Unable to read database: {database.root} has none")
     if installed:
-        raise FatalError(f"{database.root}: has packages, this apk fills an empty root only")
+        raise ConfigError(f"{database.root}: has packages, this apk fills an empty root only")
     arch = options.arch or (database.read("etc/apk/arch") or "x86_64").strip()
     words = [*(database.read("etc/apk/world") or "").split(), *options.names]
     # A name stands once in the world, as it was asked for last.
     world = list({one.name: one for one in map(parse_dependency, words)}.values())
-    keys = Keys.from_folder(options.root / options.keys_dir)
+    keys = Keys(options.root / options.keys_dir)
     choice = Resolver(read_repositories(options, arch, keys), world)
     if report := format_report(choice):
-        print_error(f"unable to select packages:\n{report}")
-        return min(len(choice.unmet()) or 1, MAX_ERRORS)
+        print(f"ERROR: unable to select packages:\n{report}", file=sys.stderr)
+        return 1
     packages, errors = choice.order(), 0
     if options.simulate:
         for number, package in enumerate(packages, 1):
             print_progress(number, len(packages), package)
     else:
-        try:
-            errors = install(packages, database, keys)
-        finally:
-            database.write(arch, "".join(f"{one.text}\n" for one in choice.world))
+        errors = install(packages, database, keys)
+        database.write(arch, "".join(f"{one.text}\n" for one in choice.world))
         packages = [one.package for one in database.packages]
     size = sum(package.record.installed_size for package in packages) >> 20
-    print_line(f"{f'{errors} errors;' if errors else 'OK:'} {size} MiB in {len(packages)} packages")
-    return min(errors, MAX_ERRORS)
+    print(f"{f'{errors} errors;' if errors else 'OK:'} {size} MiB in {len(packages)} packages")
+    return int(errors > 0)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command line; return the exit status."""
     try:
         return add(parse_options(arguments))
-    except (FatalError, DependencyError) as error:
-        print_error(str(error))
-        return FATAL
     except (SnowdropError, OSError) as error:
-        print_error(str(error))
-        return 1
+        print(f"ERROR: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)

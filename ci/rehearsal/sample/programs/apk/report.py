@@ -1,6 +1,6 @@
 """Why no set of packages fits a world, in the form of apk's own report (`src/print.c`)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .repository import Package
 from .resolver import Demand, Provider, Resolver
@@ -9,42 +9,35 @@ from .resolver import Demand, Provider, Resolver
 def format_report(choice: Resolver) -> str:
     """Return what stands against `choice`, several lines; empty when it fits."""
     lines: list[str] = []
-    for name in sorted({demand.dependency.name for demand in choice.unmet()} - {*choice.filled}):
+    for name, demands in sorted(choice.demands.items()):
+        if name in choice.filled or all(demand.accepts(None) for demand in demands):
+            continue
         providers = {provider.package.name for provider in choice.providers.get(name, ())}
-        lines.append(f"  {name} ({'virtual' if providers else 'no such package'}):")
-        lines += _line("provided by", sorted(providers))
-        lines += _line("required by", map(_spell, choice.demands[name]))
+        details = {"provided by": sorted(providers), "required by": _spell(demands)}
+        lines += _block(f"{name} ({'virtual' if providers else 'no such package'})", details)
     for package in sorted(choice.chosen, key=lambda package: package.name):
-        lines += _about(package, choice)
+        details = _details(package, choice)
+        if details["conflicts"] or details["breaks"]:
+            lines += _block(package.label, details)
     return "\n".join(lines)
 
 
-def _about(package: Package, choice: Resolver) -> list[str]:
-    rivals: list[str] = []
-    broken: list[str] = []
-    kept: list[str] = []
+def _details(package: Package, choice: Resolver) -> dict[str, list[str]]:
+    rivals, broken, kept = list[str](), list[Demand](), list[Demand]()
     for name, version in package.provides:
         for other in choice.providers[name]:
             versioned = version or other.version
             if other.package in choice.chosen and other.package is not package and versioned:
                 rivals.append(f"{other.package.label}[{name}={versioned}]")
         for demand in choice.demands.get(name, ()):
-            holds = demand.accepts(Provider(package, version))
-            (kept if holds else broken).append(_spell(demand))
-    if not rivals and not broken:
-        return []
-    return [
-        f"  {package.label}:",
-        *_line("conflicts", rivals),
-        *_line("breaks", broken),
-        *_line("satisfies", kept),
-    ]
+            (kept if demand.accepts(Provider(package, version)) else broken).append(demand)
+    return {"conflicts": rivals, "breaks": _spell(broken), "satisfies": _spell(kept)}
 
 
-def _spell(demand: Demand) -> str:
-    return f"{demand.by.label if demand.by else 'world'}[{demand.dependency.text}]"
+def _block(subject: str, details: Mapping[str, list[str]]) -> list[str]:
+    rows = [f"    {key}: {' '.join(words)}" for key, words in details.items() if words]
+    return [f"  {subject}:", *rows]
 
 
-def _line(key: str, words: Iterable[str]) -> list[str]:
-    text = " ".join(words)
-    return [f"    {key}: {text}"] if text else []
+def _spell(demands: Iterable[Demand]) -> list[str]:
+    return [f"{one.by.label if one.by else 'world'}[{one.dependency.text}]" for one in demands]

@@ -5,7 +5,6 @@ import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from build.apk.index import INDEX, IndexRecord, Records, read_index
@@ -13,44 +12,30 @@ from build.apk.info import info_fields
 from build.apk.package import read_package, split_members
 from build.errors import VerificationError
 
-from .dependencies import Dependency, parse_dependency
+from .dependencies import parse_dependency
 from .keys import Keys
 
 SCRIPT = re.compile(r"\.((?:pre|post)-(?:install|upgrade|deinstall)|trigger)")
 """Names of scripts in a control member (apk-tools, apk-v2(5))."""
 
 
-@dataclass(eq=False)
 class Package:
-    """One package that a repository offers."""
+    """One package of the repository that is the `repository`th on the command line."""
 
-    record: IndexRecord
-    records: Records
-    """The index that it is in."""
-    repository: int
-    """Position of the repository on the command line, from 0."""
-    folder: Path
-
-    def __post_init__(self) -> None:
-        """Take over what is used most."""
-        self.name, self.version = self.record.name, self.record.version
-        self.label = f"{self.name}-{self.version}"
-
-    @cached_property
-    def depends(self) -> list[Dependency]:
-        """What it needs or, negated, conflicts with."""
-        return [parse_dependency(word) for word in self.record.depends]
-
-    @cached_property
-    def install_if(self) -> list[Dependency]:
+    def __init__(
+        self, record: IndexRecord, records: Records, repository: int, folder: Path
+    ) -> None:
+        self.record, self.records, self.repository = record, records, repository
+        self.name, self.version = record.name, record.version
+        self.label = f"{record.name}-{record.version}"
+        self.file = folder / record.file_name
+        self.depends = [parse_dependency(word) for word in record.depends]
+        self.install_if = [parse_dependency(word) for word in record.install_if]
         """Conditions that together bring it in unasked; empty: nothing does."""
-        return [parse_dependency(word) for word in self.record.install_if]
-
-    @cached_property
-    def provides(self) -> list[tuple[str, str | None]]:
+        words = [word.partition("=") for word in record.provides]
+        provided = [(name, version or None) for name, _, version in words]
+        self.provides = [(self.name, self.version), *provided]
         """Pairs of a name and its version or None, the package's own name first."""
-        words = [word.partition("=") for word in self.record.provides]
-        return [(self.name, self.version), *((name, version or None) for name, _, version in words)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +49,13 @@ class Content:
     data: bytes
     """The gzip member with the files."""
 
-    def words(self, key: str) -> tuple[str, ...]:
+    def words(self, key: str) -> list[str]:
         """Return the words in all values of `key`."""
-        return tuple(" ".join(self.info.get(key, ())).split())
+        return " ".join(self.info.get(key, ())).split()
 
 
 def read_repository(url: str, arch: str, number: int, keys: Keys) -> list[Package]:
-    """Return the packages of the repository folder `url`, which is the `number`th.
+    """Return the packages of the repository folder `url`, the `number`th one.
 
     Raises:
         SnowdropError: its index is not what a trusted key signed.
@@ -88,11 +73,10 @@ def read_content(package: Package, keys: Keys) -> Content:
         SnowdropError: a signature, a digest or the size differs, or a name is not allowed.
         OSError: there is no such file.
     """
-    label, record = package.label, package.record
-    raw = (package.folder / record.file_name).read_bytes()
-    checked = read_package(raw, keys, where=label)
+    raw, label, record = package.file.read_bytes(), package.label, package.record
+    found = read_package(raw, keys, where=label)
     expected = (record.name, record.version, record.checksum, record.size)
-    if (checked.info.name, checked.info.version, checked.checksum, checked.size) != expected:
+    if (found.info.name, found.info.version, found.checksum, found.size) != expected:
         raise VerificationError(f"{label}: not the package that the index describes")
     _, control, data = split_members(raw)
     scripts = {}

@@ -32,7 +32,7 @@ class Demand(NamedTuple):
 
 
 class Resolver:
-    """The choice of packages for one world; the result does not fit when `unmet` has something."""
+    """The choice of packages for one world; `report` says whether they fit together."""
 
     def __init__(self, packages: Iterable[Package], world: Sequence[Dependency]) -> None:
         self.world = sorted(world, key=lambda one: (one.name.lower(), one.name))
@@ -55,11 +55,6 @@ class Resolver:
         while self._open or self._bring_in(waiting):
             while self._open:
                 self._decide(*self._next())
-
-    def unmet(self) -> list[Demand]:
-        """Return the demands that the chosen packages do not meet."""
-        every = (one for demands in self.demands.values() for one in demands)
-        return [one for one in every if not one.accepts(self.filled.get(one.dependency.name))]
 
     def order(self) -> list[Package]:
         """Return the chosen packages, what each one depends on before it.
@@ -85,8 +80,8 @@ class Resolver:
         return list(order)
 
     def _filling(self, dependencies: Iterable[Dependency]) -> dict[Package, None]:
-        names = [one.name for one in dependencies if not one.negated]
-        return {self.filled[name].package: None for name in names if name in self.filled}
+        found = [self.filled[one.name] for one in dependencies if one.name in self.filled]
+        return dict.fromkeys(provider.package for provider in found)
 
     def _demand(self, dependencies: Iterable[Dependency], by: Package | None) -> None:
         for dependency in dependencies:
@@ -128,8 +123,8 @@ class Resolver:
                 return name, candidates
             # A name that nothing fills yet may be provided by what is chosen later.
             if candidates:
-                rivals = all(one.package.name != name for one in candidates)
-                best = min(best, (1 + rivals, name, candidates), key=lambda row: row[0])
+                is_virtual = all(one.package.name != name for one in candidates)
+                best = min(best, (1 + is_virtual, name, candidates), key=lambda row: row[0])
         return best[1:]
 
     def _decide(self, name: str, candidates: list[Provider]) -> None:
@@ -148,9 +143,8 @@ class Resolver:
             self.filled.setdefault(name, Provider(package, version))
             self._open.pop(name, None)
             # Only one package provides a name, unless all of them do without a version.
-            rivals = [one for one in self.providers[name] if one.package is not package]
-            versioned = [one.package for one in rivals if version or one.version]
-            self._refused.update(versioned)
+            rivals = {one.package for one in self.providers[name] if version or one.version}
+            self._refused |= rivals - {package}
         self._demand(package.depends, package)
 
     def _bring_in(self, waiting: Iterable[Package]) -> bool:

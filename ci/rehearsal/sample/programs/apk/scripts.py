@@ -3,12 +3,12 @@
 import os
 import stat
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from .console import print_error, print_line
 from .database import Installed
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -21,19 +21,16 @@ def run_script(root: Path, installed: Installed, kind: str, arguments: Sequence[
     if kind not in installed.content.scripts:
         return
     label = f"{installed.package.label}.{kind}"
-    print_line(f"{'' if kind == 'trigger' else '  '}Executing {label}")
+    print(f"{'' if kind == 'trigger' else '  '}Executing {label}")
     program = root / "lib/apk/exec" / label
     program.parent.mkdir(parents=True, exist_ok=True)
     program.write_bytes(installed.content.scripts[kind][1])
     program.chmod(0o755)
     environment = {"PATH": PATH, "APK_PACKAGE": installed.package.name, "APK_SCRIPT": kind}
-    try:
-        with _devices(root):
-            problem = _execute(root, [f"/lib/apk/exec/{label}", *arguments], environment)
-    finally:
-        program.unlink()
+    problem = _execute(root, [f"/lib/apk/exec/{label}", *arguments], environment)
+    program.unlink()
     if problem:
-        print_error(f"lib/apk/exec/{label}: {problem}")
+        print(f"ERROR: lib/apk/exec/{label}: {problem}", file=sys.stderr)
         installed.broken.add("s")
 
 
@@ -45,41 +42,29 @@ def _execute(root: Path, command: Sequence[str], environment: dict[str, str]) ->
         os.chdir("/")
         os.umask(0o022)
 
-    try:
-        finished = subprocess.run(
-            command,
-            env=environment,
-            # A pipe as in apk, not /dev/null: the root that this apk runs in may have none.
-            input=b"",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            preexec_fn=enter_root,
-            check=False,
-        )
-    except OSError as error:
-        return str(error.strerror)
+    with ExitStack() as devices:
+        # Removed again, since no package brought them; without, `>/dev/null` would leave a file.
+        (root / "dev").mkdir(exist_ok=True)
+        for name, numbers in DEVICES.items():
+            if not os.path.lexists(root / "dev" / name):
+                os.mknod(root / "dev" / name, stat.S_IFCHR | 0o600, os.makedev(*numbers))
+                devices.callback((root / "dev" / name).unlink)
+        try:
+            finished = subprocess.run(
+                command,
+                env=environment,
+                # A pipe as in apk, not /dev/null: the root that this apk runs in may have none.
+                input=b"",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                preexec_fn=enter_root,
+                check=False,
+            )
+        except OSError as error:
+            return str(error.strerror)
     for line in finished.stdout.decode(errors="replace").splitlines():
-        print_line(f"  * {line}")
+        print(f"  * {line}")
     return f"exited with error {finished.returncode}" if finished.returncode else ""
-
-
-@contextmanager
-def _devices(root: Path) -> Iterator[None]:
-    """Make missing device nodes for a script, and remove them again: no package brought them.
-
-    Without them `>/dev/null` would leave a file.
-    """
-    paths = {root / "dev" / name: os.makedev(*numbers) for name, numbers in DEVICES.items()}
-    missing = [path for path in paths if not os.path.lexists(path)]
-    (root / "dev").mkdir(exist_ok=True)
-    for path in missing:
-        os.mknod(path, stat.S_IFCHR | 0o666, paths[path])
-        path.chmod(0o666)
-    try:
-        yield
-    finally:
-        for path in missing:
-            path.unlink(missing_ok=True)
 
 
 def matching_folders(patterns: Sequence[str], folders: Sequence[str]) -> list[str]:
@@ -87,9 +72,6 @@ def matching_folders(patterns: Sequence[str], folders: Sequence[str]) -> list[st
 
     A `+` before a pattern asks for folders that changed, which in a new root all of them did.
     """
-    wanted = [pattern.removeprefix("+") for pattern in patterns]
-    return [
-        path
-        for path in folders
-        if any(path.count("/") == one.count("/") and fnmatchcase(path, one) for one in wanted)
-    ]
+    pairs = [(folder, pattern.removeprefix("+")) for folder in folders for pattern in patterns]
+    matching = [a for a, b in pairs if a.count("/") == b.count("/") and fnmatchcase(a, b)]
+    return list(dict.fromkeys(matching))

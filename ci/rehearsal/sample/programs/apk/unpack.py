@@ -4,12 +4,11 @@ import base64
 import hashlib
 import io
 import os
+import sys
 import tarfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from .console import print_error, print_line
 from .database import Access, Database, Installed
 from .dependencies import parse_dependency
 
@@ -18,97 +17,86 @@ class UnpackError(Exception):
     """A file cannot be put where the package wants it."""
 
 
-@dataclass
 class Unpacking:
     """One package on its way into the root."""
 
-    database: Database
-    installed: Installed
-    made: set[str]
-    """Folders that packages made: only their access is ever changed."""
-    written: dict[str, str] = field(default_factory=dict)
-    """Path in the package -> where it was written (`.apk-new`)."""
-
-    def run(self) -> None:
-        """Unpack the files; an error is reported and breaks the package."""
-        self.root = self.database.root
+    def __init__(self, database: Database, installed: Installed, made: set[str]) -> None:
+        self.root, self.database, self.installed = database.root, database, installed
+        self.made = made
+        """Folders that packages made: only their access is ever changed."""
+        self.written: dict[str, Path] = {}
+        """Path in the package -> where it was written."""
         # Read anew for each package: scripts of the ones before add users.
         self.users = _read_numbers(self.root / "etc/passwd")
         self.groups = _read_numbers(self.root / "etc/group")
+
+    def run(self) -> None:
+        """Unpack the files; an error is printed and breaks the package."""
         data = io.BytesIO(self.installed.content.data)
         with tarfile.open(fileobj=data, mode="r:gz") as archive:
             for entry in archive:
                 path = _clean(entry.name)
-                if path.startswith("."):
-                    continue
                 try:
-                    self._unpack(archive, entry, path)
+                    if not path.startswith("."):
+                        self._unpack(archive, entry, path)
                 except (UnpackError, OSError) as error:
                     self.installed.broken.add("f")
-                    print_error(f"{self.installed.package.label}: {path}: {error}")
+                    label = self.installed.package.label
+                    print(f"ERROR: {label}: {path}: {error}", file=sys.stderr)
 
     def _unpack(self, archive: tarfile.TarFile, entry: tarfile.TarInfo, path: str) -> None:
+        target = self.root / path
         # A link that another package brought may lead out of the root.
-        parent = os.path.realpath((self.root / path).parent)
-        if not Path(parent).is_relative_to(os.path.realpath(self.root)):
+        if not target.parent.resolve().is_relative_to(self.root.resolve()):
             raise UnpackError("leaves the root")
         uid = self.users.get(entry.uname, entry.uid)
         access = uid, self.groups.get(entry.gname, entry.gid), entry.mode & 0o7777
-        if entry.isdir():
-            self._make_folder(path, access)
-            return
-        if "/" in path and path.rpartition("/")[0] not in self.installed.folders:
-            raise UnpackError("its folder is not in the package")
         other = self.database.owners.get(path)
-        if other is not None and not may_overwrite(self.installed, other):
-            return
-        stream = archive.extractfile(entry) if entry.isfile() else None
-        content = stream.read() if stream is not None else entry.linkname.encode()
-        checksum = f"Q1{base64.b64encode(hashlib.sha1(content).digest()).decode()}"  # noqa: S324
-        if entry.islnk():
-            checksum = self.installed.files.get(_clean(entry.linkname), (access, ""))[1]
-        target = self._target(path, entry, content)
-        if target is not None:
-            self._write(entry, target, content, access)
-        self.written[path] = target or path
-        self.database.own(path, self.installed, access, checksum)
-
-    def _make_folder(self, path: str, access: Access) -> None:
-        self.installed.folders[path] = access
-        if not os.path.lexists(self.root / path):
-            (self.root / path).mkdir()
-            self.made.add(path)
-            _set_access(self.root / path, access)
-
-    def _target(self, path: str, entry: tarfile.TarInfo, content: bytes) -> str | None:
-        """Return where the file goes: beside a file of the owner's in etc, or nowhere if equal."""
-        present = self.root / path
-        unowned = path not in self.database.owners and os.path.lexists(present)
-        if not unowned or not path.startswith("etc/") or entry.islnk():
-            return path
-        theirs = bytes(present.readlink()) if present.is_symlink() else present.read_bytes()
-        if theirs == content:
-            return None
-        print_line(f"  Installing file to {path}.apk-new")
-        return f"{path}.apk-new"
+        if entry.isdir():
+            self.installed.folders[path] = access
+            if not os.path.lexists(target):
+                target.mkdir()
+                self.made.add(path)
+                _set_access(target, access)
+        elif "/" in path and path.rpartition("/")[0] not in self.installed.folders:
+            raise UnpackError("its folder is not in the package")
+        elif other is None or may_overwrite(self.installed, other):
+            stream = archive.extractfile(entry) if entry.isfile() else None
+            content = stream.read() if stream is not None else entry.linkname.encode()
+            self._write(entry, path, content, access)
 
     def _write(self, entry: tarfile.TarInfo, path: str, content: bytes, access: Access) -> None:
-        """Write under a temporary name, then rename: no half file is ever seen."""
-        target = self.root / path
-        temporary = target.with_name(f".apk.{hashlib.sha256(path.encode()).hexdigest()[:20]}")
-        if entry.islnk():
-            source = self.written.get(_clean(entry.linkname))
-            if source is None:
-                raise UnpackError(f"no hard link target ({entry.linkname}) in the package")
-            temporary.hardlink_to(self.root / source)
-        elif entry.issym():
-            temporary.symlink_to(entry.linkname)
-        else:
-            temporary.write_bytes(content)
-        if not entry.islnk():
-            _set_access(temporary, access)
-            os.utime(temporary, (entry.mtime, entry.mtime), follow_symlinks=False)
-        temporary.replace(target)
+        """Write a file or link and enter it into the database."""
+        target, is_kept = self.root / path, False
+        checksum = f"Q1{base64.b64encode(hashlib.sha1(content).digest()).decode()}"  # noqa: S324
+        unowned = path not in self.database.owners and os.path.lexists(target)
+        if unowned and path.startswith("etc/") and not entry.islnk():
+            # The owner's configuration stays, and the package's goes beside it.
+            link = target.is_symlink()
+            is_kept = (bytes(target.readlink()) if link else target.read_bytes()) == content
+            if not is_kept:
+                target = target.with_name(f"{target.name}.apk-new")
+                print(f"  Installing file to {path}.apk-new")
+        if not is_kept:
+            target.unlink(missing_ok=True)
+            if entry.islnk():
+                linked = _clean(entry.linkname)
+                if linked not in self.written:
+                    raise UnpackError(f"a hard link to {linked}, which was not unpacked")
+                checksum = self.installed.files[linked][1]
+                target.hardlink_to(self.written[linked])
+            elif entry.issym():
+                target.symlink_to(entry.linkname)
+            else:
+                target.write_bytes(content)
+            if not entry.islnk():
+                _set_access(target, access)
+                os.utime(target, (entry.mtime, entry.mtime), follow_symlinks=False)
+        self.written[path] = target
+        if path in self.database.owners:
+            self.database.owners[path].files.pop(path, None)
+        self.database.owners[path] = self.installed
+        self.installed.files[path] = access, checksum
 
 
 def may_overwrite(mine: Installed, other: Installed) -> bool:
@@ -118,9 +106,10 @@ def may_overwrite(mine: Installed, other: Installed) -> bool:
         UnpackError: neither replaces the other, and they are of different origins.
     """
     rank, their_rank = _replaces(mine, other), _replaces(other, mine)
-    origins = mine.package.record.origin, other.package.record.origin
-    if rank is None and their_rank is None and (origins[0] != origins[1] or not origins[0]):
-        raise UnpackError(f"is owned by {other.package.label}")
+    if (rank, their_rank) == (None, None):
+        if not mine.package.record.origin == other.package.record.origin != "":
+            raise UnpackError(f"is owned by {other.package.label}")
+        return True
     return their_rank is None or (rank is not None and rank >= their_rank)
 
 
@@ -128,7 +117,7 @@ def _replaces(one: Installed, other: Installed) -> int | None:
     words = map(parse_dependency, one.content.words("replaces"))
     name, version = other.package.name, other.package.version
     found = any(word.name == name and word.matches(version) for word in words)
-    return one.replaces_priority if found else None
+    return one.priority if found else None
 
 
 def settle_folders(root: Path, packages: Iterable[Installed], made: set[str]) -> None:
@@ -137,7 +126,7 @@ def settle_folders(root: Path, packages: Iterable[Installed], made: set[str]) ->
     Of several with the same priority the first by name.
     """
     chosen: dict[str, Access] = {}
-    for installed in sorted(packages, key=lambda one: (-one.replaces_priority, one.package.name)):
+    for installed in sorted(packages, key=lambda one: (-one.priority, one.package.name)):
         chosen = installed.folders | chosen
     for folder in sorted(made):
         _set_access(root / folder, chosen[folder])
