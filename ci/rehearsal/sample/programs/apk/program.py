@@ -28,10 +28,9 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--keys-dir", default="etc/apk/keys")
     parser.add_argument("--repository", action="append", default=[])
     parser.add_argument("--repositories-file", default="etc/apk/repositories")
-    parser.add_argument("--initdb", action="store_true")
-    parser.add_argument("--simulate", action="store_true")
-    for name in ("--no-network", "--no-cache", "--no-progress"):
-        parser.add_argument(name, action="store_true", help="what this apk does anyway")
+    # The last three are what this apk does anyway.
+    for name in ("--initdb", "--simulate", "--no-network", "--no-cache", "--no-progress"):
+        parser.add_argument(name, action="store_true")
     parser.add_argument("command", choices=["add"])
     parser.add_argument("names", nargs="*")
     return parser.parse_intermixed_args(arguments)

@@ -34,7 +34,7 @@ class Demand(NamedTuple):
 class Resolver:
     """The choice of packages for one world; `report` says whether they fit together."""
 
-    def __init__(self, packages: Iterable[Package], world: Sequence[Dependency]) -> None:
+    def __init__(self, packages: Sequence[Package], world: Sequence[Dependency]) -> None:
         self.world = sorted(world, key=lambda one: (one.name.lower(), one.name))
         self.chosen: dict[Package, None] = {}
         self.filled: dict[str, Provider] = {}
@@ -49,18 +49,20 @@ class Resolver:
             for name, version in package.provides:
                 self.providers.setdefault(name, []).append(Provider(package, version))
             waiting += [package] if package.install_if else []
+        while lost := {one for one in packages if not self._possible(one)} - self._refused:
+            self._refused |= lost
         self._demand(self.world, None)
         # Of several versions the newest one is brought in.
         waiting.sort(key=lambda package: rank(package.version), reverse=True)
         while self._open or self._bring_in(waiting):
-            while self._open:
-                self._decide(*self._next())
+            if self._open:
+                name, candidates = self._next()
+                # What comes unasked may fill a name that is left to choose.
+                if len(candidates) == 1 or not self._bring_in(waiting, early=True):
+                    self._decide(name, candidates)
 
     def order(self) -> list[Package]:
-        """Return the chosen packages, what each one depends on before it.
-
-        A package that was brought in comes after the last one that it waited for.
-        """
+        """Return the chosen packages, each one after what it depends on or waited for."""
         order: dict[Package, None] = {}
         seen: set[Package] = set()
         brought = sorted((one for one in self.chosen if one.install_if), key=lambda one: one.name)
@@ -147,11 +149,15 @@ class Resolver:
             self._refused |= rivals - {package}
         self._demand(package.depends, package)
 
-    def _bring_in(self, waiting: Iterable[Package]) -> bool:
-        """Take one of the packages whose install_if holds; return whether there was one."""
+    def _bring_in(self, waiting: Iterable[Package], *, early: bool = False) -> bool:
+        """Take one of the packages whose install_if holds; return whether there was one.
+
+        `early`: that a name is absent is not yet known.
+        """
         for package in waiting:
             demands = [Demand(one, package) for one in package.install_if]
-            held = all(one.accepts(self.filled.get(one.dependency.name)) for one in demands)
+            filling = [self.filled.get(one.dependency.name) for one in demands]
+            held = all(map(Demand.accepts, demands, filling)) and not (early and None in filling)
             if held and package not in self.chosen and self._possible(package):
                 self._take(package)
                 return True

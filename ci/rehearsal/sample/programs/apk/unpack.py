@@ -121,11 +121,9 @@ def _replaces(one: Installed, other: Installed) -> int | None:
 
 
 def settle_folders(root: Path, packages: Iterable[Installed], made: set[str]) -> None:
-    """Give each folder that packages made the access that the one of highest priority wants.
-
-    Of several with the same priority the first by name.
-    """
+    """Give each folder in `made` the access that its package of the highest priority wants."""
     chosen: dict[str, Access] = {}
+    # Of several with the same priority the first by name.
     for installed in sorted(packages, key=lambda one: (-one.priority, one.package.name)):
         chosen = installed.folders | chosen
     for folder in sorted(made):
