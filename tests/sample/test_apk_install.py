@@ -395,21 +395,23 @@ def test_scripts_and_triggers_run(
 
 
 @needs_alpine
-@pytest.mark.parametrize(
-    "name", [name for name, case in (CASES | SCRIPT_CASES).items() if case.as_apk2]
-)
 def test_a_real_apk_leaves_the_same(
-    name: str, busybox: bytes, standin: Tool, apk2: Tool, key: SigningKey, tmp_path: Path
+    busybox: bytes, standin: Tool, apk2: Tool, key: SigningKey, tmp_path: Path
 ) -> None:
-    case = (CASES | SCRIPT_CASES)[name]
-    world = publish(tmp_path, key, [shell(busybox), *case.packages])
-    mine, real = (
-        make(tool, tmp_path / tool.name, world, *case.words, prepare=case.prepare)
-        for tool in (standin, apk2)
-    )
-    assert bool(mine.status) == bool(real.status)
-    assert mine.database == real.database
-    assert tree(mine.root, without=OWN_TO_APK2) == tree(real.root, without=OWN_TO_APK2)
+    cases = {name: case for name, case in (CASES | SCRIPT_CASES).items() if case.as_apk2}
+    assert len(cases) > 5
+    for name, case in cases.items():
+        base = tmp_path / name
+        base.mkdir()
+        world = publish(base, key, [shell(busybox), *case.packages])
+        mine, real = (
+            make(tool, base / tool.name, world, *case.words, prepare=case.prepare)
+            for tool in (standin, apk2)
+        )
+        assert bool(mine.status) == bool(real.status), name
+        assert mine.database == real.database, name
+        left = [tree(made.root, without=OWN_TO_APK2) for made in (mine, real)]
+        assert left[0] == left[1], name
 
 
 def test_a_script_finds_dev_null_and_leaves_no_device_behind(
