@@ -8,16 +8,12 @@ import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from build.apk.info import MAX_DIGITS, NAME, VERSION, PackageMetadata
-from build.apk.package import read_signature, refuse_format_3
+from build.apk.package import SignatureChecker, read_signature, refuse_format_3
 from build.apk.streams import unpacked_pieces
 from build.apk.tar import CONTROL, read_files
 from build.errors import VerificationError
-
-if TYPE_CHECKING:
-    from build.apk.signature import Keyring
 
 INDEX = "APKINDEX.tar.gz"
 """Name of the file, in the folder of an architecture."""
@@ -44,6 +40,8 @@ class IndexRecord(PackageMetadata):
     """`Q1` and base64: SHA-1 of the control member."""
     size: int
     """Of the `.apk` file, in bytes."""
+    installed_size: int
+    """Of the installed files, in bytes."""
     install_if: tuple[str, ...]
     provider_priority: int | None
 
@@ -139,7 +137,7 @@ class Index:
     """In the order of the file."""
 
 
-def read_index(raw: bytes, keys: "Keyring", *, where: str) -> Index:
+def read_index(raw: bytes, keys: SignatureChecker, *, where: str) -> Index:
     """Return the index in `raw`; its signature is verified before it is unpacked.
 
     Raises:
@@ -252,6 +250,7 @@ def _from_fields(fields: Mapping[str, str]) -> IndexRecord:
         arch=fields["A"],
         checksum=fields["C"],
         size=int(fields["S"]),
+        installed_size=int(get("I") or 0),
         description=get("T", ""),
         license=get("L", ""),
         origin=get("o", ""),

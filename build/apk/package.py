@@ -12,15 +12,12 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from build.apk.info import MAX_CONTROL, PackageInfo, info_fields, package_info
 from build.apk.streams import member_end, unpack_member, unpacked_pieces
 from build.apk.tar import TarMember, TarReader, package_members, read_files
 from build.errors import BuildError, SnapshotError, VerificationError
-
-if TYPE_CHECKING:
-    from build.apk.signature import Keyring
 
 MAX_SIGNATURE = 1 << 16
 MAX_DATA = 1 << 33
@@ -28,6 +25,19 @@ MAX_DATA = 1 << 33
 SIGNATURE = re.compile(r"\.SIGN\.([A-Z0-9]+)\.([A-Za-z0-9_][A-Za-z0-9+._@-]*)")
 FORMAT_3 = (b"ADB.", b"ADBd", b"ADBc")
 """First bytes of apk 3's own format: plain, deflated, with a compression header."""
+
+
+class SignatureChecker(Protocol):
+    """Trusted keys: `build.apk.signature.Keyring`, or others where `cryptography` is absent."""
+
+    def verify(
+        self, name: str, signature: bytes, signed: bytes, algorithm: str, *, where: str
+    ) -> None:
+        """Check that the key `name` is trusted and made `signature` over `signed`.
+
+        Raises:
+            VerificationError: it is not, or did not.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ class PackageFile:
 
 
 def read_package(
-    raw: bytes, keys: "Keyring", *, where: str, look_inside: bool = True
+    raw: bytes, keys: SignatureChecker, *, where: str, look_inside: bool = True
 ) -> PackageFile:
     """Return the package in the `.apk` file `raw` after verifying every link in it.
 

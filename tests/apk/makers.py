@@ -13,14 +13,9 @@ from build.apk.package import unpack_data
 from build.apk.signature import Keyring
 from build.apk.streams import gzip_member, tar_entry
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
+from tests.alpine import ALPINE, SMALL
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-ALPINE = SHARED / "alpine-v3.19"
-SMALL = ALPINE / "repo/v3.19/main"
-
-needs_alpine = pytest.mark.skipif(
-    not ALPINE.is_dir(), reason="no folder `shared` with real Alpine packages beside the project"
-)
+needs_alpine = pytest.mark.alpine
 EPOCH = 1_700_000_000
 
 

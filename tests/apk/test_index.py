@@ -14,7 +14,8 @@ from build.apk.signature import Keyring
 from build.apk.streams import gzip_member, member_end, tar_entry
 from build.apk.writing import write_index
 from build.errors import ConfigError, SnapshotError, VerificationError
-from tests.apk.makers import ALPINE, key, needs_alpine, package, real_keys, trusted
+from tests.alpine import ALPINE
+from tests.apk.makers import key, needs_alpine, package, real_keys, trusted
 
 INDEX = "APKINDEX.tar.gz"
 

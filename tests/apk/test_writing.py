@@ -13,6 +13,7 @@ from build.apk.package import read_package
 from build.apk.writing import Entry, Recipe, derive_key, index_record, write_index, write_package
 from build.edges.process import run
 from build.errors import BuildError
+from tests import skips
 from tests.apk.makers import EPOCH, key, needs_alpine, package, real_apk, recipe, trusted
 
 
@@ -65,7 +66,7 @@ def test_an_invalid_path_is_refused(entries: tuple[Entry, ...], message: str) ->
 @needs_alpine
 def test_alpines_own_apk_verifies_and_installs_what_we_write(tmp_path: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("apk installs as root only")
+        pytest.skip(skips.ROOT)
     folder = tmp_path / "repository/x86_64"
     folder.mkdir(parents=True)
     file = folder / "hello-1.0-r0.apk"

@@ -10,12 +10,13 @@ from build.edges.process import run
 from build.errors import VerificationError
 from ci.attest.collect import artifact_of
 from ci.release.checksums import dump_checksums, parse_checksums
+from tests import skips
 
 FILES = {"b.apk": b"package", "A.qcow2": b"image", "release+1.json": b"{}"}
 SUMS = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
 
 
-@pytest.mark.skipif(not shutil.which("sha256sum"), reason="no coreutils on this machine")
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason=skips.TOOL)
 def test_sha256sum_checks_our_file_and_writes_the_same(tmp_path: Path) -> None:
     for name, content in FILES.items():
         (tmp_path / name).write_bytes(content)

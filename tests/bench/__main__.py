@@ -20,7 +20,8 @@ from pathlib import Path
 from build.apk.index import read_index
 from build.apk.package import read_package
 from build.apk.signature import Keyring
-from tests.apk.makers import ALPINE, real_keys, real_packages
+from tests.alpine import ALPINE
+from tests.apk.makers import real_keys, real_packages
 from tests.bench.building import build_rows
 
 ROUNDS = 7

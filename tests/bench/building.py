@@ -30,7 +30,8 @@ from ci.rehearsal.configuration import Addresses, Contents, release_toml
 from ci.rehearsal.sample import package_lists as lists
 from ci.rehearsal.sample.make import make_sample
 from ci.release.build_job import Order, build_variant
-from tests.apk.makers import ALPINE, SMALL, real_keys
+from tests.alpine import ALPINE, SMALL
+from tests.apk.makers import real_keys
 from tests.bench.pinning import engine_for
 
 ROOT = Path(__file__).resolve().parents[2]

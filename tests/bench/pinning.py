@@ -16,7 +16,8 @@ from build.snapshot.lock import Lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.solve import Solver
 from build.snapshot.store import Store
-from tests.apk.makers import ALPINE, SMALL, real_apk, real_keys
+from tests.alpine import ALPINE, SMALL
+from tests.apk.makers import real_apk, real_keys
 from tests.snapshot.test_pin import config
 
 FULL_SET = ("alpine-base", "linux-virt", "openssh", "chrony", "e2fsprogs-extra", "docker", "nginx")

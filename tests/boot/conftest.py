@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ci.boot.machine import QEMU
+from tests import skips
 
 SERIAL_LINE = bytes.fromhex(
     "31c0 8ed8 8ec0"  # xor ax,ax; mov ds,ax; mov es,ax
@@ -32,9 +33,9 @@ WRITE_SECTOR = bytes.fromhex(
 @pytest.fixture
 def disk(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that makes qcow2 disks: write `text` on the serial line, `then`, halt."""
-    for program, package in ((QEMU, "qemu-system-x86"), ("qemu-img", "qemu-utils")):
+    for program in (QEMU, "qemu-img"):
         if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed (Debian's {package})")
+            pytest.skip(skips.QEMU)
 
     def make(text: str, *, then: bytes = b"", name: str = "disk") -> Path:
         program = (SERIAL_LINE + then + HALT).ljust(0x40, b"\x90")

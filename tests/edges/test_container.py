@@ -11,6 +11,7 @@ from build.apk.package import unpack_data
 from build.edges.container import Engine, Mount, choose_engine, prepare_root
 from build.edges.process import PLAIN
 from build.errors import BuildError, ProcessError
+from tests import skips
 
 PACKAGES = Path(__file__).parents[3] / "shared/alpine-v3.19/repo/v3.19/main/x86_64"
 FROM_ENGINES = {"HOME", "HOSTNAME", "TERM", "container", "PWD", "SHLVL"}
@@ -19,8 +20,8 @@ APPLETS = ("chown", "env", "hostname", "mknod", "sleep", "tail", "touch")
 SH = ("/bin/busybox", "sh", "-c")
 
 pytestmark = [
-    pytest.mark.skipif(not PACKAGES.exists(), reason="real Alpine packages are not at hand"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="engines need root: devices, owners, mounts"),
+    pytest.mark.alpine,
+    pytest.mark.root,
 ]
 
 
@@ -40,7 +41,7 @@ def engine(request: pytest.FixtureRequest, root: Path) -> Engine:
     try:
         return choose_engine(root, [*SH, "true"], wanted=request.param).engine
     except BuildError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"{skips.ENGINE}: {error}")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from build.edges import variation
 from build.edges.container import Choice, Engine
 from build.errors import BuildError
+from tests import skips
 
 MEMORY = "/dev/shm"  # noqa: S108 - looked at before it is used
 
@@ -46,7 +47,7 @@ def test_files_made_anew_are_the_same_files(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
 
 
-@pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="needs a tmpfs to write to")
+@pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason=skips.TMPFS)
 def test_a_reader_gets_another_order_where_the_file_system_keeps_one() -> None:
     with TemporaryDirectory(dir=MEMORY) as held:
         folder = Path(held) / "packages"

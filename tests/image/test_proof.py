@@ -1,6 +1,5 @@
 """The whole proof, for real: the same bytes, or each leak told by the name of its rule."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +21,7 @@ from ci.release.build_job import Order, build_variant
 from ci.report.console import open_console
 from ci.reproduce.environment_report import SAME
 from ci.reproduce.prove import KEPT, Proof, prove
+from tests import skips
 
 ORIGIN = Origin(name="snowdrop", version="v13.20251115", commit="c" * 40, dirty=False)
 ONLY_ANOTHER_DAY = {"day", "kernel", "umask of the builder"}
@@ -40,10 +40,10 @@ LEAKS_ANOTHER_DAY = ("shadow-days",)
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(os.geteuid() != 0, reason="engines need root: devices, owners, mounts"),
-    pytest.mark.skipif(shutil.which("apt-get") is None, reason="the sample comes from Debian's"),
+    pytest.mark.root,
+    pytest.mark.skipif(shutil.which("apt-get") is None, reason=skips.TOOL),
 ]
-needs_qemu = pytest.mark.skipif(shutil.which(QEMU) is None, reason="another day needs QEMU")
+needs_qemu = pytest.mark.skipif(shutil.which(QEMU) is None, reason=skips.QEMU)
 
 
 @pytest.fixture

@@ -17,14 +17,15 @@ from build.edges.progress import Silent
 from build.image import Image, build_image, compare_images
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
+from tests import skips
 
 ORIGIN = Origin(name="snowdrop", version="v13.20251115", commit="c" * 40, dirty=False)
 DISK = 512 * MIB
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(os.geteuid() != 0, reason="engines need root: devices, owners, mounts"),
-    pytest.mark.skipif(shutil.which("apt-get") is None, reason="the sample comes from Debian's"),
+    pytest.mark.root,
+    pytest.mark.skipif(shutil.which("apt-get") is None, reason=skips.TOOL),
 ]
 
 
@@ -74,7 +75,7 @@ def test_another_engine_path_umask_and_time_zone_give_the_same_bytes(
     assert not list((tmp_path / "a longer path/work").iterdir())
 
 
-@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img reads the image")
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason=skips.TOOL)
 def test_the_disk_starts_with_grub_and_one_partition_named_after_the_lock(
     image: Image, tmp_path: Path
 ) -> None:

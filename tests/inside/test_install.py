@@ -1,6 +1,5 @@
 """What is installed is what the lock says, or the build stops with the names."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -53,7 +52,7 @@ def test_a_difference_names_the_package(tmp_path: Path, text: str, message: str)
         install.check_installed(install.read_installed(tmp_path), EXPECTED)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="device nodes need root")
+@pytest.mark.root
 def test_triggers_are_off_during_the_build_and_on_in_the_image(tmp_path: Path) -> None:
     install.prepare(tmp_path)
     setting = tmp_path / "etc/mkinitfs/mkinitfs.conf"

@@ -8,7 +8,9 @@ import pytest
 
 from build.apk.package import unpack_data
 from build.inside.modules import sort_index, sort_lines, sort_module_lists
-from tests.apk.makers import SMALL, needs_alpine
+from tests import skips
+from tests.alpine import SMALL
+from tests.apk.makers import needs_alpine
 
 RELEASE = "6.18.0"
 LISTS = ("dep", "alias", "symbols", "dep.bin", "alias.bin", "symbols.bin", "builtin.bin")
@@ -48,8 +50,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @needs_alpine
-@pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root")
-@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a tmpfs")  # noqa: S108
+@pytest.mark.root
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason=skips.TMPFS)  # noqa: S108
 def test_two_orders_of_the_same_modules_give_the_same_lists(memory: Path) -> None:
     one, other = depmod(memory / "1", range(600)), depmod(memory / "2", range(599, -1, -1))
     before = contents(one)

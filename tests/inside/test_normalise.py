@@ -17,13 +17,14 @@ from build.inside import normalise
 from build.inside.archives import fix_initramfs
 from build.inside.programs import Failure
 from build.inside.tree import PARTS, Difference, compare_listings, list_tree
+from tests import skips
 
 EPOCH = 1_700_000_000
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 """cap_net_raw+ep, as setcap(8) writes it."""
 Make = Callable[[Path, int], None]
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and device nodes need root")
+pytestmark = pytest.mark.root
 
 
 def cpio_archive(mtime: int, *, inode: int, device: int) -> bytes:
@@ -244,7 +245,7 @@ def test_an_initramfs_stays_readable_and_one_without_a_leak_untouched(
     pack: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     if shutil.which("busybox") is None:
-        pytest.skip("busybox reads the archive")
+        pytest.skip(skips.TOOL)
     fixed = fix_initramfs(pack(cpio_archive(EPOCH + 5, inode=70, device=9)), EPOCH)
     assert fix_initramfs(fixed, EPOCH) == fixed
     plain = {b"\x1f": gzip.decompress, b"\xfd": lzma.decompress}.get(fixed[:1], bytes)(fixed)

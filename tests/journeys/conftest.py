@@ -15,7 +15,6 @@ from tests.alpine import ALPINE, SMALL
 
 ROOT = Path(__file__).parents[2]
 JOURNEYS = Path(__file__).parent
-SHARED = ROOT.parent / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

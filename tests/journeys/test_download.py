@@ -18,6 +18,7 @@ from sigstore.models import Bundle, TrustedRoot
 from sigstore.verify import Verifier
 from sigstore.verify.policy import AllOf, Identity, OIDCIssuerV2, OIDCRunnerEnvironment
 
+from tests import skips
 from tests.journeys.conftest import ROOT, Rehearsal, ci, succeed
 
 SECTOR = 512
@@ -139,7 +140,7 @@ def test_the_folder_verifies_with_our_command_and_no_network(rehearsal: Rehearsa
     ]
     alone = ["unshare", "--net", "--map-root-user", "--user", sys.executable, "-m", "ci", *words]
     if subprocess.run([*alone[:4], "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("this machine gives no namespace without a network")
+        pytest.skip(skips.NAMESPACES)
     done = subprocess.run(alone, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verified" in done.stdout.splitlines()[-1]

@@ -13,7 +13,8 @@ import pytest
 from build.snapshot.lock import Lock, read_lock
 from build.snapshot.store import Store
 from ci.__main__ import main
-from tests.apk.makers import ALPINE, key
+from tests.alpine import ALPINE
+from tests.apk.makers import key
 
 PACKAGES = ("alpine-base", "openssh", "chrony", "e2fsprogs-extra")
 

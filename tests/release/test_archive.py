@@ -6,7 +6,8 @@ import shutil
 from build.edges.progress import Silent
 from build.snapshot.archive import write_archive
 from build.snapshot.lock import write_lock
-from tests.apk.makers import SMALL, needs_alpine
+from tests.alpine import SMALL
+from tests.apk.makers import needs_alpine
 from tests.release.conftest import Desk
 from tests.snapshot.kept import URL, keep
 from tests.snapshot.test_pin import as_root

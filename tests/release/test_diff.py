@@ -13,7 +13,8 @@ from build.apk.streams import unpack_member
 from build.apk.writing import Entry, Recipe, write_index, write_package
 from build.snapshot.lock import Lock, write_lock
 from ci.release.lock_diff import Side, difference_of, markdown, rows, signed_size
-from tests.apk.makers import SMALL, key, needs_alpine, real_keys
+from tests.alpine import SMALL
+from tests.apk.makers import key, needs_alpine, real_keys
 from tests.release.conftest import Desk
 from tests.snapshot.conftest import lock_of, locked
 from tests.snapshot.test_mirror import answer, serving

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.apk.makers import SMALL, needs_alpine
+from tests.alpine import SMALL
+from tests.apk.makers import needs_alpine
 from tests.release.conftest import Desk
 from tests.release.test_diff import changed_copy
 from tests.snapshot.served import Mirror, mirror_of

@@ -21,11 +21,12 @@ from build.snapshot.store import Store
 from ci.reproduce.cpio import CpioWriter
 from ci.reproduce.kernel_modules import Kernel, kernel_of
 from ci.reproduce.vm import _listen, _pack
+from tests import skips
 from tests.apk.makers import key, recipe
 from tests.snapshot.conftest import lock_of, locked
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="device nodes need root")
-has_busybox = pytest.mark.skipif(shutil.which("busybox") is None, reason="busybox reads it")
+as_root = pytest.mark.root
+has_busybox = pytest.mark.skipif(shutil.which("busybox") is None, reason=skips.TOOL)
 
 
 def unpack(archive: bytes, folder: Path) -> None:

@@ -23,14 +23,15 @@ from ci.rehearsal.sample.debian import apk_version, fetch
 from ci.rehearsal.sample.elf import read_linked
 from ci.rehearsal.sample.package_lists import SERVICES
 from ci.rehearsal.sample.recipes import HERE, SampleRecipe, read_table
+from tests import skips
 
 FILES = HERE / "files"
 EPOCH = 1_700_000_000
 BY_THE_TOOL = {"snowdrop-init", "snowdrop-userdata"}
 """Services that Snowdrop's own packages bring."""
 
-needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="dpkg-deb is not here")
-needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason="apt-get is not here")
+needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason=skips.TOOL)
+needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason=skips.TOOL)
 
 
 def recipe_of(name: str) -> SampleRecipe:
@@ -123,7 +124,7 @@ def test_every_service_that_a_rehearsal_starts_is_there() -> None:
     assert {name for names in SERVICES.values() for name in names} <= there | BY_THE_TOOL
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not here")
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason=skips.TOOL)
 def test_shellcheck_finds_nothing_in_the_scripts() -> None:
     services = sorted(FILES.glob("*/etc/init.d/*"))
     scripts = [

@@ -17,20 +17,16 @@ from ci.rehearsal.sample.debian import Deb
 from ci.rehearsal.sample.make import Sample, make_sample
 from ci.rehearsal.sample.package_lists import BUILDER_PACKAGES, IMAGE_PACKAGES
 from ci.rehearsal.sample.recipes import HERE
-from tests.sample.conftest import WORK
-from tests.sample.standin_world import (
-    ALPINE,
-    APK3,
+from tests.alpine import SMALL
+from tests.sample.apk_tools import (
     Repositories,
     Tool,
     alpine,
-    install_apk2,
-    install_apk3,
     needs_alpine,
     needs_root,
 )
+from tests.sample.conftest import WORK
 
-needs_apk3 = pytest.mark.skipif(not APK3.exists(), reason="a real apk 3 is not here")
 SOME = ("alpine-baselayout", "chrony", "libc6", "mkinitfs", "openrc")
 MAKE_SOME = """
 import dataclasses, os, sys
@@ -48,12 +44,10 @@ for made in make_packages(dataclasses.replace(table, recipes=recipes), found).va
 """
 
 
-@pytest.fixture(scope="session", params=["apk2", "apk3"])
-def tool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tool:
-    if not (ALPINE if request.param == "apk2" else APK3).exists():
-        pytest.skip("no real apk is beside this checkout")
-    install = install_apk2 if request.param == "apk2" else install_apk3
-    return install(tmp_path_factory.mktemp(request.param))
+@pytest.fixture(params=["standin", "apk2"])
+def tool(request: pytest.FixtureRequest) -> Tool:
+    found: Tool = request.getfixturevalue(request.param)
+    return found
 
 
 def names_in(sample: Sample, repository: Path) -> dict[str, str]:
@@ -73,7 +67,7 @@ def test_every_package_is_signed_and_both_repositories_have_the_stand_in(sample:
     assert {*IMAGE_PACKAGES, "apk-tools", "apk-tools-static"} <= set(image)
 
 
-def test_a_real_apk_finds_all_that_builder_and_image_need(
+def test_an_apk_finds_all_that_builder_and_image_need(
     sample: Sample, tool: Tool, tmp_path: Path
 ) -> None:
     for repository, packages in (
@@ -88,7 +82,7 @@ def test_a_real_apk_finds_all_that_builder_and_image_need(
 
 
 @needs_root
-def test_a_real_apk_installs_the_image(sample: Sample, tool: Tool, tmp_path: Path) -> None:
+def test_an_apk_installs_the_image(sample: Sample, tool: Tool, tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "etc/mkinitfs").mkdir(parents=True)
     (root / "etc/mkinitfs/mkinitfs.conf").write_text("disable_trigger=yes\n")
@@ -102,27 +96,25 @@ def test_a_real_apk_installs_the_image(sample: Sample, tool: Tool, tmp_path: Pat
 
 
 @needs_root
-@needs_apk3
 def test_the_trigger_of_mkinitfs_fails_in_a_container_unless_it_is_switched_off(
-    sample: Sample, tmp_path: Path
+    sample: Sample, standin: Tool, tmp_path: Path
 ) -> None:
     """The builder has to switch it off for Alpine's sake: the sample shows when it does not."""
-    tool = install_apk3(tmp_path / "apk3")
+    (tmp_path / "root").mkdir()
     world = Repositories((sample.image,), sample.keys)
-    finished = tool.add(tmp_path / "root", world, "linux-virt", "busybox", options=["--initdb"])
+    finished = standin.add(tmp_path / "root", world, "linux-virt", "busybox", options=["--initdb"])
     assert finished.returncode != 0
     assert "the root file system is on no disk" in finished.stdout + finished.stderr
 
 
 @needs_alpine
-@needs_apk3
 def test_beside_alpine_the_sample_brings_the_kernel_and_nothing_of_debians_libraries(
-    sample: Sample, tmp_path: Path
+    sample: Sample, apk2: Tool, tmp_path: Path
 ) -> None:
     del sample
-    real = alpine(tmp_path, ALPINE)
+    real = alpine(tmp_path, SMALL)
     index = read_index(
-        (ALPINE / "x86_64/APKINDEX.tar.gz").read_bytes(),
+        (SMALL / "x86_64/APKINDEX.tar.gz").read_bytes(),
         Keyring.from_folder(real.keys),
         where="index",
     )
@@ -134,7 +126,7 @@ def test_beside_alpine_the_sample_brings_the_kernel_and_nothing_of_debians_libra
     for key in beside.keys.iterdir():
         shutil.copy(key, real.keys)
     world = Repositories((*real.folders, beside.image), real.keys)
-    status, chosen = install_apk3(tmp_path / "apk3").choose(tmp_path, world, *IMAGE_PACKAGES)
+    status, chosen = apk2.choose(tmp_path, world, *IMAGE_PACKAGES)
     assert status == 0
     assert "busybox-1.36.1-r15" in chosen
     assert not any(name.startswith("libc6-") for name in chosen)

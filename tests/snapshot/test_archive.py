@@ -22,7 +22,8 @@ from build.snapshot.fetch import mirrored
 from build.snapshot.lock import Lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
-from tests.apk.makers import SMALL, needs_alpine
+from tests.alpine import SMALL
+from tests.apk.makers import needs_alpine
 from tests.snapshot.kept import MIRROR, URL, keep, spoil
 from tests.snapshot.test_pin import as_root, config, engine_for, pinned
 

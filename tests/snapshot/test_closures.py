@@ -10,7 +10,8 @@ import pytest
 from build.apk.index import INDEX, Index, read_index
 from build.edges.process import PLAIN
 from build.snapshot.solve import Solver
-from tests.apk.makers import ALPINE, SMALL, needs_alpine, real_apk, real_keys
+from tests.alpine import ALPINE, SMALL
+from tests.apk.makers import needs_alpine, real_apk, real_keys
 from tests.snapshot.test_pin import PACKAGES, as_root, config, engine_for, pinned
 
 pytestmark = [needs_alpine, as_root]

@@ -22,7 +22,8 @@ from build.snapshot.lock import Lock, dump_lock, parse_lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.solve import parse_simulation
 from build.snapshot.store import Store
-from tests.apk.makers import EPOCH, SMALL, apk_repository, key, needs_alpine, real_apk, trusted
+from tests.alpine import SMALL
+from tests.apk.makers import EPOCH, apk_repository, key, needs_alpine, real_apk, trusted
 from tests.image.test_image import ORIGIN, PaperEngine
 from tests.snapshot.served import ARCH, Mirror, Notes, mirror_of
 from tests.snapshot.test_archive import archived, installed_by_the_readme

@@ -1,6 +1,5 @@
 """Pins of Alpine's real packages, with the apk that is among them."""
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,11 +14,12 @@ from build.errors import RemoteError, SnapshotError, VerificationError
 from build.snapshot.lock import Lock, dump_lock, parse_lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
-from tests.apk.makers import ALPINE, SMALL, key, needs_alpine, real_keys
+from tests.alpine import ALPINE, SMALL
+from tests.apk.makers import key, needs_alpine, real_keys
 
 PACKAGES = ("alpine-base", "openssh", "chrony", "e2fsprogs-extra")
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="the engine that needs no podman needs root")
+as_root = pytest.mark.root
 
 
 def engine_for(root: Path, argv: Sequence[str]) -> Engine:

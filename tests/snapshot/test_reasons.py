@@ -1,6 +1,5 @@
 """apk's reports of unsolvable packages, and their explanations."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -87,7 +86,7 @@ def simulate(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @needs_alpine
-@pytest.mark.skipif(os.geteuid() != 0, reason="apk makes device files in a new root")
+@pytest.mark.root
 @pytest.mark.parametrize("asked", CASES.keys(), ids=" ".join)
 def test_the_reports_of_both_apks_are_explained(
     asked: tuple[str, ...], simulate: list[str]

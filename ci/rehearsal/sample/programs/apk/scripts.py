@@ -1,132 +1,77 @@
-"""Scripts of packages, run inside the root as apk does."""
+"""Scripts of packages, run inside the root as apk runs them."""
 
 import os
 import stat
 import subprocess
-from collections.abc import Callable, Container, Iterable, Sequence
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .database import Installed
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-
 DEVICES = {"null": (1, 3), "zero": (1, 5), "random": (1, 8), "urandom": (1, 9), "console": (5, 1)}
 """Name in /dev -> major and minor number (Linux, admin-guide/devices.txt)."""
 
 
-class Devices:
-    """The few device nodes that a script may count on; gone again afterwards.
-
-    Real apk 3 shows scripts the host's /dev. Without them `> /dev/null` would leave a file.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.folder = root / "dev"
-        self.made: list[Path] = []
-
-    def make(self) -> None:
-        """Make those that are missing."""
-        self.folder.mkdir(exist_ok=True)
-        for name, (major, minor) in DEVICES.items():
-            path = self.folder / name
-            if not os.path.lexists(path):
-                os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(major, minor))
-                path.chmod(0o666)
-                self.made.append(path)
-
-    def remove(self) -> None:
-        """Remove those that were made."""
-        for path in self.made:
-            path.unlink(missing_ok=True)
-        self.made.clear()
+def run_script(root: Path, installed: Installed, kind: str, arguments: Sequence[str]) -> None:
+    """Run the script `kind` of a package if it has one; one that fails breaks the package."""
+    if kind not in installed.content.scripts:
+        return
+    label = f"{installed.package.label}.{kind}"
+    print(f"{'' if kind == 'trigger' else '  '}Executing {label}")
+    program = root / "lib/apk/exec" / label
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_bytes(installed.content.scripts[kind][1])
+    program.chmod(0o755)
+    environment = {"PATH": PATH, "APK_PACKAGE": installed.package.name, "APK_SCRIPT": kind}
+    problem = _execute(root, [f"/lib/apk/exec/{label}", *arguments], environment)
+    program.unlink()
+    if problem:
+        print(f"ERROR: lib/apk/exec/{label}: {problem}", file=sys.stderr)
+        installed.broken.add("s")
 
 
-class Runner:
-    """Runs scripts in `root`; the first one makes the devices."""
+def _execute(root: Path, command: Sequence[str], environment: dict[str, str]) -> str:
+    """Run a program of the root and print what it writes; return what went wrong, or nothing."""
 
-    def __init__(
-        self, root: Path, tell: Callable[[str], None], complain: Callable[[str], None]
-    ) -> None:
-        self.root = root
-        self.tell = tell
-        self.complain = complain
-        self.devices = Devices(root)
-
-    def run(self, installed: Installed, kind: str, arguments: Sequence[str]) -> str | None:
-        """Run the script of that kind if there is one; return what went wrong, or None."""
-        script = next((one for one in installed.scripts if one.kind == kind), None)
-        if script is None:
-            return None
-        label = f"{installed.package.label}.{kind}"
-        indent = "" if kind == "trigger" else "  "
-        self.tell(f"{indent}Executing {label}")
-        self.devices.make()
-        folder = self.root / "lib/apk/exec"
-        folder.mkdir(parents=True, exist_ok=True)
-        program = folder / label
-        program.write_bytes(script.content)
-        program.chmod(0o755)
-        try:
-            status = self._execute(label, kind, installed, arguments)
-        except OSError as error:
-            self.complain(f"  * execve: {error.strerror}")
-            status = 127
-        finally:
-            program.unlink(missing_ok=True)
-        place = f"lib/apk/exec/{label}"
-        if status < 0:
-            return f"{place}: killed by signal {-status}"
-        return f"{place}: exited with error {status}" if status else None
-
-    def _execute(
-        self, label: str, kind: str, installed: Installed, arguments: Sequence[str]
-    ) -> int:
-        environment = {"PATH": PATH, "APK_PACKAGE": installed.package.name, "APK_SCRIPT": kind}
-        finished = subprocess.run(
-            [f"/lib/apk/exec/{label}", *arguments],
-            env=environment,
-            # A pipe as in apk, not /dev/null: the root that this apk runs in may have none.
-            input="",
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            preexec_fn=self._enter,
-            check=False,
-        )
-        # What a script wrote is marked as apk 3 marks it.
-        for stream, output in ((self.tell, finished.stdout), (self.complain, finished.stderr)):
-            for line in output.splitlines():
-                stream(f"  * {line}")
-        return finished.returncode
-
-    def _enter(self) -> None:
-        os.chroot(self.root)
+    def enter_root() -> None:
+        os.chroot(root)
         os.chdir("/")
         os.umask(0o022)
 
+    with ExitStack() as devices:
+        # Removed again, since no package brought them; without, `>/dev/null` would leave a file.
+        (root / "dev").mkdir(exist_ok=True)
+        for name, numbers in DEVICES.items():
+            if not os.path.lexists(root / "dev" / name):
+                os.mknod(root / "dev" / name, stat.S_IFCHR | 0o600, os.makedev(*numbers))
+                devices.callback((root / "dev" / name).unlink)
+        try:
+            finished = subprocess.run(
+                command,
+                env=environment,
+                # A pipe as in apk, not /dev/null: the root that this apk runs in may have none.
+                input=b"",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                preexec_fn=enter_root,
+                check=False,
+            )
+        except OSError as error:
+            return str(error.strerror)
+    for line in finished.stdout.decode(errors="replace").splitlines():
+        print(f"  * {line}")
+    return f"exited with error {finished.returncode}" if finished.returncode else ""
 
-def matching_folders(
-    patterns: Iterable[str], folders: Iterable[str], changed: Container[str]
-) -> list[str]:
-    """Return those of `folders`, with a leading slash, that a trigger's patterns ask for.
 
-    They come in the order given. A `*` matches within one part of a path only; a pattern that
-    starts with `+` asks for changed folders only.
+def matching_folders(patterns: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """Return those of `folders` that a trigger's patterns name; `*` is one part of a path.
+
+    A `+` before a pattern asks for folders that changed, which in a new root all of them did.
     """
-    asked = [(one.startswith("+"), one.removeprefix("+").split("/")) for one in patterns]
-    found = []
-    for folder in folders:
-        parts = f"/{folder}".split("/")
-        if any(
-            _matches(parts, pattern) and (folder in changed or not only_changed)
-            for only_changed, pattern in asked
-        ):
-            found.append(f"/{folder}")
-    return found
-
-
-def _matches(path: list[str], pattern: list[str]) -> bool:
-    return len(path) == len(pattern) and all(
-        fnmatchcase(part, wanted) for part, wanted in zip(path, pattern, strict=True)
-    )
+    pairs = [(folder, pattern.removeprefix("+")) for folder in folders for pattern in patterns]
+    matching = [a for a, b in pairs if a.count("/") == b.count("/") and fnmatchcase(a, b)]
+    return list(dict.fromkeys(matching))

@@ -1,7 +1,6 @@
-"""What the tests of the stand-in apk share: real apks beside it, repositories made here."""
+"""Tools of the tests of the sample's apk: apks to run, repositories made here."""
 
 import hashlib
-import os
 import re
 import shutil
 import stat
@@ -17,16 +16,13 @@ import pytest
 
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
 from ci.rehearsal.sample.standin import FOLDER, LAUNCHER, standin_entries
+from tests.alpine import ALPINE, SMALL
 
 ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared"
-ALPINE = SHARED / "alpine-v3.19" / "repo" / "v3.19" / "main"
-FULL = (SHARED / "alpine-v3.19" / "full" / "main", SHARED / "alpine-v3.19" / "full" / "community")
-APK3 = SHARED / "apk3" / "x86_64" / "apk-tools-static-3.0.6-r0.apk"
 LIBRARIES = ("musl-1.2", "apk-tools-2", "libcrypto3-", "libssl3-", "zlib-")
 
-needs_alpine = pytest.mark.skipif(not ALPINE.exists(), reason="real Alpine packages are not here")
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changing root needs root")
+needs_alpine = pytest.mark.alpine
+needs_root = pytest.mark.root
 
 NEW = 1_735_689_600
 """The first second of 2025: every package of these tests is older, every test is later."""
@@ -84,17 +80,9 @@ def install_standin(base: Path) -> Tool:
     return Tool("standin", (sys.executable, "-I", "-S", "-B", "-c", program))
 
 
-def install_apk3(base: Path) -> Tool:
-    """Unpack apk 3.0.6, which is static."""
-    if not APK3.exists():
-        pytest.skip("a real apk 3 is not here")
-    _unpack(APK3, base)
-    return Tool("apk3", (str(base / "sbin" / "apk.static"),))
-
-
 def install_apk2(base: Path) -> Tool:
     """Unpack apk 2.14 with its libraries; musl's loader starts it."""
-    for path in (ALPINE / "x86_64").glob("*.apk"):
+    for path in (SMALL / "x86_64").glob("*.apk"):
         if path.name.startswith(LIBRARIES):
             _unpack(path, base)
     loader = str(base / "lib" / "ld-musl-x86_64.so.1")
@@ -110,8 +98,8 @@ def alpine(base: Path, *folders: Path) -> Repositories:
     """Return real Alpine repositories and all keys that are at hand."""
     keys = base / "alpine-keys"
     if not keys.exists():
-        shutil.copytree(SHARED / "alpine-v3.19" / "keys", keys)
-    return Repositories(folders or (ALPINE,), keys)
+        shutil.copytree(ALPINE / "keys", keys)
+    return Repositories(folders or (SMALL,), keys)
 
 
 def make_key(seed: bytes = b"tests", name: str = "tests.rsa.pub") -> SigningKey:
@@ -148,23 +136,15 @@ def link(path: str, target: str) -> Entry:
     return Entry(path, 0o777, "symlink", target=target)
 
 
-def shell(base: Path) -> Recipe:
-    """Return a package with what a script needs: Alpine's busybox, its loader, two users."""
-    unpacked = base / "shell"
-    for name in ("busybox-1", "musl-1"):
-        _unpack(next((ALPINE / "x86_64").glob(f"{name}*.apk")), unpacked)
+def shell(busybox: bytes) -> Recipe:
+    """Return a package with what a script needs: a static busybox as shell, two users."""
     users = "root:x:0:0::/:/bin/sh\nfoo:x:77:78::/:/bin/sh\n"
     return recipe(
         "shell",
         entries=[
-            *map(folder, ("bin", "dev", "etc", "lib")),
-            file("bin/busybox", (unpacked / "bin/busybox").read_bytes(), 0o755),
+            *map(folder, ("bin", "dev", "etc")),
+            file("bin/busybox", busybox, 0o755),
             link("bin/sh", "busybox"),
-            file(
-                "lib/ld-musl-x86_64.so.1",
-                (unpacked / "lib/ld-musl-x86_64.so.1").read_bytes(),
-                0o755,
-            ),
             file("etc/passwd", users),
             file("etc/group", "root:x:0:\nfoo:x:78:\n"),
         ],
