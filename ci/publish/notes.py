@@ -9,7 +9,7 @@ from build.errors import VerificationError
 from ci.config import ReleaseConfig
 from ci.publish.plan import import_urls
 from ci.publish.release_files import ReleaseFiles
-from ci.release.lock_diff import Difference, markdown, read_document
+from ci.release.lock_diff import Difference, format_markdown, read_document
 from ci.release.manifest import (
     CHECKSUMS,
     DIFFERENCE_BUNDLE,
@@ -98,7 +98,7 @@ def _artifacts(release: ReleaseFiles) -> str:
 
 
 def _changes(bundle: Path) -> str:
-    return f"## What changed\n\n{markdown(signed_difference(bundle))}"
+    return f"## What changed\n\n{format_markdown(signed_difference(bundle))}"
 
 
 def signed_difference(bundle: Path) -> Difference:

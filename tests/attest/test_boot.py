@@ -7,7 +7,7 @@ from ci.attest.predicates.provenance import Run
 from ci.attest.statements import boot_passed
 from tests.attest.conftest import COMMIT
 from tests.attest.documents import SCHEMAS, complaints
-from tests.attest.test_manifest import MANIFEST
+from tests.release.test_manifest import MANIFEST
 
 RUN = Run(builder="https://github.com/o/r/build.yml@refs/tags/v1", invocation="https://run/1")
 

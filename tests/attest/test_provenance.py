@@ -9,7 +9,7 @@ from ci.attest.statements import PROVENANCE_TYPE, build_statement
 from ci.release.manifest import Artifact
 from tests.attest.conftest import COMMIT, locked_package
 from tests.attest.conftest import LOCK as WHOLE
-from tests.attest.test_manifest import MANIFEST
+from tests.release.test_manifest import MANIFEST
 
 ALPINE, QUALIFIERS = "pkg:apk/alpine", "arch=x86_64&distro=alpine-3.24"
 LOCK = dataclasses.replace(WHOLE, packages=WHOLE.packages[2:])

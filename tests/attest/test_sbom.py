@@ -16,7 +16,7 @@ from build.errors import VerificationError
 from ci.attest.predicates.sbom import Group, Part, builder_sbom, image_sbom, locked_parts, own_parts
 from ci.attest.predicates.snapshot import VerifiedSnapshot, member_name
 from tests.attest.conftest import EPOCH, LOCK, OWN, PACKAGES
-from tests.attest.test_manifest import IMAGE, MANIFEST
+from tests.release.test_manifest import IMAGE, MANIFEST
 
 OWN_FILE = dataclasses.replace(
     IMAGE, name="snowdrop-init-1.0-r0.apk", role="package", media_type="application/gzip"

@@ -18,7 +18,7 @@ from ci.config import SignConfig
 from ci.rehearsal.sigstore import oidc
 from ci.rehearsal.sigstore.server import Answer, Running, Services, Sigstore
 from tests.attest.conftest import JOB
-from tests.attest.test_manifest import MANIFEST
+from tests.release.test_manifest import MANIFEST
 
 PUBLIC = SignConfig(trust_root=None, signing_config=None, issuer=oidc.ISSUER)
 

@@ -12,7 +12,7 @@ import yaml
 
 import build.errors as errors
 from build.errors import SnowdropError
-from ci.__main__ import COMMANDS
+from ci.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

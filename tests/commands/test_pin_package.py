@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.apk.makers import SMALL, needs_alpine
-from tests.release.conftest import Desk
-from tests.release.test_diff import changed_copy
+from tests.commands.conftest import Project
+from tests.commands.test_diff import changed_copy
 from tests.snapshot.served import Mirror, mirror_of
 from tests.snapshot.test_pin import as_root
 
@@ -34,47 +34,47 @@ def move_on(mirror: Mirror) -> None:
 @needs_alpine
 @as_root
 def test_one_package_moves_and_the_archive_brings_all_of_it_back(
-    desk: Desk, mirror: Mirror, tmp_path: Path
+    project: Project, mirror: Mirror, tmp_path: Path
 ) -> None:
-    desk.configure(f"{mirror.url}/{TAIL}")
-    assert desk.ci(*PIN).status == 0
-    path, before = desk.folder / "release.lock", desk.lock
+    project.configure(f"{mirror.url}/{TAIL}")
+    assert project.ci(*PIN).status == 0
+    path, before = project.folder / "release.lock", project.lock
     first, second = tmp_path / "first.tar", tmp_path / "second.tar"
-    assert desk.ci("archive", "--output", first).status == 0
+    assert project.ci("archive", "--output", first).status == 0
     move_on(mirror)
 
-    told = desk.ci(*PIN, "--package", "chrony", "--json").data["difference"]
-    moved = [(each["name"], each["new"]) for each in told["closures"]["droplet"]["changes"]]
+    result = project.ci(*PIN, "--package", "chrony", "--json").data["difference"]
+    moved = [(each["name"], each["new"]) for each in result["closures"]["droplet"]["changes"]]
     assert moved == [("chrony", "4.6-r0"), ("chrony-openrc", "4.6-r0")]
-    assert not any(told["closures"][name]["changes"] for name in ("apk", "builder"))
-    (line,) = told["other"]
+    assert not any(result["closures"][name]["changes"] for name in ("apk", "builder"))
+    (line,) = result["other"]
     assert line.startswith(f"index of {mirror.url}/{TAIL}: ")
     assert line.endswith(" and changed copy")
     lock = path.read_bytes()
-    assert desk.ci("archive", "--output", second).status == 0
+    assert project.ci("archive", "--output", second).status == 0
 
     # On another machine the older packages have to come from somewhere.
-    shutil.rmtree(desk.folder / "store")
+    shutil.rmtree(project.folder / "store")
     path.write_bytes(lock)
-    said = desk.ci("archive")
-    assert (said.status, "`nox -s store -- take ARCHIVE`" in said.err) == (1, True), said.err
-    assert desk.ci("store", "take", first).status == 0
-    assert desk.ci("archive", "--output", tmp_path / "again.tar").status == 0
+    result = project.ci("archive")
+    assert (result.status, "`nox -s store -- take ARCHIVE`" in result.err) == (1, True), result.err
+    assert project.ci("store", "take", first).status == 0
+    assert project.ci("archive", "--output", tmp_path / "again.tar").status == 0
     assert (tmp_path / "again.tar").read_bytes() == second.read_bytes()
 
     # With nothing but the archive: every signature anew, and the very same lock.
     shutil.rmtree(mirror.folder)
-    shutil.rmtree(desk.folder / "store")
+    shutil.rmtree(project.folder / "store")
     path.unlink()
-    said = desk.ci(*PIN, "--from", second)
-    assert (said.status, path.read_bytes()) == (0, lock), said.err
-    assert desk.lock.id != before.id
+    result = project.ci(*PIN, "--from", second)
+    assert (result.status, path.read_bytes()) == (0, lock), result.err
+    assert project.lock.id != before.id
 
 
-def test_what_cannot_be_asked_for_is_said_before_anything_is_fetched(desk: Desk) -> None:
-    desk.configure("https://mirror.example/v3.19/main")
-    said = desk.ci("pin", "--package", "musl")
-    assert (said.status, "nothing is pinned yet" in said.err) == (2, True)
-    assert desk.ci("pin", "--package", "musl", "--from", "archive.tar").status == 2
+def test_what_cannot_be_asked_for_is_said_before_anything_is_fetched(project: Project) -> None:
+    project.configure("https://mirror.example/v3.19/main")
+    result = project.ci("pin", "--package", "musl")
+    assert (result.status, "nothing is pinned yet" in result.err) == (2, True)
+    assert project.ci("pin", "--package", "musl", "--from", "archive.tar").status == 2
     for words in (["verify", "archive.tar"], ["take"], ["take", "archive.tar", "--keep", "1"]):
-        assert desk.ci("store", *words).status == 2
+        assert project.ci("store", *words).status == 2
