@@ -1,8 +1,8 @@
 """source.tar: the sources that a release was built from, as one file.
 
-The tree of a commit gives the same bytes on every machine and with every git: names sorted,
-every time the lock's epoch, every owner root (POSIX.1-2008, pax). Of a working tree with
-changes it is the files as they lie, tracked or not, without what git ignores.
+A commit gives the same bytes on every machine and with every version of git: sorted names, the
+lock's epoch as every time, root as every owner (POSIX.1-2008, pax). For a working tree with
+changes the archive holds its files, tracked or not, without those that git ignores.
 """
 
 import io
@@ -26,7 +26,7 @@ class Source:
     path: str
     mode: str
     content: bytes
-    """Of a link: what it points to."""
+    """Of a link: its target."""
 
 
 def write_source(
@@ -34,13 +34,13 @@ def write_source(
 ) -> None:
     """Write the sources to `path`, below `folder` in the archive.
 
-    They are those of `commit`, whatever lies in the working tree, or with `dirty` what lies
-    there. `epoch` in seconds since 1970.
+    They are those of `commit`, or with `dirty` those of the working tree. `epoch`: seconds since
+    1970.
 
     Raises:
         ConfigError: the commit is not in `checkout`, or holds another repository.
     """
-    sources = _lying(checkout) if dirty else _committed(checkout, commit)
+    sources = _working_tree(checkout) if dirty else _committed(checkout, commit)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         for source in sorted(sources, key=lambda each: each.path.encode(errors="surrogateescape")):
             member = tarfile.TarInfo(f"{folder}/{source.path}")
@@ -56,6 +56,8 @@ def write_source(
 
 
 def _committed(checkout: Path, commit: str) -> Iterator[Source]:
+    # Not `git archive`: its bytes depend on the version of git, and on attributes and
+    # configuration such as export-ignore and tar.umask (git-archive(1)).
     listed = git("ls-tree", "-r", "-z", "--full-tree", commit, folder=checkout, check=False)
     if listed.status != 0:
         raise ConfigError(
@@ -64,38 +66,38 @@ def _committed(checkout: Path, commit: str) -> Iterator[Source]:
         )
     entries = []
     for line in listed.stdout.split(b"\0")[:-1]:
-        head, _, name = line.partition(b"\t")
-        mode, kind, blob = head.decode().split()
-        shown = name.decode(errors="surrogateescape")
+        fields, _, name = line.partition(b"\t")
+        mode, kind, blob = fields.decode().split()
+        path = name.decode(errors="surrogateescape")
         if kind != "blob":
-            raise ConfigError(f"{shown}: another repository in this one, expected files only")
-        entries.append((shown, mode, blob))
-    asked = "".join(f"{blob}\n" for _, _, blob in entries).encode()
-    raw = git("cat-file", "--batch", folder=checkout, stdin=asked).stdout
-    place = 0
+            raise ConfigError(f"{path}: another repository in this one, expected files only")
+        entries.append((path, mode, blob))
+    blobs = "".join(f"{blob}\n" for _, _, blob in entries).encode()
+    raw = git("cat-file", "--batch", folder=checkout, stdin=blobs).stdout
+    position = 0
+    # For each blob: its id, type and size on a line, the content, and a newline (git-cat-file(1)).
     for path, mode, blob in entries:
-        end = raw.index(b"\n", place)
-        found, _, size = raw[place:end].decode().split()
+        end = raw.index(b"\n", position)
+        found, _, size = raw[position:end].decode().split()
         if found != blob:
             raise ConfigError(f"{checkout}: git gave {found} for {blob}")
-        place = end + 1 + int(size)
-        yield Source(path, mode, raw[end + 1 : place])
-        place += 1
+        position = end + 1 + int(size)
+        yield Source(path, mode, raw[end + 1 : position])
+        position += 1
 
 
-def _lying(checkout: Path) -> Iterator[Source]:
+def _working_tree(checkout: Path) -> Iterator[Source]:
     words = ("--cached", "--others", "--exclude-standard", "--deduplicate")
     listed = git("ls-files", "-z", *words, folder=checkout).stdout
     for name in listed.split(b"\0")[:-1]:
-        shown = name.decode(errors="surrogateescape")
-        path = checkout / shown
-        # A name that git knows, and that was deleted since, is left out.
+        # git also lists files that were deleted since, which are left out.
         with suppress(FileNotFoundError):
-            yield _lying_file(path, shown)
+            yield _read_file(checkout, name.decode(errors="surrogateescape"))
 
 
-def _lying_file(path: Path, shown: str) -> Source:
+def _read_file(checkout: Path, name: str) -> Source:
+    path = checkout / name
     if path.is_symlink():
-        return Source(shown, LINK, str(path.readlink()).encode(errors="surrogateescape"))
+        return Source(name, LINK, str(path.readlink()).encode(errors="surrogateescape"))
     mode = PROGRAM if path.stat().st_mode & 0o100 else FILE
-    return Source(shown, mode, path.read_bytes())
+    return Source(name, mode, path.read_bytes())

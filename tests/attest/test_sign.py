@@ -291,7 +291,7 @@ def test_two_machines_say_the_same_but_for_the_run(
         pytest.param(
             lambda shop: shop.change(shop.inventory, image={"sha256": "0" * 64}),
             "image.json: is about the image with sha256 0000",
-            "remove it, or write it anew with `nox -s inspect",
+            "remove it, or write it again with `nox -s inspect",
             id="another image inspected",
         ),
         pytest.param(

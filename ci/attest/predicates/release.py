@@ -1,11 +1,11 @@
-"""All statements of a release, as the bytes that are signed, by the name of their bundle."""
+"""All statements of a release: the bytes that are signed, by the name of their bundle."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from build.snapshot.lock import Lock
-from ci.attest.collect import Built
+from ci.attest.collect import BuiltImage
 from ci.attest.predicates.boot import boot_predicate
 from ci.attest.predicates.difference import Previous, difference_predicate
 from ci.attest.predicates.provenance import Run, build_provenance
@@ -34,21 +34,21 @@ from ci.release.manifest import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ingredients:
-    """What a release is made from, all of it checked."""
+class ReleaseInputs:
+    """The inputs of a release, all of them checked."""
 
-    built: Sequence[Built]
+    built: Sequence[BuiltImage]
     lock: Lock
     snapshot: VerifiedSnapshot
     previous: Previous | None
-    """The release before."""
+    """The previous release; None for the first."""
     shape_sha256: str
-    """Of what in release.toml shapes the artifacts."""
+    """Digest of the parts of release.toml that determine the artifacts."""
 
 
 def release_statements(
     manifest: Manifest,
-    made_of: Ingredients,
+    inputs: ReleaseInputs,
     *,
     sums: Mapping[str, str],
     sboms: Mapping[str, bytes],
@@ -56,7 +56,8 @@ def release_statements(
 ) -> dict[str, bytes]:
     """Return every statement of the release by bundle name.
 
-    `sums`: sha256 by name of every signed file, the provenance's subjects; `sboms`: by name.
+    `sums`: sha256 by name of every signed file, the subjects of the provenance; `sboms`: SBOMs
+    by name.
     """
     repository = manifest.repository
     statements = {
@@ -65,31 +66,33 @@ def release_statements(
             PROVENANCE_TYPE,
             build_provenance(
                 manifest,
-                made_of.lock,
-                variants=[item.variant for item in made_of.built],
-                config_sha256=made_of.shape_sha256,
+                inputs.lock,
+                variants=[item.variant for item in inputs.built],
+                config_sha256=inputs.shape_sha256,
                 run=run,
             ),
         ),
         SNAPSHOT_BUNDLE: build_statement(
             _subjects(manifest.of_role("archive")),
             snapshot_type(repository),
-            snapshot_predicate(made_of.snapshot),
+            snapshot_predicate(inputs.snapshot),
         ),
     }
-    if made_of.previous:
+    if inputs.previous:
         statements[DIFFERENCE_BUNDLE] = build_statement(
             {LOCK: manifest.lock_id},
             difference_type(repository),
-            difference_predicate(made_of.previous, manifest, made_of.lock),
+            difference_predicate(inputs.previous, manifest, inputs.lock),
         )
-    for item in made_of.built:
-        statements |= _of_image(item, manifest, sboms[image_sbom_name(item.image.name)], run)
+    for item in inputs.built:
+        statements |= _image_statements(
+            item, manifest, sboms[image_sbom_name(item.image.name)], run
+        )
     return statements
 
 
-def _of_image(
-    item: Built, manifest: Manifest, sbom: bytes, run: Run
+def _image_statements(
+    item: BuiltImage, manifest: Manifest, sbom: bytes, run: Run
 ) -> Iterator[tuple[str, bytes]]:
     image = item.image.name
     for name, kind, predicate in (
