@@ -6,16 +6,13 @@ moved together with what it names.
 
 import hashlib
 import json
-import os
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from build.errors import ConfigError
 from build.firstboot.packages import DEPENDS
+from build.tables import Table, read_toml
 
 ARCHITECTURES = ("x86_64",)
 RUNLEVELS = ("sysinit", "boot", "default", "shutdown")
@@ -36,98 +33,6 @@ class Origin:
     version: str
     commit: str
     dirty: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One table of a TOML file that is read key by key; what nobody asked for is unknown."""
-
-    file: Path
-    name: str
-    values: Mapping[str, Any]
-    """As tomllib gives them: not looked at yet."""
-
-    def fail(self, key: str, found: object, allowed: str) -> ConfigError:
-        """Return the one line that names file, key, value and what is allowed."""
-        where = f"{self.name}.{key}" if self.name else key
-        return ConfigError(f"{self.file}: {where} = {_shown(found)}: {allowed}")
-
-    def text(
-        self,
-        key: str,
-        *,
-        allowed: str,
-        default: str | None = None,
-        pattern: re.Pattern[str] | None = None,
-    ) -> str:
-        """Return the string at `key`; without `default` it must be there."""
-        value = self.values.get(key, default)
-        if value is None:
-            raise self.fail(key, None, allowed)
-        if not isinstance(value, str) or (pattern and not pattern.fullmatch(value)):
-            raise self.fail(key, value, allowed)
-        return value
-
-    def texts(
-        self,
-        key: str,
-        *,
-        allowed: str,
-        default: Sequence[str] | None = None,
-        pattern: re.Pattern[str] | None = None,
-    ) -> tuple[str, ...]:
-        """Return the list of strings at `key`, in the order written, each once."""
-        value = self.values.get(key, default)
-        if value is None:
-            raise self.fail(key, None, allowed)
-        if not isinstance(value, (list, tuple)):
-            raise self.fail(key, value, allowed)
-        for item in value:
-            if not isinstance(item, str) or not item or (pattern and not pattern.fullmatch(item)):
-                raise self.fail(key, item, allowed)
-        if len(set(value)) != len(value):
-            twice = next(item for item in value if list(value).count(item) > 1)
-            raise self.fail(key, twice, "each entry once")
-        return tuple(value)
-
-    def number(self, key: str, *, allowed: str, default: int, low: int, high: int) -> int:
-        """Return the whole number at `key`, from `low` to `high`."""
-        value = self.values.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise self.fail(key, value, allowed)
-        return value
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        """Return the true or false at `key`."""
-        value = self.values.get(key, default)
-        if not isinstance(value, bool):
-            raise self.fail(key, value, "true or false")
-        return value
-
-    def path(self, key: str, *, allowed: str, default: str | None = None) -> Path:
-        """Return the path at `key`, taken from the folder of the file."""
-        written = self.text(key, allowed=allowed, default=default)
-        # "a/../b" is told as "b" in messages; resolve() would show the whole path instead.
-        return Path(os.path.normpath(self.file.parent / written))
-
-    def section(self, key: str, *, needed: bool = True) -> "Section":
-        """Return the table at `key`; empty when it is absent and not needed."""
-        value = self.values.get(key)
-        if value is None and not needed:
-            value = {}
-        if not isinstance(value, dict):
-            raise self.fail(key, value, "a table")
-        return Section(self.file, f"{self.name}.{key}" if self.name else key, value)
-
-    def only(self, *known: str) -> None:
-        """Refuse a key that is not in `known`.
-
-        Raises:
-            ConfigError: naming the first unknown key and those that there are.
-        """
-        for key, value in self.values.items():
-            if key not in known:
-                raise self.fail(key, value, f"unknown key, there is: {', '.join(sorted(known))}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,24 +105,6 @@ class BuildConfig:
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
-def read_section(file: Path) -> Section:
-    """Return the whole file as one section.
-
-    Raises:
-        ConfigError: it cannot be read, is not UTF-8 or is not TOML (with line and column).
-    """
-    try:
-        return Section(file, "", tomllib.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{file}: no such file", hint="name the configuration with `--config FILE`"
-        ) from None
-    except (OSError, ValueError) as error:
-        # TOMLDecodeError and UnicodeDecodeError are ValueErrors; a number of thousands of digits
-        # is a plain one.
-        raise ConfigError(f"{file}: {error}") from None
-
-
 def parse_size(text: str) -> int | None:
     """Return a size such as `512 MiB` or `1 GiB` in bytes, None when it is no such size.
 
@@ -234,57 +121,57 @@ def read_build_config(file: Path) -> BuildConfig:
     """Return what release.toml says about images.
 
     Raises:
-        ConfigError: one line with file, key, value and what is allowed.
+        ConfigError: one line with file, key, value and what is expected.
     """
-    top = read_section(file)
-    snapshot, builder = top.section("snapshot"), top.section("builder")
+    top = read_toml(file)
+    snapshot, builder = top.table("snapshot"), top.table("builder")
     snapshot.only("branch", "repositories", "mirrors", "keys", "lock", "store", "work")
     builder.only("repositories", "mirrors", "keys", "packages")
     source = _source(snapshot)
-    images = top.section("image")
+    images = top.table("image")
     if not images.values:
-        raise images.fail("VARIANT", None, "at least one table, such as [image.droplet]")
+        raise images.fail("VARIANT", "at least one table, such as [image.droplet]")
     return BuildConfig(
         file=file,
-        branch=snapshot.text("branch", allowed="Alpine's branch: v3.24", pattern=BRANCH),
+        branch=snapshot.text("branch", expected="Alpine's branch: v3.24", pattern=BRANCH),
         source=source,
         builder_source=_source(builder, source),
         builder_packages=_packages(builder),
-        images={name: _image(images.section(name), name) for name in sorted(images.values)},
-        lock=snapshot.path("lock", allowed="a path", default="release.lock"),
-        store=snapshot.path("store", allowed="a path", default=".snowdrop/store"),
-        work=snapshot.path("work", allowed="a path", default=".snowdrop/work"),
+        images={name: _image(images.table(name), name) for name in sorted(images.values)},
+        lock=snapshot.path("lock", expected="a path", default="release.lock"),
+        store=snapshot.path("store", expected="a path", default=".snowdrop/store"),
+        work=snapshot.path("work", expected="a path", default=".snowdrop/work"),
     )
 
 
-def _source(section: Section, otherwise: Source | None = None) -> Source:
+def _source(section: Table, otherwise: Source | None = None) -> Source:
     if otherwise and "repositories" not in section.values:
         return otherwise
     return Source(
-        repositories=section.texts("repositories", allowed="a list of URLs or folders"),
-        mirrors=section.texts("mirrors", allowed="a list of URLs", default=()),
-        keys=section.path("keys", allowed="a folder of *.rsa.pub files"),
-        base=section.file.parent,
+        repositories=section.strings("repositories", expected="a list of URLs or folders"),
+        mirrors=section.strings("mirrors", expected="a list of URLs", default=()),
+        keys=section.path("keys", expected="a folder of *.rsa.pub files"),
+        base=Path(section.where).parent,
     )
 
 
-def _packages(section: Section) -> tuple[str, ...]:
-    return section.texts("packages", allowed="a list of package names", pattern=NAME)
+def _packages(section: Table) -> tuple[str, ...]:
+    return section.strings("packages", expected="a list of package names", pattern=NAME)
 
 
-def _image(section: Section, variant: str) -> ImageConfig:
+def _image(section: Table, variant: str) -> ImageConfig:
     section.only("arch", "disk", "packages", "services", "overlay", "kernel_options", "accept")
     if not re.fullmatch(r"[a-z][a-z0-9]*", variant):
-        raise section.fail("VARIANT", variant, "lower-case letters and digits")
-    arch = section.text("arch", allowed="one of: " + ", ".join(ARCHITECTURES))
+        raise section.fail("VARIANT", "lower-case letters and digits", variant)
+    arch = section.text("arch", expected="one of: " + ", ".join(ARCHITECTURES))
     if arch not in ARCHITECTURES:
-        raise section.fail("arch", arch, "one of: " + ", ".join(ARCHITECTURES))
-    allowed = "a size from 64 MiB to 2048 GiB, such as 512 MiB or 1 GiB"
-    written = section.text("disk", allowed=allowed)
+        raise section.fail("arch", "one of: " + ", ".join(ARCHITECTURES))
+    expected = "a size from 64 MiB to 2048 GiB, such as 512 MiB or 1 GiB"
+    written = section.text("disk", expected)
     disk = parse_size(written)
     if disk is None or not 64 * MIB <= disk <= 2048 * 1024 * MIB:
-        raise section.fail("disk", written, allowed)
-    services = section.section("services", needed=False)
+        raise section.fail("disk", expected)
+    services = section.table("services", required=False)
     services.only(*RUNLEVELS)
     return ImageConfig(
         variant=variant,
@@ -292,24 +179,20 @@ def _image(section: Section, variant: str) -> ImageConfig:
         disk=disk,
         packages=_packages(section),
         services={
-            level: services.texts(level, allowed="a list of service names", pattern=NAME)
+            level: services.strings(level, expected="a list of service names", pattern=NAME)
             for level in RUNLEVELS
             if level in services.values
         },
-        overlay=section.path("overlay", allowed="a folder")
+        overlay=section.path("overlay", expected="a folder")
         if "overlay" in section.values
         else None,
         kernel_options=section.text(
             "kernel_options",
-            allowed="words of letters, digits and =,._:/-",
+            expected="words of letters, digits and =,._:/-",
             default="",
             pattern=re.compile(r"[A-Za-z0-9=,._:/ -]*"),
         ),
-        accept=section.texts(
-            "accept", allowed="a list of `RULE /PATH: REASON`", default=(), pattern=ACCEPT
+        accept=section.strings(
+            "accept", expected="a list of `RULE /PATH: REASON`", default=(), pattern=ACCEPT
         ),
     )
-
-
-def _shown(value: object) -> str:
-    return "nothing" if value is None else json.dumps(value, default=str)

@@ -20,16 +20,16 @@ from build.apk.package import unpack_data
 from build.config import BuildConfig, ImageConfig, Origin
 from build.edges.build_dirs import BuildDirs, build_dirs, check_room, copy_program, told
 from build.edges.container import Choice, Mount, prepare_root
+from build.edges.files import hash_file, write_file
 from build.edges.progress import Progress
 from build.edges.variation import USUAL, Variation, choose, lay_out_anew
 from build.errors import BuildError, NotReproducibleError
 from build.firstboot.packages import LocalPackages, local_packages
 from build.inside.normalise import rule_of
-from build.inside.qcow2 import digest
 from build.inside.tree import Difference, compare_listings
 from build.snapshot.index_subset import excerpt
 from build.snapshot.lock import Lock, LockedPackage
-from build.snapshot.store import Store, write_whole
+from build.snapshot.store import Store
 
 FORMAT = 1
 SNOWDROP = uuid.UUID("6f1b6b0e-5d0a-5c0e-9d0c-0a5f3c1c7a11")
@@ -353,7 +353,7 @@ def _record(
     task: _Task, choice: Choice, result: Mapping[str, Any], seconds: Mapping[str, float], file: Path
 ) -> Mapping[str, Any]:
     """Return the build record: what came out, and what it was made from."""
-    origin, image, made = task.origin, task.image, digest(file)
+    origin, image, made = task.origin, task.image, hash_file(file)
     refused = [{"name": name, "reason": reason} for name, reason in choice.refused]
     return {
         "format": FORMAT,
@@ -390,8 +390,8 @@ def _publish(
     # No record is better than one that speaks of another image.
     record_path.unlink(missing_ok=True)
     for name, content in task.local.packages:
-        write_whole(out / name, content)
+        write_file(out / name, content)
     (shop.out / target.name).replace(target)
     target.chmod(0o644)
-    write_whole(record_path, (json.dumps(record, sort_keys=True, indent=2) + "\n").encode())
+    write_file(record_path, (json.dumps(record, sort_keys=True, indent=2) + "\n").encode())
     return Image(target, record_path, record, listing, seen)

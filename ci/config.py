@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.config import BuildConfig, Section, read_build_config, read_section
+from build.config import BuildConfig, read_build_config
 from build.errors import ConfigError
+from build.tables import Table, read_toml
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 URL = re.compile(r"https?://[^\s?#]+[^\s?#/]")
@@ -74,73 +75,73 @@ def read_config(file: Path) -> ReleaseConfig:
     Raises:
         ConfigError: one line with file, key, value and what is allowed.
     """
-    top = read_section(file)
+    top = read_toml(file)
     top.only("release", "snapshot", "builder", "image", "sign", "github", "spaces", "import")
-    release, github = top.section("release"), top.section("github", needed=False)
+    release, github = top.table("release"), top.table("github", required=False)
     release.only("name", "github", "serial", "dist")
     github.only("api")
     return ReleaseConfig(
         file=file,
         name=release.text(
             "name",
-            allowed="lower-case letters, digits and dashes",
+            expected="lower-case letters, digits and dashes",
             pattern=re.compile(r"[a-z][a-z0-9-]*"),
         ),
-        repository=release.text("github", allowed="OWNER/REPO", pattern=REPOSITORY),
-        serial=release.number("serial", allowed="0 to 999", default=0, low=0, high=999),
-        dist=release.path("dist", allowed="a path", default="dist"),
+        repository=release.text("github", expected="OWNER/REPO", pattern=REPOSITORY),
+        serial=release.number("serial", default=0, high=999),
+        dist=release.path("dist", expected="a path", default="dist"),
         github_api=github.text(
-            "api", allowed="an http(s) URL", default="https://api.github.com", pattern=URL
+            "api", expected="an http(s) URL", default="https://api.github.com", pattern=URL
         ),
         build=read_build_config(file),
-        sign=_sign(top.section("sign", needed=False)),
-        spaces=_spaces(top.section("spaces")) if "spaces" in top.values else None,
-        imports=_import(top.section("import")) if "import" in top.values else None,
+        sign=_sign(top.table("sign", required=False)),
+        spaces=_spaces(top.table("spaces")) if "spaces" in top.values else None,
+        imports=_import(top.table("import")) if "import" in top.values else None,
     )
 
 
-def _sign(section: Section) -> SignConfig:
+def _sign(section: Table) -> SignConfig:
     section.only("trust_root", "signing_config", "issuer", "public_log")
     paths = {
-        key: section.path(key, allowed="a path to a JSON file") if key in section.values else None
+        key: section.path(key, expected="a path to a JSON file") if key in section.values else None
         for key in ("trust_root", "signing_config")
     }
     if (paths["trust_root"] is None) != (paths["signing_config"] is None):
-        raise ConfigError(f"{section.file}: sign: trust_root and signing_config come together")
+        raise ConfigError(f"{section.where}: sign: trust_root and signing_config come together")
     return SignConfig(
         **paths,
-        issuer=section.text("issuer", allowed="a URL", default=ISSUER, pattern=URL),
+        issuer=section.text("issuer", expected="a URL", default=ISSUER, pattern=URL),
         public_log=section.flag("public_log", default=False),
     )
 
 
-def _spaces(section: Section) -> SpacesConfig:
+def _spaces(section: Table) -> SpacesConfig:
     section.only("bucket", "region", "prefix", "endpoint", "public_url")
     return SpacesConfig(
         bucket=section.text(
             "bucket",
-            allowed="3 to 63 lower-case letters, digits and dashes",
+            expected="3 to 63 lower-case letters, digits and dashes",
             pattern=re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"),
         ),
-        region=section.text("region", allowed="a region such as fra1"),
+        region=section.text("region", expected="a region such as fra1"),
         prefix=section.text(
             "prefix",
-            allowed="empty, or a path that ends in a slash",
+            expected="empty, or a path that ends in a slash",
             default="",
             pattern=re.compile(r"(?:[A-Za-z0-9._-]+/)*"),
         ),
-        endpoint=section.text("endpoint", allowed="an http(s) URL", pattern=URL),
-        public_url=section.text("public_url", allowed="an http(s) URL", pattern=URL),
+        endpoint=section.text("endpoint", expected="an http(s) URL", pattern=URL),
+        public_url=section.text("public_url", expected="an http(s) URL", pattern=URL),
     )
 
 
-def _import(section: Section) -> ImportConfig:
+def _import(section: Table) -> ImportConfig:
     section.only("api", "regions", "name", "tags")
     return ImportConfig(
         api=section.text(
-            "api", allowed="an http(s) URL", default="https://api.digitalocean.com", pattern=URL
+            "api", expected="an http(s) URL", default="https://api.digitalocean.com", pattern=URL
         ),
-        regions=section.texts("regions", allowed="a list of regions such as fra1"),
-        name=section.text("name", allowed="a name"),
-        tags=section.texts("tags", allowed="a list of words", default=()),
+        regions=section.strings("regions", expected="a list of regions such as fra1"),
+        name=section.text("name", expected="a name"),
+        tags=section.strings("tags", expected="a list of words", default=()),
     )

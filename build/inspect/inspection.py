@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from build.edges.files import hash_file, write_file
 from build.errors import ImageError
-from build.inside.qcow2 import digest
 from build.inspect.boot_code import BootCode, boot_digests, check_boot_code
 from build.inspect.external_checks import check_with_programs
 from build.inspect.findings import Finding, accepted
@@ -27,7 +27,6 @@ from build.inspect.rules import (
 )
 from build.inspect.secrets import scan, search_for
 from build.inspect.startup import Start, check_start, read_start, services
-from build.snapshot.store import write_whole
 
 FORMAT = 1
 SUFFIX = ".image.json"
@@ -198,7 +197,7 @@ def root_system(disk: Disk, table: Table) -> FileSystem:
 def write_image_json(inspection: Inspection, path: Path) -> None:
     """Write image.json, whole or not at all."""
     content = json.dumps(inspection.document(), sort_keys=True, indent=1, ensure_ascii=True)
-    write_whole(path, f"{content}\n".encode())
+    write_file(path, f"{content}\n".encode())
 
 
 def refuse(inspection: Inspection) -> None:
@@ -220,7 +219,7 @@ def refuse(inspection: Inspection) -> None:
 
 
 def _disk(disk: Disk, table: Table) -> dict[str, Any]:
-    made = digest(disk.path)
+    made = hash_file(disk.path)
     return {
         "image": {
             "file": disk.path.name,

@@ -9,7 +9,6 @@ lead anywhere, and every byte is held against the SHA-256 in the lock. Standard 
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import BinaryIO
 
 from build.apk.index import INDEX
 from build.apk.streams import BLOCK, tar_header
+from build.edges.files import replacing
 from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError, SnapshotError, VerificationError
 from build.snapshot.archive_readme import readme
@@ -173,24 +173,13 @@ def write_archive(
     if trust_root is not None:
         texts[TRUST_ROOT] = trust_root
     total = sum(package.size for package in lock.packages)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file, progress.step(f"Write {path}", total=total) as step:
-            out = _Out(file)
-            for member in sorted({*members, *texts}):
-                content = texts[member] if member in texts else store.read(members[member].sha256)
-                out.add(member, content, lock.epoch)
-                step.advance(len(content))
-            out.write(bytes(2 * BLOCK))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    with replacing(path) as file, progress.step(f"Write {path}", total=total) as step:
+        out = _Out(file)
+        for member in sorted({*members, *texts}):
+            content = texts[member] if member in texts else store.read(members[member].sha256)
+            out.add(member, content, lock.epoch)
+            step.advance(len(content))
+        out.write(bytes(2 * BLOCK))
     return Written(out.digest.hexdigest(), out.size)
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from build.edges.download import Answer
+from build.edges.files import write_file
 from build.errors import SnapshotError, VerificationError
-from build.snapshot.store import Store, write_whole
+from build.snapshot.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Answers:
         """Write the answers whose bodies the store has; nothing when there are none."""
         rows = {url: row for url, row in self.rows.items() if self.store.has(row["sha256"])}
         if rows:
-            write_whole(self.path, (json.dumps(rows, indent=2, sort_keys=True) + "\n").encode())
+            write_file(self.path, (json.dumps(rows, indent=2, sort_keys=True) + "\n").encode())
 
 
 def _are_rows(rows: object) -> bool:

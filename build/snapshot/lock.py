@@ -6,16 +6,17 @@ reader takes nothing that the writer would not have written.
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from build.config import BuildConfig
+from build.edges.files import write_file
 from build.errors import ConfigError, StaleLockError
-from build.snapshot.lock_fields import Fields, fail
-from build.snapshot.store import write_whole
+from build.tables import Table, is_number
 
 FORMAT, MIXED_FORMAT = 1, 2
 """The second when a repository has several indexes: a reader that knows only the first would
@@ -147,7 +148,7 @@ def dump_lock(lock: Lock) -> bytes:
 
 def write_lock(path: Path, lock: Lock) -> None:
     """Write `lock` to `path`, whole or not at all."""
-    write_whole(path, dump_lock(lock))
+    write_file(path, dump_lock(lock))
 
 
 def read_lock(path: Path) -> Lock:
@@ -179,8 +180,8 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
     except (ValueError, RecursionError) as error:
         # Not only TOMLDecodeError: a number of 5,000 digits and a list a thousand deep, too.
         raise ConfigError(f"{where}: {error}", hint=AGAIN) from None
-    _check_format(document, where)
-    lock = _lock(Fields(where, "", document))
+    _check_format(Table(where, document, _refusal))
+    lock = _lock(Table(where, document, _refusal))
     _check_closures(lock, where)
     written = dump_lock(lock)
     if written != content:
@@ -205,6 +206,22 @@ def check_fresh(lock: Lock, config: BuildConfig) -> None:
         )
 
 
+CHECKSUM = re.compile(r"Q1[A-Za-z0-9+/]{27}=")
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._@~-]*")
+"""One component of a path: no slash, no leading dot."""
+FILE_NAME_FORM = "letters, digits and +._@~-"
+CLOSURE = re.compile(r"[a-z][a-z0-9]*")
+TOP_KEYS = (
+    "format",
+    "package_format",
+    "branch",
+    "arch",
+    "apk",
+    "epoch",
+    "choice_sha256",
+    "repository",
+    "package",
+)
 REPOSITORY_KEYS = (
     "place",
     "url",
@@ -233,17 +250,21 @@ PACKAGE_KEYS = (
 )
 
 
-def _check_format(document: Mapping[str, Any], where: str) -> None:
-    """Check the format first: of one that is unknown, nothing else can be told."""
-    found, tables = document.get("format"), document.get("repository")
+def _refusal(message: str) -> ConfigError:
+    return ConfigError(message, hint=AGAIN)
+
+
+def _check_format(top: Table) -> None:
+    """Check the format number first: no other key of an unknown format has a meaning."""
+    tables = top.values.get("repository")
     tables = tables if isinstance(tables, list) else []
-    pairs = [(each.get("place"), each.get("url")) for each in tables if isinstance(each, dict)]
-    expected = _format(pairs)
+    expected = _format(
+        [(one.get("place"), one.get("url")) for one in tables if isinstance(one, dict)]
+    )
+    found = top.values.get("format")
     if found != expected or isinstance(found, bool):
         indexes = "one index" if expected == FORMAT else "several indexes"
-        raise fail(
-            where, "format", found, f"{expected}, the only one known with {indexes} a repository"
-        )
+        raise top.fail("format", f"{expected}, the format with {indexes} a repository")
 
 
 def _format(repositories: Sequence[tuple[object, object]]) -> int:
@@ -276,10 +297,10 @@ def _toml(value: object) -> str:
             raise TypeError(f"{value!r}: no value of a lock")
 
 
-def _lock(top: Fields) -> Lock:
-    top.only("format", "package_format", "branch", "arch", "apk", "epoch", "choice_sha256")
+def _lock(top: Table) -> Lock:
+    top.only(*TOP_KEYS)
     if top.text("package_format") != PACKAGE_FORMAT:
-        raise top.fail("package_format", f"{PACKAGE_FORMAT!r}, the only one known")
+        raise top.fail("package_format", repr(PACKAGE_FORMAT))
     repositories = tuple(_repository(fields) for fields in top.tables("repository"))
     return Lock(
         branch=top.text("branch"),
@@ -292,48 +313,72 @@ def _lock(top: Fields) -> Lock:
     )
 
 
-def _repository(fields: Fields) -> LockedRepository:
+def _repository(fields: Table) -> LockedRepository:
     fields.only(*REPOSITORY_KEYS)
     return LockedRepository(
-        place=fields.place("place"),
+        place=_role(fields),
         url=fields.text("url"),
         arch=fields.text("arch"),
         index_sha256=fields.sha256("index_sha256"),
         index_size=fields.number("index_size"),
         description=fields.text("description", empty=True),
-        key=fields.file_name("key"),
+        key=fields.text("key", FILE_NAME_FORM, pattern=FILE_NAME),
         key_sha256=fields.sha256("key_sha256"),
-        mirrors=fields.texts("mirrors"),
+        mirrors=fields.strings("mirrors", unique=False),
     )
 
 
-def _package(fields: Fields, repositories: int) -> LockedPackage:
+def _package(fields: Table, repositories: int) -> LockedPackage:
     fields.only(*PACKAGE_KEYS)
     package = LockedPackage(
-        name=fields.file_name("name"),
-        version=fields.file_name("version"),
+        name=fields.text("name", FILE_NAME_FORM, pattern=FILE_NAME),
+        version=fields.text("version", FILE_NAME_FORM, pattern=FILE_NAME),
         arch=fields.text("arch"),
-        repository=fields.number("repository", below=repositories),
-        file=fields.file_name("file"),
+        repository=fields.number("repository", high=repositories - 1),
+        file=fields.text("file", FILE_NAME_FORM, pattern=FILE_NAME),
         sha256=fields.sha256("sha256"),
         size=fields.number("size"),
-        checksum=fields.checksum("checksum"),
+        checksum=fields.text("checksum", "Q1 and 28 letters of base64", pattern=CHECKSUM),
         origin=fields.text("origin", empty=True),
         commit=fields.text("commit", empty=True),
         license=fields.text("license", empty=True),
         build_time=fields.number("build_time"),
-        order=fields.order("order"),
+        order=_order(fields),
     )
     if package.file != f"{package.name}-{package.version}.apk":
         raise fields.fail("file", f"{package.name}-{package.version}.apk")
     return package
 
 
+def _role(fields: Table) -> Literal["image", "builder"]:
+    match fields.values.get("place"):
+        case "image":
+            return "image"
+        case "builder":
+            return "builder"
+        case _:
+            raise fields.fail("place", '"image" or "builder"')
+
+
+def _order(fields: Table) -> Mapping[str, int]:
+    """Return the position in the install order, from 1, by closure."""
+    expected = "a table of positions by closure, from 1"
+    positions = fields.get("order", expected)
+    if not isinstance(positions, dict) or not positions:
+        raise fields.fail("order", expected)
+    for closure, position in positions.items():
+        if not CLOSURE.fullmatch(closure) or not is_number(position) or position < 1:
+            raise fields.fail("order", expected)
+    return positions
+
+
 def _check_closures(lock: Lock, where: str) -> None:
     for name in lock.closures:
-        places = [package.order[name] for package in lock.closure(name)]
-        if places != list(range(1, len(places) + 1)):
-            raise fail(where, f"order.{name}", places, "each place from 1 on, once")
+        positions = [package.order[name] for package in lock.closure(name)]
+        if positions != list(range(1, len(positions) + 1)):
+            raise _refusal(
+                f"{where}: order.{name} = {positions}: expected each position once, from 1"
+            )
 
 
 def _first_difference(found: bytes, wanted: bytes) -> int:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from build.edges.files import hash_file, write_file
 from build.errors import SnapshotError, VerificationError
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -74,7 +75,7 @@ class Store:
     def whole(self, sha256: str) -> bool:
         """Return whether the blob is there with the bytes it had when it was put."""
         try:
-            return _sha256_of(self.path(sha256)) == sha256
+            return hash_file(self.path(sha256)).sha256 == sha256
         except FileNotFoundError:
             return False
 
@@ -89,8 +90,8 @@ class Store:
         """Keep `content` and return its SHA-256; a damaged blob of that name is replaced."""
         sha256 = hashlib.sha256(content).hexdigest()
         path = self.path(sha256)
-        if not (path.is_file() and _sha256_of(path) == sha256):
-            write_whole(path, content, mode=0o444)
+        if not (path.is_file() and hash_file(path).sha256 == sha256):
+            write_file(path, content, mode=0o444)
         return sha256
 
     def read(self, sha256: str) -> bytes:
@@ -123,7 +124,7 @@ class Store:
         path = self.path(sha256)
         if not path.is_file():
             raise SnapshotError(f"store: no blob {sha256}", hint=AGAIN)
-        found = _sha256_of(path)
+        found = hash_file(path).sha256
         if found != sha256:
             raise VerificationError(
                 f"{path}: sha256 {found}, expected {sha256}",
@@ -151,7 +152,7 @@ class Store:
             if not moved.is_file():
                 return None
             # What was moved is what counts, not what was seen before.
-            if _sha256_of(moved) == sha256:
+            if hash_file(moved).sha256 == sha256:
                 moved.rename(path)
                 return None
             moved.replace(aside)
@@ -216,25 +217,3 @@ class Store:
     def _hold(self) -> BinaryIO:
         self.folder.mkdir(parents=True, exist_ok=True)
         return (self.folder / HOLD).open("ab")
-
-
-def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Write `content` to `path`: to a file beside it first, then renamed over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

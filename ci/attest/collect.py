@@ -8,24 +8,23 @@ from typing import Any
 
 from build.apk.info import PackageInfo, info_fields, package_info
 from build.apk.package import split_members
+from build.edges.files import Digest, hash_file
 from build.edges.progress import Progress
 from build.errors import VerificationError
 from build.inspect.inspection import SUFFIX
 from build.snapshot.archive import open_archive
+from build.tables import Table
 from ci.attest.predicates.snapshot import VerifiedSnapshot, verify_snapshot
 from ci.config import ReleaseConfig
 from ci.release.checkout import read_record
-from ci.release.checksums import Digest, hash_file
 from ci.release.manifest import (
     COMMIT,
     FILE_NAME,
     LOCK,
     MEDIA_TYPES,
-    SHA256,
     VERSION,
     Artifact,
     Manifest,
-    Table,
     archive_name,
 )
 
@@ -77,7 +76,7 @@ def collect_image(record_path: Path) -> BuiltImage:
         VerificationError: a file differs from the record, or this image was not booted.
     """
     record = read_record(record_path)
-    table = Table(record_path.name, record)
+    table = Table(record_path.name, record, VerificationError)
     folder = record_path.parent
     image = _artifact(table.table("image"), "image", folder)
     if f"{Path(image.name).stem}{RECORD_SUFFIX}" != record_path.name:
@@ -86,7 +85,7 @@ def collect_image(record_path: Path) -> BuiltImage:
         )
     return BuiltImage(
         origin=_origin(table),
-        variant=table.text("variant", VARIANT),
+        variant=table.text("variant", pattern=VARIANT),
         image=image,
         packages=tuple(_package(item, folder) for item in table.tables("packages")),
         inventory=_inventory(record_path, image),
@@ -123,8 +122,15 @@ def collect_archive(
 
 
 def artifact_of(path: Path, role: str) -> Artifact:
-    """Return the file at `path` as an artifact, hashed now."""
-    found = hash_file(path)
+    """Return the file at `path` as an artifact, hashed now.
+
+    Raises:
+        VerificationError: there is no such file.
+    """
+    try:
+        found = hash_file(path)
+    except FileNotFoundError:
+        raise VerificationError(f"{path.name}: no such file in {path.parent}") from None
     return Artifact(
         name=path.name,
         role=role,
@@ -192,18 +198,18 @@ def complete_manifest(
 
 def _origin(table: Table) -> Origin:
     return Origin(
-        name=table.text("name", FILE_NAME),
-        version=table.text("version", VERSION),
-        commit=table.table("source").text("commit", COMMIT),
+        name=table.text("name", pattern=FILE_NAME),
+        version=table.text("version", pattern=VERSION),
+        commit=table.table("source").text("commit", pattern=COMMIT),
         dirty=table.table("source").flag("dirty"),
-        lock_id=table.table("lock").text("id", SHA256),
+        lock_id=table.table("lock").sha256("id"),
         epoch=table.number("epoch"),
     )
 
 
 def _artifact(table: Table, role: str, folder: Path) -> Artifact:
-    name = table.text("file", FILE_NAME)
-    recorded = Digest(table.number("size"), table.text("sha256", SHA256))
+    name = table.text("file", pattern=FILE_NAME)
+    recorded = Digest(table.number("size"), table.sha256("sha256"))
     found = artifact_of(folder / name, role)
     if (found.size, found.sha256) != (recorded.size, recorded.sha256):
         raise VerificationError(
@@ -229,7 +235,9 @@ def _inventory(record_path: Path, image: Artifact) -> Artifact | None:
     path = _beside(record_path, SUFFIX)
     if not path.is_file():
         return None
-    inspected = Table(path.name, read_record(path)).table("image").text("sha256", SHA256)
+    inspected = (
+        Table(path.name, read_record(path), VerificationError).table("image").sha256("sha256")
+    )
     hint = "remove it, or write it again with `nox -s inspect -- IMAGE --write FILE`"
     _check_image(path, inspected, image, hint)
     return artifact_of(path, "inventory")
@@ -241,9 +249,8 @@ def _report(record_path: Path, image: Artifact) -> Mapping[str, Any]:
     if not path.is_file():
         raise VerificationError(f"{path.name}: no such boot report of {image.name}", hint=again)
     report = read_record(path)
-    table = Table(path.name, report)
-    booted = table.table("image").text("sha256", SHA256)
-    _check_image(path, booted, image, again)
+    table = Table(path.name, report, VerificationError)
+    _check_image(path, table.table("image").sha256("sha256"), image, again)
     if not table.flag("passed"):
         raise VerificationError(f"{path.name}: the boot failed, expected passed", hint=again)
     return report

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.config import read_section
+from build.edges.files import hash_bytes
 from build.edges.progress import Progress
 from build.snapshot.lock import dump_lock
+from build.tables import read_toml
 from ci.attest.collect import (
     artifact_of,
     collect_archive,
@@ -29,7 +30,7 @@ from ci.attest.sigstore_client import check_job, job_of, open_instance, write_bu
 from ci.attest.source import write_source
 from ci.config import ReleaseConfig
 from ci.release.checkout import ROOT, fresh_lock
-from ci.release.checksums import dump_checksums, hash_bytes
+from ci.release.checksums import dump_checksums
 from ci.release.manifest import (
     BUNDLE_SUFFIX,
     CHECKSUMS,
@@ -127,7 +128,7 @@ def _read_inputs(
         previous=previous_release(
             config.build.lock, checkout=checkout, commit=origin.commit, progress=progress
         ),
-        shape_sha256=shape_sha256(read_section(config.file).values),
+        shape_sha256=shape_sha256(read_toml(config.file).values),
     )
     return inputs, archive
 

@@ -1,6 +1,5 @@
 """The walk: build record -> droplet -> checks -> boot report (read me first)."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from build.edges.files import hash_file
 from build.edges.process import PLAIN
 from build.edges.progress import Progress
 from build.errors import BootError, ConfigError, VerificationError
@@ -160,8 +160,7 @@ def checked_disk(record: Mapping[str, Any], disk: Path) -> Path:
         ConfigError: there is no such file.
     """
     try:
-        with disk.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hash_file(disk).sha256
     except OSError as error:
         raise ConfigError(f"{disk}: {error.strerror}", hint="run `nox -s build`") from None
     if digest != record["image"]["sha256"]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from build.edges.files import write_file
 from ci.boot.metadata import Metadata
 
 FORMAT = 1
@@ -302,8 +303,5 @@ def report_path(record_path: Path) -> Path:
 
 def write_report(record_path: Path, report: BootReport) -> None:
     """Write the report beside the build record, whole or not at all."""
-    path = report_path(record_path)
-    new = path.with_name(f".{path.name}.new")
     text = json.dumps(report.document(), indent=2, sort_keys=True) + "\n"
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+    write_file(report_path(record_path), text.encode())

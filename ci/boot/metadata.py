@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from build.edges.files import write_file
 from ci.boot import metadata_service as service
 
 ROOT = "/metadata/v1"
@@ -123,9 +124,7 @@ class Service:
         return tuple(service.read_requests(self.folder))
 
     def _write(self, name: str, value: object) -> None:
-        whole = self.folder / f"{name}.new"
-        whole.write_text(json.dumps(value), encoding="utf-8")
-        whole.replace(self.folder / name)
+        write_file(self.folder / name, json.dumps(value).encode())
 
 
 def _card(card: Interface) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from build.edges.files import write_file
 from build.errors import ConfigError, VerificationError
-from build.snapshot.store import write_whole
 from ci.report.console import Console
 from ci.verify.trust.bundles import PUBLIC_ROOT
 from ci.verify.trust.refresh import PUBLIC, Source, fetch_root
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     _compare(old, fresh, console, accept=arguments.accept_removals)
     changed = old is None or old.sha256 != fresh.sha256
     if changed:
-        write_whole(path, raw)
+        write_file(path, raw)
     what = "updated: review the difference, then commit it" if changed else "is current"
     console.line(f"{path}: {what}, sha256 {fresh.sha256}")
     console.data(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from build.edges.files import hash_file
 from build.edges.progress import Progress
 from build.errors import ConfigError, PublishError, VerificationError
 from ci.config import ReleaseConfig
-from ci.release.checksums import hash_file, parse_checksums
+from ci.release.checksums import parse_checksums
 from ci.release.manifest import CHECKSUMS, MANIFEST, Manifest, media_type_of, parse_manifest
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9_-]")

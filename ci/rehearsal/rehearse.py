@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from build.config import Origin
+from build.edges.files import hash_file
 from build.errors import SnowdropError
 from build.snapshot.lock import Lock, read_lock
 from ci.config import ReleaseConfig, SpacesConfig, read_config
@@ -22,7 +23,6 @@ from ci.rehearsal.configuration import (
 )
 from ci.rehearsal.services import service
 from ci.release.checkout import origin_of, read_record
-from ci.release.checksums import hash_file
 from ci.release.manifest import MANIFEST, Manifest, archive_name, parse_manifest
 from ci.report.console import Console
 from ci.report.table import size_text

@@ -3,45 +3,13 @@
 Format: coreutils' `sha256sum`, text mode: 64 hex digits, two spaces, the file's name.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 from build.errors import VerificationError
 from ci.release.manifest import CHECKSUMS, FILE_NAME
 
 LINE = re.compile(rf"([0-9a-f]{{64}})  ({FILE_NAME.pattern})")
-
-
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """What a file's bytes are."""
-
-    size: int
-    """In bytes."""
-    sha256: str
-    """64 lower-case hex digits."""
-
-
-def hash_file(path: Path) -> Digest:
-    """Return size and digest of the bytes at `path`, read once and never held whole.
-
-    Raises:
-        VerificationError: there is no such file.
-    """
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-            return Digest(file.tell(), digest.hexdigest())
-    except FileNotFoundError:
-        raise VerificationError(f"{path.name}: no such file in {path.parent}") from None
-
-
-def hash_bytes(content: bytes) -> Digest:
-    """Return size and digest of `content`."""
-    return Digest(len(content), hashlib.sha256(content).hexdigest())
 
 
 def dump_checksums(sums: Mapping[str, str]) -> bytes:

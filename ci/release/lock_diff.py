@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from build.errors import VerificationError
 from build.snapshot.compare import KINDS, ClosureDifference, LockDifference, compare_closures
 from build.snapshot.lock import Lock
+from build.tables import Table
 from ci.report.table import markdown_table, size_text
 
 HEADER = ("closure", "change", "package", "old", "new", "size", "origin")
@@ -113,60 +113,49 @@ def document(difference: Difference) -> Mapping[str, object]:
     }
 
 
-def read_document(value: Any, *, where: str) -> Difference:  # noqa: ANN401 - any JSON
+def read_document(value: object, *, where: str) -> Difference:
     """Return the difference that `document` made `value` of; `where` names it in an error.
 
     Raises:
         VerificationError: it is not of that form.
     """
-    try:
-        return Difference(
-            old=Named(_text(value["old"]["name"]), _text(value["old"]["lock"])),
-            new=Named(_text(value["new"]["name"]), _text(value["new"]["lock"])),
-            closures=tuple(_read_closure(name, each) for name, each in value["closures"].items()),
-            other=tuple(_text(line) for line in value["other"]),
-        )
-    except (AttributeError, KeyError, TypeError) as error:
-        raise VerificationError(f"{where}: not the difference of two locks: {error}") from None
+    top = Table(where, value, VerificationError)
+    old, new, closures = top.table("old"), top.table("new"), top.table("closures")
+    return Difference(
+        old=Named(old.text("name"), old.text("lock")),
+        new=Named(new.text("name"), new.text("lock")),
+        closures=tuple(_read_closure(name, closures.table(name)) for name in closures.values),
+        other=top.strings("other", unique=False),
+    )
 
 
-def _read_closure(name: str, value: Any) -> ClosureDifference:  # noqa: ANN401
+def _read_closure(name: str, closure: Table) -> ClosureDifference:
+    packages, size = closure.table("packages"), closure.table("size")
     return ClosureDifference(
         name=name,
-        changes=tuple(_read_change(name, each) for each in value["changes"]),
-        reordered=value["reordered"] is True,
-        old_count=_number(value["packages"]["old"]),
-        new_count=_number(value["packages"]["new"]),
-        old_size=_number(value["size"]["old"]),
-        new_size=_number(value["size"]["new"]),
+        changes=tuple(_read_change(name, change) for change in closure.tables("changes")),
+        reordered=closure.flag("reordered"),
+        old_count=packages.number("old"),
+        new_count=packages.number("new"),
+        old_size=size.number("old"),
+        new_size=size.number("new"),
     )
 
 
-def _read_change(closure: str, value: Any) -> LockDifference:  # noqa: ANN401
-    if value["kind"] not in KINDS:
-        raise TypeError(f"kind {value['kind']!r}")
+def _read_change(closure: str, change: Table) -> LockDifference:
+    kind = next((kind for kind in KINDS if kind == change.values.get("kind")), None)
+    if kind is None:
+        raise change.fail("kind", "one of: " + ", ".join(KINDS))
     return LockDifference(
         closure=closure,
-        kind=value["kind"],
-        name=_text(value["name"]),
-        old=None if value["old"] is None else _text(value["old"]),
-        new=None if value["new"] is None else _text(value["new"]),
-        old_size=_number(value["old_size"]),
-        new_size=_number(value["new_size"]),
-        origin=_text(value["origin"]),
+        kind=kind,
+        name=change.text("name"),
+        old=change.text_or_null("old"),
+        new=change.text_or_null("new"),
+        old_size=change.number("old_size"),
+        new_size=change.number("new_size"),
+        origin=change.text("origin", empty=True),
     )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value
-
-
-def _number(value: object) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is no number")
-    return value
 
 
 def signed_size(size: int) -> str:

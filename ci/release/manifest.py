@@ -7,11 +7,12 @@ where a file is or when it was made, so the same lock and source give the same m
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from build.errors import VerificationError
+from build.tables import Table
 
 FORMAT = 1
 MANIFEST = "release.json"
@@ -38,7 +39,6 @@ ROLES = tuple(MEDIA_TYPES)
 BUNDLE_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 VERSION = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
@@ -227,18 +227,20 @@ def parse_manifest(raw: bytes) -> Manifest:
             f"{MANIFEST}: format {document['format']!r}, this Snowdrop reads {FORMAT}",
             hint="use the Snowdrop of that release's commit, or a newer one",
         )
-    top = Table(MANIFEST, document)
+    top = Table(MANIFEST, document, VerificationError)
     source, lock = top.table("source"), top.table("lock")
     manifest = Manifest(
-        name=top.text("name", FILE_NAME),
-        version=top.text("version", VERSION),
-        tag=top.text("tag", VERSION),
-        repository=top.text("repository", REPOSITORY),
-        commit=source.text("commit", COMMIT),
+        name=top.text("name", pattern=FILE_NAME),
+        version=top.text("version", pattern=VERSION),
+        tag=top.text("tag", pattern=VERSION),
+        repository=top.text("repository", pattern=REPOSITORY),
+        commit=source.text("commit", pattern=COMMIT),
         dirty=source.flag("dirty"),
-        lock_id=lock.text("id", SHA256),
+        lock_id=lock.sha256("id"),
         epoch=top.number("epoch"),
-        previous=None if top.get("previous") is None else top.text("previous", VERSION),
+        previous=None
+        if top.get("previous", "a version or null") is None
+        else top.text("previous", pattern=VERSION),
         artifacts=tuple(_artifact(item) for item in top.tables("artifacts")),
     )
     _check_names(artifact.name for artifact in manifest.artifacts)
@@ -250,13 +252,13 @@ def parse_manifest(raw: bytes) -> Manifest:
     return manifest
 
 
-def _artifact(table: "Table") -> Artifact:
+def _artifact(table: Table) -> Artifact:
     artifact = Artifact(
-        name=table.text("name", FILE_NAME),
-        role=table.text("role", re.compile("|".join(ROLES))),
-        media_type=table.text("media_type", re.compile(r"[a-z]+/[a-z0-9.+-]+")),
+        name=table.text("name", pattern=FILE_NAME),
+        role=table.text("role", "one of: " + ", ".join(ROLES), pattern=re.compile("|".join(ROLES))),
+        media_type=table.text("media_type"),
         size=table.number("size"),
-        sha256=table.text("sha256", SHA256),
+        sha256=table.sha256("sha256"),
     )
     if artifact.media_type != MEDIA_TYPES[artifact.role]:
         raise VerificationError(
@@ -274,55 +276,3 @@ def _check_names(names: Iterable[str]) -> None:
         if name in seen:
             raise VerificationError(f"{MANIFEST}: {name} is there twice, expected once")
         seen.add(name)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One JSON object that is read key by key; each refusal names the object and the key."""
-
-    where: str
-    value: object
-
-    def fail(self, key: str, found: object, expected: str) -> VerificationError:
-        """Return the one line that names object, key, value and what is expected."""
-        return VerificationError(f"{self.where}: {key} is {json.dumps(found)}, expected {expected}")
-
-    def get(self, key: str) -> object:
-        """Return what is at `key`, whatever it is; it must be there."""
-        if not isinstance(self.value, Mapping):
-            raise VerificationError(f"{self.where}: not an object, expected one with {key!r}")
-        if key not in self.value:
-            raise VerificationError(f"{self.where}: no {key!r}, expected one")
-        return self.value[key]
-
-    def text(self, key: str, pattern: re.Pattern[str]) -> str:
-        """Return the text at `key`, which `pattern` must match as a whole."""
-        found = self.get(key)
-        if not isinstance(found, str) or not pattern.fullmatch(found):
-            raise self.fail(key, found, f"text like {pattern.pattern}")
-        return found
-
-    def number(self, key: str) -> int:
-        """Return the whole number at `key`, not below 0."""
-        found = self.get(key)
-        if not isinstance(found, int) or isinstance(found, bool) or found < 0:
-            raise self.fail(key, found, "a whole number from 0")
-        return found
-
-    def flag(self, key: str) -> bool:
-        """Return the true or false at `key`."""
-        found = self.get(key)
-        if not isinstance(found, bool):
-            raise self.fail(key, found, "true or false")
-        return found
-
-    def table(self, key: str) -> "Table":
-        """Return the object at `key`."""
-        return Table(f"{self.where}: {key}", self.get(key))
-
-    def tables(self, key: str) -> list["Table"]:
-        """Return the objects of the list at `key`."""
-        found = self.get(key)
-        if not isinstance(found, list):
-            raise self.fail(key, found, "a list")
-        return [Table(f"{self.where}: {key}[{n}]", item) for n, item in enumerate(found)]

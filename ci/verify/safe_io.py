@@ -4,7 +4,6 @@ A name may be a link, a pipe or a folder, and a JSON text may say one key twice 
 readers see two values. None of that is ever what a release holds, so all of it is refused.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -14,8 +13,8 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
+from build.edges.files import Digest, hash_open_file
 from build.errors import VerificationError
-from ci.release.checksums import Digest
 
 SMALL = 4 * 1024 * 1024
 """No manifest, list of checksums or bundle is larger, in bytes."""
@@ -55,8 +54,7 @@ def hash_plain(path: Path) -> Digest:
         VerificationError: as `open_plain`.
     """
     with open_plain(path) as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return Digest(file.tell(), digest.hexdigest())
+        return hash_open_file(file)
 
 
 def read_small(path: Path, most: int = SMALL) -> bytes:

@@ -174,6 +174,8 @@ def test_an_interrupted_end_is_no_release_and_a_second_run_finishes_it(
     move = Path.replace
 
     def stop_half_way(path: Path, target: Path) -> Path:
+        if target.parent != workspace.dist:
+            return move(path, target)  # the log of the local sigstore renames its own files
         if len(moved) == 10:
             raise KeyboardInterrupt
         moved.append(target)
@@ -328,7 +330,7 @@ def test_two_machines_say_the_same_but_for_the_run(
         ),
         pytest.param(
             lambda shop: shop.change(shop.record, packages=[{"file": "../release.toml"}]),
-            r'file is "\.\./release.toml"',
+            r'packages\[0\].file = "\.\./release.toml": expected',
             "",
             id="a path out of dist",
         ),

@@ -6,8 +6,9 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from build.edges.files import hash_bytes
 from ci.rehearsal.github.state import World
-from ci.release.checksums import dump_checksums, hash_bytes
+from ci.release.checksums import dump_checksums
 from ci.release.lock_diff import Difference, document
 from ci.release.manifest import (
     CHECKSUMS,

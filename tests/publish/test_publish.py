@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from build.edges.files import hash_file
 from build.errors import ConfigError, PublishError, RemoteError, VerificationError
 from ci.commands import publish as command
 from ci.config import read_config
@@ -14,7 +15,6 @@ from ci.publish.publish import Published, publish_release
 from ci.publish.release_files import read_release
 from ci.rehearsal.github.server import running
 from ci.rehearsal.github.state import Fault, Kind, World
-from ci.release.checksums import hash_file
 from tests.publish.conftest import Outcome
 from tests.publish.release import (
     COMMIT,

@@ -8,7 +8,8 @@ import pytest
 
 from build.edges.process import run
 from build.errors import VerificationError
-from ci.release.checksums import dump_checksums, hash_file, parse_checksums
+from ci.attest.collect import artifact_of
+from ci.release.checksums import dump_checksums, parse_checksums
 
 FILES = {"b.apk": b"package", "A.qcow2": b"image", "release+1.json": b"{}"}
 SUMS = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
@@ -54,4 +55,4 @@ def test_refuses_what_it_would_not_have_written(raw: bytes, message: str) -> Non
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(VerificationError, match=r"^image\.qcow2: no such file"):
-        hash_file(tmp_path / "image.qcow2")
+        artifact_of(tmp_path / "image.qcow2", "image")

@@ -45,7 +45,7 @@ def test_without_a_lock_the_command_that_makes_one_is_told(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("format = 1", "format = 2", "format = 2: expected 1, the only one known"),
+        ("format = 1", "format = 2", "format = 2: expected 1, the format with one index"),
         ('"v2"', '"v3"', "package_format = \"v3\": expected 'v2'"),
         ("epoch = 1706291505", 'epoch = "now"', 'epoch = "now": expected a whole number'),
         ("size = 1518", "size = -1", r"package[0].size = -1: expected a whole number"),
@@ -56,9 +56,9 @@ def test_without_a_lock_the_command_that_makes_one_is_told(tmp_path: Path) -> No
         ('place = "image"', 'place = "disk"', 'expected "image" or "builder"'),
         ('file = "busybox-1.0-r0.apk"', 'file = "../x.apk"', 'file = "../x.apk": expected letters'),
         ('file = "busybox-1.0-r0.apk"', 'file = "x.apk"', "expected busybox-1.0-r0.apk"),
-        ("droplet = 2", "droplet = 3", "order.droplet = [1, 3]: expected each place from 1 on"),
-        ("droplet = 2", "droplet = 1", "order.droplet = [1, 1]: expected each place from 1 on"),
-        ('origin = "busybox"', 'orogin = "busybox"', 'orogin = "busybox": expected no such key'),
+        ("droplet = 2", "droplet = 3", "order.droplet = [1, 3]: expected each position once"),
+        ("droplet = 2", "droplet = 1", "order.droplet = [1, 1]: expected each position once"),
+        ('origin = "busybox"', 'orogin = "busybox"', "orogin: unknown key, expected one of: arch"),
         ('branch = "v3.24"', 'branch = "v3.24', "(at line 4, column"),
         ("size = 1518", "size = 1_518", "line 28: not as `nox -s pin` writes it"),
         ("[[package]]", "# a note\n[[package]]", "line 21: not as `nox -s pin` writes it"),
@@ -86,7 +86,7 @@ def test_several_indexes_of_a_repository_are_another_format(lock: Lock, tmp_path
     text = path.read_text()
     assert (read_lock(path), "format = 2\n" in text) == (mixed, True)
     path.write_text(text.replace("format = 2", "format = 1"))
-    with pytest.raises(ConfigError, match="format = 1: expected 2, the only one known with sever"):
+    with pytest.raises(ConfigError, match="format = 1: expected 2, the format with sever"):
         read_lock(path)
 
 

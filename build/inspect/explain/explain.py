@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from build.edges.files import hash_file
 from build.errors import ConfigError
-from build.inside.qcow2 import digest
 from build.inspect.explain.difference import (
     OTHER_PACKAGE,
     UNKNOWN,
@@ -97,7 +97,7 @@ def explain_images(one: Path, other: Path) -> Explanation:
     """
     images = (one, other)
     with open_disk(one) as first, open_disk(other) as second:
-        if digest(one) == digest(other):
+        if hash_file(one) == hash_file(other):
             return Explanation(images, ())
         found = told(_walk(first, second))
         if not found:

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from build.edges.files import write_file
+
 Kind = Literal["502-before", "502-after", "reset-after", "reset-midway", "starter", "damaged"]
 Clock = Callable[[], datetime]
 
@@ -135,9 +137,7 @@ class World:
             "annotated": sorted(self.annotated),
             "releases": [asdict(release) for release in self.releases.values()],
         }
-        beside = self.folder / ".state.json.part"
-        beside.write_text(json.dumps(document, indent=1), encoding="utf-8")
-        beside.replace(self.folder / "state.json")
+        write_file(self.folder / "state.json", json.dumps(document, indent=1).encode())
 
     def _load(self) -> None:
         try:

@@ -5,7 +5,6 @@ and its installed packages are neither read nor changed. What was fetched once i
 used again without asking the mirror: remove the folder to get the packages of today.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -13,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from build.edges.files import hash_file, write_file
 from build.edges.process import PLAIN, run
 from build.edges.progress import Progress
 from build.errors import ConfigError, MissingToolError, RemoteError, SnowdropError
@@ -114,7 +114,7 @@ def _kept(table: Table, folder: Path) -> list[Deb]:
         debs = [
             Deb(n, row["version"], row["sha256"], folder / row["file"]) for n, row in rows.items()
         ]
-        whole = all(_sha256(deb.path) == deb.sha256 for deb in debs)
+        whole = all(hash_file(deb.path).sha256 == deb.sha256 for deb in debs)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
     return debs if whole and {deb.name for deb in debs} == set(table.sources) else []
@@ -129,9 +129,8 @@ def _keep(debs: Sequence[Deb], folder: Path) -> None:
         }
         for deb in debs
     }
-    new = folder / (NAMES + ".new")
-    new.write_text(json.dumps(rows, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    new.rename(folder / NAMES)
+    text = json.dumps(rows, indent=2, sort_keys=True) + "\n"
+    write_file(folder / NAMES, text.encode())
 
 
 def _private_root(table: Table, root: Path, mirror: str) -> dict[str, str]:
@@ -184,12 +183,7 @@ def _deb(name: str, debian: str, folder: Path) -> Deb:
     if len(files) != 1:
         raise RemoteError(f"{debian}: apt fetched {len(files)} files, expected one")
     version = run(["dpkg-deb", "--field", str(files[0]), "Version"]).text.strip()
-    return Deb(name, version, _sha256(files[0]), files[0])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Deb(name, version, hash_file(files[0]).sha256, files[0])
 
 
 def _remote(*words: str, environment: Mapping[str, str], cwd: Path) -> None:

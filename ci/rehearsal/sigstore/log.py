@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
+from build.edges.files import write_file
 from build.errors import ConfigError, VerificationError
 from ci.rehearsal.sigstore.merkle import Tree
 
@@ -121,9 +122,7 @@ class TransparencyLog:
         self._file.write(base64.b64encode(body) + b"\n")
         self._file.flush()
         self._tree.add(body)
-        fresh = self._checkpoint.with_suffix(".new")
-        fresh.write_text(self.checkpoint(), encoding="utf-8")
-        fresh.rename(self._checkpoint)
+        write_file(self._checkpoint, self.checkpoint().encode())
         return self.size - 1
 
     def _hold(self, folder: Path) -> None:

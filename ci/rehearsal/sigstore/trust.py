@@ -15,6 +15,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from build.edges.files import write_file
 from ci.rehearsal.sigstore.keys import ORGANIZATION, Keys, spki
 from ci.rehearsal.sigstore.log import KEY_DETAILS, ORIGIN, key_id
 
@@ -73,9 +74,8 @@ def write_trust(folder: Path, keys: Keys, address: str) -> None:
         "signingConfig": config,
     }
     for name, value in ((TRUSTED_ROOT, root), (SIGNING_CONFIG, config), (CLIENT_TRUST, both)):
-        fresh = folder / f"{name}.new"
-        fresh.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        fresh.rename(folder / name)
+        text = json.dumps(value, indent=2, sort_keys=True) + "\n"
+        write_file(folder / name, text.encode())
 
 
 def _log(

@@ -8,9 +8,10 @@ from build.apk.info import PackageInfo, info_fields, package_info
 from build.apk.package import control_checksum, split_members
 from build.errors import VerificationError
 from build.snapshot.lock import Lock
+from build.tables import Table
 from ci.attest.predicates.packages import own_package_url, package_url
 from ci.attest.predicates.snapshot import member_name
-from ci.release.manifest import FILE_NAME, Artifact, Manifest, Table, build_bundle
+from ci.release.manifest import FILE_NAME, Artifact, Manifest, build_bundle
 from ci.verify.content.release_index import Head
 from ci.verify.content.statements import at
 from ci.verify.safe_io import parse_strict, read_small
@@ -46,8 +47,9 @@ def own_packages(folder: Path, image: Artifact, head: Head) -> list[Own]:
     record = head.statements[build_bundle(image.name)]
     artifacts = {item.name: item for item in head.manifest.of_role("package")}
     found = []
-    for item in Table(build_bundle(image.name), record.predicate).tables("packages"):
-        name = item.text("file", FILE_NAME)
+    table = Table(build_bundle(image.name), record.predicate, VerificationError)
+    for item in table.tables("packages"):
+        name = item.text("file", pattern=FILE_NAME)
         if name not in artifacts:
             raise VerificationError(f"{name}: in the build record, expected in the release too")
         found.append(Own(artifacts[name], read_small(folder / name, MAX_PACKAGE)))

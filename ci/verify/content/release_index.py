@@ -6,8 +6,9 @@ from pathlib import Path
 
 from cryptography.x509 import Certificate
 
+from build.edges.files import hash_bytes
 from build.errors import VerificationError
-from ci.release.checksums import hash_bytes, parse_checksums
+from ci.release.checksums import parse_checksums
 from ci.release.manifest import (
     CHECKSUMS,
     MANIFEST,

@@ -15,8 +15,9 @@ from sigstore.verify.policy import AllOf, Identity, OIDCIssuerV2
 from sigstore_models.common.v1 import HashAlgorithm
 
 from build.errors import ConfigError, VerificationError
+from build.tables import Table
 from ci.attest.statements import PAYLOAD_TYPE, STATEMENT_TYPE
-from ci.release.manifest import BUNDLE_MEDIA_TYPE, FILE_NAME, SHA256, Table
+from ci.release.manifest import BUNDLE_MEDIA_TYPE, FILE_NAME
 from ci.verify.safe_io import parse_strict, read_small
 from ci.verify.trust.policy import Policy
 from ci.verify.trust.root import read_root
@@ -129,19 +130,18 @@ def parse_statement(name: str, kind: str, payload: bytes) -> Statement:
     """
     if kind != PAYLOAD_TYPE:
         raise VerificationError(f"{name}: payload of type {kind}, expected {PAYLOAD_TYPE}")
-    top = Table(name, parse_strict(payload, where=name))
-    if (found := top.get("_type")) != STATEMENT_TYPE:
+    top = Table(name, parse_strict(payload, where=name), VerificationError)
+    if (found := top.get("_type", "a statement of in-toto")) != STATEMENT_TYPE:
         raise VerificationError(f"{name}: {found!r}, expected {STATEMENT_TYPE}")
-    items = top.tables("subject")
-    subjects = {
-        item.text("name", FILE_NAME): item.table("digest").text("sha256", SHA256) for item in items
-    }
-    if not items or len(subjects) != len(items):
+    digests = [
+        (item.text("name", pattern=FILE_NAME), item.table("digest"))
+        for item in top.tables("subject")
+    ]
+    subjects = {file: digest.sha256("sha256") for file, digest in digests}
+    if not subjects or len(subjects) != len(digests):
         raise VerificationError(f"{name}: no subject, or one twice, expected each file once")
-    predicate, predicate_type = top.get("predicate"), top.get("predicateType")
-    if not isinstance(predicate, dict) or not isinstance(predicate_type, str):
-        raise VerificationError(f"{name}: no predicate, expected an object and its type")
-    return Statement(predicate_type, predicate, subjects)
+    predicate = dict(top.table("predicate").values)
+    return Statement(top.text("predicateType"), predicate, subjects)
 
 
 def _identity(policy: Policy) -> AllOf:
