@@ -87,9 +87,7 @@ def sign_release(
         sboms = _sboms(config, manifest, inputs)
         others = _write_artifacts(folder, manifest, inputs, sboms, checkout)
         manifest = complete_manifest(manifest, inputs.built, [archive, *others])
-        (folder / MANIFEST).write_bytes(dump_manifest(manifest))
-        (folder / CHECKSUMS).write_bytes(_checksums(manifest))
-        sums = signed_sums(manifest)
+        sums = _write_index(folder, manifest)
         write_bundles(
             folder,
             trust=trust,
@@ -99,14 +97,6 @@ def sign_release(
             progress=progress,
         )
     return Signed(manifest=manifest, sums=sums)
-
-
-def signed_sums(manifest: Manifest) -> dict[str, str]:
-    """Return sha256 by name of every file that is signed: artifacts, manifest, SHA256SUMS."""
-    sums = {artifact.name: artifact.sha256 for artifact in manifest.artifacts}
-    sums[MANIFEST] = hash_bytes(dump_manifest(manifest)).sha256
-    sums[CHECKSUMS] = hash_bytes(_checksums(manifest)).sha256
-    return dict(sorted(sums.items()))
 
 
 def _read_inputs(
@@ -176,9 +166,16 @@ def _write_artifacts(
     yield artifact_of(source, "source")
 
 
-def _checksums(manifest: Manifest) -> bytes:
+def _write_index(folder: Path, manifest: Manifest) -> dict[str, str]:
+    """Write release.json and SHA256SUMS; return sha256 by name of every file that is signed."""
     sums = {artifact.name: artifact.sha256 for artifact in manifest.artifacts}
-    return dump_checksums({**sums, MANIFEST: hash_bytes(dump_manifest(manifest)).sha256})
+    content = dump_manifest(manifest)
+    (folder / MANIFEST).write_bytes(content)
+    sums[MANIFEST] = hash_bytes(content).sha256
+    content = dump_checksums(sums)
+    (folder / CHECKSUMS).write_bytes(content)
+    sums[CHECKSUMS] = hash_bytes(content).sha256
+    return dict(sorted(sums.items()))
 
 
 @contextmanager

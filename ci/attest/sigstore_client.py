@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
@@ -104,12 +105,11 @@ def check_job(job: Job, manifest: Manifest, config: SignConfig) -> None:
         ConfigError: the job runs for another repository, tag or commit; or its repository is
             not public and the public instance would publish its name.
     """
-    expected_claims = {
-        "repository": manifest.repository,
-        "ref": f"refs/tags/{manifest.tag}",
-        "sha": manifest.commit,
-    }
-    for name, expected in expected_claims.items():
+    for name, expected in (
+        ("repository", manifest.repository),
+        ("ref", f"refs/tags/{manifest.tag}"),
+        ("sha", manifest.commit),
+    ):
         if job.claim(name) != expected:
             raise ConfigError(
                 f"identity token: {name} is {job.claim(name)}, this release has {expected}",
@@ -166,42 +166,33 @@ def write_bundles(
     Raises:
         RemoteError: a service did not answer, or refused; with its URL and its answer.
     """
-    requests = [*_file_requests(files), *_statement_requests(statements)]
-    with progress.step("Sign", total=len(requests), unit="files") as step, _remote_errors():
-        signer = _RetryingSigner(SigningContext.from_trust_config(trust), job.token)
+    total = len(files) + len(statements)
+    with progress.step("Sign", total=total, unit="files") as step, _remote_errors():
+        signer = _RetryingSigner(trust, job.token)
+        # Each bundle is verified as a user will verify it, before it is written.
         verifier = Verifier(trusted_root=trust.trusted_root)
         identity = Identity(identity=job.run.builder)
-        for name, sign, verify in requests:
-            bundle = signer.sign(sign)
-            # Verified as a user will verify it, before it is written.
-            verify(verifier, bundle=bundle, policy=identity)
+
+        def write(name: str, bundle: Bundle) -> None:
             (folder / name).write_text(bundle.to_json() + "\n", encoding="utf-8")
             step.advance(1)
 
-
-_Request = tuple[str, Callable[[Signer], Bundle], Callable[..., object]]
-"""The name of a bundle; the call that makes it; the call that verifies it (takes a Verifier,
-`bundle` and `policy`)."""
-
-
-def _file_requests(files: Mapping[str, str]) -> Iterator[_Request]:
-    for name, sha256 in files.items():
-        digest = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(sha256))
-        sign = partial(Signer.sign_artifact, input_=digest)
-        yield name, sign, partial(Verifier.verify_artifact, input_=digest)
-
-
-def _statement_requests(statements: Mapping[str, bytes]) -> Iterator[_Request]:
-    for name, statement in statements.items():
-        sign = partial(Signer.sign_dsse, input_=Statement(statement))
-        yield name, sign, Verifier.verify_dsse
+        for name, sha256 in files.items():
+            digest = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(sha256))
+            bundle = signer.sign(partial(Signer.sign_artifact, input_=digest))
+            verifier.verify_artifact(digest, bundle, identity)
+            write(name, bundle)
+        for name, content in statements.items():
+            bundle = signer.sign(partial(Signer.sign_dsse, input_=Statement(content)))
+            verifier.verify_dsse(bundle, identity)
+            write(name, bundle)
 
 
 class _RetryingSigner:
     """Signs with one certificate; when a service failed, once again with a new one."""
 
-    def __init__(self, context: SigningContext, token: IdentityToken) -> None:
-        self.context, self.token = context, token
+    def __init__(self, trust: ClientTrustConfig, token: IdentityToken) -> None:
+        self.context, self.token = SigningContext.from_trust_config(trust), token
         self.signer: Signer | None = None
 
     def sign(self, request: Callable[[Signer], Bundle]) -> Bundle:
@@ -260,7 +251,9 @@ def _is_temporary(error: BaseException) -> bool:
 @contextmanager
 def _remote_errors() -> Iterator[None]:
     """Turn an exception of the client, with the warnings before it, into one RemoteError."""
-    warnings = _Warnings()
+    # The client only logs some failures, such as that of the timestamp authority.
+    warnings = BufferingHandler(capacity=1000)
+    warnings.setLevel(logging.WARNING)
     logger = logging.getLogger("sigstore")
     logger.addHandler(warnings)
     try:
@@ -269,21 +262,11 @@ def _remote_errors() -> Iterator[None]:
         message = _reason(error)
         if message is None:
             raise
-        text = "; ".join(dict.fromkeys([message, *warnings.texts]))
+        texts = [message, *(record.getMessage() for record in warnings.buffer)]
+        text = "; ".join(dict.fromkeys(texts))
         raise RemoteError(text, hint="run it again: earlier signatures do no harm") from error
     finally:
         logger.removeHandler(warnings)
-
-
-class _Warnings(logging.Handler):
-    """Collects what the client only logs, such as a failure of the timestamp authority."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
 
 
 def _reason(error: BaseException) -> str | None:

@@ -18,7 +18,7 @@ IDENTITY = f"https://github.com/{JOB.repository}/.github/workflows/build.yml@{JO
 POLICY = policy.Identity(identity=IDENTITY)
 
 
-def complaints(document: object, schema: Path) -> list[str]:
+def schema_errors(document: object, schema: Path) -> list[str]:
     """Return what `schema` finds wrong with `document`, a line each."""
     resources = [
         (path.name, Resource.from_contents(json.loads(path.read_text())))

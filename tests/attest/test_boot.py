@@ -6,7 +6,7 @@ from ci.attest.predicates.boot import boot_predicate
 from ci.attest.predicates.provenance import Run
 from ci.attest.statements import boot_passed
 from tests.attest.conftest import COMMIT
-from tests.attest.documents import SCHEMAS, complaints
+from tests.attest.documents import SCHEMAS, schema_errors
 from tests.release.test_manifest import MANIFEST
 
 RUN = Run(builder="https://github.com/o/r/build.yml@refs/tags/v1", invocation="https://run/1")
@@ -20,7 +20,7 @@ def test_checks_and_faults_are_tests_by_name(passed: bool) -> None:
         "faults": [{"name": "no metadata", "passed": passed}],
     }
     result = boot_predicate(report, MANIFEST, RUN)
-    assert complaints(result, SCHEMAS / "test-result.schema.json") == []
+    assert schema_errors(result, SCHEMAS / "test-result.schema.json") == []
     named = {"PASSED": result["passedTests"], "FAILED": result["failedTests"]}
     fault = "fault: no metadata"
     assert named == (

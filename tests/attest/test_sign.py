@@ -43,7 +43,7 @@ from ci.release.manifest import (
 from ci.report.console import Console
 from tests.apk.makers import key
 from tests.attest.conftest import JOB, LOCK, STEM, VERSION, Workspace, git, make_workshop
-from tests.attest.documents import POLICY, RELEASE, SCHEMAS, complaints, statement_in
+from tests.attest.documents import POLICY, RELEASE, SCHEMAS, schema_errors, statement_in
 
 
 def test_every_file_and_statement_verifies_and_nothing_else_is_there(
@@ -117,18 +117,18 @@ def test_all_that_is_said_is_in_the_published_forms(
     workspace: Workspace, sigstore: Running
 ) -> None:
     manifest = workspace.sign().manifest
-    assert complaints(json.loads((workspace.dist / "release.json").read_text()), RELEASE) == []
+    assert schema_errors(json.loads((workspace.dist / "release.json").read_text()), RELEASE) == []
     forms = {PROVENANCE_TYPE: "provenance", BOOT_REPORT_TYPE: "test-result"}
     seen = set()
     for name in set(manifest.bundles) - {bundle_name(file) for file in manifest.signed_files}:
         statement = statement_in(workspace.dist / name, sigstore.trusted_root)
-        assert complaints(statement, SCHEMAS / "statement.schema.json") == [], name
+        assert schema_errors(statement, SCHEMAS / "statement.schema.json") == [], name
         seen.add(statement["predicateType"])
         if form := forms.get(statement["predicateType"]):
             schema = SCHEMAS / f"{form}.schema.json"
-            assert complaints(statement["predicate"], schema) == [], name
+            assert schema_errors(statement["predicate"], schema) == [], name
             del statement["predicate"][sorted(statement["predicate"])[0]]
-            assert complaints(statement["predicate"], schema), name
+            assert schema_errors(statement["predicate"], schema), name
         if statement["predicateType"] == SBOM_TYPE:
             validator = JsonStrictValidator(SchemaVersion.V1_6)
             assert validator.validate_str(json.dumps(statement["predicate"])) is None
