@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from build.errors import SnowdropError
 from ci.commands import COMMANDS, load_command
@@ -19,8 +18,8 @@ def main(argv: Sequence[str]) -> int:
 
     0: done; 1: refused or failed; 2: wrong usage; 3: stale or not reproducible.
     """
-    # SIGTERM cleans up as Ctrl-C does: `with` blocks end the processes that were started.
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGTERM raises KeyboardInterrupt too, so that `with` blocks end the processes they started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not argv or argv[0] not in COMMANDS:
         return _print_usage(argv)
     command = load_command(argv[0])
@@ -49,10 +48,6 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _print_usage(argv: Sequence[str]) -> int:

@@ -9,7 +9,6 @@ import io
 import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from build.errors import ConfigError
@@ -19,14 +18,8 @@ FILE, PROGRAM, LINK = "100644", "100755", "120000"
 """Modes of a tree's entries (git, Documentation/technical: tree objects)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One file of the sources."""
-
-    path: str
-    mode: str
-    content: bytes
-    """Of a link: its target."""
+Source = tuple[str, str, bytes]
+"""Path, mode and content of one file; the content of a link is its target."""
 
 
 def write_source(
@@ -42,17 +35,16 @@ def write_source(
     """
     sources = _working_tree(checkout) if dirty else _committed(checkout, commit)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        for source in sorted(sources, key=lambda each: each.path.encode(errors="surrogateescape")):
-            member = tarfile.TarInfo(f"{folder}/{source.path}")
+        for name, mode, content in sorted(sources, key=lambda each: _encode(each[0])):
+            member = tarfile.TarInfo(f"{folder}/{name}")
             member.mtime, member.uname, member.gname = epoch, "root", "root"
-            member.mode = 0o755 if source.mode == PROGRAM else 0o644
-            if source.mode == LINK:
+            if mode == LINK:
                 member.type, member.mode = tarfile.SYMTYPE, 0o777
-                member.linkname = source.content.decode(errors="surrogateescape")
+                member.linkname = _decode(content)
                 archive.addfile(member)
             else:
-                member.size = len(source.content)
-                archive.addfile(member, io.BytesIO(source.content))
+                member.mode, member.size = 0o755 if mode == PROGRAM else 0o644, len(content)
+                archive.addfile(member, io.BytesIO(content))
 
 
 def _committed(checkout: Path, commit: str) -> Iterator[Source]:
@@ -68,7 +60,7 @@ def _committed(checkout: Path, commit: str) -> Iterator[Source]:
     for line in listed.stdout.split(b"\0")[:-1]:
         fields, _, name = line.partition(b"\t")
         mode, kind, blob = fields.decode().split()
-        path = name.decode(errors="surrogateescape")
+        path = _decode(name)
         if kind != "blob":
             raise ConfigError(f"{path}: another repository in this one, expected files only")
         entries.append((path, mode, blob))
@@ -82,7 +74,7 @@ def _committed(checkout: Path, commit: str) -> Iterator[Source]:
         if found != blob:
             raise ConfigError(f"{checkout}: git gave {found} for {blob}")
         position = end + 1 + int(size)
-        yield Source(path, mode, raw[end + 1 : position])
+        yield path, mode, raw[end + 1 : position]
         position += 1
 
 
@@ -92,12 +84,20 @@ def _working_tree(checkout: Path) -> Iterator[Source]:
     for name in listed.split(b"\0")[:-1]:
         # git also lists files that were deleted since, which are left out.
         with suppress(FileNotFoundError):
-            yield _read_file(checkout, name.decode(errors="surrogateescape"))
+            yield _read_file(checkout, _decode(name))
 
 
 def _read_file(checkout: Path, name: str) -> Source:
     path = checkout / name
     if path.is_symlink():
-        return Source(name, LINK, str(path.readlink()).encode(errors="surrogateescape"))
-    mode = PROGRAM if path.stat().st_mode & 0o100 else FILE
-    return Source(name, mode, path.read_bytes())
+        return name, LINK, _encode(str(path.readlink()))
+    return name, PROGRAM if path.stat().st_mode & 0o100 else FILE, path.read_bytes()
+
+
+def _decode(name: bytes) -> str:
+    # Not os.fsdecode, whose result depends on the locale.
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,7 +47,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     _print(inspection, console, files=arguments.files)
     for line in measures_text(options):
         console.line(line)
-    console.data({**inspection.document(), "findings": _findings(inspection)})
+    findings = [{**asdict(finding), "reason": finding.reason} for finding in inspection.findings]
+    console.data({**inspection.document(), "findings": findings})
     return FOUND if inspection.findings else 0
 
 
@@ -101,13 +103,6 @@ def _summary(inspection: Inspection, document: Mapping[str, Any]) -> list[list[s
         ["command line", start.options or "-"],
         ["tree", f"{len(inspection.entries)} entries, sha256 {inspection.tree_sha256}"],
         *[[f"at {level}", " ".join(names)] for level, names in inspection.services.items()],
-    ]
-
-
-def _findings(inspection: Inspection) -> list[dict[str, str]]:
-    return [
-        {"where": each.where, "rule": each.rule, "text": each.text, "reason": each.reason}
-        for each in inspection.findings
     ]
 
 

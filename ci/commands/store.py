@@ -8,7 +8,7 @@ from build.errors import ConfigError
 from build.snapshot.archive import open_archive
 from build.snapshot.lock import Lock, read_lock
 from build.snapshot.restore import names_of
-from build.snapshot.store import Store, Swept
+from build.snapshot.store import Store
 from ci.config import ReleaseConfig, read_config
 from ci.release.locks import release_locks
 from ci.report.console import Console
@@ -69,8 +69,8 @@ def _verify(config: ReleaseConfig, store: Store, console: Console) -> int:
                 damaged[sha256] = str(aside)
             step.advance(size)
     missing = sorted(sha256 for sha256 in names if not store.has(sha256))
-    rows = [[names.get(sha256, UNKNOWN), aside] for sha256, aside in damaged.items()]
-    if rows:
+    if damaged:
+        rows = [[names.get(sha256, UNKNOWN), aside] for sha256, aside in damaged.items()]
         console.table(rows, header=["damaged", "moved to"])
         console.line("`nox -s build` fetches again what it needs of these")
     console.line(
@@ -105,42 +105,37 @@ def _take(path: Path, store: Store, console: Console) -> int:
 def _sweep(config: ReleaseConfig, store: Store, keep: int, dry_run: bool, console: Console) -> int:
     # Under the exclusive lock no other process can write a release.lock whose blobs go here.
     with store.alone():
+        # Without a lock nothing would be kept: it is needed here.
         locks = _locks(config, keep, needed=True)
         needed = {sha256 for lock in locks.values() for sha256 in names_of(lock)}
         swept = store.sweep(needed, dry_run=dry_run)
-    _print_swept(swept, store, list(locks), dry_run, console)
-    return 0
-
-
-def _print_swept(
-    swept: Swept, store: Store, locks: list[str], dry_run: bool, console: Console
-) -> None:
-    freed = "would free" if dry_run else "freed"
-    console.line(f"kept for {', '.join(locks)}")
+    freed_bytes = swept.blob_bytes + swept.leftover_bytes
     leftovers = f", {swept.leftovers} damaged or half-written files" if swept.leftovers else ""
+    console.line(f"kept for {', '.join(locks)}")
     console.line(
-        f"{store.folder}: {freed} {size_text(swept.blob_bytes + swept.leftover_bytes)} "
+        f"{store.folder}: {'would free' if dry_run else 'freed'} {size_text(freed_bytes)} "
         f"({len(swept.blobs)} blobs{leftovers}), "
         f"kept {size_text(swept.kept_bytes)} ({swept.kept} blobs)"
     )
     console.data(
         {
             "dry_run": dry_run,
-            "kept_for": locks,
+            "kept_for": list(locks),
             "freed": list(swept.blobs),
-            "freed_bytes": swept.blob_bytes + swept.leftover_bytes,
+            "freed_bytes": freed_bytes,
             "leftovers": swept.leftovers,
             "kept": swept.kept,
             "kept_bytes": swept.kept_bytes,
         }
     )
+    return 0
 
 
 def _locks(config: ReleaseConfig, keep: int, *, needed: bool) -> Mapping[str, Lock]:
     """Return the current lock and those of the `keep` newest releases, by file name or tag.
 
     Raises:
-        ConfigError: there is no lock, though one is `needed`: nothing would be kept.
+        ConfigError: there is no lock, and it is `needed`.
     """
     path = config.build.lock
     locks = {str(path): read_lock(path)} if needed or path.exists() else {}

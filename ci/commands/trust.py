@@ -42,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print the trust root, or update it with --update."""
+    """Print the trust root, or update it with --update.
+
+    Raises:
+        VerificationError: keys were removed, and that was not accepted.
+    """
     path: Path = arguments.trust_root
     if not arguments.update:
         _print_root(read_root(path), console)
@@ -54,7 +58,15 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     except VerificationError as error:
         raise ConfigError(f"{source.url}: {error}") from None
     old = read_root(path) if path.exists() else None
-    _compare(old, fresh, console, accept=arguments.accept_removals)
+    if changes := list(changes_of(old, fresh)):
+        console.table([[kind, *_row(party)] for kind, party in changes], ["change", *HEADER])
+    gone = sum(kind == "gone" for kind, _ in changes)
+    if gone and not arguments.accept_removals:
+        raise VerificationError(
+            f"{fresh.name}: {gone} of its keys are not in the current root; not changed",
+            hint="releases signed with them would be refused: review it, then use "
+            "`--accept-removals`",
+        )
     changed = old is None or old.sha256 != fresh.sha256
     if changed:
         write_file(path, raw)
@@ -66,24 +78,6 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _compare(old: Root | None, fresh: Root, console: Console, *, accept: bool) -> None:
-    """Print what differs.
-
-    Raises:
-        VerificationError: keys were removed, and that was not accepted.
-    """
-    changes = list(changes_of(old, fresh))
-    if changes:
-        console.table([[kind, *_row(party)] for kind, party in changes], ["change", *HEADER])
-    gone = [party for kind, party in changes if kind == "gone"]
-    if gone and not accept:
-        raise VerificationError(
-            f"{fresh.name}: {len(gone)} of its keys are not in the current root; not changed",
-            hint="releases signed with them would be refused: review it, then use "
-            "`--accept-removals`",
-        )
-
-
 def changes_of(old: Root | None, new: Root) -> Iterator[tuple[str, Party]]:
     """Yield each party that is `new` or `gone`, or whose validity changed, with the change."""
     before = {(party.kind, party.identity): party for party in (old.parties if old else ())}
@@ -92,7 +86,7 @@ def changes_of(old: Root | None, new: Root) -> Iterator[tuple[str, Party]]:
         if key not in before:
             yield "new", party
         elif before[key].end != party.end:
-            yield "ended" if party.end else "believed again", party
+            yield "ended" if party.end else "valid again", party
         elif before[key].start != party.start:
             yield "other start", party
     for key, party in before.items():

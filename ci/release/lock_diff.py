@@ -1,7 +1,7 @@
 """The difference of two locks: rows for a table, Markdown, JSON."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from build.errors import VerificationError
@@ -17,7 +17,7 @@ OPEN_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedLock:
     """The name and the digest of a lock."""
 
     name: str
@@ -28,8 +28,8 @@ class Named:
 class Difference:
     """The difference of two locks."""
 
-    old: Named
-    new: Named
+    old: NamedLock
+    new: NamedLock
     closures: tuple[ClosureDifference, ...]
     other: tuple[str, ...]
     """What else differs, a line each: apk, the newest package, the indexes."""
@@ -43,8 +43,8 @@ class Difference:
 def compare_locks(old: Lock, new: Lock, *, names: tuple[str, str]) -> Difference:
     """Return the difference of two locks; `names` are those of the old and the new one."""
     return Difference(
-        old=Named(names[0], old.id),
-        new=Named(names[1], new.id),
+        old=NamedLock(names[0], old.id),
+        new=NamedLock(names[1], new.id),
         closures=compare_closures(old, new),
         other=tuple(_other_lines(old, new)),
     )
@@ -64,7 +64,9 @@ def total_rows(difference: Difference) -> list[list[str]]:
     return [
         [
             closure.name,
-            _format_change(str(closure.old_count), str(closure.new_count)),
+            str(closure.new_count)
+            if closure.old_count == closure.new_count
+            else f"{closure.old_count} -> {closure.new_count}",
             f"{size_text(closure.new_size)} ({signed_size(closure.size_change)})",
             _summary(closure),
         ]
@@ -79,14 +81,14 @@ def _other_lines(old: Lock, new: Lock) -> list[str]:
     if old.epoch != new.epoch:
         lines.append(f"newest package: {_day(old.epoch)} -> {_day(new.epoch)}")
     before, after = _indexes(old), _indexes(new)
-    for key, indexes in after.items():
-        known = before.pop(key, None)
+    for (role, url), indexes in after.items():
+        known = before.pop((role, url), None)
         if known is None:
-            lines.append(f"repository {escape(key[1])}: new")
+            lines.append(f"repository {escape(url)}: new")
         elif known.keys() != indexes.keys():
-            moved = f"{escape(' and '.join(known.values()))} -> "
-            moved += escape(" and ".join(indexes.values()))
-            lines.append(f"index of {escape(key[1])}: {moved}")
+            # A partial update keeps the old index beside the new one.
+            texts = (escape(" and ".join(each.values())) for each in (known, indexes))
+            lines.append(f"index of {escape(url)}: {' -> '.join(texts)}")
     return lines + [f"repository {escape(url)}: gone" for _, url in before]
 
 
@@ -122,8 +124,8 @@ def read_document(value: object, *, where: str) -> Difference:
     top = Table(where, value, VerificationError)
     old, new, closures = top.table("old"), top.table("new"), top.table("closures")
     return Difference(
-        old=Named(old.text("name"), old.text("lock")),
-        new=Named(new.text("name"), new.text("lock")),
+        old=NamedLock(old.text("name"), old.text("lock")),
+        new=NamedLock(new.text("name"), new.text("lock")),
         closures=tuple(_read_closure(name, closures.table(name)) for name in closures.values),
         other=top.strings("other", unique=False),
     )
@@ -182,9 +184,8 @@ def escape(text: str) -> str:
 
 
 def _cells(change: LockDifference) -> list[str]:
-    size = signed_size(change.size_change)
-    versions = [change.old or "-", change.new or "-"]
-    return [change.kind, change.name, *versions, size, escape(change.origin) or "-"]
+    size, origin = signed_size(change.size_change), escape(change.origin) or "-"
+    return [change.kind, change.name, change.old or "-", change.new or "-", size, origin]
 
 
 def _indexes(lock: Lock) -> dict[tuple[str, str], dict[str, str]]:
@@ -194,10 +195,6 @@ def _indexes(lock: Lock) -> dict[tuple[str, str], dict[str, str]]:
         indexes = found.setdefault((each.place, each.url), {})
         indexes[each.index_sha256] = each.description
     return found
-
-
-def _format_change(old: str, new: str) -> str:
-    return new if old == new else f"{old} -> {new}"
 
 
 def _summary(closure: ClosureDifference) -> str:
@@ -221,10 +218,9 @@ def _escape_markdown(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>&@#~" else letter for letter in text)
 
 
-def _side(side: Named) -> str:
-    return (
-        f"{_escape_markdown(escape(side.name))} (`{_escape_markdown(escape(side.lock_id[:12]))}`)"
-    )
+def _side(side: NamedLock) -> str:
+    name, lock_id = (_escape_markdown(escape(text)) for text in (side.name, side.lock_id[:12]))
+    return f"{name} (`{lock_id}`)"
 
 
 def _day(epoch: int) -> str:
@@ -237,18 +233,11 @@ def _closure(closure: ClosureDifference) -> Mapping[str, object]:
         "size": {"old": closure.old_size, "new": closure.new_size, "change": closure.size_change},
         "totals": dict(closure.counts),
         "reordered": closure.reordered,
-        "changes": [_change(change) for change in closure.changes],
-    }
-
-
-def _change(change: LockDifference) -> Mapping[str, object]:
-    return {
-        "kind": change.kind,
-        "name": change.name,
-        "old": change.old,
-        "new": change.new,
-        "old_size": change.old_size,
-        "new_size": change.new_size,
-        "size_change": change.size_change,
-        "origin": change.origin,
+        "changes": [
+            {
+                "size_change": change.size_change,
+                **{key: value for key, value in asdict(change).items() if key != "closure"},
+            }
+            for change in closure.changes
+        ],
     }

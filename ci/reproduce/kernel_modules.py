@@ -1,10 +1,10 @@
-"""The image's own kernel, and the few modules that a virtual machine needs to write its results."""
+"""The image's own kernel, and the modules that a virtual machine needs to write its results."""
 
 import gzip
 import lzma
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,11 @@ from build.snapshot.store import Store
 
 REQUIRED = ("virtio_pci", "virtio_blk")
 """What a virtual disk needs; a module that is built into the kernel has no file."""
+UNPACK: Mapping[str, Callable[[bytes], bytes]] = {
+    ".ko": bytes,
+    ".gz": gzip.decompress,
+    ".xz": lzma.decompress,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +90,6 @@ def read_module(path: Path) -> bytes:
     Raises:
         BuildError: it is compressed with neither gzip nor xz.
     """
-    content = path.read_bytes()
-    match path.suffix:
-        case ".ko":
-            return content
-        case ".gz":
-            return gzip.decompress(content)
-        case ".xz":
-            return lzma.decompress(content)
-        case other:
-            raise BuildError(f"{path.name}: packed as {other}, expected gzip, xz or nothing")
+    if path.suffix not in UNPACK:
+        raise BuildError(f"{path.name}: packed as {path.suffix}, expected gzip, xz or nothing")
+    return UNPACK[path.suffix](path.read_bytes())

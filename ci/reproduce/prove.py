@@ -184,7 +184,7 @@ def _build_varied(
         Path(answer["image"]),
         Path(answer["record_path"]),
         answer["record"],
-        Path(answer["listing"]).read_bytes(),
+        answer["listing"].encode(errors="surrogateescape"),
         answer["seen"],
     )
     reasons = {**workspace.reasons, **answer["reasons"]}

@@ -26,7 +26,7 @@ UMASK = 0o077
 
 def main(request_path: Path) -> int:
     """Build what the request says, and write the answer beside it."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     request = json.loads(request_path.read_text(encoding="utf-8"))
     replace_zlib()
     reasons = vary_process()
@@ -41,11 +41,6 @@ def main(request_path: Path) -> int:
         return 130
     Path(request["answer"]).write_text(json.dumps(answer), encoding="utf-8")
     return 0
-
-
-def _interrupt(number: int, frame: types.FrameType | None) -> None:
-    del number, frame
-    raise KeyboardInterrupt
 
 
 def replace_zlib() -> None:
@@ -115,13 +110,12 @@ def _build(request: Mapping[str, Any], reasons: Mapping[str, str]) -> dict[str, 
     if engine["name"] == request["engine"]:
         refused = [f"{each['name']}: {each['reason']}" for each in engine["refused"]]
         reasons = {**reasons, "container engine": "; ".join(refused)}
-    listing = out / "tree.txt"
-    listing.write_bytes(image.listing)
     return {
         "image": str(image.path),
         "record_path": str(image.record_path),
         "record": dict(image.record),
-        "listing": str(listing),
+        # A path in it may be of any bytes, and JSON holds text only.
+        "listing": image.listing.decode(errors="surrogateescape"),
         "seen": dict(image.seen),
         "host": describe_host(work),
         "reasons": dict(reasons),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from build.apk.index import INDEX
-from build.snapshot.lock import Lock, LockedRepository
+from build.snapshot.lock import Lock
 from ci.attest.predicates.packages import FORGE, package_url
 from ci.release.manifest import LOCK, Manifest
 
@@ -48,9 +48,8 @@ def shape_sha256(document: Mapping[str, Any]) -> str:
         for name in SHAPING
         if name in document
     }
-    return hashlib.sha256(
-        json.dumps(shape, sort_keys=True, separators=(",", ":")).encode()
-    ).hexdigest()
+    text = json.dumps(shape, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def build_provenance(
@@ -97,7 +96,12 @@ def _dependencies(manifest: Manifest, lock: Lock) -> Iterable[dict[str, object]]
     for name, sha256 in sorted({(item.key, item.key_sha256) for item in lock.repositories}):
         yield {"name": name, "digest": {"sha256": sha256}}
     for repository in lock.repositories:
-        yield _index(repository)
+        # Without a URI: the lock has the URL, which depends on the mirror.
+        yield {
+            "name": f"{repository.place}/{repository.arch}/{INDEX}",
+            "digest": {"sha256": repository.index_sha256},
+            "annotations": {"description": repository.description},
+        }
     for package in lock.packages:
         yield {
             "name": package.file,
@@ -105,12 +109,3 @@ def _dependencies(manifest: Manifest, lock: Lock) -> Iterable[dict[str, object]]
             "digest": {"sha256": package.sha256},
             "annotations": {"closures": sorted(package.order)},
         }
-
-
-def _index(repository: LockedRepository) -> dict[str, object]:
-    # Without a URI: the lock has the URL, which depends on the mirror.
-    return {
-        "name": f"{repository.place}/{repository.arch}/{INDEX}",
-        "digest": {"sha256": repository.index_sha256},
-        "annotations": {"description": repository.description},
-    }

@@ -1,7 +1,7 @@
 """All statements of a release: the bytes that are signed, by the name of their bundle."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from build.snapshot.lock import Lock
@@ -24,7 +24,6 @@ from ci.release.manifest import (
     LOCK,
     PROVENANCE_BUNDLE,
     SNAPSHOT_BUNDLE,
-    Artifact,
     Manifest,
     boot_bundle,
     build_bundle,
@@ -60,48 +59,31 @@ def release_statements(
     by name.
     """
     repository = manifest.repository
+    provenance = build_provenance(
+        manifest,
+        inputs.lock,
+        variants=[item.variant for item in inputs.built],
+        config_sha256=inputs.shape_sha256,
+        run=run,
+    )
+    archives = {artifact.name: artifact.sha256 for artifact in manifest.of_role("archive")}
+    snapshot = snapshot_predicate(inputs.snapshot)
     statements = {
-        PROVENANCE_BUNDLE: build_statement(
-            sums,
-            PROVENANCE_TYPE,
-            build_provenance(
-                manifest,
-                inputs.lock,
-                variants=[item.variant for item in inputs.built],
-                config_sha256=inputs.shape_sha256,
-                run=run,
-            ),
-        ),
-        SNAPSHOT_BUNDLE: build_statement(
-            _subjects(manifest.of_role("archive")),
-            snapshot_type(repository),
-            snapshot_predicate(inputs.snapshot),
-        ),
+        PROVENANCE_BUNDLE: build_statement(sums, PROVENANCE_TYPE, provenance),
+        SNAPSHOT_BUNDLE: build_statement(archives, snapshot_type(repository), snapshot),
     }
     if inputs.previous:
+        difference = difference_predicate(inputs.previous, manifest, inputs.lock)
         statements[DIFFERENCE_BUNDLE] = build_statement(
-            {LOCK: manifest.lock_id},
-            difference_type(repository),
-            difference_predicate(inputs.previous, manifest, inputs.lock),
+            {LOCK: manifest.lock_id}, difference_type(repository), difference
         )
     for item in inputs.built:
-        statements |= _image_statements(
-            item, manifest, sboms[image_sbom_name(item.image.name)], run
-        )
+        name = item.image.name
+        sbom = json.loads(sboms[image_sbom_name(name)])
+        for bundle, kind, predicate in (
+            (build_bundle(name), build_record_type(repository), item.record),
+            (boot_bundle(name), BOOT_REPORT_TYPE, boot_predicate(item.report, manifest, run)),
+            (sbom_bundle(name), SBOM_TYPE, sbom),
+        ):
+            statements[bundle] = build_statement({name: item.image.sha256}, kind, predicate)
     return statements
-
-
-def _image_statements(
-    item: BuiltImage, manifest: Manifest, sbom: bytes, run: Run
-) -> Iterator[tuple[str, bytes]]:
-    image = item.image.name
-    for name, kind, predicate in (
-        (build_bundle(image), build_record_type(manifest.repository), item.record),
-        (boot_bundle(image), BOOT_REPORT_TYPE, boot_predicate(item.report, manifest, run)),
-        (sbom_bundle(image), SBOM_TYPE, json.loads(sbom)),
-    ):
-        yield name, build_statement(_subjects([item.image]), kind, predicate)
-
-
-def _subjects(artifacts: Sequence[Artifact]) -> dict[str, str]:
-    return {artifact.name: artifact.sha256 for artifact in artifacts}

@@ -14,7 +14,7 @@ from build.apk.signature import Keyring
 from build.edges.progress import Progress
 from build.errors import VerificationError
 from build.snapshot.archive import Archive
-from build.snapshot.lock import Lock, LockedPackage, LockedRepository
+from build.snapshot.lock import Lock, LockedPackage
 from build.snapshot.verify_package import check_package
 
 
@@ -58,7 +58,10 @@ def verify_snapshot(
             archive.read(f"keys/{repository.key}")
             name = f"{_folder(lock, number)}/{INDEX}"
             index = read_index(archive.read(name), rings[repository.place], where=name)
-            _check_signer(index, repository, name)
+            if index.signer != repository.key:
+                raise VerificationError(
+                    f"{name}: signed by {index.signer}, the lock says {repository.key}"
+                )
             indexes.append(index)
         for package in lock.packages:
             ring = rings[lock.repositories[package.repository].place]
@@ -94,11 +97,6 @@ def snapshot_predicate(snapshot: VerifiedSnapshot) -> dict[str, object]:
 def _folder(lock: Lock, number: int) -> str:
     repository = lock.repositories[number]
     return f"{repository.place}/{number}/{repository.arch}"
-
-
-def _check_signer(index: Index, repository: LockedRepository, name: str) -> None:
-    if index.signer != repository.key:
-        raise VerificationError(f"{name}: signed by {index.signer}, the lock says {repository.key}")
 
 
 def _check(raw: bytes, package: LockedPackage, index: Index, ring: Keyring) -> PackageInfo:
