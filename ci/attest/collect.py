@@ -131,13 +131,8 @@ def artifact_of(path: Path, role: str) -> Artifact:
         found = hash_file(path)
     except FileNotFoundError:
         raise VerificationError(f"{path.name}: no such file in {path.parent}") from None
-    return Artifact(
-        name=path.name,
-        role=role,
-        media_type=MEDIA_TYPES[role],
-        size=found.size,
-        sha256=found.sha256,
-    )
+    media_type = MEDIA_TYPES[role]
+    return Artifact(path.name, role, media_type, found.size, found.sha256)
 
 
 def common_origin(built: Sequence[BuiltImage], lock: Digest) -> Origin:

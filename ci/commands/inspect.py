@@ -2,14 +2,14 @@
 
 import argparse
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from build.config import BuildConfig
 from build.errors import SnowdropError
-from build.inspect.boot_code import BootCode, boot_code_of
+from build.inspect.boot_code import boot_code_of
 from build.inspect.inspection import (
     Inspection,
     InspectOptions,
@@ -111,23 +111,17 @@ def _options(image: Path, file: Path, work: Path) -> InspectOptions:
     config = read_config(file).build if file.exists() else None
     record = _record(image)
     wanted = config.images.get(str(record.get("variant"))) if config else None
+    boot_code = None
+    if config and config.lock.exists():
+        # A damaged store must not prevent the inspection of an image.
+        with suppress(SnowdropError):
+            boot_code = boot_code_of(read_lock(config.lock), Store(config.store), work)
     return InspectOptions(
-        boot_code=_boot_code(config, work) if config else None,
+        boot_code=boot_code,
         tree_sha256=str(record["tree"]["sha256"]) if record else "",
         accept=wanted.accept if wanted else (),
         programs=work,
     )
-
-
-def _boot_code(config: BuildConfig, work: Path) -> BootCode | None:
-    """Return the boot code of this checkout's lock, None when it is not available."""
-    if not config.lock.exists():
-        return None
-    try:
-        return boot_code_of(read_lock(config.lock), Store(config.store), work)
-    except SnowdropError:
-        # A damaged store must not prevent the inspection of an image.
-        return None
 
 
 def _record(image: Path) -> Mapping[str, Any]:

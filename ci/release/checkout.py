@@ -40,26 +40,20 @@ def release_tags(folder: Path, *filters: str) -> list[str]:
     return listed.text.split() if listed.status == 0 else []
 
 
-def source_commit(root: Path = ROOT) -> tuple[str, bool]:
-    """Return the commit of the sources in `root`, and whether the working tree has changes.
+def origin_of(config: ReleaseConfig, lock: Lock) -> Origin:
+    """Return the name, version and source of a release built from this checkout.
 
     Raises:
-        ConfigError: `root` is no git work tree with a commit.
+        ConfigError: ROOT is no git work tree with a commit.
     """
     try:
-        commit = git("rev-parse", "--verify", "HEAD", folder=root).text.strip()
-        changes = git("status", "--porcelain", folder=root).text
+        commit = git("rev-parse", "--verify", "HEAD").text.strip()
+        dirty = bool(git("status", "--porcelain").text.strip())
     except SnowdropError as error:
         raise ConfigError(
-            f"{root}: git does not report the source commit: {error}",
+            f"{ROOT}: git does not report the source commit: {error}",
             hint="build in a git checkout: an image names the commit it was built from",
         ) from None
-    return commit, bool(changes.strip())
-
-
-def origin_of(config: ReleaseConfig, lock: Lock) -> Origin:
-    """Return the name, version and source of a release built from this checkout."""
-    commit, dirty = source_commit()
     return Origin(
         name=config.name,
         version=version_of(lock, serial=config.serial, dirty=dirty),

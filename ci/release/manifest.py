@@ -43,7 +43,7 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 VERSION = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """One file that the manifest names."""
 
@@ -103,56 +103,32 @@ class Manifest:
 
 
 def archive_name(name: str, version: str) -> str:
-    """Return the name of the snapshot archive of a release.
-
-    >>> archive_name("snowdrop", "v3.24.20261123")
-    'snowdrop-v3.24.20261123-snapshot.tar'
-    """
+    """Return the name of the snapshot archive: `snowdrop-v3.24.20261123-snapshot.tar`."""
     return f"{name}-{version}-snapshot.tar"
 
 
 def source_name(name: str, version: str) -> str:
-    """Return the name of the source archive of a release.
-
-    >>> source_name("snowdrop", "v3.24.20261123")
-    'snowdrop-v3.24.20261123-source.tar'
-    """
+    """Return the name of the source archive: `snowdrop-v3.24.20261123-source.tar`."""
     return f"{name}-{version}-source.tar"
 
 
 def image_sbom_name(image: str) -> str:
-    """Return the name of the SBOM of `image`.
-
-    >>> image_sbom_name("snowdrop-droplet-v3.24.20261123-x86_64.qcow2")
-    'snowdrop-droplet-v3.24.20261123-x86_64.cdx.json'
-    """
+    """Return the name of the SBOM of `image`: `snowdrop-droplet-v3.24.20261123-x86_64.cdx.json`."""
     return f"{PurePosixPath(image).stem}.cdx.json"
 
 
 def builder_sbom_name(name: str, version: str) -> str:
-    """Return the name of the SBOM of the builder.
-
-    >>> builder_sbom_name("snowdrop", "v3.24.20261123")
-    'snowdrop-builder-v3.24.20261123.cdx.json'
-    """
+    """Return the name of the builder's SBOM: `snowdrop-builder-v3.24.20261123.cdx.json`."""
     return f"{name}-builder-{version}.cdx.json"
 
 
 def bundle_name(file: str) -> str:
-    """Return the name of the bundle that signs `file` itself.
-
-    >>> bundle_name("SHA256SUMS")
-    'SHA256SUMS.sigstore.json'
-    """
+    """Return the name of the bundle that signs `file` itself: `release.json.sigstore.json`."""
     return file + BUNDLE_SUFFIX
 
 
 def build_bundle(image: str) -> str:
-    """Return the name of the bundle with the signed build record of `image`.
-
-    >>> build_bundle("snowdrop-droplet-v3.24.20261123-x86_64.qcow2")
-    'snowdrop-droplet-v3.24.20261123-x86_64.build.sigstore.json'
-    """
+    """Return the name of the bundle with the signed build record of `image`."""
     return f"{PurePosixPath(image).stem}.build{BUNDLE_SUFFIX}"
 
 

@@ -13,6 +13,7 @@ import sys
 import tarfile
 import traceback
 from pathlib import Path
+from typing import Any
 
 MARK = "snowdrop: "
 """Starts each of our lines, which the kernel's are mixed with."""
@@ -46,27 +47,23 @@ def main() -> None:
         libc.reboot(RESTART)
 
 
-def _run_job(job: dict[str, object]) -> None:
+def _run_job(job: dict[str, Any]) -> None:
     _mount("proc", "/proc", "proc")
     _mount("sysfs", "/sys", "sysfs")
-    socket.sethostname(str(job["host_name"]))
-    for path in _strings(job["modules"]):
+    socket.sethostname(job["host_name"])
+    for path in job["modules"]:
         _load(path)
-    for folder in _strings(job["binds"]):
+    for folder in job["binds"]:
         # apk 3 needs a chroot whose own `/` is a mount point.
         _mount(folder, folder, "", MS_BIND)
-    for folder in _strings(job["tmpfs"]):
+    for folder in job["tmpfs"]:
         Path(folder).mkdir(parents=True, exist_ok=True)
         _mount("tmpfs", folder, "tmpfs")
-    os.umask(int(str(job["umask"]), 8))
-    status = _run(_strings(job["argv"]), dict(job["environment"]))  # type: ignore[call-overload]
+    os.umask(int(job["umask"], 8))
+    status = _run(job["argv"], job["environment"])
     with tarfile.open(DISK, "w|") as archive:
         archive.add("/out", arcname=".")
     _send(status=status)
-
-
-def _strings(value: object) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []
 
 
 def _run(argv: list[str], environment: dict[str, str]) -> int:

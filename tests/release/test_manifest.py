@@ -11,9 +11,15 @@ from build.errors import VerificationError
 from ci.release.manifest import (
     Artifact,
     Manifest,
+    archive_name,
+    build_bundle,
+    builder_sbom_name,
+    bundle_name,
     dump_manifest,
+    image_sbom_name,
     media_type_of,
     parse_manifest,
+    source_name,
 )
 from tests.attest.conftest import COMMIT
 from tests.attest.documents import RELEASE, schema_errors
@@ -62,6 +68,16 @@ def test_every_bundle_of_a_release_is_named() -> None:
     )
     second = dataclasses.replace(MANIFEST, previous="v3.24.20261101")
     assert set(second.bundles) - set(MANIFEST.bundles) == {"difference.sigstore.json"}
+
+
+def test_the_other_files_are_named_after_release_and_image() -> None:
+    stem = "snowdrop-droplet-v3.24.20261123-x86_64"
+    assert archive_name("snowdrop", "v3.24.1") == "snowdrop-v3.24.1-snapshot.tar"
+    assert source_name("snowdrop", "v3.24.1") == "snowdrop-v3.24.1-source.tar"
+    assert builder_sbom_name("snowdrop", "v3.24.1") == "snowdrop-builder-v3.24.1.cdx.json"
+    assert image_sbom_name(f"{stem}.qcow2") == f"{stem}.cdx.json"
+    assert build_bundle(f"{stem}.qcow2") == f"{stem}.build.sigstore.json"
+    assert bundle_name("SHA256SUMS") == "SHA256SUMS.sigstore.json"
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,12 @@ from ci.release.manifest import Artifact, Manifest
 
 NAMESPACE = uuid.UUID("5ad0bd8c-9d17-5a0c-8b3b-3f2b8cf1e2a4")
 """Namespace of the serial numbers (RFC 9562, version 5)."""
-NEED = re.compile(r"[^=<>~@]+")
-"""The name in a dependency or a `provides`, without version and repository."""
+NAME_END = re.compile(r"[=<>~@]")
+"""What ends the name in a dependency or a `provides`: a version or a repository follows."""
 LICENSES = LicenseFactory()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """One package file and its `.PKGINFO`."""
 
@@ -61,12 +61,7 @@ class Group:
 def locked_parts(snapshot: VerifiedSnapshot, closure: str) -> list[Part]:
     """Return the packages of a closure."""
     return [
-        Part(
-            ref=member,
-            url=package_url(package, snapshot.lock),
-            sha256=package.sha256,
-            info=snapshot.infos[member],
-        )
+        Part(member, package_url(package, snapshot.lock), package.sha256, snapshot.infos[member])
         for member, package in snapshot.members(closure).items()
     ]
 
@@ -74,12 +69,7 @@ def locked_parts(snapshot: VerifiedSnapshot, closure: str) -> list[Part]:
 def own_parts(packages: Iterable[tuple[Artifact, PackageInfo]], manifest: Manifest) -> list[Part]:
     """Return our own packages."""
     return [
-        Part(
-            ref=artifact.name,
-            url=own_package_url(info, manifest),
-            sha256=artifact.sha256,
-            info=info,
-        )
+        Part(artifact.name, own_package_url(info, manifest), artifact.sha256, info)
         for artifact, info in packages
     ]
 
@@ -95,7 +85,7 @@ def image_sbom(image: Artifact, variant: str, group: Group, manifest: Manifest) 
         name=f"{manifest.name}-{variant}",
         version=manifest.version,
         bom_ref=image.name,
-        hashes=[_sha256(image.sha256)],
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=image.sha256)],
     )
     return _write(described, [group], manifest)
 
@@ -157,15 +147,13 @@ def _serial(described: Component, parts: Iterable[Part]) -> uuid.UUID:
 
 
 def _component(part: Part, manifest: Manifest) -> Component:
-    info, own = part.info, "/" not in part.ref
-    references = (
-        [ExternalReference(type=ExternalReferenceType.WEBSITE, url=XsUri(info.url))]
-        if info.url
-        else []
-    )
-    if own:
+    info, urls = part.info, {}
+    if info.url:
+        urls[ExternalReferenceType.WEBSITE] = info.url
+    # The name of one of our own packages is a file of the release, without a folder.
+    if "/" not in part.ref:
         source = f"git+{FORGE}/{manifest.repository}@{info.commit or manifest.commit}"
-        references.append(ExternalReference(type=ExternalReferenceType.VCS, url=XsUri(source)))
+        urls[ExternalReferenceType.VCS] = source
     return Component(
         type=ComponentType.LIBRARY,
         name=info.name,
@@ -173,19 +161,17 @@ def _component(part: Part, manifest: Manifest) -> Component:
         description=info.description or None,
         bom_ref=part.ref,
         purl=ApkUrl.from_string(part.url),
-        hashes=[_sha256(part.sha256)],
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=part.sha256)],
         licenses=[LICENSES.make_from_string(info.license)] if info.license else (),
-        external_references=references,
+        external_references=[
+            ExternalReference(type=kind, url=XsUri(url)) for kind, url in urls.items()
+        ],
         properties=[
             Property(name=f"snowdrop:{name}", value=value)
             for name, value in (("origin", info.origin), ("commit", info.commit))
             if value
         ],
     )
-
-
-def _sha256(digest: str) -> HashType:
-    return HashType(alg=HashAlgorithm.SHA_256, content=digest)
 
 
 def _providers(parts: Iterable[Part]) -> Mapping[str, set[str]]:
@@ -213,5 +199,4 @@ def _needed(package: str, needs: Iterable[str], providers: Mapping[str, set[str]
 
 
 def _name(word: str) -> str:
-    match = NEED.match(word)
-    return match[0] if match else word
+    return NAME_END.split(word)[0]
