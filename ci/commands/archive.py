@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _trust_root(config: ReleaseConfig) -> bytes | None:
     """Return the public sigstore's trust root; None when another instance signs."""
-    # The root of another instance is a file of this machine, which a rehearsal even creates anew:
+    # The root of another instance is a file of this machine, which each rehearsal creates again:
     # with it, the same commit and lock would give other archives elsewhere.
     if config.sign.trust_root or not PUBLIC_ROOT.is_file():
         return None

@@ -1,4 +1,4 @@
-"""A boot is told as a result of tests: each check and each fault by name."""
+"""A boot is reported as a test result: each check and each fault by name."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_a_report_without_faults_has_none() -> None:
         {"snowdrop_report": None},
     ],
 )
-def test_a_boot_counts_as_passed_only_when_all_of_it_did(change: dict[str, object]) -> None:
+def test_a_boot_passed_only_when_every_part_passed(change: dict[str, object]) -> None:
     result = {"result": "PASSED", "failedTests": [], "snowdrop_report": {"passed": True}}
     assert boot_passed(result)
     assert not boot_passed({**result, **change})

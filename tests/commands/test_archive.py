@@ -1,4 +1,4 @@
-"""From a pin to an archive and back: no mirror, the same lock, and only by its own lock."""
+"""From a pin to an archive and back, without a mirror, and only for its own lock."""
 
 import hashlib
 import shutil
@@ -14,7 +14,7 @@ from tests.snapshot.test_pin import as_root
 
 @needs_alpine
 @as_root
-def test_an_archive_is_made_twice_alike_and_pinned_from(project: Project) -> None:
+def test_an_archive_is_reproducible_and_can_be_pinned_from(project: Project) -> None:
     project.configure(SMALL)
     assert project.ci("pin", "--engine", "unshare").status == 0
     lock = (project.folder / "release.lock").read_bytes()
@@ -36,7 +36,7 @@ def test_an_archive_is_made_twice_alike_and_pinned_from(project: Project) -> Non
     assert (result.status, "not the lock of" in result.err) == (3, True)
 
 
-def test_another_snapshot_than_the_locks_is_not_built_from(project: Project) -> None:
+def test_the_snapshot_of_another_lock_is_refused(project: Project) -> None:
     project.configure(URL)
     lock, path = keep(project.store, "hello"), project.folder / "archive.tar"
     write_archive(path, lock, project.store, trust_root=None, progress=Silent())

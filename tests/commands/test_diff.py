@@ -1,4 +1,4 @@
-"""What a release will change is result exactly: in a table, in Markdown and as data."""
+"""The difference of two locks is exact: in a table, in Markdown and as data."""
 
 import io
 import tarfile
@@ -43,7 +43,7 @@ def changed_copy(folder: Path, replaced: Mapping[str, str] = REPLACED) -> Path:
 
 
 def records_of(raw: bytes) -> list[str]:
-    """Return the records of an index as they are written."""
+    """Return the records of an index as text."""
     end = unpack_member(raw, 0, limit=1 << 20, where="index")[1]
     content, _ = unpack_member(raw, end, limit=1 << 24, where="index")
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
@@ -53,7 +53,7 @@ def records_of(raw: bytes) -> list[str]:
 
 
 def other(record: IndexRecord, version: str) -> Recipe:
-    """Return a package that fits where `record` does."""
+    """Return a package that satisfies the same dependencies as `record`."""
     return Recipe(
         name=record.name,
         version=version,
@@ -70,9 +70,7 @@ def other(record: IndexRecord, version: str) -> Recipe:
 
 @needs_alpine
 @as_root
-def test_three_replaced_packages_are_shown_and_nothing_else(
-    project: Project, tmp_path: Path
-) -> None:
+def test_three_replaced_packages_are_the_only_difference(project: Project, tmp_path: Path) -> None:
     project.configure(SMALL)
     assert project.ci("pin", "--engine", "unshare").status == 0
     before = project.lock
@@ -113,15 +111,15 @@ def test_three_replaced_packages_are_shown_and_nothing_else(
 
     table = project.ci("diff", old, project.folder / "release.lock").out
     found = [line.split() for line in table.splitlines() if line.split()[1:2] != []]
-    shown = [words[1:5] for words in found if words[1] in kinds.values()]
-    assert shown == [[each[key] for key in ("kind", "name", "old", "new")] for each in expected]
+    printed = [words[1:5] for words in found if words[1] in kinds.values()]
+    assert printed == [[each[key] for key in ("kind", "name", "old", "new")] for each in expected]
     totals = "1 upgraded, 1 downgraded, 1 replaced"
     assert [line.split()[0] for line in table.splitlines() if totals in line] == ["droplet"]
     assert table.splitlines()[0] in pinned.out
 
     text = project.ci("diff", old, project.folder / "release.lock", "--markdown").out
     cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
-    assert [row[:4] for row in cells if row[0] in kinds.values()] == shown
+    assert [row[:4] for row in cells if row[0] in kinds.values()] == printed
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         f"### droplet: {totals} ({signed_size(change)})"
     ]
@@ -143,7 +141,7 @@ def test_a_lock_is_found_as_file_archive_tag_and_url(project: Project) -> None:
 
 
 @pytest.mark.parametrize("where", ["v9.99", "--help=x", "../none", "HEAD:release.lock", "a b"])
-def test_what_is_no_lock_is_said_with_what_could_be(project: Project, where: str) -> None:
+def test_a_name_that_is_no_lock_is_wrong_usage(project: Project, where: str) -> None:
     project.configure("https://mirror.example/v3.19/main")
     write_lock(project.folder / "release.lock", lock_of(locked("musl", 1)))
     project.release("v3.19.1")
@@ -156,7 +154,7 @@ def test_what_is_no_lock_is_said_with_what_could_be(project: Project, where: str
     assert "Traceback" not in result.err
 
 
-def test_an_order_alone_is_a_difference_and_an_index_alone_is_none() -> None:
+def test_another_order_is_a_difference_and_another_index_is_not() -> None:
     old = lock_of(locked("busybox", 2), locked("musl", 1))
     turned = lock_of(locked("busybox", 1), locked("musl", 2))
     moved = replace(old, repositories=(replace(old.repositories[0], index_sha256="e" * 64),))
@@ -166,7 +164,7 @@ def test_an_order_alone_is_a_difference_and_an_index_alone_is_none() -> None:
     assert "index of https://mirror" in format_markdown(difference)
 
 
-def test_a_long_list_is_folded_and_odd_texts_do_no_harm() -> None:
+def test_a_long_list_is_folded_and_unsafe_text_is_escaped() -> None:
     many = _lock(replace(locked(f"p{n}", n), origin="<b>|\x1b[2J\n") for n in range(1, 30))
     text = format_markdown(compare_locks(lock_of(locked("p1", 1)), many, names=("old", "new")))
     assert "<details><summary>droplet: 28 added, 1 changed" not in text

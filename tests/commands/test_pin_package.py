@@ -1,4 +1,4 @@
-"""`pin --package`: a maintainer moves one package, and has that released and built again."""
+"""`pin --package` updates one package, and the result can be archived and pinned again."""
 
 import shutil
 from collections.abc import Iterator
@@ -25,15 +25,15 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
         yield mirror
 
 
-def move_on(mirror: Mirror) -> None:
-    """Let the mirror have newer packages, and the old ones no more."""
+def replace_packages(mirror: Mirror) -> None:
+    """Replace the packages of the mirror by newer ones."""
     (mirror.folder / TAIL).rename(mirror.folder / "old")
     changed_copy(mirror.folder / TAIL, NEW)
 
 
 @needs_alpine
 @as_root
-def test_one_package_moves_and_the_archive_brings_all_of_it_back(
+def test_one_package_is_updated_and_the_archive_restores_everything(
     project: Project, mirror: Mirror, tmp_path: Path
 ) -> None:
     project.configure(f"{mirror.url}/{TAIL}")
@@ -41,7 +41,7 @@ def test_one_package_moves_and_the_archive_brings_all_of_it_back(
     path, before = project.folder / "release.lock", project.lock
     first, second = tmp_path / "first.tar", tmp_path / "second.tar"
     assert project.ci("archive", "--output", first).status == 0
-    move_on(mirror)
+    replace_packages(mirror)
 
     result = project.ci(*PIN, "--package", "chrony", "--json").data["difference"]
     moved = [(each["name"], each["new"]) for each in result["closures"]["droplet"]["changes"]]
@@ -53,7 +53,7 @@ def test_one_package_moves_and_the_archive_brings_all_of_it_back(
     lock = path.read_bytes()
     assert project.ci("archive", "--output", second).status == 0
 
-    # On another machine the older packages have to come from somewhere.
+    # A machine with an empty store cannot fetch the older packages from the mirror.
     shutil.rmtree(project.folder / "store")
     path.write_bytes(lock)
     result = project.ci("archive")
@@ -62,7 +62,7 @@ def test_one_package_moves_and_the_archive_brings_all_of_it_back(
     assert project.ci("archive", "--output", tmp_path / "again.tar").status == 0
     assert (tmp_path / "again.tar").read_bytes() == second.read_bytes()
 
-    # With nothing but the archive: every signature anew, and the very same lock.
+    # From the archive alone: every signature is verified again, and the lock is the same.
     shutil.rmtree(mirror.folder)
     shutil.rmtree(project.folder / "store")
     path.unlink()
@@ -71,7 +71,7 @@ def test_one_package_moves_and_the_archive_brings_all_of_it_back(
     assert project.lock.id != before.id
 
 
-def test_what_cannot_be_asked_for_is_said_before_anything_is_fetched(project: Project) -> None:
+def test_wrong_usage_fails_before_anything_is_fetched(project: Project) -> None:
     project.configure("https://mirror.example/v3.19/main")
     result = project.ci("pin", "--package", "musl")
     assert (result.status, "nothing is pinned yet" in result.err) == (2, True)

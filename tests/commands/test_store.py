@@ -1,4 +1,4 @@
-"""`store` says what is damaged by its name, and frees what neither lock nor releases need."""
+"""`store` names damaged blobs, and frees those that neither lock nor releases need."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.snapshot.kept import URL, keep, spoil
 
 
 def released(project: Project, tag: str, version: str) -> dict[str, int]:
-    """Make a release with packages of this version, and return what is in the store."""
+    """Make a release with packages of this version, and return the blobs of the store."""
     write_lock(
         project.folder / "release.lock", keep(project.store, "hello", "world", version=version)
     )
@@ -48,7 +48,7 @@ def test_gc_keeps_the_lock_and_the_last_releases(project: Project) -> None:
     assert everything.keys() <= dict(project.store.blobs()).keys()
     result = project.ci("store", "gc", "--keep", "2", "--json").data
     assert result["freed"] == dry["freed"]
-    # Only the packages and the index of the oldest: the key signs for all of them.
+    # Only the packages and the index of the oldest: all releases share the key.
     assert set(result["freed"]) == first.keys() - {project.lock.repositories[0].key_sha256}
     assert result["freed_bytes"] == sum(first[sha256] for sha256 in result["freed"])
     assert "freed 0 B (0 blobs), kept" in project.ci("store", "gc", "--keep", "2").out
@@ -75,9 +75,9 @@ def test_gc_frees_nothing_while_a_release_cannot_be_read(project: Project) -> No
     assert dict(project.store.blobs()) == blobs
 
 
-def test_gc_waits_for_nobody_and_takes_nothing_in_use(project: Project) -> None:
+def test_gc_refuses_a_store_in_use(project: Project) -> None:
     released(project, "v3.19.1", "1.0-r0")
-    orphan = project.store.put(b"of a pin that goes on")
+    orphan = project.store.put(b"of a pin in progress")
     with project.store.in_use():
         result = project.ci("store", "gc")
     assert (result.status, "in use by another process" in result.err) == (1, True)
@@ -87,12 +87,12 @@ def test_gc_waits_for_nobody_and_takes_nothing_in_use(project: Project) -> None:
 @pytest.mark.parametrize(
     "words", [["verify", "--dry-run"], ["gc", "--keep", "-1"], ["wipe"], ["verify", "--keep", "1"]]
 )
-def test_wrong_usage_is_told_and_does_nothing(project: Project, words: list[str]) -> None:
+def test_wrong_usage_changes_nothing(project: Project, words: list[str]) -> None:
     blobs = released(project, "v3.19.1", "1.0-r0")
     assert project.ci("store", *words).status == 2
     assert dict(project.store.blobs()) == blobs
 
 
-def test_a_store_that_is_not_there_holds_nothing(project: Project, tmp_path: Path) -> None:
+def test_a_missing_store_is_empty(project: Project, tmp_path: Path) -> None:
     assert project.ci("store", "verify").status == 0
     assert not (tmp_path / "store").exists()

@@ -64,7 +64,7 @@ def test_build_never_imports_ci() -> None:
     assert wrong == []
 
 
-def test_what_runs_in_the_builder_needs_only_the_standard_library() -> None:
+def test_the_code_in_the_builder_needs_only_the_standard_library() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in modules("build/inside")

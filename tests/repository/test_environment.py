@@ -1,4 +1,4 @@
-"""The programs of the host: installed as root after saying why, or named with the command."""
+"""Programs of the host: root installs them and prints why; others get the command."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(name="commands")
 def _commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """A machine of root with apt and none of TOOLS; gives the commands that were run."""
+    """Root on a machine with apt and none of TOOLS; the value is the list of commands run."""
     commands: list[list[str]] = []
     monkeypatch.setattr(environment, "_is_installed", lambda name: False)
     monkeypatch.setattr(environment, "_run", lambda argv, _=None: commands.append(list(argv)))
@@ -26,7 +26,7 @@ def _commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return commands
 
 
-def test_root_installs_and_is_told_the_packages_and_their_purpose(
+def test_root_installs_the_packages_and_prints_their_purpose(
     commands: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ensure_tools("engine", "git")

@@ -103,7 +103,7 @@ def test_a_workflow_only_installs_and_runs_sessions(path: Path, sessions: set[st
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_grants_little_and_pins_its_actions(path: Path) -> None:
+def test_a_workflow_has_few_permissions_and_pins_its_actions(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {}
     for name, job in workflow["jobs"].items():

@@ -45,7 +45,7 @@ SEEN = {
 
 
 def image(folder: Path, content: bytes, listing: bytes, seen: Mapping[str, Any]) -> Image:
-    """Return an image whose digests are those of its tree in words."""
+    """Return an image whose digests are its content in hexadecimal."""
     path = folder / f"{STEM}.qcow2"
     path.write_bytes(content)
     what = {"sha256": content.hex()}
@@ -152,7 +152,7 @@ def test_the_varied_process_differs_in_every_property(
     assert same == given | ({"host name"} if os.geteuid() else set())
 
 
-def test_zlib_ng_takes_the_place_of_zlib(tmp_path: Path) -> None:
+def test_zlib_ng_replaces_zlib(tmp_path: Path) -> None:
     name = "zlib of the host"
     ours, other = describe_host(tmp_path)[name], describe_varied_process(tmp_path)[name]
     assert other.startswith("zlib-ng ")
