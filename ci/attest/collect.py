@@ -8,7 +8,7 @@ from typing import Any
 
 from build.apk.info import PackageInfo, info_fields, package_info
 from build.apk.package import split_members
-from build.edges.files import Digest, hash_file
+from build.edges.files import hash_file
 from build.edges.progress import Progress
 from build.errors import VerificationError
 from build.inspect.inspection import SUFFIX
@@ -135,8 +135,8 @@ def artifact_of(path: Path, role: str) -> Artifact:
     return Artifact(path.name, role, media_type, found.size, found.sha256)
 
 
-def common_origin(built: Sequence[BuiltImage], lock: Digest) -> Origin:
-    """Return what all images of a release share; `lock` is the digest of the lock file.
+def common_origin(built: Sequence[BuiltImage], lock_id: str) -> Origin:
+    """Return what all images of a release share; `lock_id` is the digest of the lock file.
 
     Raises:
         VerificationError: the images are not of one release, or were built from another lock.
@@ -149,9 +149,9 @@ def common_origin(built: Sequence[BuiltImage], lock: Digest) -> Origin:
                 f"{built[0].image.name}",
                 hint="run `nox -s build` again, for all images",
             )
-    if lock.sha256 != origin.lock_id:
+    if lock_id != origin.lock_id:
         raise VerificationError(
-            f"{LOCK}: sha256 {lock.sha256}, the images were built from {origin.lock_id}",
+            f"{LOCK}: sha256 {lock_id}, the images were built from {origin.lock_id}",
             hint="run `nox -s build` again: the lock changed since",
         )
     return origin
@@ -204,12 +204,12 @@ def _origin(table: Table) -> Origin:
 
 def _artifact(table: Table, role: str, folder: Path) -> Artifact:
     name = table.text("file", pattern=FILE_NAME)
-    recorded = Digest(table.number("size"), table.sha256("sha256"))
+    size, sha256 = table.number("size"), table.sha256("sha256")
     found = artifact_of(folder / name, role)
-    if (found.size, found.sha256) != (recorded.size, recorded.sha256):
+    if (found.size, found.sha256) != (size, sha256):
         raise VerificationError(
             f"{name}: {found.size} bytes with sha256 {found.sha256}, "
-            f"the build record says {recorded.size} with {recorded.sha256}",
+            f"the build record says {size} with {sha256}",
             hint="run `nox -s build` again: the file changed after it was built",
         )
     return found

@@ -109,7 +109,7 @@ def _read_inputs(
             built.append(collect_image(record))
             step.advance(1)
     lock = fresh_lock(config.build)
-    origin = common_origin(built, hash_bytes(dump_lock(lock)))
+    origin = common_origin(built, lock.id)
     archive, snapshot = collect_archive(config, origin, progress)
     inputs = ReleaseInputs(
         built=built,
@@ -155,14 +155,7 @@ def _write_artifacts(
         (folder / name).write_bytes(content)
         yield artifact_of(folder / name, "sbom")
     source = folder / source_name(manifest.name, manifest.version)
-    write_source(
-        source,
-        checkout,
-        manifest.commit,
-        dirty=manifest.dirty,
-        folder=f"{manifest.name}-{manifest.version}",
-        epoch=manifest.epoch,
-    )
+    write_source(source, checkout, manifest)
     yield artifact_of(source, "source")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from build.errors import ConfigError
 from ci.release.checkout import git
+from ci.release.manifest import Manifest
 
 FILE, PROGRAM, LINK = "100644", "100755", "120000"
 """Modes of a tree's entries (git, Documentation/technical: tree objects)."""
@@ -22,22 +23,19 @@ Source = tuple[str, str, bytes]
 """Path, mode and content of one file; the content of a link is its target."""
 
 
-def write_source(
-    path: Path, checkout: Path, commit: str, *, dirty: bool, folder: str, epoch: int
-) -> None:
-    """Write the sources to `path`, below `folder` in the archive.
+def write_source(path: Path, checkout: Path, manifest: Manifest) -> None:
+    """Write the sources of a release to `path`, in a folder `NAME-VERSION` of the archive.
 
-    They are those of `commit`, or with `dirty` those of the working tree. `epoch`: seconds since
-    1970.
+    They are those of the manifest's commit or, for a dirty release, of the working tree.
 
     Raises:
         ConfigError: the commit is not in `checkout`, or holds another repository.
     """
-    sources = _working_tree(checkout) if dirty else _committed(checkout, commit)
+    sources = _working_tree(checkout) if manifest.dirty else _committed(checkout, manifest.commit)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         for name, mode, content in sorted(sources, key=lambda each: _encode(each[0])):
-            member = tarfile.TarInfo(f"{folder}/{name}")
-            member.mtime, member.uname, member.gname = epoch, "root", "root"
+            member = tarfile.TarInfo(f"{manifest.name}-{manifest.version}/{name}")
+            member.mtime, member.uname, member.gname = manifest.epoch, "root", "root"
             if mode == LINK:
                 member.type, member.mode = tarfile.SYMTYPE, 0o777
                 member.linkname = _decode(content)

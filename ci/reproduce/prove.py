@@ -74,22 +74,16 @@ class Proof:
 
     def data(self) -> Mapping[str, Any]:
         """Return the report as values for JSON."""
+        varied = [row for row in self.rows if row.varied]
         same = [row for row in self.rows if not row.varied]
+        names = ("tree", "raw", "image")
         return {
             "passed": not self.differences,
             "builds": [
-                {
-                    "title": build.title,
-                    **{
-                        name: build.image.record[name]["sha256"]
-                        for name in ("tree", "raw", "image")
-                    },
-                }
-                for build in self.builds
+                {"title": each.title, **{name: each.image.record[name]["sha256"] for name in names}}
+                for each in self.builds
             ],
-            "varied": [
-                {"thing": row.name, "values": row.values} for row in self.rows if row.varied
-            ],
+            "varied": [{"thing": row.name, "values": row.values} for row in varied],
             "not_varied": [
                 {"thing": row.name, "value": row.values[0], "why": row.reason} for row in same
             ],
@@ -152,15 +146,9 @@ def _build_varied(
 ) -> ComparedBuild:
     """Build in another process (`varied_build`), which writes its answer to a file."""
     home = workspace.home
-    request_path, answer_path, lock_path = (
-        home / "request.json",
-        home / "answer.json",
-        home / "lock",
-    )
-    lock_path.write_bytes(dump_lock(job.lock))
+    (home / "lock").write_bytes(dump_lock(job.lock))
     request = {
         "config": str(job.config.file.resolve()),
-        "lock": str(lock_path),
         "store": str(job.store.folder.resolve()),
         "origin": asdict(job.origin),
         "variant": variant,
@@ -170,14 +158,13 @@ def _build_varied(
         "engine": first.record["engine"]["name"],
         "without_rules": list(without_rules),
         "silent": console.json,
-        "answer": str(answer_path),
     }
-    request_path.write_text(json.dumps(request), encoding="utf-8")
+    (home / "request.json").write_text(json.dumps(request), encoding="utf-8")
     console.progress.note("Building again, with everything varied:")
-    _run([sys.executable, "-c", ENTER, str(workspace.sources), str(request_path)], home)
-    if not answer_path.exists():
+    _run([sys.executable, "-c", ENTER, str(workspace.sources), str(home)], home)
+    if not (home / "answer.json").exists():
         raise BuildError("the varied build ended without an answer; its last output is above")
-    answer = json.loads(answer_path.read_text(encoding="utf-8"))
+    answer = json.loads((home / "answer.json").read_text(encoding="utf-8"))
     if "error" in answer:
         raise BuildError(f"the varied build: {answer['error']}", hint=answer["hint"])
     image = Image(

@@ -1,7 +1,8 @@
 """The varied build: a process that differs from the one that started it as far as possible.
 
-It is started as a program, with its own folder and environment. Its one argument, `request.json`,
-says what to build. It writes the result, or a SnowdropError, to a JSON file.
+It is started as a program, with its own environment and folder, which is its one argument. There,
+`request.json` and `lock` say what to build. It writes the result, or a SnowdropError, to
+`answer.json` beside them.
 """
 
 import contextlib
@@ -24,22 +25,21 @@ BUILDER_NAME = "another-builder"
 UMASK = 0o077
 
 
-def main(request_path: Path) -> int:
-    """Build what the request says, and write the answer beside it."""
+def main(home: Path) -> int:
+    """Build what the request in `home` says, and write the answer."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    request = json.loads(request_path.read_text(encoding="utf-8"))
     replace_zlib()
     reasons = vary_process()
     # Imported only now: these modules and what they import must get the replaced zlib.
     from build.errors import SnowdropError
 
     try:
-        answer = _build(request, reasons)
+        answer = _build(home, reasons)
     except SnowdropError as error:
         answer = {"error": str(error), "hint": error.hint}
     except KeyboardInterrupt:
         return 130
-    Path(request["answer"]).write_text(json.dumps(answer), encoding="utf-8")
+    (home / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
     return 0
 
 
@@ -75,7 +75,7 @@ def vary_process() -> Mapping[str, str]:
     return reasons
 
 
-def _build(request: Mapping[str, Any], reasons: Mapping[str, str]) -> dict[str, Any]:
+def _build(home: Path, reasons: Mapping[str, str]) -> dict[str, Any]:
     """Return the answer; `reasons` are those of `vary_process`."""
     from build.config import Origin
     from build.edges.progress import Silent
@@ -87,11 +87,12 @@ def _build(request: Mapping[str, Any], reasons: Mapping[str, str]) -> dict[str, 
     from ci.report.progress import progress_for
     from ci.reproduce.environment_report import describe_host
 
+    request = json.loads((home / "request.json").read_text(encoding="utf-8"))
     work = Path(request["work"])
     config = read_config(Path(request["config"]))
     job = BuildJob(
         config=replace(config, build=replace(config.build, work=work)),
-        lock=read_lock(Path(request["lock"])),
+        lock=read_lock(home / "lock"),
         store=Store(Path(request["store"])),
         engine=None,
         origin=Origin(**request["origin"]),

@@ -2,6 +2,7 @@
 
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from build.errors import ConfigError
 from ci.attest.source import write_source
 from tests.attest.conftest import COMMIT, EPOCH, commit_sources, git
+from tests.release.test_manifest import MANIFEST
 
 
 def tar_of(checkout: Path, commit: str = COMMIT, *, dirty: bool = False) -> Path:
     path = checkout.with_suffix(".tar")
-    write_source(path, checkout, commit, dirty=dirty, folder="snowdrop-v1", epoch=EPOCH)
+    write_source(path, checkout, replace(MANIFEST, version="v1", commit=commit, dirty=dirty))
     return path
 
 
