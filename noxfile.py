@@ -105,7 +105,7 @@ def verify(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def trust(session: nox.Session) -> None:
-    """Show the sigstore trust root; --update fetches the current one"""
+    """Show the trusted sigstore instance; --update fetches the current trust root"""
     command(session)
 
 

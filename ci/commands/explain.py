@@ -1,4 +1,4 @@
-"""`explain`: print why two images, or the images of two build folders, differ."""
+"""`explain`: two images or build folders -> their differences and the causes."""
 
 import argparse
 from pathlib import Path
@@ -9,28 +9,29 @@ from ci.report.console import Console
 
 HELP = "Explain why two images differ, layer by layer, down to the causes"
 DIFFERENT = 3
+"""Exit code when the images differ."""
 MAX_LINES = 12
-"""Lines that are printed of one layer; all of them with --all."""
+"""Differences that are printed of one layer; with --all all of them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `explain`."""
-    what = "a disk image, or a folder with one"
-    parser.add_argument("one", type=Path, metavar="A", help=what)
-    parser.add_argument("other", type=Path, metavar="B", help=what)
-    parser.add_argument("--all", action="store_true", help="print every difference")
+    """Add the arguments of `explain`."""
+    text = "a disk image, or a folder with one"
+    parser.add_argument("one", type=Path, metavar="A", help=text)
+    parser.add_argument("other", type=Path, metavar="B", help=text)
+    parser.add_argument("--all", action="store_true", help="show every difference")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print the differences; return 0 when there is none, else 3."""
+    """Print the differences; return 0 when there are none, else 3."""
     explanation = explain_images(find_image(arguments.one), find_image(arguments.other))
-    _print(explanation, console, limit=None if arguments.all else MAX_LINES)
+    print_explanation(explanation, console, every=arguments.all)
     console.data(explanation.document())
     return DIFFERENT if explanation.differences else 0
 
 
-def _print(explanation: Explanation, console: Console, *, limit: int | None) -> None:
-    """Print the differences by layer, then how many each cause explains."""
+def print_explanation(explanation: Explanation, console: Console, *, every: bool) -> None:
+    """Print the differences by layer, and the number of differences of each cause."""
     if not explanation.differences:
         console.line("the same bytes")
         return
@@ -39,13 +40,16 @@ def _print(explanation: Explanation, console: Console, *, limit: int | None) -> 
         if not found:
             continue
         console.line(layer)
-        for each in found[:limit]:
+        printed = found if every else found[:MAX_LINES]
+        for each in printed:
             console.line(f"  {each.line}")
-        if limit is not None and len(found) > limit:
-            console.line(f"  and {len(found) - limit} more: --all shows them")
+        if len(found) > len(printed):
+            console.line(f"  and {len(found) - len(printed)} more: --all shows them")
     console.line()
-    causes = sorted(explanation.causes().items(), key=lambda each: (-each[1], each[0]))
-    console.table(
-        [[str(count), cause, rule or "-"] for (cause, rule), count in causes],
-        header=["differences", "cause", "rule"],
-    )
+    rows = [
+        [str(count), cause, rule or "-"]
+        for (cause, rule), count in sorted(
+            explanation.causes().items(), key=lambda each: (-each[1], each[0])
+        )
+    ]
+    console.table(rows, header=["differences", "cause", "rule"])
