@@ -115,7 +115,7 @@ def _lock() -> Lock:
     for content, closure in PACKAGES.values():
         _, control, _ = split_members(content)
         info = package_info(info_fields(control, where="test"), where="test")
-        place = 1 + sum(closure in package.order for package in packages)
+        position = 1 + sum(closure in package.order for package in packages)
         packages.append(
             LockedPackage(
                 name=info.name,
@@ -130,7 +130,7 @@ def _lock() -> Lock:
                 commit="",
                 license=info.license,
                 build_time=EPOCH,
-                order={closure: place},
+                order={closure: position},
             )
         )
     return Lock(

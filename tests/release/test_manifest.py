@@ -139,7 +139,7 @@ def test_the_schema_accepts_our_output() -> None:
         pytest.param(lambda d: d.update(format=2), id="newer"),
         pytest.param(lambda d: d.update(url="x"), id="more"),
         pytest.param(lambda d: d.pop("lock"), id="less"),
-        pytest.param(lambda d: d.pop("previous"), id="release before not said"),
+        pytest.param(lambda d: d.pop("previous"), id="no previous release"),
         pytest.param(lambda d: d.update(epoch="0"), id="no number"),
         pytest.param(artifact(name="../release.lock"), id="leads out"),
         pytest.param(artifact(name="SHA256SUMS"), id="reserved"),

@@ -117,7 +117,7 @@ ATTACKS = [
         "provenance",
         "expected https://in-toto.io/Statement/v1",
     ),
-    Attack("statement: sha512 only", restated(BOOT, sha512_only), BOOTED, "no 'sha256'"),
+    Attack("statement: sha512 only", restated(BOOT, sha512_only), BOOTED, "sha256 = nothing"),
     Attack(
         "statement: no subject",
         restated(BOOT, lambda said: said.update(subject=[])),
@@ -156,7 +156,7 @@ ATTACKS = [
         "statement: a subject with ../",
         restated(BOOT, lambda said: said["subject"][0].update(name="../x")),
         BOOTED,
-        "expected text like",
+        "expected a string like",
     ),
     Attack(
         "statement: a key twice",
