@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,14 +160,10 @@ def common_origin(built: Sequence[BuiltImage], lock_id: str) -> Origin:
 def start_manifest(origin: Origin, *, repository: str, previous: str | None) -> Manifest:
     """Return the manifest of a release without artifacts; `previous` is a tag."""
     return Manifest(
-        name=origin.name,
-        version=origin.version,
+        **asdict(origin),
+        # A release is published under the tag that is its version.
         tag=origin.version,
         repository=repository,
-        commit=origin.commit,
-        dirty=origin.dirty,
-        lock_id=origin.lock_id,
-        epoch=origin.epoch,
         artifacts=(),
         previous=previous,
     )

@@ -119,7 +119,7 @@ def check_job(job: Job, manifest: Manifest, config: SignConfig) -> None:
     if config.signing_config is None and visibility != "public" and not config.public_log:
         raise ConfigError(
             f"identity token: the repository is {visibility}; the public sigstore would write "
-            "its name, workflow and commit into a public log that nobody can delete from",
+            "its name, workflow and commit into a public log whose entries cannot be deleted",
             hint="set trust_root and signing_config of your own instance in `[sign]`; "
             "or allow the publication with `public_log = true` there",
         )

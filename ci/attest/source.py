@@ -41,6 +41,7 @@ def write_source(path: Path, checkout: Path, manifest: Manifest) -> None:
                 member.linkname = _decode(content)
                 archive.addfile(member)
             else:
+                # git keeps only the executable bit of a file's mode.
                 member.mode, member.size = 0o755 if mode == PROGRAM else 0o644, len(content)
                 archive.addfile(member, io.BytesIO(content))
 

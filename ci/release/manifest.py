@@ -38,6 +38,7 @@ ROLES = tuple(MEDIA_TYPES)
 BUNDLE_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
+"""No slash and no leading dot: a name from a foreign release cannot leave its folder."""
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 VERSION = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
