@@ -5,23 +5,23 @@ from pathlib import Path
 
 import nox
 
-# The nox command does not put this folder on the path; without it `ci` is not found.
+# The nox command does not put this folder on sys.path, where `ci` is.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ci.environment import EnvironmentProblem, have_tools, python_of
+from ci.environment import EnvironmentProblem, ensure_python, ensure_tools
 
 nox.needs_version = ">=2026.10.20"
 nox.options.sessions = ["tests"]
 
 
 def python(session: nox.Session, environment: str, *tools: str) -> str:
-    """Return the python to run with, when the environment and the programs are there."""
+    """Return the python of an environment, after installing what is missing."""
     try:
-        have_tools(*tools)
-        return str(python_of(environment))
+        ensure_tools(*tools)
+        return str(ensure_python(environment))
     except EnvironmentProblem as problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)
-        # nox ends with 1 whatever a session says; what to install is wrong usage: 2.
+        # An error of a session ends nox with 1; a missing program is wrong usage, which is 2.
         sys.exit(2)
 
 
@@ -33,7 +33,7 @@ def command(session: nox.Session, *tools: str, environment: str = "release") -> 
 
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def pin(session: nox.Session) -> None:
-    """Pin the repositories of today: write release.lock and fill the store"""
+    """Pin the current packages: write release.lock and fill the store"""
     command(session, "engine")
 
 
@@ -45,7 +45,7 @@ def diff(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def store(session: nox.Session) -> None:
-    """Look after the store: verify finds damaged blobs, gc frees what nothing needs"""
+    """Maintain the store: verify finds damaged blobs, gc frees what nothing needs"""
     command(session)
 
 
@@ -57,7 +57,7 @@ def build(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def inspect(session: nox.Session) -> None:
-    """Show what a disk image holds, without mounting it, and what is wrong with it"""
+    """Show the contents of a disk image, without mounting it, and what is wrong with it"""
     command(session, "qemu-img", "e2fsck")
 
 
@@ -151,13 +151,13 @@ def tests_full(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def bench(session: nox.Session) -> None:
-    """Measure verification and pin on real data, as ratios with their bounds"""
+    """Measure verification and pin on real data, as ratios with their limits"""
     session.run(python(session, "dev"), "-m", "tests.bench", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", default=False)
 def fuzz(session: nox.Session) -> None:
-    """Throw damaged input at every parser, for minutes"""
+    """Run every parser on damaged input, for minutes"""
     options = ("--hypothesis-profile=fuzz", "--timeout=0", "tests/snapshot/test_parsers.py")
     interpreter = python(session, "dev")
     session.run(interpreter, "-m", "pytest", *options, *session.posargs, external=True)
@@ -165,10 +165,10 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def requirements(session: nox.Session) -> None:
-    """Compile requirements/*.in anew, with hashes and without addresses"""
+    """Compile requirements/*.in again, with hashes and without addresses"""
     compiler = Path(python(session, "dev")).with_name("pip-compile")
     for name in ("release", "rehearsal", "dev"):
-        # Without these words the lock would carry the addresses of this machine's registries.
+        # Without these options the files would name the package index of this machine.
         session.run(
             str(compiler),
             "--quiet",
@@ -186,7 +186,7 @@ def requirements(session: nox.Session) -> None:
 
 
 def pytest(session: nox.Session, *options: str) -> None:
-    """Run pytest with everything that the tests look at."""
+    """Run pytest with every program that the tests use."""
     tools = ("engine", "qemu", "ssh", "git", "dpkg", "qemu-img", "e2fsck", "shellcheck")
     # Programs that the first-boot scripts run with in tests/firstboot.
     first_boot = ("busybox", "sfdisk", "sshd")

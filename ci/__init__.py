@@ -1,7 +1,8 @@
 """From an image to a verified release.
 
-Rooms, in reading order: `release` (which release this is; pin and build), `boot`, `attest`,
-`publish` (GitHub and the mirror), `verify`, `rehearsal` (all of it on one machine), `report` (what
-a person sees); `config` (release.toml), `environment` (what a session stands on), `__main__` (the
-door: `python -m ci COMMAND`).
+Packages, in reading order: `commands` (one module a command), `release` (what a release is),
+`boot`, `reproduce` (builds made different on purpose), `attest`, `publish` (GitHub and the
+mirror), `verify`, `rehearsal` (all of it on one machine), `report` (console output). Modules:
+`__main__` (the entry point: `python -m ci COMMAND`), `config` (release.toml), `environment`
+(Python environments and host programs of a session).
 """

@@ -1,4 +1,4 @@
-"""release.toml's half about releases, as frozen values; every refusal is one line."""
+"""The tables of release.toml about releases, as frozen values; every error is one line."""
 
 import re
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from build.tables import Table, read_toml
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 URL = re.compile(r"https?://[^\s?#]+[^\s?#/]")
 ISSUER = "https://token.actions.githubusercontent.com"
-"""Who signs the identity tokens of GitHub Actions."""
+"""The issuer of GitHub Actions' identity tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignConfig:
-    """Which sigstore signs, and which one is believed."""
+    """The sigstore instance that signs, and the trust root that verifies."""
 
     trust_root: Path | None
     """A trusted_root.json; None is the public good instance, as committed in ci/verify/trust."""
@@ -24,7 +24,7 @@ class SignConfig:
     """A signing_config.json; None is the public good instance's."""
     issuer: str
     public_log: bool = False
-    """Whether a repository that is not public may tell its name to the public log."""
+    """Whether the public log may publish the name of a repository that is not public."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +34,10 @@ class SpacesConfig:
     bucket: str
     region: str
     prefix: str
-    """Before every key; empty or ending in a slash."""
+    """Prefix of every key; empty or ending in a slash."""
     endpoint: str
     public_url: str
-    """What a key is appended to for a reader without an account; no slash at the end."""
+    """URL to which a key is appended for anonymous readers; without a slash at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +58,9 @@ class ReleaseConfig:
     name: str
     """Prefix of every artifact."""
     repository: str
-    """OWNER/REPO at GitHub: where the release is, and whose workflow may have signed it."""
+    """OWNER/REPO at GitHub, which has the release and whose workflow must have signed it."""
     serial: int
-    """0, or the number of this release among those of one lock."""
+    """0, or the number of this release among those of the same lock."""
     dist: Path
     github_api: str
     build: BuildConfig
@@ -70,7 +70,7 @@ class ReleaseConfig:
 
 
 def read_config(file: Path) -> ReleaseConfig:
-    """Return release.toml, checked as a whole.
+    """Return release.toml, completely checked.
 
     Raises:
         ConfigError: one line with file, key, value and what is allowed.
@@ -107,7 +107,7 @@ def _sign(section: Table) -> SignConfig:
         for key in ("trust_root", "signing_config")
     }
     if (paths["trust_root"] is None) != (paths["signing_config"] is None):
-        raise ConfigError(f"{section.where}: sign: trust_root and signing_config come together")
+        raise ConfigError(f"{section.where}: sign: expected trust_root and signing_config together")
     return SignConfig(
         **paths,
         issuer=section.text("issuer", expected="a URL", default=ISSUER, pattern=URL),

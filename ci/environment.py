@@ -1,4 +1,4 @@
-"""What a session stands on: a Python environment installed with hashes, and programs of the host.
+"""The environment of a session: Python packages installed with hashes, and programs of the host.
 
 Standard library only: the noxfile imports this module before anything is installed.
 """
@@ -13,25 +13,38 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".nox"
 
+
+@dataclass(frozen=True)
+class Tool:
+    """A program of the host that a session needs."""
+
+    program: str
+    packages: tuple[str, ...]
+    """Debian's packages that bring it."""
+    purpose: str
+    """What it is needed for: one sentence."""
+
+
 TOOLS = {
-    "engine": ("podman", "podman runc"),
-    "qemu": ("qemu-system-x86_64", "qemu-system-x86"),
-    "ssh": ("ssh", "openssh-client"),
-    "git": ("git", "git"),
-    "dpkg": ("dpkg-deb", "dpkg"),
-    "qemu-img": ("qemu-img", "qemu-utils"),
-    "e2fsck": ("e2fsck", "e2fsprogs"),
-    "shellcheck": ("shellcheck", "shellcheck"),
-    "busybox": ("busybox", "busybox"),
-    "sfdisk": ("sfdisk", "fdisk"),
-    "sshd": ("sshd", "openssh-server"),
+    "engine": Tool("podman", ("podman", "runc"), "Runs the container that builds the images."),
+    "qemu": Tool("qemu-system-x86_64", ("qemu-system-x86",), "Boots the images as droplets."),
+    "ssh": Tool("ssh", ("openssh-client",), "Logs in to the droplets and checks them."),
+    "git": Tool("git", ("git",), "Names the source commit that a release is built from."),
+    "dpkg": Tool("dpkg-deb", ("dpkg",), "Unpacks the Debian packages of the sample distribution."),
+    "qemu-img": Tool("qemu-img", ("qemu-utils",), "Checks qcow2 files, and makes those of tests."),
+    "e2fsck": Tool("e2fsck", ("e2fsprogs",), "Checks the file systems of disk images."),
+    "shellcheck": Tool("shellcheck", ("shellcheck",), "Checks the shell scripts of the droplets."),
+    "busybox": Tool("busybox", ("busybox",), "Runs the shell scripts of the droplets in tests."),
+    "sfdisk": Tool("sfdisk", ("fdisk",), "Runs with the droplets' shell scripts in tests."),
+    "sshd": Tool("sshd", ("openssh-server",), "Reads the droplets' sshd settings in tests."),
 }
-"""What a session may ask for: the program that proves it, and Debian's packages that bring it."""
+"""What a session may ask for, by name."""
 
 UNPACKED_TOOLS = {"sshd"}
 """Tools that are unpacked under UNPACKED instead of being installed.
@@ -41,19 +54,20 @@ program, and only those that run as root.
 """
 UNPACKED = ENVIRONMENTS / "tools"
 
+INSTALL_VARIABLE = "SNOWDROP_INSTALL"
+"""Environment variable: `no` forbids the installation of host packages."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""sbin is not on the path of an ordinary user at Debian, though e2fsck is of use to anybody."""
+"""Debian's ordinary users have no sbin on their path, though anybody can run e2fsck."""
 
 
-class EnvironmentProblem(Exception):  # noqa: N818  # not an error of ours: a thing to be done
-    """What is missing, and the one command that brings it."""
+class EnvironmentProblem(Exception):  # noqa: N818 - the user has to act, nothing failed
+    """What is missing, and the command that installs it."""
 
 
-def python_of(name: str) -> Path:
+def ensure_python(name: str) -> Path:
     """Return the python of the environment `name`, installed from `requirements/NAME.txt`.
 
-    The stamp (digest of the requirements, version of Python) is written last, so that an
-    interrupted install is made anew; two sessions at once wait for each other.
+    Two sessions at once wait for each other.
 
     Raises:
         EnvironmentProblem: pip could not install; its last lines are in the message.
@@ -69,21 +83,26 @@ def python_of(name: str) -> Path:
         print(f"Installing {requirements.relative_to(ROOT)} into .nox/{name}", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         _run([sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update", str(folder)])
-        # The file names every package: nothing is left to resolve, whatever came out since.
+        # The file names every package, so pip resolves nothing: newer versions change nothing.
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         wheels = ("--no-deps", "--only-binary=:all:", "--require-hashes")
         _run([*pip, *wheels, "-r", str(requirements)])
+        # Written last: an interrupted installation is started again.
         stamp.write_text(wanted)
     return python
 
 
-def have_tools(*names: str) -> None:
-    """Make sure that the programs behind `names` (keys of TOOLS) are there; root gets them by apt.
+def ensure_tools(*names: str) -> None:
+    """Check that the programs of `names` (keys of TOOLS) are installed; as root, install them.
+
+    Before it installs, it prints the packages and the purpose of each. `SNOWDROP_INSTALL=no` in
+    the environment forbids it.
 
     Raises:
-        EnvironmentProblem: some are missing and this user may not install; with the command.
+        EnvironmentProblem: some are missing and must not or cannot be installed from here; with
+            the command that installs them.
     """
-    missing = [name for name in names if not _there(name)]
+    missing = [name for name in names if not _is_installed(name)]
     if os.geteuid() != 0:
         missing = [name for name in missing if name not in UNPACKED_TOOLS]
     if not missing:
@@ -91,19 +110,22 @@ def have_tools(*names: str) -> None:
     packages = _packages(name for name in missing if name not in UNPACKED_TOOLS)
     unpacked = _packages(name for name in missing if name in UNPACKED_TOOLS)
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        programs = ", ".join(TOOLS[name][0] for name in missing)
+    forbidden = os.environ.get(INSTALL_VARIABLE) == "no"
+    if forbidden or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        programs = ", ".join(TOOLS[name].program for name in missing)
+        reason = f" ({INSTALL_VARIABLE}=no: not installed)" if forbidden else ""
         raise EnvironmentProblem(
-            f"missing on this machine: {programs}\n"
-            f"hint: run `sudo {' '.join(command)}`, or the same of your distribution"
+            f"missing on this machine: {programs}{reason}\n"
+            f"hint: run `sudo {' '.join([*command, *unpacked])}`, or the same of your distribution"
         )
+    print(f"Installing with apt ({INSTALL_VARIABLE}=no forbids it):", flush=True)
+    for tool in (TOOLS[name] for name in missing):
+        print(f"  {' '.join(tool.packages)}: {tool.purpose}", flush=True)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     _run(["apt-get", "update", "--quiet"], quiet)
     if packages:
-        print(f"Installing with apt: {' '.join(packages)}", flush=True)
         _run(command, quiet)
     if unpacked:
-        print(f"Unpacking under {UNPACKED}: {' '.join(unpacked)}", flush=True)
         _unpack(unpacked, quiet)
 
 
@@ -119,7 +141,7 @@ def find_tool(program: str) -> str | None:
 
 
 def _packages(names: Iterable[str]) -> list[str]:
-    return sorted({word for name in names for word in TOOLS[name][1].split()})
+    return sorted({word for name in names for word in TOOLS[name].packages})
 
 
 def _unpack(packages: Sequence[str], environment: dict[str, str]) -> None:
@@ -139,17 +161,13 @@ def _unpack(packages: Sequence[str], environment: dict[str, str]) -> None:
         (Path(work) / "root").rename(UNPACKED)
 
 
-def _there(name: str) -> bool:
-    if name == "engine" and _docker_answers():
-        return True
-    return find_tool(TOOLS[name][0]) is not None
-
-
-def _docker_answers() -> bool:
-    if shutil.which("docker") is None:
-        return False
-    asked = subprocess.run(["docker", "version"], capture_output=True, check=False)  # noqa: S607
-    return asked.returncode == 0
+def _is_installed(name: str) -> bool:
+    if name == "engine" and shutil.which("docker") is not None:
+        # The client alone is no engine: `docker version` fails when no daemon answers.
+        done = subprocess.run(["docker", "version"], capture_output=True, check=False)  # noqa: S607
+        if done.returncode == 0:
+            return True
+    return find_tool(TOOLS[name].program) is not None
 
 
 def _stamp(requirements: Path) -> str:

@@ -1,8 +1,9 @@
 """From finished artifacts to a signed release.
 
-Rooms, in reading order: `command` (the `sign` command), `walk` (records -> signed release, one
-call a line), `collect` (every file hashed again), `source` (source.tar), `manifest`
-(release.json and all names; its schema stands beside it), `checksums` (SHA256SUMS),
-`predicates` (what is said: provenance, SBOM, ...), `statements` (in-toto, and the types of our
-own), `signing` (where sigstore is touched).
+- `sign`: records -> signed release, one call a line (read first)
+- `collect`: the files of the release, hashed again
+- `source`: source.tar
+- `statements`: in-toto statements, and the predicate types of our own
+- `predicates/`: the contents of the statements: provenance, SBOM, ...
+- `sigstore_client`: the only module that uses sigstore's client
 """

@@ -1,15 +1,15 @@
-"""What a release is made of, hashed again: nothing is signed because a record says so."""
+"""The files of a release, hashed again: no digest is signed that was only read from a record."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from build.apk.info import PackageInfo, info_fields, package_info
 from build.apk.package import split_members
 from build.config import Origin
-from build.edges.files import Digest, hash_file
+from build.edges.files import hash_file
 from build.edges.progress import Progress
 from build.errors import VerificationError
 from build.inspect.inspection import SUFFIX
@@ -36,31 +36,37 @@ VARIANT = re.compile(r"[a-z][a-z0-9]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseOrigin(Origin):
-    """What all images of one release have in common."""
+    """The properties that all images of a release share."""
 
     lock_id: str
     epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """One image whose bytes are those that were built and booted."""
+class BuiltImage:
+    """One image, checked against its build record and its boot report."""
 
     origin: ReleaseOrigin
     variant: str
     image: Artifact
     packages: tuple[tuple[Artifact, PackageInfo], ...]
-    """Those of our own, each with what it says of itself."""
+    """Our own packages, each with its `.PKGINFO`."""
     inventory: Artifact | None
-    """image.json: what an inspection saw in the image; None when there was none."""
+    """image.json, the result of an inspection; None when there is none."""
     record: Mapping[str, Any]
-    """The build record, as it was read."""
+    """The build record."""
     report: Mapping[str, Any]
-    """The boot report, as it was read."""
+    """The boot report."""
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """All files of the image."""
+        packages = (artifact for artifact, _ in self.packages)
+        return (self.image, *packages, *([self.inventory] if self.inventory else []))
 
 
-def collect_image(record_path: Path) -> Built:
-    """Return the image of a build record, every file of it hashed again.
+def collect_image(record_path: Path) -> BuiltImage:
+    """Return the image of a build record, with every file of it hashed again.
 
     Raises:
         ConfigError: the record cannot be read.
@@ -74,7 +80,7 @@ def collect_image(record_path: Path) -> Built:
         raise VerificationError(
             f"{record_path.name}: is about {image.name}, expected its own image"
         )
-    return Built(
+    return BuiltImage(
         origin=_origin(table),
         variant=table.text("variant", pattern=VARIANT),
         image=image,
@@ -88,10 +94,10 @@ def collect_image(record_path: Path) -> Built:
 def collect_archive(
     config: ReleaseConfig, origin: ReleaseOrigin, progress: Progress
 ) -> tuple[Artifact, VerifiedSnapshot]:
-    """Return the snapshot archive in dist and what it holds, the whole chain checked again.
+    """Return the snapshot archive in dist and its contents, with every signature verified again.
 
     Raises:
-        ConfigError: its lock is not as a lock is written.
+        ConfigError: its lock is no valid lock.
         VerificationError: there is none, it is damaged or not signed by the trusted keys, or
             it is not that of `origin`'s lock.
     """
@@ -122,22 +128,15 @@ def artifact_of(path: Path, role: str) -> Artifact:
         found = hash_file(path)
     except FileNotFoundError:
         raise VerificationError(f"{path.name}: no such file in {path.parent}") from None
-    return Artifact(
-        name=path.name,
-        role=role,
-        media_type=MEDIA_TYPES[role],
-        size=found.size,
-        sha256=found.sha256,
-    )
+    media_type = MEDIA_TYPES[role]
+    return Artifact(path.name, role, media_type, found.size, found.sha256)
 
 
-def common_origin(built: Sequence[Built], lock: Digest) -> ReleaseOrigin:
-    """Return what all images of a release have in common.
-
-    `lock`: of the lock file; it must be the one that all were built from.
+def common_origin(built: Sequence[BuiltImage], lock_id: str) -> ReleaseOrigin:
+    """Return what all images of a release share; `lock_id` is the digest of the lock file.
 
     Raises:
-        VerificationError: the images are not of one release, or not of this lock.
+        VerificationError: the images are not of one release, or were built from another lock.
     """
     origin = built[0].origin
     for item in built:
@@ -147,57 +146,42 @@ def common_origin(built: Sequence[Built], lock: Digest) -> ReleaseOrigin:
                 f"{built[0].image.name}",
                 hint="run `nox -s build` again, for all images",
             )
-    if lock.sha256 != origin.lock_id:
+    if lock_id != origin.lock_id:
         raise VerificationError(
-            f"{LOCK}: sha256 {lock.sha256}, the images were built from {origin.lock_id}",
+            f"{LOCK}: sha256 {lock_id}, the images were built from {origin.lock_id}",
             hint="run `nox -s build` again: the lock changed since",
         )
     return origin
 
 
 def start_manifest(origin: ReleaseOrigin, *, repository: str, previous: str | None) -> Manifest:
-    """Return the manifest of a release with no artifacts yet; `previous` is a tag."""
+    """Return the manifest of a release without artifacts; `previous` is a tag."""
     return Manifest(
-        name=origin.name,
-        version=origin.version,
+        **asdict(origin),
+        # A release is published under the tag that is its version.
         tag=origin.version,
         repository=repository,
-        commit=origin.commit,
-        dirty=origin.dirty,
-        lock_id=origin.lock_id,
-        epoch=origin.epoch,
         artifacts=(),
         previous=previous,
     )
 
 
 def complete_manifest(
-    manifest: Manifest, built: Sequence[Built], others: Sequence[Artifact]
+    manifest: Manifest, built: Sequence[BuiltImage], others: Sequence[Artifact]
 ) -> Manifest:
     """Return `manifest` with all artifacts: those of the images, and `others`.
 
     Raises:
         VerificationError: two images have different files of one name.
     """
-    artifacts = [*others, *(each for item in built for each in _files(item))]
-    return replace(manifest, artifacts=_together(artifacts))
-
-
-def _files(built: Built) -> Iterator[Artifact]:
-    yield built.image
-    yield from (artifact for artifact, _ in built.packages)
-    if built.inventory:
-        yield built.inventory
-
-
-def _together(artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
     by_name: dict[str, Artifact] = {}
-    for artifact in artifacts:
+    # Images share our own packages, which are the same file in each.
+    for artifact in (*others, *(each for item in built for each in item.artifacts)):
         if by_name.setdefault(artifact.name, artifact) != artifact:
             raise VerificationError(
                 f"{artifact.name}: two images have different files of this name"
             )
-    return tuple(by_name[name] for name in sorted(by_name))
+    return replace(manifest, artifacts=tuple(by_name[name] for name in sorted(by_name)))
 
 
 def _origin(table: Table) -> ReleaseOrigin:
@@ -213,12 +197,12 @@ def _origin(table: Table) -> ReleaseOrigin:
 
 def _artifact(table: Table, role: str, folder: Path) -> Artifact:
     name = table.text("file", pattern=FILE_NAME)
-    told = Digest(table.number("size"), table.sha256("sha256"))
+    size, sha256 = table.number("size"), table.sha256("sha256")
     found = artifact_of(folder / name, role)
-    if (found.size, found.sha256) != (told.size, told.sha256):
+    if (found.size, found.sha256) != (size, sha256):
         raise VerificationError(
             f"{name}: {found.size} bytes with sha256 {found.sha256}, "
-            f"the build record says {told.size} with {told.sha256}",
+            f"the build record says {size} with {sha256}",
             hint="run `nox -s build` again: the file changed after it was built",
         )
     return found
@@ -239,30 +223,32 @@ def _inventory(record_path: Path, image: Artifact) -> Artifact | None:
     path = _beside(record_path, SUFFIX)
     if not path.is_file():
         return None
-    seen = Table(path.name, read_record(path), VerificationError).table("image").sha256("sha256")
-    if seen != image.sha256:
-        raise VerificationError(
-            f"{path.name}: is about the image with sha256 {seen}, "
-            f"{image.name} is now {image.sha256}",
-            hint="remove it, or write it anew with `nox -s inspect -- IMAGE --write FILE`",
-        )
+    inspected = (
+        Table(path.name, read_record(path), VerificationError).table("image").sha256("sha256")
+    )
+    hint = "remove it, or write it again with `nox -s inspect -- IMAGE --write FILE`"
+    _check_image(path, inspected, image, hint)
     return artifact_of(path, "inventory")
 
 
 def _report(record_path: Path, image: Artifact) -> Mapping[str, Any]:
     path = _beside(record_path, REPORT_SUFFIX)
-    again = "run `nox -s boot`: only an image that came up as a droplet is signed"
+    again = "run `nox -s boot`: only an image that booted as a droplet is signed"
     if not path.is_file():
         raise VerificationError(f"{path.name}: no such boot report of {image.name}", hint=again)
     report = read_record(path)
     table = Table(path.name, report, VerificationError)
-    booted = table.table("image").sha256("sha256")
-    if booted != image.sha256:
-        raise VerificationError(
-            f"{path.name}: is about the image with sha256 {booted}, "
-            f"{image.name} is now {image.sha256}",
-            hint=again,
-        )
+    _check_image(path, table.table("image").sha256("sha256"), image, again)
     if not table.flag("passed"):
         raise VerificationError(f"{path.name}: the boot failed, expected passed", hint=again)
     return report
+
+
+def _check_image(path: Path, sha256: str, image: Artifact, hint: str) -> None:
+    """Check that the file at `path`, which names an image by `sha256`, is about `image`."""
+    if sha256 != image.sha256:
+        raise VerificationError(
+            f"{path.name}: is about the image with sha256 {sha256}, "
+            f"{image.name} is now {image.sha256}",
+            hint=hint,
+        )

@@ -1,7 +1,7 @@
-"""From build records and boot reports to a signed release: everything, or nothing changed.
+"""Sign a release: from build records and boot reports to all files and bundles.
 
-All is made in a folder beside the artifacts and moved over at the end, bundles last, so a
-failure leaves dist as it was and never a half-signed set.
+Everything is written to a folder beside the artifacts and moved at the end, bundles last. A
+failure leaves dist as it was, and never a partly signed release.
 """
 
 import shutil
@@ -24,7 +24,7 @@ from ci.attest.collect import (
 )
 from ci.attest.predicates.difference import previous_release
 from ci.attest.predicates.provenance import shape_sha256
-from ci.attest.predicates.release import Ingredients, release_statements
+from ci.attest.predicates.release import ReleaseInputs, release_statements
 from ci.attest.predicates.sbom import Group, builder_sbom, image_sbom, locked_parts, own_parts
 from ci.attest.sigstore_client import check_job, job_of, open_instance, write_bundles
 from ci.attest.source import write_source
@@ -50,7 +50,7 @@ STAGING = ".signing"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A release whose files and bundles are all in dist."""
+    """A release with all its files and bundles in dist."""
 
     manifest: Manifest
     sums: Mapping[str, str]
@@ -67,61 +67,51 @@ def sign_release(
 ) -> Signed:
     """Write lock, sources, SBOMs, release.json, SHA256SUMS and all bundles into dist.
 
-    `records`: the build records of the release; `checkout`: where its sources are. Running it
-    again gives the same files with new bundles.
+    `records`: the build records of the release; `checkout`: the folder of its sources. Running
+    it again gives the same files with new bundles.
 
     Raises:
-        ConfigError: no identity token, or one that is not of this release's run.
-        VerificationError: a file is not what was built and booted; nothing is signed.
+        ConfigError: there is no identity token, or it is not of this release's run.
+        VerificationError: a file is not the one that was built and booted; nothing is signed.
         RemoteError: sigstore did not answer, or refused.
     """
-    made_of, archive = _ingredients(config, records, checkout, progress)
-    previous = made_of.previous.tag if made_of.previous else None
+    inputs, archive = _read_inputs(config, records, checkout, progress)
+    previous = inputs.previous.tag if inputs.previous else None
     manifest = start_manifest(
-        made_of.built[0].origin, repository=config.repository, previous=previous
+        inputs.built[0].origin, repository=config.repository, previous=previous
     )
     job = job_of(environment)
     check_job(job, manifest, config.sign)
     trust = open_instance(config.sign)
     with _staged(config.dist) as folder:
-        sboms = _sboms(config, manifest, made_of)
-        others = _write_artifacts(folder, manifest, made_of, sboms, checkout)
-        manifest = complete_manifest(manifest, made_of.built, [archive, *others])
-        (folder / MANIFEST).write_bytes(dump_manifest(manifest))
-        (folder / CHECKSUMS).write_bytes(_checksums(manifest))
-        sums = signed_sums(manifest)
+        sboms = _sboms(config, manifest, inputs)
+        others = _write_artifacts(folder, manifest, inputs, sboms, checkout)
+        manifest = complete_manifest(manifest, inputs.built, [archive, *others])
+        sums = _write_index(folder, manifest)
         write_bundles(
             folder,
             trust=trust,
             job=job,
             files={bundle_name(name): sha256 for name, sha256 in sums.items()},
-            statements=release_statements(manifest, made_of, sums=sums, sboms=sboms, run=job.run),
+            statements=release_statements(manifest, inputs, sums=sums, sboms=sboms, run=job.run),
             progress=progress,
         )
     return Signed(manifest=manifest, sums=sums)
 
 
-def signed_sums(manifest: Manifest) -> dict[str, str]:
-    """Return sha256 by name of every file that is signed: artifacts, manifest, SHA256SUMS."""
-    sums = {artifact.name: artifact.sha256 for artifact in manifest.artifacts}
-    sums[MANIFEST] = hash_bytes(dump_manifest(manifest)).sha256
-    sums[CHECKSUMS] = hash_bytes(_checksums(manifest)).sha256
-    return dict(sorted(sums.items()))
-
-
-def _ingredients(
+def _read_inputs(
     config: ReleaseConfig, records: Sequence[Path], checkout: Path, progress: Progress
-) -> tuple[Ingredients, Artifact]:
-    """Return what the release is made from, and its snapshot archive."""
+) -> tuple[ReleaseInputs, Artifact]:
+    """Return the checked inputs of the release, and its snapshot archive."""
     with progress.step("Hash the artifacts again", total=len(records), unit="images") as step:
         built = []
         for record in records:
             built.append(collect_image(record))
             step.advance(1)
     lock = fresh_lock(config.build)
-    origin = common_origin(built, hash_bytes(dump_lock(lock)))
+    origin = common_origin(built, lock.id)
     archive, snapshot = collect_archive(config, origin, progress)
-    made_of = Ingredients(
+    inputs = ReleaseInputs(
         built=built,
         lock=lock,
         snapshot=snapshot,
@@ -130,22 +120,22 @@ def _ingredients(
         ),
         shape_sha256=shape_sha256(read_toml(config.file).values),
     )
-    return made_of, archive
+    return inputs, archive
 
 
-def _sboms(config: ReleaseConfig, manifest: Manifest, made_of: Ingredients) -> dict[str, bytes]:
-    """Return the SBOM of each image and the one of what builds them, by name."""
+def _sboms(config: ReleaseConfig, manifest: Manifest, inputs: ReleaseInputs) -> dict[str, bytes]:
+    """Return the SBOMs of the images and of the builder, by name."""
     sboms = {}
-    for item in made_of.built:
+    for item in inputs.built:
         own = own_parts(item.packages, manifest)
         wanted = [*config.build.images[item.variant].packages, *(part.info.name for part in own)]
-        group = Group([*locked_parts(made_of.snapshot, item.variant), *own], wanted)
+        group = Group([*locked_parts(inputs.snapshot, item.variant), *own], wanted)
         sboms[image_sbom_name(item.image.name)] = image_sbom(
             item.image, item.variant, group, manifest
         )
-    builder = Group(locked_parts(made_of.snapshot, "builder"), config.build.builder_packages)
-    apk = locked_parts(made_of.snapshot, "apk")
-    # The last of its closure is apk itself: what it needs stands before it.
+    builder = Group(locked_parts(inputs.snapshot, "builder"), config.build.builder_packages)
+    apk = locked_parts(inputs.snapshot, "apk")
+    # The closure is in install order: apk itself comes last, after its dependencies.
     groups = [builder, Group(apk, [part.info.name for part in apk[-1:]])]
     sboms[builder_sbom_name(manifest.name, manifest.version)] = builder_sbom(groups, manifest)
     return sboms
@@ -154,36 +144,36 @@ def _sboms(config: ReleaseConfig, manifest: Manifest, made_of: Ingredients) -> d
 def _write_artifacts(
     folder: Path,
     manifest: Manifest,
-    made_of: Ingredients,
+    inputs: ReleaseInputs,
     sboms: Mapping[str, bytes],
     checkout: Path,
 ) -> Iterator[Artifact]:
-    """Write what no step before wrote, and give each as an artifact."""
-    (folder / LOCK).write_bytes(dump_lock(made_of.lock))
+    """Write lock, SBOMs and sources into `folder`, and yield each as an artifact."""
+    (folder / LOCK).write_bytes(dump_lock(inputs.lock))
     yield artifact_of(folder / LOCK, "lock")
     for name, content in sboms.items():
         (folder / name).write_bytes(content)
         yield artifact_of(folder / name, "sbom")
     source = folder / source_name(manifest.name, manifest.version)
-    write_source(
-        source,
-        checkout,
-        manifest.commit,
-        dirty=manifest.dirty,
-        folder=f"{manifest.name}-{manifest.version}",
-        epoch=manifest.epoch,
-    )
+    write_source(source, checkout, manifest)
     yield artifact_of(source, "source")
 
 
-def _checksums(manifest: Manifest) -> bytes:
+def _write_index(folder: Path, manifest: Manifest) -> dict[str, str]:
+    """Write release.json and SHA256SUMS; return sha256 by name of every file that is signed."""
     sums = {artifact.name: artifact.sha256 for artifact in manifest.artifacts}
-    return dump_checksums({**sums, MANIFEST: hash_bytes(dump_manifest(manifest)).sha256})
+    content = dump_manifest(manifest)
+    (folder / MANIFEST).write_bytes(content)
+    sums[MANIFEST] = hash_bytes(content).sha256
+    content = dump_checksums(sums)
+    (folder / CHECKSUMS).write_bytes(content)
+    sums[CHECKSUMS] = hash_bytes(content).sha256
+    return dict(sorted(sums.items()))
 
 
 @contextmanager
 def _staged(dist: Path) -> Iterator[Path]:
-    """Give a folder whose files replace those in dist, when nothing failed; old bundles go."""
+    """Yield a folder whose files replace those in dist, and all old bundles, if nothing fails."""
     folder = dist / STAGING
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -191,6 +181,7 @@ def _staged(dist: Path) -> Iterator[Path]:
         yield folder
         for stale in dist.glob(f"*{BUNDLE_SUFFIX}"):
             stale.unlink()
+        # Bundles last: a release that lacks one is refused, so an interruption does no harm.
         for path in sorted(folder.iterdir(), key=lambda path: path.name.endswith(BUNDLE_SUFFIX)):
             path.replace(dist / path.name)
     finally:

@@ -1,6 +1,6 @@
-"""Where sigstore is touched: the job's identity, the instance that signs, the bundles.
+"""Client of sigstore: the CI job's identity, the signing instance, the bundles.
 
-Only sigstore-python's documented API is used. What it raises leaves here as our own errors.
+Only sigstore-python's documented API is used. Its exceptions are turned into SnowdropErrors.
 """
 
 import json
@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
@@ -37,23 +38,27 @@ from ci.release.manifest import Manifest
 TOKEN_VARIABLE = "SIGSTORE_ID_TOKEN"  # noqa: S105 (a name, no secret)
 PERMISSION = "give the job the permission `id-token: write`, and call it from the tag's workflow"
 SECONDS = 60.0
-"""That the trust root or one signature may take; the public instance takes two or three."""
+"""Time limit for the trust root and for each signature; the public instance takes two or three."""
 PAUSE = 2.0
-"""Seconds before the second try."""
+"""Seconds before the second attempt."""
 T = TypeVar("T")
 TRUST_CONFIG = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The job that signs, and its identity token."""
+    """The CI job that signs, and its identity token."""
 
     token: IdentityToken = field(repr=False)
     claims: Mapping[str, str]
-    """As the token has them; sigstore's authority is the one who checks its signature."""
+    """The token's claims. Its signature is not checked here: sigstore's authority does that."""
 
     def claim(self, name: str) -> str:
-        """Return a claim that every token of GitHub Actions has."""
+        """Return a claim that every token of GitHub Actions has.
+
+        Raises:
+            ConfigError: the token has no such claim.
+        """
         value = self.claims.get(name)
         if not isinstance(value, str) or not value:
             raise ConfigError(
@@ -64,7 +69,7 @@ class Job:
 
     @property
     def run(self) -> Run:
-        """The builder and the run, for provenance: the certificate will name the same."""
+        """The builder and the run for provenance, as the certificate will name them."""
         runs = f"{FORGE}/{self.claim('repository')}/actions/runs"
         return Run(
             builder=f"{FORGE}/{self.claim('job_workflow_ref')}",
@@ -75,16 +80,16 @@ class Job:
 def job_of(
     environment: Mapping[str, str], detect: Callable[[], str | None] = detect_credential
 ) -> Job:
-    """Return the job that runs, from SIGSTORE_ID_TOKEN or from what the CI offers (`detect`).
+    """Return the running job, from SIGSTORE_ID_TOKEN or from the CI's own service (`detect`).
 
     Raises:
-        ConfigError: there is no identity token; the hint names the permission that gives one.
+        ConfigError: there is no identity token; the hint names the permission that it needs.
     """
     try:
         raw = environment.get(TOKEN_VARIABLE) or detect()
         if not raw:
             raise ConfigError(
-                f"no identity token: neither {TOKEN_VARIABLE} nor a CI that offers one",
+                f"no identity token: neither {TOKEN_VARIABLE} nor a CI that issues one",
                 hint=PERMISSION,
             )
         token = IdentityToken(raw)
@@ -94,40 +99,38 @@ def job_of(
 
 
 def check_job(job: Job, manifest: Manifest, config: SignConfig) -> None:
-    """Check that the certificate will say of this release what a verifier will ask for.
+    """Check that the certificate will name the repository, tag and commit of this release.
 
     Raises:
         ConfigError: the job runs for another repository, tag or commit; or its repository is
-            not public and the public instance would tell its name to everybody.
+            not public and the public instance would publish its name.
     """
-    wanted = {
-        "repository": manifest.repository,
-        "ref": f"refs/tags/{manifest.tag}",
-        "sha": manifest.commit,
-    }
-    for name, expected in wanted.items():
+    for name, expected in (
+        ("repository", manifest.repository),
+        ("ref", f"refs/tags/{manifest.tag}"),
+        ("sha", manifest.commit),
+    ):
         if job.claim(name) != expected:
             raise ConfigError(
                 f"identity token: {name} is {job.claim(name)}, this release has {expected}",
                 hint=f"sign in the run of the tag `{manifest.tag}`",
             )
     visibility = job.claim("repository_visibility")
-    told = visibility == "public" or config.public_log
-    if config.signing_config is None and not told:
+    if config.signing_config is None and visibility != "public" and not config.public_log:
         raise ConfigError(
             f"identity token: the repository is {visibility}; the public sigstore would write "
-            "its name, workflow and commit into a log that everybody reads for ever",
-            hint="name an instance of your own in `[sign]`: trust_root and signing_config; "
-            "or, when everybody may know, say `public_log = true` there",
+            "its name, workflow and commit into a public log whose entries cannot be deleted",
+            hint="set trust_root and signing_config of your own instance in `[sign]`; "
+            "or allow the publication with `public_log = true` there",
         )
 
 
 def open_instance(config: SignConfig) -> ClientTrustConfig:
-    """Return the instance that release.toml names, or the public one.
+    """Return the sigstore instance that release.toml names, or the public one.
 
     Raises:
-        ConfigError: a file of it cannot be used.
-        RemoteError: the public one's trust root cannot be renewed.
+        ConfigError: a file of the instance cannot be used.
+        RemoteError: the trust root of the public instance cannot be updated.
     """
     if config.trust_root is None or config.signing_config is None:
         try:
@@ -139,7 +142,7 @@ def open_instance(config: SignConfig) -> ClientTrustConfig:
     try:
         texts = {key: json.loads(path.read_text(encoding="utf-8")) for key, path in parts.items()}
         trust = ClientTrustConfig.from_json(json.dumps({"mediaType": TRUST_CONFIG, **texts}))
-        # Each access parses anew; a part that cannot be used is found here, not half way.
+        # The client parses lazily: an unusable part must be found before anything is signed.
         _ = trust.trusted_root, trust.signing_config
     except (OSError, ValueError, Error) as error:
         names = " or ".join(str(path) for path in parts.values())
@@ -161,109 +164,96 @@ def write_bundles(
     `files`: sha256 by bundle name; `statements`: the bytes to sign by bundle name.
 
     Raises:
-        RemoteError: a service did not answer, or refused; with its URL and its words.
+        RemoteError: a service did not answer, or refused; with its URL and its answer.
     """
-    orders = [*_files(files), *_statements(statements)]
-    with progress.step("Sign", total=len(orders), unit="files") as step, _own_errors():
-        hand, verifier = _Hand(trust, job.token), Verifier(trusted_root=trust.trusted_root)
-        signer = Identity(identity=job.run.builder)
-        for order in orders:
-            bundle = hand.sign(order.sign)
-            # What nobody could verify is found before it is kept.
-            order.check(verifier, bundle=bundle, policy=signer)
-            (folder / order.name).write_text(bundle.to_json() + "\n", encoding="utf-8")
+    total = len(files) + len(statements)
+    with progress.step("Sign", total=total, unit="files") as step, _remote_errors():
+        signer = _RetryingSigner(trust, job.token)
+        # Each bundle is verified as a user will verify it, before it is written.
+        verifier = Verifier(trusted_root=trust.trusted_root)
+        identity = Identity(identity=job.run.builder)
+
+        def write(name: str, bundle: Bundle) -> None:
+            (folder / name).write_text(bundle.to_json() + "\n", encoding="utf-8")
             step.advance(1)
 
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    name: str
-    """Of the bundle."""
-    sign: Callable[[Signer], Bundle]
-    check: Callable[..., object]
-    """Verifies: takes a Verifier, `bundle` and `policy`."""
-
-
-def _files(files: Mapping[str, str]) -> Iterator[_Order]:
-    for name, sha256 in files.items():
-        digest = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(sha256))
-        sign = partial(Signer.sign_artifact, input_=digest)
-        yield _Order(name, sign, partial(Verifier.verify_artifact, input_=digest))
+        for name, sha256 in files.items():
+            digest = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(sha256))
+            bundle = signer.sign(partial(Signer.sign_artifact, input_=digest))
+            verifier.verify_artifact(digest, bundle, identity)
+            write(name, bundle)
+        for name, content in statements.items():
+            bundle = signer.sign(partial(Signer.sign_dsse, input_=Statement(content)))
+            verifier.verify_dsse(bundle, identity)
+            write(name, bundle)
 
 
-def _statements(statements: Mapping[str, bytes]) -> Iterator[_Order]:
-    for name, statement in statements.items():
-        sign = partial(Signer.sign_dsse, input_=Statement(statement))
-        yield _Order(name, sign, Verifier.verify_dsse)
-
-
-class _Hand:
-    """Signs with one certificate, and tries again once when a service failed."""
+class _RetryingSigner:
+    """Signs with one certificate; when a service failed, once again with a new one."""
 
     def __init__(self, trust: ClientTrustConfig, token: IdentityToken) -> None:
-        self.context = SigningContext.from_trust_config(trust)
-        self.token = token
+        self.context, self.token = SigningContext.from_trust_config(trust), token
         self.signer: Signer | None = None
 
-    def sign(self, order: Callable[[Signer], Bundle]) -> Bundle:
-        """Return the bundle that `order` asks for.
-
-        An entry that the log took from the attempt that failed is harmless: it says that these
-        bytes were signed, which they were.
-        """
+    def sign(self, request: Callable[[Signer], Bundle]) -> Bundle:
+        """Return the bundle that `request` makes with a signer."""
         try:
-            return _within(lambda: self._try(order))
+            return _within(lambda: self._sign_once(request))
         except Exception as error:
-            if not _may_pass(error):
+            if not _is_temporary(error):
                 raise
-            self.signer = None  # another certificate, over other connections
+            # A new certificate over new connections. A log entry of the failed attempt is
+            # harmless: it proves that these bytes were signed, which is true.
+            self.signer = None
             time.sleep(PAUSE)
-            return _within(lambda: self._try(order))
+            return _within(lambda: self._sign_once(request))
 
-    def _try(self, order: Callable[[Signer], Bundle]) -> Bundle:
+    def _sign_once(self, request: Callable[[Signer], Bundle]) -> Bundle:
         if self.signer is None:
             with self.context.signer(self.token) as signer:
                 self.signer = signer
-        return order(self.signer)
+        return request(self.signer)
 
 
 def _within(work: Callable[[], T]) -> T:
-    """Return what `work` returns; wait no longer than SECONDS.
-
-    sigstore's client sets no time limit for its authority and its log, and offers no way to
-    set one; urllib3 does not heed the socket's default either. So the work is done in a thread
-    that is left behind when it hangs; it ends with the process.
+    """Call `work` and return its result, waiting at most SECONDS.
 
     Raises:
-        TimeoutError: it took too long.
+        TimeoutError: it took longer.
     """
+    # sigstore's client sets no time limit for its authority and its log, and has no option for
+    # one; urllib3 ignores the default of `socket`. A daemon thread that hangs ends with the
+    # process; those of ThreadPoolExecutor are joined at exit.
     future: Future[T] = Future()
 
     def do() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised again by `result`
             future.set_exception(error)
 
     Thread(target=do, name="sigstore", daemon=True).start()
     return future.result(timeout=SECONDS)
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Say whether the same request may work a moment later."""
+def _is_temporary(error: BaseException) -> bool:
+    """Return whether the same request may succeed a moment later."""
     for link in _chain(error):
         if isinstance(link, requests.HTTPError):
+            # RFC 9110 15.6: the server failed; RFC 6585 4: too many requests.
             return link.response.status_code >= 500 or link.response.status_code == 429
         if isinstance(link, (requests.RequestException, TimeoutError)):
             return True
-    # What the client makes of a time-stamp service that failed, after a mere warning.
+    # The client only warns when a timestamp service fails, then rejects its own bundle.
     return isinstance(error, InvalidBundle)
 
 
 @contextmanager
-def _own_errors() -> Iterator[None]:
-    """Turn what the client raises, and the warnings before it, into one RemoteError."""
-    warnings = _Warnings()
+def _remote_errors() -> Iterator[None]:
+    """Turn an exception of the client, with the warnings before it, into one RemoteError."""
+    # The client only logs some failures, such as that of the timestamp authority.
+    warnings = BufferingHandler(capacity=1000)
+    warnings.setLevel(logging.WARNING)
     logger = logging.getLogger("sigstore")
     logger.addHandler(warnings)
     try:
@@ -272,35 +262,22 @@ def _own_errors() -> Iterator[None]:
         message = _reason(error)
         if message is None:
             raise
-        told = "; ".join(dict.fromkeys([message, *warnings.texts]))
-        raise RemoteError(told, hint="run it again: what is signed already is harmless") from error
+        texts = [message, *(record.getMessage() for record in warnings.buffer)]
+        text = "; ".join(dict.fromkeys(texts))
+        raise RemoteError(text, hint="run it again: earlier signatures do no harm") from error
     finally:
         logger.removeHandler(warnings)
 
 
-class _Warnings(logging.Handler):
-    """Keeps what the client only logs: that the timestamp authority failed, for one."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
-
-
 def _reason(error: BaseException) -> str | None:
-    """Return what a service said, None for an error that is no service's.
-
-    The client's own errors are empty at times; what was said is further down the chain.
-    """
+    """Return the answer of a service, None when the error does not come from one."""
+    # Some errors of the client have no text of their own: the answer is in one of their causes.
     for link in _chain(error):
         if isinstance(link, requests.HTTPError):
-            said = link.response.text.strip()[:2000]
-            return f"{link.response.url}: status {link.response.status_code}: {said}"
+            answer = link.response.text.strip()[:2000]
+            return f"{link.response.url}: status {link.response.status_code}: {answer}"
         if isinstance(link, requests.RequestException):
-            where = link.request.url if link.request else "sigstore"
-            return f"{where}: {link}"
+            return f"{link.request.url if link.request else 'sigstore'}: {link}"
     if isinstance(error, TimeoutError):
         return f"sigstore: one of its services gave no answer within {SECONDS:.0f} s"
     if isinstance(error, (Error, ExpiredIdentity)) or type(error).__module__.startswith("sigstore"):

@@ -1,61 +1,54 @@
 """source.tar: the sources that a release was built from, as one file.
 
-The tree of a commit gives the same bytes on every machine and with every git: names sorted,
-every time the lock's epoch, every owner root (POSIX.1-2008, pax). Of a working tree with
-changes it is the files as they lie, tracked or not, without what git ignores.
+A commit gives the same bytes on every machine and with every version of git: sorted names, the
+lock's epoch as every time, root as every owner (POSIX.1-2008, pax). For a working tree with
+changes the archive holds its files, tracked or not, without those that git ignores.
 """
 
 import io
 import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from build.errors import ConfigError
 from ci.release.checkout import git
+from ci.release.manifest import Manifest
 
 FILE, PROGRAM, LINK = "100644", "100755", "120000"
 """Modes of a tree's entries (git, Documentation/technical: tree objects)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One file of the sources."""
-
-    path: str
-    mode: str
-    content: bytes
-    """Of a link: what it points to."""
+Source = tuple[str, str, bytes]
+"""Path, mode and content of one file; the content of a link is its target."""
 
 
-def write_source(
-    path: Path, checkout: Path, commit: str, *, dirty: bool, folder: str, epoch: int
-) -> None:
-    """Write the sources to `path`, below `folder` in the archive.
+def write_source(path: Path, checkout: Path, manifest: Manifest) -> None:
+    """Write the sources of a release to `path`, in a folder `NAME-VERSION` of the archive.
 
-    They are those of `commit`, whatever lies in the working tree, or with `dirty` what lies
-    there. `epoch` in seconds since 1970.
+    They are those of the manifest's commit or, for a dirty release, of the working tree.
 
     Raises:
         ConfigError: the commit is not in `checkout`, or holds another repository.
     """
-    sources = _lying(checkout) if dirty else _committed(checkout, commit)
+    sources = _working_tree(checkout) if manifest.dirty else _committed(checkout, manifest.commit)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        for source in sorted(sources, key=lambda each: each.path.encode(errors="surrogateescape")):
-            member = tarfile.TarInfo(f"{folder}/{source.path}")
-            member.mtime, member.uname, member.gname = epoch, "root", "root"
-            member.mode = 0o755 if source.mode == PROGRAM else 0o644
-            if source.mode == LINK:
+        for name, mode, content in sorted(sources, key=lambda each: _encode(each[0])):
+            member = tarfile.TarInfo(f"{manifest.name}-{manifest.version}/{name}")
+            member.mtime, member.uname, member.gname = manifest.epoch, "root", "root"
+            if mode == LINK:
                 member.type, member.mode = tarfile.SYMTYPE, 0o777
-                member.linkname = source.content.decode(errors="surrogateescape")
+                member.linkname = _decode(content)
                 archive.addfile(member)
             else:
-                member.size = len(source.content)
-                archive.addfile(member, io.BytesIO(source.content))
+                # git keeps only the executable bit of a file's mode.
+                member.mode, member.size = 0o755 if mode == PROGRAM else 0o644, len(content)
+                archive.addfile(member, io.BytesIO(content))
 
 
 def _committed(checkout: Path, commit: str) -> Iterator[Source]:
+    # Not `git archive`: its bytes depend on the version of git, and on attributes and
+    # configuration such as export-ignore and tar.umask (git-archive(1)).
     listed = git("ls-tree", "-r", "-z", "--full-tree", commit, folder=checkout, check=False)
     if listed.status != 0:
         raise ConfigError(
@@ -64,38 +57,46 @@ def _committed(checkout: Path, commit: str) -> Iterator[Source]:
         )
     entries = []
     for line in listed.stdout.split(b"\0")[:-1]:
-        head, _, name = line.partition(b"\t")
-        mode, kind, blob = head.decode().split()
-        shown = name.decode(errors="surrogateescape")
+        fields, _, name = line.partition(b"\t")
+        mode, kind, blob = fields.decode().split()
+        path = _decode(name)
         if kind != "blob":
-            raise ConfigError(f"{shown}: another repository in this one, expected files only")
-        entries.append((shown, mode, blob))
-    asked = "".join(f"{blob}\n" for _, _, blob in entries).encode()
-    raw = git("cat-file", "--batch", folder=checkout, stdin=asked).stdout
-    place = 0
+            raise ConfigError(f"{path}: another repository in this one, expected files only")
+        entries.append((path, mode, blob))
+    blobs = "".join(f"{blob}\n" for _, _, blob in entries).encode()
+    raw = git("cat-file", "--batch", folder=checkout, stdin=blobs).stdout
+    position = 0
+    # For each blob: its id, type and size on a line, the content, and a newline (git-cat-file(1)).
     for path, mode, blob in entries:
-        end = raw.index(b"\n", place)
-        found, _, size = raw[place:end].decode().split()
+        end = raw.index(b"\n", position)
+        found, _, size = raw[position:end].decode().split()
         if found != blob:
             raise ConfigError(f"{checkout}: git gave {found} for {blob}")
-        place = end + 1 + int(size)
-        yield Source(path, mode, raw[end + 1 : place])
-        place += 1
+        position = end + 1 + int(size)
+        yield path, mode, raw[end + 1 : position]
+        position += 1
 
 
-def _lying(checkout: Path) -> Iterator[Source]:
+def _working_tree(checkout: Path) -> Iterator[Source]:
     words = ("--cached", "--others", "--exclude-standard", "--deduplicate")
     listed = git("ls-files", "-z", *words, folder=checkout).stdout
     for name in listed.split(b"\0")[:-1]:
-        shown = name.decode(errors="surrogateescape")
-        path = checkout / shown
-        # A name that git knows, and that was deleted since, is left out.
+        # git also lists files that were deleted since, which are left out.
         with suppress(FileNotFoundError):
-            yield _lying_file(path, shown)
+            yield _read_file(checkout, _decode(name))
 
 
-def _lying_file(path: Path, shown: str) -> Source:
+def _read_file(checkout: Path, name: str) -> Source:
+    path = checkout / name
     if path.is_symlink():
-        return Source(shown, LINK, str(path.readlink()).encode(errors="surrogateescape"))
-    mode = PROGRAM if path.stat().st_mode & 0o100 else FILE
-    return Source(shown, mode, path.read_bytes())
+        return name, LINK, _encode(str(path.readlink()))
+    return name, PROGRAM if path.stat().st_mode & 0o100 else FILE, path.read_bytes()
+
+
+def _decode(name: bytes) -> str:
+    # Not os.fsdecode, whose result depends on the locale.
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

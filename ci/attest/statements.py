@@ -1,7 +1,7 @@
-"""in-toto statements: what is said of which files, as bytes that are signed as they stand.
+"""in-toto statements, as the exact bytes that are signed.
 
-Source of the form: in-toto attestation framework, Statement v1. docs/statements.md says what
-each kind means; what stands in them is made in `ci.attest.predicates`.
+Source: in-toto attestation framework, Statement v1. docs/statements.md describes each predicate
+type; `ci.attest.predicates` makes the contents.
 """
 
 import json
@@ -10,14 +10,14 @@ from typing import Any
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-"""What a DSSE envelope around a statement calls its payload."""
+"""`payloadType` of a DSSE envelope around a statement."""
 PROVENANCE_TYPE = "https://slsa.dev/provenance/v1"
 BOOT_REPORT_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 SBOM_TYPE = "https://cyclonedx.org/bom"
-"""What cosign calls `cyclonedx`; the document says its version itself."""
+"""cosign's type `cyclonedx`; the version is in the document."""
 
 REPORT_FIELD = "snowdrop_report"
-"""Our boot report in a test result: an extension field, so its name begins with ours (SLSA
+"""Field of a test result with our boot report: an extension field, so it has our prefix (SLSA
 v1.1, parsing rules)."""
 
 
@@ -32,15 +32,15 @@ def snapshot_type(repository: str) -> str:
 
 
 def difference_type(repository: str) -> str:
-    """Return the predicate type of what changed since the release before (OWNER/REPO)."""
+    """Return the predicate type of a difference, signed in `repository` (OWNER/REPO)."""
     return f"{_page(repository)}#release-difference-v1"
 
 
 def boot_passed(predicate: Mapping[str, Any]) -> bool:
-    """Say whether a boot report tells that the image came up: every check, without a warning.
+    """Return whether every check of a boot passed, without a warning.
 
     `predicate`: a test result (in-toto attestation framework, test-result v0.1) with our
-    report in it; both must say so.
+    report in it; both must agree.
     """
     report = predicate.get(REPORT_FIELD)
     return (
@@ -55,10 +55,10 @@ def boot_passed(predicate: Mapping[str, Any]) -> bool:
 def build_statement(
     subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, object]
 ) -> bytes:
-    """Return the statement that says `predicate` of the files in `subjects`.
+    """Return the statement that makes `predicate` about the files in `subjects`.
 
     `subjects`: sha256 by file name. The bytes are JSON with sorted keys, sorted subjects and
-    no spaces: equal statements are equal bytes.
+    no spaces, so equal statements have equal bytes.
     """
     statement = {
         "_type": STATEMENT_TYPE,

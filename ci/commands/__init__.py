@@ -1,1 +1,48 @@
-"""Commands of `python -m ci`, a module each."""
+"""Commands of `python -m ci`: one module each, and the protocol that all of them follow."""
+
+import argparse
+import importlib
+from typing import Protocol, cast
+
+from ci.report.console import Console
+
+COMMANDS = (
+    "pin",
+    "diff",
+    "store",
+    "build",
+    "inspect",
+    "explain",
+    "boot",
+    "archive",
+    "sign",
+    "publish",
+    "mirror",
+    "verify",
+    "trust",
+    "rehearse",
+)
+"""In the order of a release; each is the name of a module in this package."""
+
+
+class Command(Protocol):
+    """A module of this package."""
+
+    HELP: str
+    """One line for `--help`."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments, besides `--config`, `--json` and `--debug`."""
+
+    def run(self, arguments: argparse.Namespace, console: Console) -> int:
+        """Run the command and return the exit code.
+
+        Raises:
+            SnowdropError: it failed; the error carries the exit code.
+        """
+
+
+def load_command(name: str) -> Command:
+    """Return the module of a command in COMMANDS."""
+    # Imported on demand: sigstore and boto3 take a second between them.
+    return cast("Command", importlib.import_module(f"{__name__}.{name}"))

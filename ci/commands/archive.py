@@ -1,4 +1,4 @@
-"""`archive`: lock and store -> the snapshot as one file, the same bytes each time."""
+"""`archive`: write the snapshot of the lock as one file, with the same bytes each time."""
 
 import argparse
 import time
@@ -20,17 +20,17 @@ PUBLIC_ROOT = ROOT / "ci" / "verify" / "trust" / "trusted_root.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `archive` takes."""
+    """Declare the arguments of `archive`."""
     parser.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="write it there (default: in dist, under the name that `sign` looks for)",
+        help="the file to write (default: in dist, under the name that `sign` expects)",
     )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Write the archive of the lock, and tell its digest."""
+    """Write the archive of the lock and print its digest."""
     config = read_config(arguments.config)
     lock, store = fresh_lock(config.build), Store(config.build.store)
     path = arguments.output
@@ -54,11 +54,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _trust_root(config: ReleaseConfig) -> bytes | None:
-    """Return the public sigstore's trust root of the day; None when another instance signs.
-
-    That one's root is a file of this machine, a rehearsal's even a new one in each folder: with it,
-    one commit and lock would give another archive here than there.
-    """
+    """Return the public sigstore's trust root; None when another instance signs."""
+    # The root of another instance is a file of this machine, which each rehearsal creates again:
+    # with it, the same commit and lock would give other archives elsewhere.
     if config.sign.trust_root or not PUBLIC_ROOT.is_file():
         return None
     return PUBLIC_ROOT.read_bytes()

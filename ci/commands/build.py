@@ -1,11 +1,9 @@
-"""`build`: lock and store -> image and build record; `build --prove` proves that it repeats."""
+"""`build`: lock and store -> image and build record; with `--prove` again, and compared."""
 
 import argparse
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from build.errors import ConfigError, NotReproducibleError, StaleLockError
 from build.image import Image, compare_images
@@ -15,7 +13,7 @@ from build.snapshot.lock import Lock, check_fresh
 from build.snapshot.restore import fill_store
 from build.snapshot.store import Store
 from ci.config import ReleaseConfig, read_config
-from ci.release.build_job import Order, build_variant
+from ci.release.build_job import BuildJob, build_variant
 from ci.release.checkout import fresh_lock, origin_of
 from ci.report.console import Console
 from ci.report.table import size_text
@@ -26,7 +24,7 @@ HELP = "Build the images that the lock and the sources describe"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `build` takes."""
+    """Declare the arguments of `build`."""
     parser.add_argument("--variant", help="build only this image of release.toml")
     parser.add_argument(
         "--twice",
@@ -36,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prove",
         action="store_true",
-        help="build again with everything varied that must not matter; exit 3 when bytes differ",
+        help="build again, with every variation that must not change the output, and compare; "
+        "exit 3 when the bytes differ",
     )
     parser.add_argument(
         "--another-day",
@@ -47,64 +46,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--snapshot",
         type=Path,
         metavar="ARCHIVE",
-        help="take every package from a snapshot archive: no mirror is asked",
+        help="read every package from a snapshot archive, and use no mirror",
     )
     parser.add_argument("--engine", choices=["docker", "podman", "unshare"], help="use only this")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Build each image (again when asked), and tell its digests."""
+    """Build each image (again when requested) and print its digests."""
     if arguments.another_day:
-        arguments.prove = True
         find_qemu()
     config = read_config(arguments.config)
-    variants = [arguments.variant] if arguments.variant else list(config.build.images)
-    for variant in variants:
-        if variant not in config.build.images:
-            raise ConfigError(
-                f"{config.file}: image.{variant}: there is no such variant, "
-                f"there is: {', '.join(config.build.images)}"
-            )
+    variants = _variants(config, arguments.variant)
     store = Store(config.build.store)
+    images, proofs = [], {}
     with store.in_use():
-        lock = _lock_and_blobs(config, arguments.snapshot, store, console)
-        order = Order(
+        lock = _prepare_lock(config, arguments.snapshot, store, console)
+        job = BuildJob(
             config=config,
             lock=lock,
             store=store,
             engine=arguments.engine,
             origin=origin_of(config, lock),
         )
-        built, proofs = [], {}
         for variant in variants:
-            image = build_variant(order, variant, config.dist, console.progress)
+            image = build_variant(job, variant, config.dist, console.progress)
             if arguments.twice:
-                _build_again(order, variant, image, console)
-            _tell(image, console)
-            built.append(dict(image.record))
-            if arguments.prove:
-                proofs[variant] = prove(
-                    order, variant, image, console, another_day=arguments.another_day
-                )
-                _tell_proof(variant, proofs[variant], console)
-    console.data(_data(built, proofs))
-    found = [error for proof in proofs.values() for error in proof.differences]
-    if found:
+                _build_again(job, variant, image, console)
+            _print_image(image, console)
+            images.append(dict(image.record))
+            if arguments.prove or arguments.another_day:
+                proof = prove(job, variant, image, console, another_day=arguments.another_day)
+                _print_proof(variant, proof, console)
+                proofs[variant] = proof
+    data = {variant: proof.data() for variant, proof in proofs.items()}
+    console.data({"images": images, **({"proofs": data} if data else {})})
+    errors = [error for proof in proofs.values() for error in proof.differences]
+    if errors:
         raise NotReproducibleError(
-            "\n".join(map(str, found)), hint="; or ".join(error.hint for error in found)
+            "\n".join(map(str, errors)), hint="; or ".join(error.hint for error in errors)
         )
     return 0
 
 
-def _data(built: list[dict[str, Any]], proofs: Mapping[str, Proof]) -> Mapping[str, Any]:
-    proved = {variant: proof.data() for variant, proof in proofs.items()}
-    return {"images": built, **({"proofs": proved} if proved else {})}
+def _variants(config: ReleaseConfig, wanted: str | None) -> list[str]:
+    variants = list(config.build.images)
+    if wanted is None:
+        return variants
+    if wanted not in variants:
+        raise ConfigError(
+            f"{config.file}: image.{wanted}: there is no such variant, "
+            f"there is: {', '.join(variants)}"
+        )
+    return [wanted]
 
 
-def _lock_and_blobs(
+def _prepare_lock(
     config: ReleaseConfig, snapshot: Path | None, store: Store, console: Console
 ) -> Lock:
-    """Return the lock to build from, with all that it names in `store`.
+    """Return the lock to build from, after putting all that it names into `store`.
 
     Raises:
         StaleLockError: the archive is that of another lock.
@@ -120,50 +119,42 @@ def _lock_and_blobs(
             raise StaleLockError(
                 f"{snapshot}: holds the snapshot {archive.lock.id}, "
                 f"{config.build.lock} is {lock.id}",
-                hint="take the archive of this lock's release, or the checkout of the archive's",
+                hint="use the archive of this lock's release, or the checkout of the archive's",
             )
     else:
         lock = archive.lock
         check_fresh(lock, config.build)
-        console.progress.note(f"no {config.build.lock}: building by the lock of {snapshot}")
+        console.progress.note(f"no {config.build.lock}: building from the lock in {snapshot}")
     archive.fill(store, console.progress)
     return lock
 
 
-def _build_again(order: Order, variant: str, first: Image, console: Console) -> None:
-    with TemporaryDirectory(prefix="again-", dir=order.config.build.work) as folder:
-        second = build_variant(order, variant, Path(folder), console.progress)
+def _build_again(job: BuildJob, variant: str, first: Image, console: Console) -> None:
+    with TemporaryDirectory(prefix="again-", dir=job.config.build.work) as folder:
+        second = build_variant(job, variant, Path(folder), console.progress)
         compare_images(first, second)
     console.line(f"{variant}: built twice from nothing, the same bytes both times")
 
 
-def _tell(image: Image, console: Console) -> None:
-    record = image.record
+def _print_image(image: Image, console: Console) -> None:
+    record, engine = image.record, image.record["engine"]
     console.line(f"{image.path}: {size_text(record['image']['size'])}")
-    for what in ("tree", "raw", "image"):
-        name = "qcow2" if what == "image" else what
-        console.line(f"  {name:<6}sha256:{record[what]['sha256']}")
-    engine = record["engine"]
+    for name, title in (("tree", "tree"), ("raw", "raw"), ("image", "qcow2")):
+        console.line(f"  {title:<6}sha256:{record[name]['sha256']}")
     console.line(f"  engine {engine['name']} {engine['version']}")
     for refused in engine["refused"]:
         console.line(f"         not {refused['name']}: {refused['reason']}")
 
 
-def _tell_proof(variant: str, proof: Proof, console: Console) -> None:
-    """Print what was varied, what was not and why, and what came of it."""
-    titles = [built.title for built in proof.builds]
+def _print_proof(variant: str, proof: Proof, console: Console) -> None:
+    """Print what was varied, what was not and why, and the result if the bytes are the same."""
+    titles = [build.title for build in proof.builds]
     console.line()
-    console.table(
-        [[row.thing, *row.values] for row in proof.rows if row.varied],
-        header=["varied", *titles],
-    )
-    same = [row for row in proof.rows if not row.varied]
-    if same:
+    varied = [[row.name, *row.values] for row in proof.rows if row.varied]
+    console.table(varied, header=["varied", *titles])
+    if same := [[row.name, row.values[0], row.reason] for row in proof.rows if not row.varied]:
         console.line()
-        console.table(
-            [[row.thing, row.values[0], row.why_not] for row in same],
-            header=["not varied", "in all", "why"],
-        )
+        console.table(same, header=["not varied", "in all", "why"])
     console.line()
     if not proof.differences:
         console.line(

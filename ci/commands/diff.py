@@ -1,4 +1,4 @@
-"""`diff`: two locks -> what a release of the newer one would change, closure by closure."""
+"""`diff`: print what a release of the newer of two locks would change, closure by closure."""
 
 import argparse
 from pathlib import Path
@@ -9,12 +9,10 @@ from ci.release.lock_diff import (
     HEADER,
     TOTALS_HEADER,
     Difference,
-    Side,
-    difference_of,
+    compare_locks,
     document,
-    markdown,
+    format_markdown,
     rows,
-    told,
     total_rows,
 )
 from ci.release.locks import find_lock
@@ -26,11 +24,11 @@ DEFAULT_LOCK = Path("release.lock")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `diff` takes."""
+    """Declare the arguments of `diff`."""
     what = "a lock file, a snapshot archive, a tag, or a release's URL"
     parser.add_argument("old", metavar="OLD", help=what)
     parser.add_argument("new", metavar="NEW", help=what)
-    parser.add_argument("--markdown", action="store_true", help="for a pull request")
+    parser.add_argument("--markdown", action="store_true", help="print it for a pull request")
     parser.add_argument(
         "--exit-code",
         action="store_true",
@@ -39,25 +37,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Tell the difference; return 0, or 3 with --exit-code when there is one."""
+    """Print the difference; return 0, or 3 with --exit-code when there is one."""
     if arguments.markdown and arguments.json:
-        raise ConfigError("--markdown and --json: expected one of them")
-    lock = read_config(arguments.config).build.lock if arguments.config.exists() else DEFAULT_LOCK
-    sides = [Side(name, find_lock(name, lock=lock)) for name in (arguments.old, arguments.new)]
-    difference = difference_of(*sides)
+        raise ConfigError("--markdown and --json are mutually exclusive")
+    path = read_config(arguments.config).build.lock if arguments.config.exists() else DEFAULT_LOCK
+    names = (arguments.old, arguments.new)
+    old, new = (find_lock(name, lock=path) for name in names)
+    difference = compare_locks(old, new, names=names)
     if arguments.markdown:
-        console.line(markdown(difference))
+        console.line(format_markdown(difference))
     else:
-        tell(difference, console)
+        print_difference(difference, console)
     console.data(document(difference))
     return CHANGED if arguments.exit_code and difference.different else 0
 
 
-def tell(difference: Difference, console: Console) -> None:
+def print_difference(difference: Difference, console: Console) -> None:
     """Print a row for every change, then the totals and what else differs."""
     if changes := rows(difference):
         console.table(changes, header=HEADER)
         console.line()
     console.table(total_rows(difference), header=TOTALS_HEADER)
-    for line in told(difference):
+    for line in difference.other:
         console.line(line)
+    if not difference.different:
+        console.line("the same packages in the same order")

@@ -1,4 +1,4 @@
-"""`pin`: release.toml -> release.lock and store; `pin --check`: would a new one differ?"""
+"""`pin`: write release.lock and fill the store; `pin --check` reports whether it would change."""
 
 import argparse
 import time
@@ -13,61 +13,61 @@ from build.snapshot.lock import Lock, check_fresh, dump_lock, read_lock, write_l
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.restore import fill_store
 from build.snapshot.store import Store
-from ci.commands.diff import tell
+from ci.commands.diff import print_difference
 from ci.config import ReleaseConfig, read_config
-from ci.release.lock_diff import Side, difference_of, document
+from ci.release.lock_diff import compare_locks, document
 from ci.report.console import Console
 
-HELP = "Pin the repositories of today: write release.lock and fill the store"
+HELP = "Pin the current packages: write release.lock and fill the store"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `pin` takes."""
+    """Declare the arguments of `pin`."""
     parser.add_argument(
         "--check",
         action="store_true",
         help="write no lock; exit 3 when a newer snapshot would change it",
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
         "--package",
         nargs="+",
         dest="packages",
         metavar="NAME",
-        help="move only these packages, what is built from the same source, and what they force; "
-        "the rest stays at the lock",
+        help="update only these packages, those built from the same source, and what they require; "
+        "the rest stays as locked",
     )
-    what.add_argument(
+    source.add_argument(
         "--from",
         dest="archive",
         type=Path,
         metavar="ARCHIVE",
-        help="pin what a snapshot archive holds: every link verified anew, no mirror asked",
+        help="pin what a snapshot archive holds: verify every signature again, and use no mirror",
     )
     parser.add_argument(
         "--allow-older",
         action="store_true",
-        help="take a mirror that is older than the lock, to go back on purpose",
+        help="accept a mirror that is older than the lock, to go back on purpose",
     )
     parser.add_argument("--engine", choices=["docker", "podman", "unshare"], help="use only this")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Pin, then tell what changed; return 0, or 3 with --check when the lock is out of date."""
+    """Pin, then print what changed; return 0, or 3 with --check when the lock is out of date."""
     config = read_config(arguments.config)
     before = read_lock(config.build.lock) if config.build.lock.exists() else None
     if before is None and (arguments.check or arguments.packages):
-        read_lock(config.build.lock)  # says that there is none, and what to run
+        read_lock(config.build.lock)  # raises: there is none, with the command to run
     archive = open_archive(arguments.archive) if arguments.archive else None
     store = Store(config.build.store)
-    # Until the lock is written nothing but this hold says that the new blobs are needed.
+    # Until the lock is written, only this shared lock keeps `store gc` from the new blobs.
     with store.in_use():
         if before is not None and arguments.packages:
-            # Before anything is asked: a choice that is stale is told first.
+            # Report a stale choice before anything is fetched.
             check_fresh(before, config.build)
             fill_store(config.build, before, store, Fetcher(time.sleep), console.progress)
         lock = _pin(config, store, archive, before, arguments, console)
-        _tell(config, lock, before, console)
+        _print_lock(config, lock, before, console)
         if not arguments.check:
             write_lock(config.build.lock, lock)
     if arguments.check and before is not None and before.id != lock.id:
@@ -86,8 +86,8 @@ def _pin(
     arguments: argparse.Namespace,
     console: Console,
 ) -> Lock:
-    # An archive is older than today's lock for a reason, and brings all bytes itself. One of
-    # several indexes a repository can only be pinned as it is: nobody else knows what stayed.
+    # An archive may be older than the lock, and needs nothing of it. One that has several indexes
+    # of a repository can only be pinned as it is: no index says which packages were kept.
     previous, only = (None, None) if archive else (before, arguments.packages)
     if archive and archive.lock.mixed:
         previous, only = archive.lock, ()
@@ -106,18 +106,18 @@ def _pin(
     lock = pin(request)
     if archive and archive.lock.id != lock.id:
         console.progress.note(
-            f"not the lock of {archive.path}: release.toml or its keys differ from that day's"
+            f"not the lock of {archive.path}: release.toml or its keys changed since"
         )
     return lock
 
 
-def _tell(config: ReleaseConfig, lock: Lock, before: Lock | None, console: Console) -> None:
-    """Print the difference from the lock before, and what the new one holds."""
+def _print_lock(config: ReleaseConfig, lock: Lock, before: Lock | None, console: Console) -> None:
+    """Print the difference from the previous lock, and what the new one holds."""
     closures = {name: len(lock.closure(name)) for name in lock.closures}
     same = before is not None and dump_lock(before) == dump_lock(lock)
-    change = difference_of(Side("before", before), Side("after", lock)) if before else None
+    change = compare_locks(before, lock, names=("before", "after")) if before else None
     if change and not same:
-        tell(change, console)
+        print_difference(change, console)
         console.line()
     console.line(
         f"{config.build.lock}: {'unchanged, ' if same else ''}"

@@ -1,4 +1,4 @@
-"""`python -m ci sign`: hash again what was built and booted, sign it with the job's identity."""
+"""`sign`: hash again what was built and booted, and sign it with the CI job's identity."""
 
 import argparse
 
@@ -7,17 +7,15 @@ from ci.config import read_config
 from ci.release.checkout import ROOT, build_records
 from ci.report.console import Console
 
-NAME = "sign"
 HELP = "Sign the artifacts, SHA256SUMS, provenance, SBOMs and all that was seen of the build"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: what is signed follows from release.toml and the checkout."""
-    del parser
+    """Declare no arguments: release.toml and the checkout determine what is signed."""
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Sign the release that this checkout builds; return the exit code."""
+    """Sign the release that this checkout builds."""
     config = read_config(arguments.config)
     signed = sign_release(
         config,

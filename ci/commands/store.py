@@ -1,4 +1,4 @@
-"""`store verify`, `gc`, `take`: is the store whole, what is not needed, what an archive has."""
+"""`store`: verify the blobs, delete those that are not needed, or add those of an archive."""
 
 import argparse
 from collections.abc import Mapping
@@ -8,25 +8,26 @@ from build.errors import ConfigError
 from build.snapshot.archive import open_archive
 from build.snapshot.lock import Lock, read_lock
 from build.snapshot.restore import names_of
-from build.snapshot.store import Store, StoreSweep
+from build.snapshot.store import Store
 from ci.config import ReleaseConfig, read_config
 from ci.release.locks import release_locks
 from ci.report.console import Console
 from ci.report.table import size_text
 
-HELP = "Look after the store: verify it, free what nothing needs, or take in an archive"
+HELP = "Maintain the store: verify it, free what nothing needs, or add a snapshot archive"
 KEEP = 3
+"""Releases whose blobs are kept by default."""
 UNKNOWN = "named by no lock of the last releases"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `store` takes."""
+    """Declare the arguments of `store`."""
     parser.add_argument(
         "action",
         choices=["verify", "gc", "take"],
         help="verify: hash every blob, and move damaged ones to the quarantine; "
         "gc: delete what neither the lock nor a kept release needs; "
-        "take: put in what a snapshot archive holds, of whichever release",
+        "take: add the blobs of a snapshot archive, of any release",
     )
     parser.add_argument(
         "archive", nargs="?", type=Path, metavar="ARCHIVE", help="take: the snapshot archive"
@@ -37,17 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"gc: releases to keep besides the lock, newest tags first (default: {KEEP})",
     )
-    parser.add_argument("--dry-run", action="store_true", help="gc: delete nothing, only tell")
+    parser.add_argument("--dry-run", action="store_true", help="gc: delete nothing, only print")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Verify (1 when a blob is damaged), sweep, or take."""
+    """Verify the store (1 when a blob is damaged), sweep it, or add an archive."""
     config = read_config(arguments.config)
     store, action = Store(config.build.store), arguments.action
     if action != "gc" and (arguments.dry_run or arguments.keep is not None):
-        raise ConfigError(f"store {action}: takes neither --keep nor --dry-run, which are gc's")
+        raise ConfigError(f"store {action}: takes neither --keep nor --dry-run")
     if (action == "take") != (arguments.archive is not None):
-        raise ConfigError("store take: needs an ARCHIVE, and nothing else does")
+        raise ConfigError("ARCHIVE: expected by `store take` alone")
     if action == "take":
         return _take(arguments.archive, store, console)
     if action == "verify":
@@ -68,10 +69,10 @@ def _verify(config: ReleaseConfig, store: Store, console: Console) -> int:
                 damaged[sha256] = str(aside)
             step.advance(size)
     missing = sorted(sha256 for sha256 in names if not store.has(sha256))
-    rows = [[names.get(sha256, UNKNOWN), aside] for sha256, aside in damaged.items()]
-    if rows:
+    if damaged:
+        rows = [[names.get(sha256, UNKNOWN), aside] for sha256, aside in damaged.items()]
         console.table(rows, header=["damaged", "moved to"])
-        console.line("`nox -s build` fetches anew what it needs of these")
+        console.line("`nox -s build` fetches again what it needs of these")
     console.line(
         f"{store.folder}: {len(blobs) - len(damaged)} blobs whole, {len(damaged)} damaged, "
         f"{size_text(total)} hashed"
@@ -102,44 +103,39 @@ def _take(path: Path, store: Store, console: Console) -> int:
 
 
 def _sweep(config: ReleaseConfig, store: Store, keep: int, dry_run: bool, console: Console) -> int:
-    # The locks are read while nobody can write another one and count on its blobs.
+    # Under the exclusive lock no other process can write a release.lock whose blobs go here.
     with store.alone():
+        # Without a lock nothing would be kept: it is needed here.
         locks = _locks(config, keep, needed=True)
         needed = {sha256 for lock in locks.values() for sha256 in names_of(lock)}
         swept = store.sweep(needed, dry_run=dry_run)
-    _tell(swept, store, list(locks), dry_run, console)
-    return 0
-
-
-def _tell(
-    swept: StoreSweep, store: Store, locks: list[str], dry_run: bool, console: Console
-) -> None:
-    freed = "would free" if dry_run else "freed"
-    console.line(f"kept for {', '.join(locks)}")
+    freed_bytes = swept.blob_bytes + swept.leftover_bytes
     leftovers = f", {swept.leftovers} damaged or half-written files" if swept.leftovers else ""
+    console.line(f"kept for {', '.join(locks)}")
     console.line(
-        f"{store.folder}: {freed} {size_text(swept.blob_bytes + swept.leftover_bytes)} "
+        f"{store.folder}: {'would free' if dry_run else 'freed'} {size_text(freed_bytes)} "
         f"({len(swept.blobs)} blobs{leftovers}), "
         f"kept {size_text(swept.kept_bytes)} ({swept.kept} blobs)"
     )
     console.data(
         {
             "dry_run": dry_run,
-            "kept_for": locks,
+            "kept_for": list(locks),
             "freed": list(swept.blobs),
-            "freed_bytes": swept.blob_bytes + swept.leftover_bytes,
+            "freed_bytes": freed_bytes,
             "leftovers": swept.leftovers,
             "kept": swept.kept,
             "kept_bytes": swept.kept_bytes,
         }
     )
+    return 0
 
 
 def _locks(config: ReleaseConfig, keep: int, *, needed: bool) -> Mapping[str, Lock]:
-    """Return the lock of now and those of the `keep` newest releases, by what they are called.
+    """Return the current lock and those of the `keep` newest releases, by file name or tag.
 
     Raises:
-        ConfigError: there is no lock, though one is `needed`: nothing would be kept.
+        ConfigError: there is no lock, and it is `needed`.
     """
     path = config.build.lock
     locks = {str(path): read_lock(path)} if needed or path.exists() else {}
@@ -148,5 +144,5 @@ def _locks(config: ReleaseConfig, keep: int, *, needed: bool) -> Mapping[str, Lo
 
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 0")
     return int(text)

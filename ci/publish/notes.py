@@ -9,7 +9,7 @@ from build.errors import VerificationError
 from ci.config import ReleaseConfig
 from ci.publish.plan import import_urls
 from ci.publish.release_files import ReleaseFiles
-from ci.release.lock_diff import Difference, markdown, read_document
+from ci.release.lock_diff import Difference, read_document
 from ci.release.manifest import (
     CHECKSUMS,
     DIFFERENCE_BUNDLE,
@@ -37,7 +37,7 @@ def release_notes(config: ReleaseConfig, release: ReleaseFiles) -> str:
         parts.append(_import(import_urls(config.spaces, release)))
     parts.append(_artifacts(release))
     parts += [
-        f"## What changed\n\n{markdown(signed_difference(file.path))}"
+        f"## What changed\n\n{format_markdown(signed_difference(file.path))}"
         for file in release.files
         if file.name == DIFFERENCE_BUNDLE
     ]

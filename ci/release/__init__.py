@@ -1,10 +1,10 @@
-"""Which release this is, the steps that make its image, and what is told about locks.
+"""What a release is, and the build of its images.
 
-- `checkout`: version, source commit and records of the release that this checkout builds
-- `pin_command`: release.toml -> release.lock and store
-- `locks`, `differences`, `diff_command`: what another lock would change
-- `store_command`: is the store whole, and what of it is not needed
-- `build_command`: lock and store -> image and build record; `order` is what it builds from
-- `prove/`: the same bytes from builds that differ in everything that must not matter
-- `archive_command`: lock and store -> the snapshot as one file
+- `version`: the version of a release
+- `checkout`: the release that this checkout builds: source commit, tags, records
+- `build_job`: lock, store and sources of a build, and the build of one variant
+- `manifest`, `checksums`: release.json and SHA256SUMS
+- `locks`, `lock_diff`: locks from files, archives, tags and URLs, and the difference of two
+
+Nothing here imports the packages that boot, sign, publish or verify a release.
 """

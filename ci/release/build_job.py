@@ -1,4 +1,4 @@
-"""What the images of one command are built from, and the building of one of them."""
+"""The inputs of a build, and the build of one variant."""
 
 import time
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from ci.release.checkout import ROOT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What all images of one command are built from."""
+class BuildJob:
+    """The inputs that all images of one command share."""
 
     config: ReleaseConfig
     lock: Lock
@@ -36,58 +36,55 @@ class Order:
 
 
 def build_variant(
-    order: Order, variant: str, out: Path, progress: Progress, variation: Variation = USUAL
+    job: BuildJob, variant: str, out: Path, progress: Progress, variation: Variation = USUAL
 ) -> Image:
-    """Return the image of one variant, written to `out` with its image.json beside it.
+    """Build one variant into `out`, with its image.json beside it, and return the image.
 
     Raises:
         VerificationError: a blob of the store is not what the lock says.
         BuildError: no engine works here, or a step failed.
-        ImageError: the image holds what none may; it is left without a build record.
+        ImageError: the image has findings; it is left without a build record.
     """
-    config = order.config
+    config = job.config
     config.build.work.mkdir(parents=True, exist_ok=True)
     image = build_image(
         config.build,
         variant,
-        order.lock,
-        order.store,
-        order.origin,
-        wanted_engine=order.engine,
+        job.lock,
+        job.store,
+        job.origin,
+        wanted_engine=job.engine,
         work=config.build.work,
         out=out,
         progress=progress,
         clock=time.monotonic,
         variation=variation,
     )
-    # A build that leaves out a rule is there to show what comes of it.
+    # A build without a rule exists to show the differences that the rule prevents.
     if not variation.without_rules:
-        with progress.step("Judge the disk"):
-            _judge(order, variant, image)
+        try:
+            with progress.step("Inspect the disk"):
+                _inspect(job, variant, image)
+        except BaseException:
+            # Without a record an image is not booted or signed: so it is with an image that was
+            # not inspected to the end, for whatever reason.
+            image.record_path.unlink()
+            raise
     return image
 
 
-def _judge(order: Order, variant: str, image: Image) -> None:
-    """Write image.json, or take back the record: without it nothing is booted or signed.
+def _inspect(job: BuildJob, variant: str, image: Image) -> None:
+    """Write image.json; raise ImageError for findings.
 
-    qemu-img and e2fsck have looked at the disk in the builder already.
+    qemu-img and e2fsck have checked the disk in the builder already.
     """
-    try:
-        _inspect(order, variant, image)
-    except BaseException:
-        # Whatever kept it from being judged: what was not judged is not released.
-        image.record_path.unlink()
-        raise
-
-
-def _inspect(order: Order, variant: str, image: Image) -> None:
-    work = order.config.build.work
-    measures = InspectOptions(
-        boot_code=boot_code_of(order.lock, order.store, work),
+    work = job.config.build.work
+    options = InspectOptions(
+        boot_code=boot_code_of(job.lock, job.store, work),
         build_paths=(BUILD_TREE, *places(work, ROOT)),
         tree_sha256=image.record["tree"]["sha256"],
-        accept=order.config.build.images[variant].accept,
+        accept=job.config.build.images[variant].accept,
     )
-    inspection = inspect_image(image.path, measures)
+    inspection = inspect_image(image.path, options)
     refuse(inspection)
     write_image_json(inspection, image.path.with_suffix(SUFFIX))

@@ -1,65 +1,59 @@
-"""Which release this checkout builds: its version, its source commit, its records."""
+"""The release that this checkout builds: its source commit, lock and records."""
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from build.config import BuildConfig, Origin
 from build.edges.process import PLAIN, Finished, run
 from build.errors import ConfigError, SnowdropError
-from build.snapshot.lock import Lock, read_lock
+from build.snapshot.lock import Lock, check_fresh, read_lock
 from ci.config import ReleaseConfig
+from ci.release.version import version_of
 
 ROOT = Path(__file__).resolve().parents[2]
-DIRTY = "-dirty"
-
-
-def version_of(lock: Lock, *, serial: int, dirty: bool) -> str:
-    """Return the version of a release: branch, date of the lock's epoch, serial, dirty mark.
-
-    The epoch is the newest build time of any package in the lock, in UTC: the version says how
-    new the packages are, and no clock of this machine has a part in it.
-    """
-    day = datetime.fromtimestamp(lock.epoch, tz=UTC).strftime("%Y%m%d")
-    parts = [lock.branch, day, *([str(serial)] if serial else [])]
-    return ".".join(parts) + (DIRTY if dirty else "")
 
 
 def git(*words: str, folder: Path = ROOT, check: bool = True, stdin: bytes = b"") -> Finished:
-    """Return what git says in `folder`, which is a checkout or in one.
+    """Run git in `folder`, which is a checkout or in one, and return its result.
 
     Raises:
         ProcessError: it ended with another status than 0, and `check` is true.
     """
-    # Ownership of a checkout in a CI container differs at times; git then needs to be told.
+    # In a CI container the checkout may belong to another user, which git refuses (git-config,
+    # safe.directory). No configuration of the user or the system may change the output.
     argv = ["git", "-c", f"safe.directory={ROOT}", "-c", f"safe.directory={folder}"]
     environment = {**PLAIN, "GIT_CONFIG_NOSYSTEM": "1", "HOME": "/nonexistent"}
     argv += ["-C", str(folder), *words]
     return run(argv, environment=environment, check=check, stdin=stdin)
 
 
-def source_commit(root: Path = ROOT) -> tuple[str, bool]:
-    """Return the commit of the sources in `root`, and whether they were changed since.
+def release_tags(folder: Path, *filters: str) -> list[str]:
+    """Return the tags `v*` of the checkout in `folder`, the newest first.
 
-    Raises:
-        ConfigError: `root` is no git work tree with a commit.
+    `filters` are options of git-for-each-ref(1). Outside a checkout there are no tags.
     """
-    try:
-        commit = git("rev-parse", "--verify", "HEAD", folder=root).text.strip()
-        changes = git("status", "--porcelain", folder=root).text
-    except SnowdropError as error:
-        raise ConfigError(
-            f"{root}: git does not tell the source commit: {error}",
-            hint="build from a git checkout: an image names the commit it was built from",
-        ) from None
-    return commit, bool(changes.strip())
+    # The last --sort is the primary key: the version decides between tags of one second.
+    words = ("--sort=-version:refname", "--sort=-creatordate", "--format=%(refname:strip=2)")
+    listed = git("for-each-ref", *words, *filters, "refs/tags/v*", folder=folder, check=False)
+    return listed.text.split() if listed.status == 0 else []
 
 
 def origin_of(config: ReleaseConfig, lock: Lock) -> Origin:
-    """Return the name, version and source of what is built here now."""
-    commit, dirty = source_commit()
+    """Return the name, version and source of a release built from this checkout.
+
+    Raises:
+        ConfigError: ROOT is no git work tree with a commit.
+    """
+    try:
+        commit = git("rev-parse", "--verify", "HEAD").text.strip()
+        dirty = bool(git("status", "--porcelain").text.strip())
+    except SnowdropError as error:
+        raise ConfigError(
+            f"{ROOT}: git does not report the source commit: {error}",
+            hint="build in a git checkout: an image names the commit it was built from",
+        ) from None
     return Origin(
         name=config.name,
         version=version_of(lock, serial=config.serial, dirty=dirty),
@@ -69,10 +63,10 @@ def origin_of(config: ReleaseConfig, lock: Lock) -> Origin:
 
 
 def build_records(config: ReleaseConfig) -> list[Path]:
-    """Return the build records of this release in dist, one a variant, sorted by variant.
+    """Return the build records of this release in dist, one for each variant.
 
     Raises:
-        ConfigError: a variant of release.toml has no record; with the command to run.
+        ConfigError: a variant of release.toml has no record; the hint names the command to run.
     """
     lock = read_lock(config.build.lock)
     origin = origin_of(config, lock)
@@ -101,14 +95,12 @@ def read_record(path: Path) -> Mapping[str, Any]:
 
 
 def fresh_lock(config: BuildConfig) -> Lock:
-    """Return the lock, which must have been made from this release.toml.
+    """Return the lock, which must have been written for this release.toml.
 
     Raises:
         ConfigError: there is no lock, or it is damaged.
-        StaleLockError: release.toml chose other packages since.
+        StaleLockError: release.toml chooses other packages since.
     """
-    from build.snapshot.lock import check_fresh
-
     lock = read_lock(config.lock)
     check_fresh(lock, config)
     return lock

@@ -1,4 +1,4 @@
-"""SHA256SUMS, so that `sha256sum -c` of any Linux checks a release without our tool.
+"""SHA256SUMS: any Linux checks a release with `sha256sum -c`, without this program.
 
 Format: coreutils' `sha256sum`, text mode: 64 hex digits, two spaces, the file's name.
 """
@@ -24,10 +24,10 @@ def dump_checksums(sums: Mapping[str, str]) -> bytes:
 def parse_checksums(raw: bytes) -> dict[str, str]:
     """Return sha256 by file name; `raw` must be exactly what `dump_checksums` writes.
 
-    A name cannot lead out of a folder: it has no slash and does not begin with a dot.
+    A name has no slash and does not begin with a dot, so it cannot leave the folder.
 
     Raises:
-        VerificationError: naming the line, and what it should be.
+        VerificationError: with the line, and what is expected.
     """
     sums: dict[str, str] = {}
     for number, line in enumerate(raw.decode("utf-8", "backslashreplace").split("\n")[:-1], 1):

@@ -1,7 +1,7 @@
-"""The difference of two locks as a person reads it: rows, Markdown, JSON."""
+"""The difference of two locks: rows for a table, Markdown, JSON."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from build.errors import VerificationError
@@ -13,20 +13,12 @@ from ci.report.table import markdown_table, size_text
 HEADER = ("closure", "change", "package", "old", "new", "size", "origin")
 TOTALS_HEADER = ("closure", "packages", "size", "changes")
 OPEN_ROWS = 20
-"""A longer table is folded in Markdown, so that a pull request can be read."""
+"""A longer table is folded in Markdown, to keep a pull request readable."""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two locks, and what it was called by."""
-
-    name: str
-    lock: Lock
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """What a lock was called by, and its digest."""
+class NamedLock:
+    """The name and the digest of a lock."""
 
     name: str
     lock_id: str
@@ -34,10 +26,10 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two locks held against each other."""
+    """The difference of two locks."""
 
-    old: Named
-    new: Named
+    old: NamedLock
+    new: NamedLock
     closures: tuple[ClosureDifference, ...]
     other: tuple[str, ...]
     """What else differs, a line each: apk, the newest package, the indexes."""
@@ -48,18 +40,18 @@ class Difference:
         return any(closure.different for closure in self.closures)
 
 
-def difference_of(old: Side, new: Side) -> Difference:
-    """Return the difference of the two locks."""
+def compare_locks(old: Lock, new: Lock, *, names: tuple[str, str]) -> Difference:
+    """Return the difference of two locks; `names` are those of the old and the new one."""
     return Difference(
-        old=Named(old.name, old.lock.id),
-        new=Named(new.name, new.lock.id),
-        closures=compare_closures(old.lock, new.lock),
-        other=tuple(_other_lines(old.lock, new.lock)),
+        old=NamedLock(names[0], old.id),
+        new=NamedLock(names[1], new.id),
+        closures=compare_closures(old, new),
+        other=tuple(_other_lines(old, new)),
     )
 
 
 def rows(difference: Difference) -> list[list[str]]:
-    """Return a row for every change, for HEADER."""
+    """Return a row for every change, with the columns of HEADER."""
     return [
         [change.closure, *_cells(change)]
         for closure in difference.closures
@@ -68,11 +60,13 @@ def rows(difference: Difference) -> list[list[str]]:
 
 
 def total_rows(difference: Difference) -> list[list[str]]:
-    """Return a row for every closure, for TOTALS_HEADER."""
+    """Return a row for every closure, with the columns of TOTALS_HEADER."""
     return [
         [
             closure.name,
-            _moved(str(closure.old_count), str(closure.new_count)),
+            str(closure.new_count)
+            if closure.old_count == closure.new_count
+            else f"{closure.old_count} -> {closure.new_count}",
             f"{size_text(closure.new_size)} ({signed_size(closure.size_change)})",
             _summary(closure),
         ]
@@ -83,29 +77,29 @@ def total_rows(difference: Difference) -> list[list[str]]:
 def _other_lines(old: Lock, new: Lock) -> list[str]:
     lines = []
     if old.apk_version != new.apk_version:
-        lines.append(f"apk: {shown(old.apk_version)} -> {shown(new.apk_version)}")
+        lines.append(f"apk: {escape(old.apk_version)} -> {escape(new.apk_version)}")
     if old.epoch != new.epoch:
         lines.append(f"newest package: {_day(old.epoch)} -> {_day(new.epoch)}")
     before, after = _indexes(old), _indexes(new)
-    for key, indexes in after.items():
-        known = before.pop(key, None)
+    for (role, url), indexes in after.items():
+        known = before.pop((role, url), None)
         if known is None:
-            lines.append(f"repository {shown(key[1])}: new")
+            lines.append(f"repository {escape(url)}: new")
         elif known.keys() != indexes.keys():
-            moved = f"{shown(' and '.join(known.values()))} -> "
-            moved += shown(" and ".join(indexes.values()))
-            lines.append(f"index of {shown(key[1])}: {moved}")
-    return lines + [f"repository {shown(url)}: gone" for _, url in before]
+            # A partial update keeps the old index beside the new one.
+            texts = (escape(" and ".join(each.values())) for each in (known, indexes))
+            lines.append(f"index of {escape(url)}: {' -> '.join(texts)}")
+    return lines + [f"repository {escape(url)}: gone" for _, url in before]
 
 
-def markdown(difference: Difference) -> str:
-    """Return the difference as GitHub's Markdown: totals first, a section for each closure."""
+def format_markdown(difference: Difference) -> str:
+    """Return the difference as GitHub Markdown: totals first, then a section for each closure."""
     parts = [
         f"Snapshot {_side(difference.old)} → {_side(difference.new)}",
         markdown_table(total_rows(difference), TOTALS_HEADER),
     ]
     if difference.other:
-        parts.append("\n".join(f"- {_escaped(line)}" for line in difference.other))
+        parts.append("\n".join(f"- {_escape_markdown(line)}" for line in difference.other))
     parts += [_section(closure) for closure in difference.closures if closure.changes]
     return "\n\n".join(parts)
 
@@ -130,8 +124,8 @@ def read_document(value: object, *, where: str) -> Difference:
     top = Table(where, value, VerificationError)
     old, new, closures = top.table("old"), top.table("new"), top.table("closures")
     return Difference(
-        old=Named(old.text("name"), old.text("lock")),
-        new=Named(new.text("name"), new.text("lock")),
+        old=NamedLock(old.text("name"), old.text("lock")),
+        new=NamedLock(new.text("name"), new.text("lock")),
         closures=tuple(_read_closure(name, closures.table(name)) for name in closures.values),
         other=top.strings("other", unique=False),
     )
@@ -167,7 +161,7 @@ def _read_change(closure: str, change: Table) -> LockDifference:
 
 
 def signed_size(size: int) -> str:
-    """Return a change of size as a person reads it.
+    """Return a change of size in bytes as text.
 
     >>> signed_size(1500), signed_size(-20), signed_size(0)
     ('+1.5 kB', '-20 B', '0 B')
@@ -175,12 +169,12 @@ def signed_size(size: int) -> str:
     return size_text(0) if size == 0 else f"{'+' if size > 0 else '-'}{size_text(abs(size))}"
 
 
-def shown(text: str) -> str:
-    r"""Return `text` with whatever could move a cursor or end a line written as an escape.
+def escape(text: str) -> str:
+    r"""Return `text` with every character that is not printable as an escape sequence.
 
-    A lock from elsewhere may say anything.
+    The texts of a foreign lock are not trusted: a control character could change the terminal.
 
-    >>> print(shown("\x1b[2Jmusl"))
+    >>> print(escape("\x1b[2Jmusl"))
     \x1b[2Jmusl
     """
     return "".join(
@@ -190,22 +184,17 @@ def shown(text: str) -> str:
 
 
 def _cells(change: LockDifference) -> list[str]:
-    size = signed_size(change.size_change)
-    versions = [change.old or "-", change.new or "-"]
-    return [change.kind, change.name, *versions, size, shown(change.origin) or "-"]
+    size, origin = signed_size(change.size_change), escape(change.origin) or "-"
+    return [change.kind, change.name, change.old or "-", change.new or "-", size, origin]
 
 
 def _indexes(lock: Lock) -> dict[tuple[str, str], dict[str, str]]:
-    """Return description by SHA-256 of the indexes of each repository, by its place and URL."""
+    """Return description by SHA-256 of the indexes of each repository, by its role and URL."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     for each in lock.repositories:
         indexes = found.setdefault((each.role, each.url), {})
         indexes[each.index_sha256] = each.description
     return found
-
-
-def _moved(old: str, new: str) -> str:
-    return new if old == new else f"{old} -> {new}"
 
 
 def _summary(closure: ClosureDifference) -> str:
@@ -217,20 +206,21 @@ def _summary(closure: ClosureDifference) -> str:
 
 def _section(closure: ClosureDifference) -> str:
     title = f"{closure.name}: {_summary(closure)} ({signed_size(closure.size_change)})"
-    cells = [[_escaped(cell) for cell in _cells(change)] for change in closure.changes]
+    cells = [[_escape_markdown(cell) for cell in _cells(change)] for change in closure.changes]
     table = markdown_table(cells, HEADER[1:])
     if len(cells) <= OPEN_ROWS:
         return f"### {title}\n\n{table}"
     return f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
 
 
-def _escaped(text: str) -> str:
-    """Return `text` so that Markdown leaves it as it is."""
+def _escape_markdown(text: str) -> str:
+    """Return `text` with Markdown's punctuation escaped (CommonMark 0.31, 2.4)."""
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>&@#~" else letter for letter in text)
 
 
-def _side(side: Named) -> str:
-    return f"{_escaped(shown(side.name))} (`{_escaped(shown(side.lock_id[:12]))}`)"
+def _side(side: NamedLock) -> str:
+    name, lock_id = (_escape_markdown(escape(text)) for text in (side.name, side.lock_id[:12]))
+    return f"{name} (`{lock_id}`)"
 
 
 def _day(epoch: int) -> str:
@@ -243,26 +233,11 @@ def _closure(closure: ClosureDifference) -> Mapping[str, object]:
         "size": {"old": closure.old_size, "new": closure.new_size, "change": closure.size_change},
         "totals": dict(closure.counts),
         "reordered": closure.reordered,
-        "changes": [_change(change) for change in closure.changes],
+        "changes": [
+            {
+                "size_change": change.size_change,
+                **{key: value for key, value in asdict(change).items() if key != "closure"},
+            }
+            for change in closure.changes
+        ],
     }
-
-
-def _change(change: LockDifference) -> Mapping[str, object]:
-    return {
-        "kind": change.kind,
-        "name": change.name,
-        "old": change.old,
-        "new": change.new,
-        "old_size": change.old_size,
-        "new_size": change.new_size,
-        "size_change": change.size_change,
-        "origin": change.origin,
-    }
-
-
-def told(difference: Difference) -> Sequence[str]:
-    """Return the lines for a terminal that stand around the tables."""
-    lines = list(difference.other)
-    if not difference.different:
-        lines.append("the same packages in the same order")
-    return lines

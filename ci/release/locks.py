@@ -1,4 +1,4 @@
-"""Locks wherever they are: files, archives, releases on the web, tags of this repository."""
+"""Locks from files, archives, releases on the web, and tags of this repository."""
 
 import re
 import time
@@ -9,26 +9,27 @@ from build.errors import ConfigError, SnapshotError
 from build.snapshot.archive import open_archive
 from build.snapshot.fetch import Fetcher, Fetching
 from build.snapshot.lock import Lock, parse_lock, read_lock
-from ci.release.checkout import git
+from ci.release.checkout import git, release_tags
 from ci.release.manifest import LOCK
 
 MAX_LOCK = 1 << 24
-"""Bytes of a lock: room for a hundred times the packages of an image."""
+"""Bytes of a lock: a hundred times the packages of an image."""
 RELEASE_PAGE = re.compile(r"(https?://.+)/releases/(?:tag|download)/([^/]+)")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+~^-]*")
 TAR_MAGIC = slice(257, 262)
+"""Offset of `ustar` in the first header of a tar archive (POSIX.1-2008, pax)."""
 
 
 def find_lock(where: str, *, lock: Path, fetcher: Fetching | None = None) -> Lock:
-    """Return the lock that `where` means.
+    """Return the lock that `where` names.
 
-    That is a lock file, a snapshot archive, a folder with a `release.lock`, a release's URL, or a
-    tag of this repository (any revision will do). `lock` is where the configuration keeps its
-    lock: the file looked for in a revision. Nothing is verified but the lock's form.
+    `where` is a lock file, a snapshot archive, a folder with a `release.lock`, a release's URL, or
+    a tag or other revision of this repository. `lock` is the path of the lock in the
+    configuration: the file that is read from a revision. Only the form of the lock is checked.
 
     Raises:
         ConfigError: it is none of these, or what it names is no lock.
-        RemoteError: the release does not answer or has no lock.
+        RemoteError: the server of the release does not answer, or has no lock.
     """
     if where.startswith(("http://", "https://")):
         base = where.rstrip("/").removesuffix(f"/{LOCK}")
@@ -51,35 +52,30 @@ def find_lock(where: str, *, lock: Path, fetcher: Fetching | None = None) -> Loc
 
 
 def revision_lock(revision: str, lock: Path) -> Lock | None:
-    """Return the lock that stood at `lock` in a tag or commit; None when there was none.
+    """Return the lock at the path `lock` in a tag or commit; None when there is none.
 
     Raises:
-        ConfigError: it is not as a lock is written.
+        ConfigError: the file is no valid lock.
     """
     folder = lock.parent.resolve()
     if not REVISION.fullmatch(revision) or not folder.is_dir():
         return None
-    shown = git("show", f"{revision}:./{lock.name}", folder=folder, check=False)
-    if shown.status != 0:
+    file = git("show", f"{revision}:./{lock.name}", folder=folder, check=False)
+    if file.status != 0:
         return None
-    return parse_lock(shown.stdout, where=f"{revision}:{lock.name}")
+    return parse_lock(file.stdout, where=f"{revision}:{lock.name}")
 
 
 def release_locks(lock: Path, count: int) -> Iterator[tuple[str, Lock]]:
-    """Give tag and lock of the `count` newest releases: the tags `v*` that hold a lock.
+    """Yield tag and lock of the `count` newest releases: the tags `v*` that hold a lock.
 
     Outside a git checkout there are none.
 
     Raises:
-        SnapshotError: a lock among them cannot be read, so nobody knows what it needs.
+        SnapshotError: a lock among them cannot be read, so the blobs it needs are not known.
     """
     folder = lock.parent.resolve()
-    if not folder.is_dir():
-        return
-    order = ("--sort=-version:refname", "--sort=-creatordate")
-    words = ("for-each-ref", *order, "--format=%(refname:strip=2)", "refs/tags/v*")
-    listed = git(*words, folder=folder, check=False)
-    for tag in listed.text.split() if listed.status == 0 else ():
+    for tag in release_tags(folder) if folder.is_dir() else ():
         if count <= 0:
             return
         try:

@@ -1,14 +1,13 @@
 """release.json: the manifest of a release's artifacts, and the names of all its files.
 
-A release is: the artifacts, `release.json` that lists them, `SHA256SUMS` over all of these,
-and the sigstore bundles. The manifest holds names, sizes and digests; it says nothing of
-where a file is or when it was made, so the same lock and source give the same manifest.
+A release consists of the artifacts, `release.json` that lists them, `SHA256SUMS` over all of
+these, and the sigstore bundles. The manifest holds names, sizes and digests, but no URL and no
+time, so the same lock and source give the same manifest.
 """
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
 from build.errors import VerificationError
@@ -18,7 +17,7 @@ FORMAT = 1
 MANIFEST = "release.json"
 CHECKSUMS = "SHA256SUMS"
 LOCK = "release.lock"
-"""What the lock file is called in a release, whatever release.toml calls it."""
+"""Name of the lock file in a release; release.toml may use another."""
 
 BUNDLE_SUFFIX = ".sigstore.json"
 PROVENANCE_BUNDLE = "provenance" + BUNDLE_SUFFIX
@@ -34,17 +33,18 @@ MEDIA_TYPES = {
     "sbom": "application/vnd.cyclonedx+json",  # IANA, CycloneDX
     "source": "application/x-tar",
 }
-"""Media type by role; the role decides, never the file's name."""
+"""Media type by role; the name of the file does not matter."""
 ROLES = tuple(MEDIA_TYPES)
 BUNDLE_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
+"""No slash and no leading dot: a name from a foreign release cannot leave its folder."""
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 VERSION = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """One file that the manifest names."""
 
@@ -60,28 +60,27 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a release is made of."""
+    """The contents of release.json."""
 
     name: str
     """Prefix of the images' names."""
     version: str
-    """The release's own: `v3.24.20261123`; of a changed working tree it ends in `-dirty`."""
+    """`v3.24.20261123`; it ends in `-dirty` when the working tree had changes."""
     tag: str
     """The git tag that the release is published under."""
     repository: str
     """OWNER/REPO."""
     commit: str
     dirty: bool
-    """Whether the working tree held changes that the commit does not name."""
+    """Whether the working tree had changes that are not in the commit."""
     lock_id: str
     """sha256 of the lock file."""
     epoch: int
-    """Seconds since 1970: the newest package of the lock, the only clock of the image."""
+    """Newest build time in the lock, in seconds since 1970: the only clock of the image."""
     artifacts: tuple[Artifact, ...]
     """Sorted by name."""
     previous: str | None = None
-    """Tag of the release before, which the statement of differences starts from; None for the
-    first."""
+    """Tag of the previous release, which the difference statement compares; None for the first."""
 
     def of_role(self, role: str) -> tuple[Artifact, ...]:
         """Return the artifacts of `role`, sorted by name."""
@@ -89,12 +88,12 @@ class Manifest:
 
     @property
     def signed_files(self) -> tuple[str, ...]:
-        """Names of all files that are signed one by one, in byte order."""
+        """Names of all files that are signed one by one, in byte job."""
         return tuple(sorted([*(item.name for item in self.artifacts), MANIFEST, CHECKSUMS]))
 
     @property
     def bundles(self) -> tuple[str, ...]:
-        """Names of all bundles that the release must have, in byte order."""
+        """Names of all bundles that the release must have, in byte job."""
         names = [bundle_name(name) for name in self.signed_files]
         for image in self.of_role("image"):
             names += [build_bundle(image.name), boot_bundle(image.name), sbom_bundle(image.name)]
@@ -105,56 +104,32 @@ class Manifest:
 
 
 def archive_name(name: str, version: str) -> str:
-    """Return the name of the snapshot archive of a release.
-
-    >>> archive_name("snowdrop", "v3.24.20261123")
-    'snowdrop-v3.24.20261123-snapshot.tar'
-    """
+    """Return the name of the snapshot archive: `snowdrop-v3.24.20261123-snapshot.tar`."""
     return f"{name}-{version}-snapshot.tar"
 
 
 def source_name(name: str, version: str) -> str:
-    """Return the name of the source archive of a release.
-
-    >>> source_name("snowdrop", "v3.24.20261123")
-    'snowdrop-v3.24.20261123-source.tar'
-    """
+    """Return the name of the source archive: `snowdrop-v3.24.20261123-source.tar`."""
     return f"{name}-{version}-source.tar"
 
 
 def image_sbom_name(image: str) -> str:
-    """Return the name of the SBOM of `image`.
-
-    >>> image_sbom_name("snowdrop-droplet-v3.24.20261123-x86_64.qcow2")
-    'snowdrop-droplet-v3.24.20261123-x86_64.cdx.json'
-    """
+    """Return the name of the SBOM of `image`: `snowdrop-droplet-v3.24.20261123-x86_64.cdx.json`."""
     return f"{PurePosixPath(image).stem}.cdx.json"
 
 
 def builder_sbom_name(name: str, version: str) -> str:
-    """Return the name of the SBOM of what builds the images of a release.
-
-    >>> builder_sbom_name("snowdrop", "v3.24.20261123")
-    'snowdrop-builder-v3.24.20261123.cdx.json'
-    """
+    """Return the name of the builder's SBOM: `snowdrop-builder-v3.24.20261123.cdx.json`."""
     return f"{name}-builder-{version}.cdx.json"
 
 
 def bundle_name(file: str) -> str:
-    """Return the name of the bundle that signs `file` itself.
-
-    >>> bundle_name("SHA256SUMS")
-    'SHA256SUMS.sigstore.json'
-    """
+    """Return the name of the bundle that signs `file` itself: `release.json.sigstore.json`."""
     return file + BUNDLE_SUFFIX
 
 
 def build_bundle(image: str) -> str:
-    """Return the name of the bundle with the signed build record of `image`.
-
-    >>> build_bundle("snowdrop-droplet-v3.24.20261123-x86_64.qcow2")
-    'snowdrop-droplet-v3.24.20261123-x86_64.build.sigstore.json'
-    """
+    """Return the name of the bundle with the signed build record of `image`."""
     return f"{PurePosixPath(image).stem}.build{BUNDLE_SUFFIX}"
 
 
@@ -164,12 +139,12 @@ def boot_bundle(image: str) -> str:
 
 
 def sbom_bundle(image: str) -> str:
-    """Return the name of the bundle with the statement that an SBOM is that of `image`."""
+    """Return the name of the bundle with the signed SBOM of `image`."""
     return f"{PurePosixPath(image).stem}.sbom{BUNDLE_SUFFIX}"
 
 
 def is_bundle(name: str) -> bool:
-    """Say whether `name` is that of a bundle; bundles are never artifacts."""
+    """Return whether `name` is that of a bundle; bundles are never artifacts."""
     return name.endswith(BUNDLE_SUFFIX)
 
 
@@ -199,14 +174,7 @@ def dump_manifest(manifest: Manifest) -> bytes:
         "epoch": manifest.epoch,
         "previous": manifest.previous,
         "artifacts": [
-            {
-                "name": artifact.name,
-                "role": artifact.role,
-                "media_type": artifact.media_type,
-                "size": artifact.size,
-                "sha256": artifact.sha256,
-            }
-            for artifact in sorted(manifest.artifacts, key=lambda item: item.name)
+            asdict(artifact) for artifact in sorted(manifest.artifacts, key=lambda item: item.name)
         ],
     }
     return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
@@ -216,7 +184,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     """Return the manifest in `raw`, which must be exactly what `dump_manifest` writes.
 
     Raises:
-        VerificationError: it is no such file; the message says which value and what is allowed.
+        VerificationError: it is no such file; the message names the value and what is expected.
     """
     try:
         document = json.loads(raw.decode("utf-8"))
@@ -238,15 +206,19 @@ def parse_manifest(raw: bytes) -> Manifest:
         dirty=source.flag("dirty"),
         lock_id=lock.sha256("id"),
         epoch=top.number("epoch"),
-        previous=None
-        if top.get("previous", "a version or null") is None
-        else top.text("previous", pattern=VERSION),
+        previous=top.text_or_null("previous", pattern=VERSION),
         artifacts=tuple(_artifact(item) for item in top.tables("artifacts")),
     )
-    _check_names(artifact.name for artifact in manifest.artifacts)
+    names = [artifact.name for artifact in manifest.artifacts]
+    for name in names:
+        if name in (MANIFEST, CHECKSUMS) or is_bundle(name):
+            raise VerificationError(f"{MANIFEST}: {name} is among the artifacts, expected apart")
+        if names.count(name) > 1:
+            raise VerificationError(f"{MANIFEST}: {name} is there twice, expected once")
+    # One byte form only: two readers can never see different manifests in one signed file.
     if dump_manifest(manifest) != raw:
         raise VerificationError(
-            f"{MANIFEST}: holds more than a manifest, or is written in another way; "
+            f"{MANIFEST}: unknown keys or another byte form; "
             "expected are sorted keys, sorted artifacts, two spaces and one newline at the end"
         )
     return manifest
@@ -266,13 +238,3 @@ def _artifact(table: Table) -> Artifact:
             f"expected {MEDIA_TYPES[artifact.role]}"
         )
     return artifact
-
-
-def _check_names(names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in (MANIFEST, CHECKSUMS) or is_bundle(name):
-            raise VerificationError(f"{MANIFEST}: {name} is among the artifacts, expected apart")
-        if name in seen:
-            raise VerificationError(f"{MANIFEST}: {name} is there twice, expected once")
-        seen.add(name)

@@ -1,6 +1,6 @@
-"""What a person sees.
+"""Output of commands for a person.
 
-- `console`: the one object that a command prints through
-- `progress`: a bar on a terminal, a line now and then in a log
+- `console`: the object that a command prints with
+- `progress`: a bar on a terminal, occasional lines in a log
 - `table`: rows as aligned text or as Markdown
 """

@@ -1,4 +1,4 @@
-"""The one object that a command prints through, and gets its environment from."""
+"""The object that a command prints with, and gets its environment from."""
 
 import json
 import sys
@@ -14,31 +14,31 @@ from ci.report.table import text_table
 
 @dataclass(frozen=True)
 class Console:
-    """Results go to `out`, what happens meanwhile to `err`; with `json` only data goes to `out`."""
+    """Prints results to `out`, progress and errors to `err`; with `json`, only data to `out`."""
 
     out: TextIO
     err: TextIO
     environment: Mapping[str, str]
-    """The variables of the process: tokens and keys are taken from here and nowhere else."""
+    """The environment variables: the only source of tokens and keys."""
     json: bool
     progress: Progress
 
     def line(self, text: str = "") -> None:
-        """Print one line for a person."""
+        """Print one line, unless `json` is set."""
         if not self.json:
             print(text, file=self.out, flush=True)
 
     def table(self, rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:
-        """Print rows in columns for a person."""
+        """Print rows in columns, unless `json` is set."""
         self.line(text_table(rows, header))
 
     def data(self, value: object) -> None:
-        """Print `value` as JSON when that was asked for."""
+        """Print `value` as JSON, if `json` is set."""
         if self.json:
             print(json.dumps(value, indent=2, sort_keys=True), file=self.out, flush=True)
 
     def error(self, error: SnowdropError) -> None:
-        """Print what happened, and what to do."""
+        """Print the error and its hint."""
         print(f"error: {error}", file=self.err, flush=True)
         if error.hint:
             print(f"hint: {error.hint}", file=self.err, flush=True)

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then in a log."""
+"""Progress of long work: a bar on a terminal, occasional lines in a log."""
 
 import sys
 import time
@@ -10,37 +10,34 @@ from build.edges.progress import Step
 from ci.report.table import size_text
 
 QUIET_SECONDS = 10.0
-"""A log gets a line about unfinished work this often, so that nobody takes it for hung."""
+"""Interval of a log's lines about a step in progress, so that it does not look hung."""
 
 
 class _LogStep:
     def __init__(self, title: str, total: int | None, unit: str, log: "LogProgress") -> None:
         self.title, self.total, self.unit, self.log = title, total, unit, log
         self.done = 0
-        self.told = log.clock()
+        self.reported = log.clock()
 
     def advance(self, amount: int) -> None:
         self.done += amount
         now = self.log.clock()
-        if now - self.told >= QUIET_SECONDS:
-            self.told = now
-            self.log.note(f"{self.title}: {self._amount()}")
-
-    def _amount(self) -> str:
-        show = size_text if self.unit == "B" else "{:,}".format
-        of = f" of {show(self.total)} ({self.done / self.total:.0%})" if self.total else ""
-        return show(self.done) + of
+        if now - self.reported >= QUIET_SECONDS:
+            self.reported = now
+            text = size_text if self.unit == "B" else "{:,}".format
+            of = f" of {text(self.total)} ({self.done / self.total:.0%})" if self.total else ""
+            self.log.note(f"{self.title}: {text(self.done)}{of}")
 
 
 class LogProgress:
-    """Lines in a log: one when a step ends, and one every ten seconds while it goes on."""
+    """Lines in a log: one at the end of a step, and one every ten seconds during it."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream, self.clock = stream, clock
 
     @contextmanager
     def step(self, title: str, *, total: int | None = None, unit: str = "B") -> Iterator[Step]:
-        """Return a step; its line with the seconds is written when it ended well."""
+        """Yield a step; its line with the seconds is written unless it fails."""
         start = self.clock()
         yield _LogStep(title, total, unit, self)
         self.note(f"{title} ({self.clock() - start:.1f} s)")
@@ -51,7 +48,7 @@ class LogProgress:
 
 
 class TerminalProgress:
-    """A bar while a step goes on, and its line with the seconds when it ended."""
+    """A bar during a step, and a line with the seconds at its end."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console
@@ -61,36 +58,26 @@ class TerminalProgress:
 
     @contextmanager
     def step(self, title: str, *, total: int | None = None, unit: str = "B") -> Iterator[Step]:
-        """Return a step with a bar (bytes with their speed) that goes away when it ends."""
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TransferSpeedColumn,
-        )
+        """Yield a step whose bar (with the speed, for bytes) disappears at its end."""
+        # Imported only here: a log does not need rich.
+        from rich import progress as rich
 
-        amount = (
-            [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn()]
-        )
+        class BarStep:
+            def advance(self, amount: int) -> None:
+                bar.advance(task, amount)
+
+        columns: list[rich.ProgressColumn] = [
+            rich.SpinnerColumn(),
+            rich.TextColumn("{task.description}", markup=False),
+        ]
+        if total and unit == "B":
+            columns += [rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn()]
+        elif total:
+            columns += [rich.BarColumn(), rich.MofNCompleteColumn()]
+        columns.append(rich.TimeElapsedColumn())
         start = self.clock()
-        with Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            *([BarColumn(), *amount] if total else []),
-            TimeElapsedColumn(),
-            console=self.console,
-            transient=True,
-        ) as bar:
+        with rich.Progress(*columns, console=self.console, transient=True) as bar:
             task = bar.add_task(title, total=total)
-
-            class BarStep:
-                def advance(self, amount: int) -> None:
-                    bar.advance(task, amount)
-
             yield BarStep()
         self.note(f"{title} ({self.clock() - start:.1f} s)")
 
@@ -100,5 +87,6 @@ class TerminalProgress:
 
 
 def progress_for(stream: TextIO = sys.stderr) -> LogProgress | TerminalProgress:
-    """Return what suits `stream`; FORCE_COLOR does not make a log a terminal."""
+    """Return the kind of progress that fits `stream`: a bar only for a terminal."""
+    # rich treats a log as a terminal when FORCE_COLOR is set, as CI services do.
     return TerminalProgress(stream) if stream.isatty() else LogProgress(stream)

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 
 
 def width(text: str) -> int:
-    """Return how many columns `text` takes on a terminal.
+    """Return the width of `text` on a terminal, in columns.
 
     >>> width("ab"), width("雪")
     (2, 2)
     """
+    # Unicode TR 11: wide and fullwidth characters take two columns.
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def text_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
-    """Return `rows` in columns two spaces apart, never cut: digests and URLs are to be copied.
+    """Return `rows` in columns two spaces apart; cells are not cut, so that they can be copied.
 
     >>> print(text_table([["pin", "1.2"]], header=["step", "seconds"]))
     step  seconds
@@ -37,7 +38,7 @@ def text_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str
 
 
 def markdown_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
-    r"""Return `rows` as a table of GitHub's Markdown; a bar inside a cell is escaped.
+    r"""Return `rows` as a table of GitHub Flavored Markdown (4.10); `|` in a cell is escaped.
 
     >>> print(markdown_table([["a|b"]], header=["name"]))
     | name |
@@ -51,7 +52,7 @@ def markdown_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
 
 
 def size_text(size: int) -> str:
-    """Return bytes as a person reads them.
+    """Return a size in bytes as text with a unit.
 
     >>> size_text(999), size_text(26_600_000)
     ('999 B', '26.6 MB')

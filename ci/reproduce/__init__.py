@@ -1,10 +1,10 @@
-"""`build --prove`: the same bytes from builds that differ in everything that must not matter.
+"""`build --prove`: the same bytes from builds with variations that must not change the output.
 
-- `walk`: build again, and again on another day, and compare (read me first)
-- `sights`: what two builds could see of their machines, side by side
-- `place`: the folders of the other build, unlike those of the first in every way
-- `other_process`: the other build, in a process that is unlike this one
-- `virtual`: an engine that is a whole machine: QEMU, another kernel, another day
-- `guest`: the first process of that machine
-- `drivers`, `cpio`: what the machine's kernel starts from
+- `prove`: build again, and again on another day, and compare (read first)
+- `environment_report`: what each build observed of its machine, side by side
+- `workspace`: the folders of the varied build
+- `varied_build`: the process that makes the varied build
+- `vm`: an engine that is a virtual machine: QEMU, another kernel, another day
+- `vm_guest`: the first process of that machine
+- `kernel_modules`, `cpio`: what the machine's kernel starts from
 """

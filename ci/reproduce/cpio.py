@@ -1,4 +1,4 @@
-"""Folders as an initramfs: a cpio archive of the kind that the kernel unpacks, not packed.
+"""Writer of an initramfs: a cpio archive of the kind that the kernel unpacks, not compressed.
 
 Source: Linux, Documentation/driver-api/early-userspace/buffer-format ("newc").
 """
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 MAGIC = b"070701"
-PIECE = 1 << 20
-LARGEST = 0xFFFFFFFF
+MAX_SIZE = 0xFFFFFFFF
+"""Bytes of one file: a field of the header is eight hex digits."""
 
 
 class CpioWriter:
@@ -23,57 +23,52 @@ class CpioWriter:
     def add_tree(self, source: Path, target: str) -> None:
         """Add a folder and all below it at the absolute path `target`, parents first."""
         self.add_folder(target)
-        base = target.rstrip("/")
-        for path in sorted(source.iterdir()):
-            where, status = f"{base}/{path.name}", path.lstat()
+        for path in sorted(source.rglob("*")):
+            name, status = f"{target}/{path.relative_to(source)}", path.lstat()
             if stat.S_ISDIR(status.st_mode):
-                self.add_folder(where, stat.S_IMODE(status.st_mode))
-                self.add_tree(path, where)
+                self.add_folder(name, stat.S_IMODE(status.st_mode))
             elif stat.S_ISLNK(status.st_mode):
-                self.add(where, stat.S_IFLNK | 0o777, str(path.readlink()).encode())
+                self.add(name, stat.S_IFLNK | 0o777, str(path.readlink()).encode())
             elif stat.S_ISREG(status.st_mode):
-                with path.open("rb") as content:
-                    self._add(where, status.st_mode, status.st_size, content, int(status.st_mtime))
+                self.add(name, status.st_mode, path.read_bytes(), mtime=int(status.st_mtime))
 
-    def add_folder(self, where: str, mode: int = 0o755) -> None:
+    def add_folder(self, path: str, mode: int = 0o755) -> None:
         """Add a folder and those above it, each once."""
-        name = where.strip("/")
-        parts = name.split("/") if name else []
-        for count in range(1, len(parts) + 1):
-            parent = "/".join(parts[:count])
-            if parent not in self.folders:
-                self.folders.add(parent)
-                self.add(parent, stat.S_IFDIR | (mode if count == len(parts) else 0o755))
+        # The kernel creates no missing parents of an entry.
+        name = path.strip("/")
+        if not name or name in self.folders:
+            return
+        self.add_folder(name.rpartition("/")[0])
+        self.folders.add(name)
+        self.add(name, stat.S_IFDIR | mode)
 
-    def add(self, where: str, mode: int, content: bytes = b"") -> None:
-        """Add one entry whose content is at hand."""
-        self._header(where, mode, len(content), 0)
-        self.file.write(content + bytes(-len(content) % 4))
-
-    def add_device(self, where: str, major: int, minor: int) -> None:
-        """Add a character device."""
-        self._header(where, stat.S_IFCHR | 0o666, 0, 0, (major, minor))
-
-    def end(self) -> None:
-        """Write the mark at which the kernel stops."""
-        self._header("TRAILER!!!", 0, 0, 0)
-
-    def _add(self, where: str, mode: int, size: int, content: BinaryIO, mtime: int) -> None:
-        if size > LARGEST:
-            raise ValueError(f"{where}: too large for cpio")
-        self._header(where, mode, size, mtime)
-        while piece := content.read(PIECE):
-            self.file.write(piece)
-        self.file.write(bytes(-size % 4))
-
-    def _header(
-        self, where: str, mode: int, size: int, mtime: int, device: tuple[int, int] = (0, 0)
+    def add(
+        self,
+        path: str,
+        mode: int,
+        content: bytes = b"",
+        *,
+        mtime: int = 0,
+        device: tuple[int, int] = (0, 0),
     ) -> None:
-        name = where.strip("/").encode() + b"\0"
+        """Add one entry; `device` is major and minor number of a device node.
+
+        Raises:
+            ValueError: the content is too large for the format.
+        """
+        if len(content) > MAX_SIZE:
+            raise ValueError(f"{path}: too large for cpio")
+        name = path.strip("/").encode() + b"\0"
         self.number += 1
+        # ino, mode, uid, gid, nlink, mtime, filesize, dev, rdev, namesize, check.
         fields = (
-            *(self.number, mode, 0, 0, 1, max(mtime, 0), size),
+            *(self.number, mode, 0, 0, 1, max(mtime, 0), len(content)),
             *(0, 0, *device, len(name), 0),
         )
         header = MAGIC + b"".join(b"%08X" % field for field in fields) + name
-        self.file.write(header + bytes(-len(header) % 4))
+        for part in (header, content):
+            self.file.write(part + bytes(-len(part) % 4))
+
+    def end(self) -> None:
+        """Write the entry at which the kernel stops."""
+        self.add("TRAILER!!!", 0)

@@ -1,7 +1,7 @@
-"""What two builds could see of their machines, side by side: what differs was varied.
+"""What each build observed of its machine, side by side: where the values differ, it was varied.
 
-Nothing here is claimed: each value was read by the process that built, or by the builder in
-its container. What is the same in all builds was not varied, and the table says why.
+Every value was read by the process that built, or by the builder in its container. For what is
+the same in all builds, the table gives the reason.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import platform
 import sys
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from build.image import Image
 
 ANOTHER_DAY = "only `--another-day` changes it"
 SAME = "it came out the same"
-WHY_NOT = {
+REASONS = {
     "cores": "this machine has one core for us",
     "kernel": ANOTHER_DAY,
     "processor": ANOTHER_DAY,
@@ -27,133 +27,112 @@ WHY_NOT = {
     "user": "an engine needs root for owners and device nodes",
     "Python of the host": "the other build is started by the same one",
 }
-"""Why a thing is the same in all builds, unless the other build knows better; else SAME."""
+"""Why a property is the same in all builds, unless a build reports another reason; else SAME."""
 
-Here = Mapping[str, str]
+BUILDER_PROPERTIES = {
+    "host name of the builder": "host name",
+    "umask of the builder": "umask",
+    "cores": "cores",
+    "first package in its folder": "first file",
+    "file system of the tree": "file system",
+    "kernel": "kernel",
+    "processor": "processor",
+    "day": "day",
+}
+"""Name in the table, and the key under which the builder reports it (`Image.seen`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """One build of several that must give the same bytes."""
+class ComparedBuild:
+    """One of several builds that must give the same bytes."""
 
     title: str
     """`plain`, `varied` or `another day`."""
     image: Image
-    here: Here
-    """What the process saw that started the builder."""
-    why_not: Mapping[str, str] = field(default_factory=dict)
-    """What it could not vary, and why."""
+    host: Mapping[str, str]
+    """What `describe_host` returned in the process that started the builder."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """The properties that this build could not vary, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing, as each build saw it."""
+    """One property of the environment, as each build observed it."""
 
-    thing: str
+    name: str
     values: tuple[str, ...]
-    why_not: str
-    """Why it is the same in all, or empty."""
+    reason: str
+    """Why it is the same in all builds, or empty."""
 
     @property
     def varied(self) -> bool:
-        """Return whether any build saw something else than the first."""
+        """Whether any build observed another value than the first."""
         return len(set(self.values)) > 1
 
 
-def look_here(work: Path) -> Here:
-    """Return what this process sees of its machine."""
+def describe_host(work: Path) -> dict[str, str]:
+    """Return what this process observes of its machine, by the names of the table."""
+    # umask(2) has no way to read the mask without setting one.
     mask = os.umask(0)
     os.umask(mask)
     variables = os.environ
-    sources = Path(__file__).resolve().parents[2]
     return {
-        "work folder": shortened(str(work)),
-        "sources": shortened(str(sources)),
-        "umask": f"{mask:03o}",
+        "work folder": shorten(str(work)),
+        "folder of the sources": shorten(str(Path(__file__).resolve().parents[2])),
+        "umask of the user": f"{mask:03o}",
         "time zone": f"{variables.get('TZ', 'not set')} ({time.strftime('%z')})",
         "language": variables.get("LC_ALL") or variables.get("LANG") or "not set",
-        "home": shortened(variables.get("HOME", "not set")),
+        "home": shorten(variables.get("HOME", "not set")),
+        "variables of the user": str(len(variables)),
         "host name": os.uname().nodename,
-        "zlib": zlib_name(),
-        "hash seed": str(hash("snowdrop")),
-        "variables": str(len(variables)),
+        "order of Python's sets": str(hash("snowdrop")),
+        "zlib of the host": describe_zlib(),
         "user": str(os.geteuid()),
-        "python": platform.python_version(),
+        "Python of the host": platform.python_version(),
     }
 
 
-def zlib_name() -> str:
+def describe_zlib() -> str:
     """Return the zlib of this process, and the start of a digest of what it packs."""
+    # Not the name imported above: `varied_build` may have replaced the module since.
     module, content = sys.modules["zlib"], b"".join(b"%d " % n for n in range(2000))
     packed = hashlib.sha256(zlib.compress(content, 6)).hexdigest()[:8]
     name = str(getattr(module, "LIBRARY", f"zlib {zlib.ZLIB_RUNTIME_VERSION}"))
     return f"{name}, packs to {packed}"
 
 
-def shortened(text: str, limit: int = 44) -> str:
+def shorten(text: str, limit: int = 44) -> str:
     """Return both ends of a long path.
 
-    >>> shortened("/some/" + "long/" * 20 + "end", 20)
+    >>> shorten("/some/" + "long/" * 20 + "end", 20)
     '/some/long…/long/end'
     """
     half = (limit - 1) // 2
     return text if len(text) <= limit else f"{text[: limit - 1 - half]}…{text[-half:]}"
 
 
-def _inside(name: str) -> Callable[[Built], str]:
-    return lambda built: str(built.image.seen.get(name, "?"))
-
-
-def _outside(name: str) -> Callable[[Built], str]:
-    return lambda built: built.here.get(name, "?")
-
-
-def _engine(built: Built) -> str:
-    engine = built.image.record["engine"]
-    return f"{engine['name']} {engine['version']}"
-
-
-def _variables_inside(built: Built) -> str:
-    seen = built.image.seen
-    named = [f"{name}={seen[name]}" for name in ("TZ", "LC_ALL") if seen.get(name)]
-    return ", ".join([*named, f"{seen.get('variables', '?')} in all"])
-
-
-THINGS: tuple[tuple[str, Callable[[Built], str]], ...] = (
-    ("work folder", _outside("work folder")),
-    ("folder of the sources", _outside("sources")),
-    ("umask of the user", _outside("umask")),
-    ("time zone", _outside("time zone")),
-    ("language", _outside("language")),
-    ("home", _outside("home")),
-    ("variables of the user", _outside("variables")),
-    ("host name", _outside("host name")),
-    ("order of Python's sets", _outside("hash seed")),
-    ("zlib of the host", _outside("zlib")),
-    ("container engine", _engine),
-    ("host name of the builder", _inside("host name")),
-    ("variables of the builder", _variables_inside),
-    ("umask of the builder", _inside("umask")),
-    ("cores", _inside("cores")),
-    ("first package in its folder", _inside("first file")),
-    ("file system of the tree", _inside("file system")),
-    ("kernel", _inside("kernel")),
-    ("processor", _inside("processor")),
-    ("day", _inside("day")),
-    ("user", _outside("user")),
-    ("Python of the host", _outside("python")),
-)
-
-
-def compare_sights(builds: Sequence[Built]) -> tuple[Row, ...]:
-    """Return a row for each thing, in a fixed order."""
-    told = {name: why for built in builds for name, why in built.why_not.items()}
+def compare_environments(builds: Sequence[ComparedBuild]) -> tuple[Row, ...]:
+    """Return a row for each property, in a fixed order."""
+    reported = {name: reason for build in builds for name, reason in build.reasons.items()}
+    another_day = any(build.title == "another day" for build in builds)
+    columns = [_properties(build) for build in builds]
     rows = []
-    for thing, read in THINGS:
-        values = tuple(read(built) for built in builds)
-        rows.append(Row(thing, values, ""))
-        if not rows[-1].varied:
-            why = told.get(thing) or WHY_NOT.get(thing, SAME)
-            tried = why == ANOTHER_DAY and any(built.title == "another day" for built in builds)
-            rows[-1] = Row(thing, values, SAME if tried else why)
+    for name in columns[0]:
+        values = tuple(column.get(name, "?") for column in columns)
+        reason = reported.get(name) or REASONS.get(name, SAME)
+        if another_day and reason == ANOTHER_DAY:
+            reason = SAME
+        rows.append(Row(name, values, "" if len(set(values)) > 1 else reason))
     return tuple(rows)
+
+
+def _properties(build: ComparedBuild) -> dict[str, str]:
+    """Return everything that one build observed, by the names of the table."""
+    engine, seen = build.image.record["engine"], build.image.seen
+    variables = [f"{name}={seen[name]}" for name in ("TZ", "LC_ALL") if seen.get(name)]
+    return {
+        **build.host,
+        "container engine": f"{engine['name']} {engine['version']}",
+        "variables of the builder": ", ".join([*variables, f"{seen.get('variables', '?')} in all"]),
+        **{name: str(seen.get(key, "?")) for name, key in BUILDER_PROPERTIES.items()},
+    }

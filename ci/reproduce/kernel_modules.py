@@ -1,10 +1,10 @@
-"""The image's own kernel, and the few modules that a machine needs to write its results."""
+"""The image's own kernel, and the modules that a virtual machine needs to write its results."""
 
 import gzip
 import lzma
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,13 @@ from build.errors import BuildError
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 
-WANTED = ("virtio_pci", "virtio_blk")
-"""What a virtual disk takes; where they are built into the kernel there is no file."""
+REQUIRED = ("virtio_pci", "virtio_blk")
+"""What a virtual disk needs; a module that is built into the kernel has no file."""
+UNPACK: Mapping[str, Callable[[bytes], bytes]] = {
+    ".ko": bytes,
+    ".gz": gzip.decompress,
+    ".xz": lzma.decompress,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +33,11 @@ class Kernel:
 
 
 @contextmanager
-def kernel_of(lock: Lock, variant: str, store: Store, work: Path) -> Iterator[Kernel]:
-    """Give the kernel that the image itself will start with, unpacked below `work`.
+def unpack_kernel(lock: Lock, variant: str, store: Store, work: Path) -> Iterator[Kernel]:
+    """Yield the kernel that the image itself starts with, unpacked below `work`.
 
     Raises:
-        BuildError: the image has none, or a module is packed in a way that is not read here.
+        BuildError: the image has none, or a module has a compression that is not read here.
     """
     with tempfile.TemporaryDirectory(prefix="kernel-", dir=work) as folder:
         tree = Path(folder)
@@ -46,7 +51,7 @@ def kernel_of(lock: Lock, variant: str, store: Store, work: Path) -> Iterator[Ke
 
 
 def _modules(tree: Path) -> Iterator[tuple[str, bytes]]:
-    """Give the wanted modules, each behind those it depends on."""
+    """Yield the required modules, each after those it depends on."""
     files = {_name(path): path for path in sorted(tree.rglob("*.ko*")) if path.is_file()}
     done: set[str] = set()
 
@@ -54,23 +59,24 @@ def _modules(tree: Path) -> Iterator[tuple[str, bytes]]:
         if name in done or name not in files:
             return
         done.add(name)
-        content = unpacked(files[name])
-        for other in depends(content):
+        content = read_module(files[name])
+        for other in parse_depends(content):
             yield from load(other)
         yield name, content
 
-    for name in WANTED:
+    for name in REQUIRED:
         yield from load(name)
 
 
 def _name(path: Path) -> str:
+    # The kernel treats - and _ in a module's name as the same letter (modprobe(8)).
     return path.name.partition(".ko")[0].replace("-", "_")
 
 
-def depends(module: bytes) -> list[str]:
+def parse_depends(module: bytes) -> list[str]:
     r"""Return the names of the modules that one needs (its .modinfo: `depends=a,b`).
 
-    >>> depends(b"\0license=GPL\0depends=virtio_ring,virtio-x\0name=y\0")
+    >>> parse_depends(b"\0license=GPL\0depends=virtio_ring,virtio-x\0name=y\0")
     ['virtio_ring', 'virtio_x']
     """
     found = re.search(rb"\0depends=([A-Za-z0-9_,-]*)\0", module)
@@ -78,19 +84,12 @@ def depends(module: bytes) -> list[str]:
     return [name.replace("-", "_") for name in names.split(",") if name]
 
 
-def unpacked(path: Path) -> bytes:
+def read_module(path: Path) -> bytes:
     """Return the content of a module file.
 
     Raises:
-        BuildError: it is packed with neither gzip nor xz.
+        BuildError: it is compressed with neither gzip nor xz.
     """
-    content = path.read_bytes()
-    match path.suffix:
-        case ".ko":
-            return content
-        case ".gz":
-            return gzip.decompress(content)
-        case ".xz":
-            return lzma.decompress(content)
-        case other:
-            raise BuildError(f"{path.name}: packed as {other}, expected gzip, xz or nothing")
+    if path.suffix not in UNPACK:
+        raise BuildError(f"{path.name}: packed as {path.suffix}, expected gzip, xz or nothing")
+    return UNPACK[path.suffix](path.read_bytes())

@@ -1,7 +1,8 @@
-"""The other build: a process that is unlike the one that asked for it, as far as may be.
+"""The varied build: a process that differs from the one that started it as far as possible.
 
-Started as a program, with a folder and an environment of its own; `request.json`, its one
-argument, says what to build. It answers with a JSON file, an error of ours included.
+It is started as a program, with its own environment and folder, which is its one argument. There,
+`request.json` and `lock` say what to build. It writes the result, or a SnowdropError, to
+`answer.json` beside them.
 """
 
 import contextlib
@@ -18,45 +19,38 @@ from pathlib import Path
 from typing import Any
 
 CLONE_NEWUTS = 0x04000000
-"""A host name of one's own: unshare(2)."""
+"""unshare(2): a host name of this process alone."""
 HOST_NAME = "another-host"
 BUILDER_NAME = "another-builder"
 UMASK = 0o077
 
 
-def main(request_path: Path) -> int:
-    """Build what the request says, and write the answer beside it."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    request = json.loads(request_path.read_text(encoding="utf-8"))
+def main(home: Path) -> int:
+    """Build what the request in `home` says, and write the answer."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     replace_zlib()
-    why_not = vary_process()
-    # Only now: what these modules import must find the other zlib.
+    reasons = vary_process()
+    # Imported only now: these modules and what they import must get the replaced zlib.
     from build.errors import SnowdropError
 
     try:
-        answer = _build(request)
-        answer["why_not"] = {**request["why_not"], **why_not, **answer["why_not"]}
+        answer = _build(home, reasons)
     except SnowdropError as error:
-        answer = {"error": str(error), "hint": error.hint, "exit_code": error.exit_code}
+        answer = {"error": str(error), "hint": error.hint}
     except KeyboardInterrupt:
         return 130
-    Path(request["answer"]).write_text(json.dumps(answer), encoding="utf-8")
+    (home / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
     return 0
 
 
-def _interrupt(number: int, frame: types.FrameType | None) -> None:
-    del number, frame
-    raise KeyboardInterrupt
-
-
 def replace_zlib() -> None:
-    """Put zlib-ng, which packs the same data to other bytes, in the place of zlib."""
+    """Replace zlib by zlib-ng, which compresses the same data to other bytes."""
     import zlib
 
     from zlib_ng import zlib_ng
 
     other = types.ModuleType("zlib")
-    # Whatever zlib-ng lacks stays zlib's.
+    # A name that zlib-ng lacks keeps zlib's value.
     other.__dict__.update(zlib.__dict__)
     other.__dict__.update(
         {name: value for name, value in vars(zlib_ng).items() if not name.startswith("__")}
@@ -66,8 +60,8 @@ def replace_zlib() -> None:
 
 
 def vary_process() -> Mapping[str, str]:
-    """Set umask, cores and host name of this process; return what cannot be, and why."""
-    why_not = {}
+    """Set umask, cores and host name of this process; return what failed, with the reason."""
+    reasons = {}
     os.umask(UMASK)
     cores = os.sched_getaffinity(0)
     if len(cores) > 1:
@@ -77,26 +71,28 @@ def vary_process() -> Mapping[str, str]:
         with contextlib.suppress(OSError):
             socket.sethostname(HOST_NAME)
     else:
-        why_not["host name"] = os.strerror(ctypes.get_errno())
-    return why_not
+        reasons["host name"] = os.strerror(ctypes.get_errno())
+    return reasons
 
 
-def _build(request: Mapping[str, Any]) -> dict[str, Any]:
+def _build(home: Path, reasons: Mapping[str, str]) -> dict[str, Any]:
+    """Return the answer; `reasons` are those of `vary_process`."""
     from build.config import Origin
     from build.edges.progress import Silent
     from build.edges.variation import Variation
     from build.snapshot.lock import read_lock
     from build.snapshot.store import Store
     from ci.config import read_config
-    from ci.release.build_job import Order, build_variant
+    from ci.release.build_job import BuildJob, build_variant
     from ci.report.progress import progress_for
-    from ci.reproduce.environment_report import look_here
+    from ci.reproduce.environment_report import describe_host
 
+    request = json.loads((home / "request.json").read_text(encoding="utf-8"))
     work = Path(request["work"])
     config = read_config(Path(request["config"]))
-    order = Order(
+    job = BuildJob(
         config=replace(config, build=replace(config.build, work=work)),
-        lock=read_lock(Path(request["lock"])),
+        lock=read_lock(home / "lock"),
         store=Store(Path(request["store"])),
         engine=None,
         origin=Origin(**request["origin"]),
@@ -109,27 +105,21 @@ def _build(request: Mapping[str, Any]) -> dict[str, Any]:
         rather_not=request["engine"],
         without_rules=tuple(request["without_rules"]),
     )
-    image = build_variant(
-        order,
-        request["variant"],
-        Path(request["out"]),
-        Silent() if request["silent"] else progress_for(),
-        variation,
-    )
-    engine, why_not = image.record["engine"], {}
+    out, progress = Path(request["out"]), Silent() if request["silent"] else progress_for()
+    image = build_variant(job, request["variant"], out, progress, variation)
+    engine = image.record["engine"]
     if engine["name"] == request["engine"]:
-        refused = [f"{name['name']}: {name['reason']}" for name in engine["refused"]]
-        why_not["container engine"] = "; ".join(refused)
-    listing = Path(request["out"]) / "tree.txt"
-    listing.write_bytes(image.listing)
+        refused = [f"{each['name']}: {each['reason']}" for each in engine["refused"]]
+        reasons = {**reasons, "container engine": "; ".join(refused)}
     return {
         "image": str(image.path),
         "record_path": str(image.record_path),
         "record": dict(image.record),
-        "listing": str(listing),
+        # A path in it may be of any bytes, and JSON holds text only.
+        "listing": image.listing.decode(errors="surrogateescape"),
         "seen": dict(image.seen),
-        "here": dict(look_here(work)),
-        "why_not": why_not,
+        "host": describe_host(work),
+        "reasons": dict(reasons),
     }
 
 

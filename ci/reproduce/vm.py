@@ -1,9 +1,9 @@
-"""An engine that is a whole machine: QEMU with another kernel, on another day.
+"""An engine that is a virtual machine: QEMU with another kernel, on another day.
 
-The builder's root, its mounts and the job become an initramfs, so that no driver but that of
-one virtual disk is needed; the disk takes what the builder leaves in /out, as a tar archive.
-QEMU emulates the processor (TCG): no right of the host is needed, and nothing of its clock,
-its kernel or its file systems is seen inside.
+The builder's root, its mounts and the job become an initramfs, so the kernel needs no driver but
+that of one virtual disk. The disk receives /out as a tar archive. QEMU emulates the processor
+(TCG), so it needs no privilege, and the host's clock, kernel and file systems are not visible
+inside.
 """
 
 import json
@@ -27,26 +27,28 @@ from ci.reproduce.kernel_modules import Kernel
 from ci.reproduce.vm_guest import MARK
 
 MEMORY = 4096
-"""MiB: a tmpfs of half of it holds what the builder reads, another tree and disk."""
+"""MiB. A tmpfs is half of the memory: one holds what the builder reads, another tree and disk."""
 CORES = 2
 UMASK = "077"
 HOST_NAME = "another-day"
 DISK = 8 << 30
-"""Bytes of the disk for results; a file with holes."""
-LONGEST = 45 * 60.0
-"""Seconds: far more than a build takes in an emulated processor of two slow cores."""
-SAID = 60
-"""Lines that are told when the machine ends too early: a panic takes forty."""
+"""Bytes of the disk for results; a sparse file."""
+MAX_SECONDS = 45 * 60.0
+"""Far more than a build takes on two slow emulated cores."""
+MAX_OUTPUT = 60
+"""Lines of the console in an error message: a kernel panic takes forty."""
 COMMAND_LINE = "console=ttyS0 quiet panic=-1 random.trust_cpu=on"
+"""Linux, Documentation/admin-guide/kernel-parameters: `panic=-1` reboots at once, which ends QEMU
+(`-no-reboot`); with `random.trust_cpu` no boot waits for entropy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualMachine:
-    """Runs a program in a root that is a machine of its own: another `Engine`."""
+    """An `Engine` that runs a program in a virtual machine."""
 
     kernel: Kernel
     day: datetime
-    """What the machine's clock says when it is switched on, in UTC."""
+    """What the machine's clock shows when it is started, in UTC."""
     work: Path
     version: str
     name: str = "qemu"
@@ -62,7 +64,7 @@ class VirtualMachine:
         timeout: float | None = None,
         on_line: OnLine | None = None,
     ) -> Finished:
-        """Return what `argv` wrote and its status; /out is what comes back from the machine.
+        """Return what `argv` wrote and its status; of the mounts, /out is copied back.
 
         Raises:
             BuildError: the machine ended before the program did.
@@ -82,24 +84,24 @@ class VirtualMachine:
                 _pack(CpioWriter(file), root, mounts, job, self.kernel)
             with disk.open("wb") as file:
                 file.truncate(DISK)
-            status, lines = self._switch_on(initramfs, disk, timeout or LONGEST, on_line)
+            status, lines = self._start(initramfs, disk, timeout or MAX_SECONDS, on_line)
             for mount in mounts:
                 if mount.target == "/out":
                     with tarfile.open(disk, "r:") as archive:
                         archive.extractall(mount.source, filter="data")
         return Finished(tuple(argv), status, "\n".join(lines).encode(), b"")
 
-    def _switch_on(
+    def _start(
         self, initramfs: Path, disk: Path, seconds: float, on_line: OnLine | None
     ) -> tuple[int, list[str]]:
-        """Return status and lines of the program that the machine was made for."""
+        """Start QEMU; return status and output lines of the program."""
         argv = [
             *(QEMU, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
             *("-machine", "pc", "-accel", "tcg", "-smp", str(CORES), "-m", str(MEMORY)),
             *("-rtc", f"base={self.day:%Y-%m-%dT%H:%M:%S}", "-serial", "stdio"),
             *("-kernel", str(self.kernel.image), "-initrd", str(initramfs)),
             *("-append", COMMAND_LINE),
-            *("-drive", f"if=none,id=out,format=raw,file={_escaped(disk)}"),
+            *("-drive", f"if=none,id=out,format=raw,file={_escape(disk)}"),
             *("-device", "virtio-blk-pci,drive=out"),
         ]
         with subprocess.Popen(
@@ -112,7 +114,7 @@ class VirtualMachine:
             clock = threading.Timer(seconds, process.kill)
             clock.start()
             try:
-                return _listen(process, on_line)
+                return _read_output(process, on_line)
             finally:
                 clock.cancel()
                 process.kill()
@@ -129,7 +131,8 @@ def find_qemu() -> str:
     return run([QEMU, "--version"]).text.split()[3].removesuffix("(Debian")
 
 
-def _escaped(path: Path) -> str:
+def _escape(path: Path) -> str:
+    # QEMU's option parser takes a comma as the end of a value unless it is doubled.
     return str(path).replace(",", ",,")
 
 
@@ -140,15 +143,16 @@ def _pack(
     job: Mapping[str, object],
     kernel: Kernel,
 ) -> None:
-    """Write the machine's whole root: folders above their mount points first."""
+    """Write the root of the machine: a mount point comes after the folders above it."""
     writer.add_tree(root, "/")
     for mount in sorted(mounts, key=lambda mount: mount.target):
         writer.add_tree(mount.source, mount.target)
-    # Python wants random numbers before it can mount anything.
+    # Python needs random numbers at its start, before it can mount /dev. Numbers: Linux,
+    # Documentation/admin-guide/devices.txt.
     for number, name in ((3, "null"), (9, "urandom")):
-        writer.add_device(f"/dev/{name}", 1, number)
+        writer.add(f"/dev/{name}", stat.S_IFCHR | 0o666, device=(1, number))
+    writer.add_folder("/modules")
     for name, content in kernel.modules:
-        writer.add_folder("/modules")
         writer.add(f"/modules/{name}.ko", stat.S_IFREG | 0o644, content)
     program = (Path(__file__).parent / "vm_guest.py").read_bytes()
     writer.add("/init", stat.S_IFREG | 0o755, b"#!/usr/bin/python3 -ISB\n" + program)
@@ -156,21 +160,23 @@ def _pack(
     writer.end()
 
 
-def _listen(process: "subprocess.Popen[bytes]", on_line: OnLine | None) -> tuple[int, list[str]]:
-    """Return status and lines of the program, telling each as it comes.
+def _read_output(
+    process: "subprocess.Popen[bytes]", on_line: OnLine | None
+) -> tuple[int, list[str]]:
+    """Return status and output lines of the program; `on_line` gets each as it arrives.
 
     Raises:
-        BuildError: the machine ended before the program did; with what it said last.
+        BuildError: the machine ended before the program did; with its last output.
     """
     lines: list[str] = []
-    said: list[str] = []
+    output: list[str] = []
     for raw in process.stdout or ():
         text = raw.decode(errors="backslashreplace").strip()
-        said = [*said[-SAID:], text]
-        _, mark, told = text.partition(MARK)
+        output = [*output[-MAX_OUTPUT:], text]
+        _, mark, message = text.partition(MARK)
         if not mark:
             continue
-        match json.loads(told):
+        match json.loads(message):
             case {"line": str(line)}:
                 lines.append(line)
                 if on_line:
@@ -180,4 +186,4 @@ def _listen(process: "subprocess.Popen[bytes]", on_line: OnLine | None) -> tuple
                 return status, lines
             case _:
                 pass
-    raise BuildError("\n".join(["the machine ended before the build did:", *said]))
+    raise BuildError("\n".join(["the machine ended before the build did:", *output]))

@@ -1,7 +1,7 @@
-"""The first process of a machine that exists for one build; standard library only.
+"""The first process of the virtual machine, which runs one program; standard library only.
 
-/job.json says which modules to load, what to mount and what to run. Lines of the program are
-told on the serial line; what it leaves in /out is written to the one disk as a tar archive.
+/job.json says which modules to load, what to mount and what to run. The program's output goes to
+the serial line; what it leaves in /out is written to the one disk as a tar archive.
 """
 
 import ctypes
@@ -13,31 +13,33 @@ import sys
 import tarfile
 import traceback
 from pathlib import Path
+from typing import Any
 
 MARK = "snowdrop: "
-"""Before each line of ours, to tell it from the kernel's."""
+"""Starts each of our lines, which the kernel's are mixed with."""
 DISK = "/dev/vda"
 MS_BIND = 4096
 SYS_FINIT_MODULE = 313
 """x86_64: arch/x86/entry/syscalls/syscall_64.tbl."""
 POWER_OFF, RESTART = 0x4321FEDC, 0x01234567
 """reboot(2)."""
-ALREADY_THERE = 17
+EEXIST = 17
+"""Of finit_module(2): the module is loaded already."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Do the job and switch the machine off, whatever happens."""
+    """Run the job, and switch the machine off in any case."""
     try:
         _mount("devtmpfs", "/dev", "devtmpfs")
         line = os.open("/dev/ttyS0", os.O_RDWR | os.O_NOCTTY)
         for number in (0, 1, 2):
             os.dup2(line, number)
-        _do(json.loads(Path("/job.json").read_text()))
-    except BaseException:  # noqa: BLE001 - nobody is left to tell it to
+        _run_job(json.loads(Path("/job.json").read_text()))
+    except BaseException:  # noqa: BLE001 - the kernel panics if this process ends
         for text in traceback.format_exc().splitlines():
-            _tell(failed=text)
+            _send(failed=text)
     finally:
         sys.stdout.flush()
         os.sync()
@@ -45,27 +47,23 @@ def main() -> None:
         libc.reboot(RESTART)
 
 
-def _do(job: dict[str, object]) -> None:
+def _run_job(job: dict[str, Any]) -> None:
     _mount("proc", "/proc", "proc")
     _mount("sysfs", "/sys", "sysfs")
-    socket.sethostname(str(job["host_name"]))
-    for path in _texts(job["modules"]):
+    socket.sethostname(job["host_name"])
+    for path in job["modules"]:
         _load(path)
-    for folder in _texts(job["binds"]):
-        # A chroot's own `/` must be a mount point for apk 3.
+    for folder in job["binds"]:
+        # apk 3 needs a chroot whose own `/` is a mount point.
         _mount(folder, folder, "", MS_BIND)
-    for folder in _texts(job["tmpfs"]):
+    for folder in job["tmpfs"]:
         Path(folder).mkdir(parents=True, exist_ok=True)
         _mount("tmpfs", folder, "tmpfs")
-    os.umask(int(str(job["umask"]), 8))
-    status = _run(_texts(job["argv"]), dict(job["environment"]))  # type: ignore[call-overload]
+    os.umask(int(job["umask"], 8))
+    status = _run(job["argv"], job["environment"])
     with tarfile.open(DISK, "w|") as archive:
         archive.add("/out", arcname=".")
-    _tell(status=status)
-
-
-def _texts(value: object) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []
+    _send(status=status)
 
 
 def _run(argv: list[str], environment: dict[str, str]) -> int:
@@ -79,11 +77,11 @@ def _run(argv: list[str], environment: dict[str, str]) -> int:
         errors="backslashreplace",
     ) as process:
         for line in process.stdout or ():
-            _tell(line=line.rstrip("\n"))
+            _send(line=line.rstrip("\n"))
     return process.returncode
 
 
-def _tell(**fields: object) -> None:
+def _send(**fields: object) -> None:
     sys.stdout.write(f"{MARK}{json.dumps(fields)}\n")
     sys.stdout.flush()
 
@@ -100,7 +98,7 @@ def _load(path: str) -> None:
     with Path(path).open("rb") as file:
         if libc.syscall(SYS_FINIT_MODULE, file.fileno(), b"", 0) != 0:
             error = ctypes.get_errno()
-            if error != ALREADY_THERE:
+            if error != EEXIST:
                 raise OSError(error, os.strerror(error), path)
 
 

@@ -1,1 +1,1 @@
-"""What a release says of itself."""
+"""Tests of ci/attest."""

@@ -1,4 +1,4 @@
-"""A dist folder with one image that was built and booted, and a sigstore to sign it with."""
+"""A dist folder with one image that was built and booted, and a sigstore instance."""
 
 import hashlib
 import json
@@ -115,7 +115,7 @@ def _lock() -> Lock:
     for content, closure in PACKAGES.values():
         _, control, _ = split_members(content)
         info = package_info(info_fields(control, where="test"), where="test")
-        place = 1 + sum(closure in package.order for package in packages)
+        position = 1 + sum(closure in package.order for package in packages)
         packages.append(
             LockedPackage(
                 name=info.name,
@@ -130,7 +130,7 @@ def _lock() -> Lock:
                 commit="",
                 license=info.license,
                 build_time=EPOCH,
-                order={closure: place},
+                order={closure: position},
             )
         )
     return Lock(
@@ -163,7 +163,7 @@ CONTENT = (INDEX, key().public_pem(), *(content for content, _ in PACKAGES.value
 
 @dataclass(frozen=True)
 class Workspace:
-    """What the step before left: a configuration, and dist with an image and its records."""
+    """The output of `boot`: a configuration, and dist with an image and its records."""
 
     root: Path
     """Also the checkout of the sources."""
@@ -215,11 +215,11 @@ class Workspace:
 
 
 @pytest.fixture(name="workspace")
-def _workshop(tmp_path: Path) -> Workspace:
-    return make_workshop(tmp_path)
+def _workspace(tmp_path: Path) -> Workspace:
+    return make_workspace(tmp_path)
 
 
-def make_workshop(tmp_path: Path) -> Workspace:
+def make_workspace(tmp_path: Path) -> Workspace:
     """Return a workspace in an empty folder."""
     commit_sources(tmp_path)
     (tmp_path / "release.toml").write_text(TOML)
@@ -259,7 +259,7 @@ def make_workshop(tmp_path: Path) -> Workspace:
 
 
 def commit_sources(root: Path) -> None:
-    """Make `root` a checkout of a commit that is always the same."""
+    """Make `root` a checkout of a commit with a fixed id."""
     (root / "src").mkdir()
     (root / "src" / "run").write_text("#!/bin/sh\n")
     (root / "src" / "run").chmod(0o755)
@@ -271,17 +271,17 @@ def commit_sources(root: Path) -> None:
 
 
 def git(root: Path, *words: str) -> str:
-    """Run git as somebody who is always the same, at a time that is."""
-    who = {
+    """Run git with a fixed author and a fixed time."""
+    people = {
         f"GIT_{role}_{what}": "someone"
         for role in ("AUTHOR", "COMMITTER")
         for what in ("NAME", "EMAIL")
     }
-    when = {f"GIT_{role}_DATE": "1700000000 +0000" for role in ("AUTHOR", "COMMITTER")}
+    dates = {f"GIT_{role}_DATE": "1700000000 +0000" for role in ("AUTHOR", "COMMITTER")}
     environment = {"PATH": os.environ["PATH"], "HOME": str(root), "GIT_CONFIG_NOSYSTEM": "1"}
     return subprocess.run(
         ["git", "-C", str(root), *words],
-        env={**environment, **who, **when},
+        env={**environment, **people, **dates},
         capture_output=True,
         text=True,
         check=True,

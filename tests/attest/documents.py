@@ -1,4 +1,4 @@
-"""Published formats as JSON schemas, and what is signed as plain values."""
+"""JSON schemas of published formats, and signed statements as plain values."""
 
 import json
 from pathlib import Path
@@ -18,8 +18,8 @@ IDENTITY = f"https://github.com/{JOB.repository}/.github/workflows/build.yml@{JO
 POLICY = policy.Identity(identity=IDENTITY)
 
 
-def complaints(document: object, schema: Path) -> list[str]:
-    """Return what `schema` finds wrong with `document`, a line each."""
+def schema_errors(document: object, schema: Path) -> list[str]:
+    """Return the errors of `schema` in `document`, a line each."""
     resources = [
         (path.name, Resource.from_contents(json.loads(path.read_text())))
         for path in SCHEMAS.glob("*.schema.json")

@@ -1,4 +1,4 @@
-"""A boot is told as a result of tests: each check and each fault by name."""
+"""A boot is reported as a test result: each check and each fault by name."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from ci.attest.predicates.boot import boot_predicate
 from ci.attest.predicates.provenance import Run
 from ci.attest.statements import boot_passed
 from tests.attest.conftest import COMMIT
-from tests.attest.documents import SCHEMAS, complaints
-from tests.attest.test_manifest import MANIFEST
+from tests.attest.documents import SCHEMAS, schema_errors
+from tests.release.test_manifest import MANIFEST
 
 RUN = Run(builder="https://github.com/o/r/build.yml@refs/tags/v1", invocation="https://run/1")
 
@@ -20,7 +20,7 @@ def test_checks_and_faults_are_tests_by_name(passed: bool) -> None:
         "faults": [{"name": "no metadata", "passed": passed}],
     }
     result = boot_predicate(report, MANIFEST, RUN)
-    assert complaints(result, SCHEMAS / "test-result.schema.json") == []
+    assert schema_errors(result, SCHEMAS / "test-result.schema.json") == []
     named = {"PASSED": result["passedTests"], "FAILED": result["failedTests"]}
     fault = "fault: no metadata"
     assert named == (
@@ -49,7 +49,7 @@ def test_a_report_without_faults_has_none() -> None:
         {"snowdrop_report": None},
     ],
 )
-def test_a_boot_counts_as_passed_only_when_all_of_it_did(change: dict[str, object]) -> None:
+def test_a_boot_passed_only_when_every_part_passed(change: dict[str, object]) -> None:
     result = {"result": "PASSED", "failedTests": [], "snowdrop_report": {"passed": True}}
     assert boot_passed(result)
     assert not boot_passed({**result, **change})

@@ -1,4 +1,4 @@
-"""What the pages say of a release is what its code does."""
+"""The documentation of a release agrees with the code."""
 
 import re
 import tomllib
@@ -18,12 +18,12 @@ STATEMENTS = (ROOT / "docs" / "statements.md").read_text()
 
 
 @pytest.mark.parametrize("kind", [build_record_type, snapshot_type, difference_type, build_type])
-def test_the_page_of_a_type_has_the_part_that_its_uri_names(kind: Callable[[str], str]) -> None:
+def test_the_page_of_a_type_has_the_section_of_its_uri(kind: Callable[[str], str]) -> None:
     page, _, anchor = kind("o/r").removeprefix("https://github.com/o/r/blob/main/").partition("#")
     assert re.search(rf"^#+ {re.escape(anchor)}$", (ROOT / page).read_text(), re.MULTILINE)
 
 
-def test_every_role_is_in_the_table() -> None:
+def test_every_role_is_in_the_documented_table() -> None:
     table = STATEMENTS.split("| role | what it is |")[1].split("\n\n")[0]
     assert sorted(re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE)) == sorted(ROLES)
 
@@ -45,7 +45,7 @@ def test_the_printed_program_gives_the_digest_of_the_request(tmp_path: Path) -> 
         pytest.param("[sign]\n", '[github]\napi = "https://x"\n[sign]\n', True, id="address"),
     ],
 )
-def test_the_digest_changes_with_what_is_built_and_not_with_where(
+def test_the_digest_depends_on_what_is_built_and_not_on_where(
     old: str, new: str, same: bool
 ) -> None:
     changed = shape_sha256(tomllib.loads(TOML.replace(old, new, 1)))

@@ -1,4 +1,4 @@
-"""The provenance names every byte that went into a release, and nothing of the machine."""
+"""The provenance names every input of a release, and nothing of the machine."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from ci.attest.statements import PROVENANCE_TYPE, build_statement
 from ci.release.manifest import Artifact
 from tests.attest.conftest import COMMIT, locked_package
 from tests.attest.conftest import LOCK as WHOLE
-from tests.attest.test_manifest import MANIFEST
+from tests.release.test_manifest import MANIFEST
 
 ALPINE, QUALIFIERS = "pkg:apk/alpine", "arch=x86_64&distro=alpine-3.24"
 LOCK = dataclasses.replace(WHOLE, packages=WHOLE.packages[2:])
@@ -35,7 +35,7 @@ def statement(dirty: bool = False) -> dict[str, object]:
     return value
 
 
-def test_the_statement_is_this_to_the_last_field() -> None:
+def test_the_statement_has_exactly_these_fields() -> None:
     repository = "https://github.com/lighthouse/snowdrop"
     assert statement() == {
         "_type": "https://in-toto.io/Statement/v1",
@@ -96,11 +96,11 @@ def test_the_statement_is_this_to_the_last_field() -> None:
     }
 
 
-def test_a_changed_working_tree_is_said_so() -> None:
+def test_a_changed_working_tree_is_marked_as_dirty() -> None:
     assert '"annotations": {"dirty": true}' in json.dumps(statement(dirty=True))
     assert "dirty" not in json.dumps(statement())
 
 
-def test_a_version_with_unusual_letters_stays_one_package_url() -> None:
+def test_unusual_characters_of_a_version_are_encoded() -> None:
     package = locked_package("py3-a", "1_p2~3+4?x", "droplet")
     assert package_url(package, LOCK) == f"{ALPINE}/py3-a@1_p2~3%2B4%3Fx?{QUALIFIERS}"

@@ -1,4 +1,4 @@
-"""A signed release is whole: every file has a bundle that verifies, or nothing changed."""
+"""A signed release is complete: every file has a valid bundle, or nothing changed."""
 
 import argparse
 import io
@@ -42,11 +42,11 @@ from ci.release.manifest import (
 )
 from ci.report.console import Console
 from tests.apk.makers import key
-from tests.attest.conftest import JOB, LOCK, STEM, VERSION, Workspace, git, make_workshop
-from tests.attest.documents import POLICY, RELEASE, SCHEMAS, complaints, statement_in
+from tests.attest.conftest import JOB, LOCK, STEM, VERSION, Workspace, git, make_workspace
+from tests.attest.documents import POLICY, RELEASE, SCHEMAS, schema_errors, statement_in
 
 
-def test_every_file_and_statement_verifies_and_nothing_else_is_there(
+def test_every_file_and_statement_verifies_and_there_are_no_others(
     workspace: Workspace, sigstore: Running
 ) -> None:
     signed = workspace.sign()
@@ -72,7 +72,7 @@ def test_every_file_and_statement_verifies_and_nothing_else_is_there(
         verifier.verify_artifact(digest, bundle, POLICY)
 
 
-def test_the_provenance_is_about_all_files_and_agrees_with_the_certificate(
+def test_the_provenance_covers_all_files_and_agrees_with_the_certificate(
     workspace: Workspace, sigstore: Running
 ) -> None:
     signed = workspace.sign()
@@ -92,14 +92,14 @@ def test_the_provenance_is_about_all_files_and_agrees_with_the_certificate(
     assert locked <= {item["digest"].get("sha256") for item in dependencies}
 
 
-def test_each_image_has_its_record_its_boot_and_its_sbom_as_statements(
+def test_each_image_has_statements_of_record_boot_and_sbom(
     workspace: Workspace, sigstore: Running
 ) -> None:
     signed = workspace.sign()
     name = workspace.image.name
     subject = [{"name": name, "digest": {"sha256": signed.sums[name]}}]
     sbom = json.loads((workspace.dist / f"{STEM}.cdx.json").read_text())
-    for kind, predicate_type, said in (
+    for kind, predicate_type, predicate in (
         ("build", build_record_type(JOB.repository), json.loads(workspace.record.read_text())),
         ("sbom", SBOM_TYPE, sbom),
         ("boot", BOOT_REPORT_TYPE, None),
@@ -107,28 +107,28 @@ def test_each_image_has_its_record_its_boot_and_its_sbom_as_statements(
         bundle = workspace.dist / f"{STEM}.{kind}.sigstore.json"
         statement = statement_in(bundle, sigstore.trusted_root)
         assert (statement["predicateType"], statement["subject"]) == (predicate_type, subject)
-        assert said is None or statement["predicate"] == said
+        assert predicate is None or statement["predicate"] == predicate
     result = statement["predicate"]
     assert (result["result"], result["passedTests"]) == ("PASSED", ["login"])
     assert result["snowdrop_report"] == json.loads(workspace.report.read_text())
 
 
-def test_all_that_is_said_is_in_the_published_forms(
+def test_every_document_follows_its_published_schema(
     workspace: Workspace, sigstore: Running
 ) -> None:
     manifest = workspace.sign().manifest
-    assert complaints(json.loads((workspace.dist / "release.json").read_text()), RELEASE) == []
+    assert schema_errors(json.loads((workspace.dist / "release.json").read_text()), RELEASE) == []
     forms = {PROVENANCE_TYPE: "provenance", BOOT_REPORT_TYPE: "test-result"}
     seen = set()
     for name in set(manifest.bundles) - {bundle_name(file) for file in manifest.signed_files}:
         statement = statement_in(workspace.dist / name, sigstore.trusted_root)
-        assert complaints(statement, SCHEMAS / "statement.schema.json") == [], name
+        assert schema_errors(statement, SCHEMAS / "statement.schema.json") == [], name
         seen.add(statement["predicateType"])
         if form := forms.get(statement["predicateType"]):
             schema = SCHEMAS / f"{form}.schema.json"
-            assert complaints(statement["predicate"], schema) == [], name
+            assert schema_errors(statement["predicate"], schema) == [], name
             del statement["predicate"][sorted(statement["predicate"])[0]]
-            assert complaints(statement["predicate"], schema), name
+            assert schema_errors(statement["predicate"], schema), name
         if statement["predicateType"] == SBOM_TYPE:
             validator = JsonStrictValidator(SchemaVersion.V1_6)
             assert validator.validate_str(json.dumps(statement["predicate"])) is None
@@ -147,15 +147,15 @@ def test_the_snapshot_names_each_index_with_the_key_that_signed_it(
     statement = statement_in(workspace.dist / SNAPSHOT_BUNDLE, sigstore.trusted_root)
     name = workspace.archive.name
     assert statement["subject"] == [{"name": name, "digest": {"sha256": signed.sums[name]}}]
-    said, (repository,) = statement["predicate"], LOCK.repositories
-    assert said["lock"] == {"id": LOCK.id}
-    (index,) = said["repositories"]
+    predicate, (repository,) = statement["predicate"], LOCK.repositories
+    assert predicate["lock"] == {"id": LOCK.id}
+    (index,) = predicate["repositories"]
     assert index["index"]["sha256"] == repository.index_sha256
     assert index["key"] == {"name": repository.key, "sha256": repository.key_sha256}
-    assert (index["packages"], said["closures"]) == (4, {"apk": 1, "builder": 1, "droplet": 2})
+    assert (index["packages"], predicate["closures"]) == (4, {"apk": 1, "builder": 1, "droplet": 2})
 
 
-def test_a_snapshot_that_the_trusted_keys_did_not_sign_is_not_believed(
+def test_a_snapshot_that_the_trusted_keys_did_not_sign_is_refused(
     workspace: Workspace, sigstore: Running
 ) -> None:
     del sigstore
@@ -165,7 +165,7 @@ def test_a_snapshot_that_the_trusted_keys_did_not_sign_is_not_believed(
         workspace.sign()
 
 
-def test_an_interrupted_end_is_no_release_and_a_second_run_finishes_it(
+def test_after_an_interruption_there_is_no_release_and_a_second_run_completes_it(
     workspace: Workspace, sigstore: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del sigstore
@@ -192,13 +192,13 @@ def test_an_interrupted_end_is_no_release_and_a_second_run_finishes_it(
     assert read_release(workspace.config, Silent()).manifest == before.manifest
 
 
-def test_the_release_before_is_compared_package_by_package(
+def test_the_previous_release_is_compared_package_by_package(
     workspace: Workspace, enter: Callable[[Mapping[str, str]], None]
 ) -> None:
     older = replace(LOCK, packages=LOCK.packages[:-1], epoch=LOCK.epoch - 86_400)
     write_lock(workspace.config.build.lock, older)
     git(workspace.root, "add", "release.lock")
-    git(workspace.root, "commit", "-qm", "The release before")
+    git(workspace.root, "commit", "-qm", "The previous release")
     git(workspace.root, "tag", "v3.24.20261122")
     write_lock(workspace.config.build.lock, LOCK)
     git(workspace.root, "commit", "-qam", "This release")
@@ -214,9 +214,9 @@ def test_the_release_before_is_compared_package_by_package(
     assert signed.manifest.previous == "v3.24.20261122"
     statement = statement_in(workspace.dist / DIFFERENCE_BUNDLE, running.trusted_root)
     assert statement["subject"] == [{"name": "release.lock", "digest": {"sha256": LOCK.id}}]
-    said = statement["predicate"]
-    assert said["old"] == {"name": "v3.24.20261122", "lock": older.id}
-    (change,) = said["closures"]["builder"]["changes"]
+    predicate = statement["predicate"]
+    assert predicate["old"] == {"name": "v3.24.20261122", "lock": older.id}
+    (change,) = predicate["closures"]["builder"]["changes"]
     assert (change["kind"], change["name"]) == ("added", "python3")
 
 
@@ -233,21 +233,21 @@ def test_signing_again_gives_the_same_files_with_new_bundles(
     assert changed == set(signed.manifest.bundles)
 
 
-def test_two_machines_say_the_same_but_for_the_run(
+def test_two_machines_differ_only_in_the_run(
     tmp_path: Path, enter: Callable[[Mapping[str, str]], None]
 ) -> None:
     written, provenances = [], []
     for number in ("1", "2"):
         (tmp_path / number).mkdir()
-        shop = make_workshop(tmp_path / number)
+        workspace = make_workspace(tmp_path / number)
         job = replace(JOB, run_id=number)
-        with Sigstore.open(shop.root / "sigstore", job).serve() as running:
+        with Sigstore.open(workspace.root / "sigstore", job).serve() as running:
             enter(running.environment)
-            shop.sign()
+            workspace.sign()
         written.append(
-            {name: raw for name, raw in shop.snapshot().items() if "sigstore" not in name}
+            {name: raw for name, raw in workspace.snapshot().items() if "sigstore" not in name}
         )
-        statement = statement_in(shop.dist / PROVENANCE_BUNDLE, running.trusted_root)
+        statement = statement_in(workspace.dist / PROVENANCE_BUNDLE, running.trusted_root)
         run = statement["predicate"]["runDetails"].pop("metadata")
         assert run["invocationId"].endswith(f"/actions/runs/{number}/attempts/1")
         provenances.append(statement)
@@ -261,66 +261,72 @@ def test_two_machines_say_the_same_but_for_the_run(
     ("damage", "message", "hint"),
     [
         pytest.param(
-            lambda shop: shop.image.write_bytes(b"QFI\xfb imagf"),
+            lambda workspace: workspace.image.write_bytes(b"QFI\xfb imagf"),
             f"^{STEM}.qcow2: 10 bytes with sha256 .* the build record says 10",
             "nox -s build",
             id="image changed",
         ),
         pytest.param(
-            lambda shop: (shop.dist / "snowdrop-init-1.0-r0.apk").write_bytes(b"packag"),
+            lambda workspace: (workspace.dist / "snowdrop-init-1.0-r0.apk").write_bytes(b"packag"),
             "^snowdrop-init-1.0-r0.apk: 6 bytes",
             "nox -s build",
             id="package changed",
         ),
         pytest.param(
-            lambda shop: shop.image.unlink(), "qcow2: no such file", "", id="image missing"
+            lambda workspace: workspace.image.unlink(),
+            "qcow2: no such file",
+            "",
+            id="image missing",
         ),
         pytest.param(
-            lambda shop: shop.report.unlink(), "no such boot report", "nox -s boot", id="not booted"
+            lambda workspace: workspace.report.unlink(),
+            "no such boot report",
+            "nox -s boot",
+            id="not booted",
         ),
         pytest.param(
-            lambda shop: shop.change(shop.report, passed=False),
+            lambda workspace: workspace.change(workspace.report, passed=False),
             "the boot failed",
             "nox -s boot",
             id="boot failed",
         ),
         pytest.param(
-            lambda shop: shop.change(shop.report, image={"sha256": "0" * 64}),
+            lambda workspace: workspace.change(workspace.report, image={"sha256": "0" * 64}),
             "is about the image with sha256 0000",
             "nox -s boot",
             id="another image booted",
         ),
         pytest.param(
-            lambda shop: shop.change(shop.inventory, image={"sha256": "0" * 64}),
+            lambda workspace: workspace.change(workspace.inventory, image={"sha256": "0" * 64}),
             "image.json: is about the image with sha256 0000",
-            "remove it, or write it anew with `nox -s inspect",
+            "remove it, or write it again with `nox -s inspect",
             id="another image inspected",
         ),
         pytest.param(
-            lambda shop: shop.change(shop.record, lock={"id": "0" * 64}),
+            lambda workspace: workspace.change(workspace.record, lock={"id": "0" * 64}),
             "^release.lock: sha256 .*, the images were built from 0000",
             "nox -s build",
             id="another lock",
         ),
         pytest.param(
-            lambda shop: shop.archive.unlink(),
+            lambda workspace: workspace.archive.unlink(),
             f"^snowdrop-{VERSION}-snapshot.tar: no such snapshot archive",
             "nox -s archive",
             id="no archive",
         ),
         pytest.param(
-            lambda shop: shop.archive.write_bytes(
-                shop.archive.read_bytes().replace(b"= libstdc++\n", b"= libstdc--\n")
+            lambda workspace: workspace.archive.write_bytes(
+                workspace.archive.read_bytes().replace(b"= libstdc++\n", b"= libstdc--\n")
             ),
             "image/0/x86_64/libstdc.*.apk: sha256 .* its lock says",
             "",
             id="archive changed",
         ),
         pytest.param(
-            lambda shop: write_archive(
-                shop.archive,
+            lambda workspace: write_archive(
+                workspace.archive,
                 replace(LOCK, epoch=1),
-                Store(shop.root / "store"),
+                Store(workspace.root / "store"),
                 trust_root=None,
                 progress=Silent(),
             ),
@@ -329,14 +335,16 @@ def test_two_machines_say_the_same_but_for_the_run(
             id="another archive",
         ),
         pytest.param(
-            lambda shop: shop.change(shop.record, packages=[{"file": "../release.toml"}]),
+            lambda workspace: workspace.change(
+                workspace.record, packages=[{"file": "../release.toml"}]
+            ),
             r'packages\[0\].file = "\.\./release.toml": expected',
             "",
             id="a path out of dist",
         ),
     ],
 )
-def test_refuses_to_sign_what_was_not_built_and_booted(
+def test_files_that_were_not_built_and_booted_are_not_signed(
     workspace: Workspace, damage: Callable[[Workspace], object], message: str, hint: str
 ) -> None:
     workspace.sign()
@@ -356,7 +364,7 @@ def test_refuses_to_sign_what_was_not_built_and_booted(
         pytest.param("tsaUrls", "InvalidBundle: .*Unable to use .*timestamp", id="no timestamps"),
     ],
 )
-def test_a_service_that_is_down_is_named_and_leaves_no_half_signed_set(
+def test_a_service_that_is_down_is_named_and_leaves_dist_unchanged(
     workspace: Workspace,
     sigstore: Running,
     service: str,
@@ -386,8 +394,8 @@ def test_the_command_lists_what_it_signed(
         arguments = argparse.Namespace(config=workspace.root / "release.toml", json=as_json)
         assert command.run(arguments, console) == 0
         if as_json:
-            told = json.loads(out.getvalue())
-            assert (told["version"], len(told["bundles"])) == (VERSION, 15)
+            data = json.loads(out.getvalue())
+            assert (data["version"], len(data["bundles"])) == (VERSION, 15)
         else:
             assert "SHA256SUMS" in out.getvalue()
             assert f"15 bundles of {VERSION}" in out.getvalue()

@@ -1,4 +1,4 @@
-"""Whoever may not sign is told what is missing; nobody's token is ever shown."""
+"""A job that may not sign gets the reason; no token is printed; failures are retried once."""
 
 import dataclasses
 import json
@@ -18,14 +18,14 @@ from ci.config import SignConfig
 from ci.rehearsal.sigstore import oidc
 from ci.rehearsal.sigstore.server import Answer, Running, Services, Sigstore
 from tests.attest.conftest import JOB
-from tests.attest.test_manifest import MANIFEST
+from tests.release.test_manifest import MANIFEST
 
 PUBLIC = SignConfig(trust_root=None, signing_config=None, issuer=oidc.ISSUER)
 
 
 @pytest.fixture(name="job")
 def _job(tmp_path: Path) -> Callable[..., Job]:
-    """Return a maker of jobs with a token of a local issuer."""
+    """Return a function that makes jobs with tokens of a local issuer."""
     issuer = Sigstore.open(tmp_path / "issuer", JOB).issuer
 
     def make(**changes: str) -> Job:
@@ -43,7 +43,7 @@ def test_without_a_token_the_permission_is_named(
     with pytest.raises(ConfigError, match="no identity token") as refused:
         job_of({}, lambda: None)
     assert "`id-token: write`" in refused.value.hint
-    # In a job of GitHub Actions without the permission, two variables are not there.
+    # A job of GitHub Actions without the permission lacks two variables.
     enter({"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": ""})
     with pytest.raises(ConfigError, match="insufficient OIDC token permissions") as refused:
         job_of({})
@@ -51,7 +51,7 @@ def test_without_a_token_the_permission_is_named(
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c"])
-def test_a_token_that_is_none_is_refused(token: str) -> None:
+def test_a_malformed_token_is_refused(token: str) -> None:
     with pytest.raises(ConfigError, match=r"identity token: .*malformed"):
         job_of({"SIGSTORE_ID_TOKEN": token}, lambda: None)
 
@@ -66,7 +66,7 @@ def test_a_token_that_is_none_is_refused(token: str) -> None:
         pytest.param({"visibility": "internal"}, "the repository is internal", id="internal"),
     ],
 )
-def test_a_job_whose_certificate_would_not_fit_the_release_stops(
+def test_a_job_of_another_release_is_refused(
     job: Callable[..., Job], changes: dict[str, str], message: str
 ) -> None:
     check_job(job(), MANIFEST, PUBLIC)
@@ -74,26 +74,24 @@ def test_a_job_whose_certificate_would_not_fit_the_release_stops(
         check_job(job(**changes), MANIFEST, PUBLIC)
 
 
-def test_a_private_repository_may_sign_with_an_instance_of_its_own(
+def test_a_private_repository_may_sign_with_its_own_instance(
     job: Callable[..., Job], tmp_path: Path
 ) -> None:
     own = SignConfig(trust_root=tmp_path, signing_config=tmp_path, issuer=oidc.ISSUER)
     check_job(job(visibility="private"), MANIFEST, own)
 
 
-def test_a_private_repository_may_say_that_everybody_may_know(job: Callable[..., Job]) -> None:
+def test_a_private_repository_may_allow_the_public_log(job: Callable[..., Job]) -> None:
     check_job(job(visibility="private"), MANIFEST, dataclasses.replace(PUBLIC, public_log=True))
 
 
-def test_the_token_is_not_shown(job: Callable[..., Job]) -> None:
+def test_the_token_is_not_in_the_repr(job: Callable[..., Job]) -> None:
     made = job()
     assert str(made.token).count(".") == 2
     assert str(made.token) not in repr(made)
 
 
-def test_a_file_of_the_instance_that_cannot_be_used_is_named(
-    tmp_path: Path, sigstore: Running
-) -> None:
+def test_an_unusable_file_of_the_instance_is_named(tmp_path: Path, sigstore: Running) -> None:
     config = SignConfig(
         trust_root=sigstore.trusted_root,
         signing_config=sigstore.signing_config,
@@ -112,7 +110,7 @@ def test_a_file_of_the_instance_that_cannot_be_used_is_named(
 
 @pytest.fixture(name="sign")
 def _sign(tmp_path: Path, sigstore: Running) -> Callable[..., None]:
-    """Return what signs one file and one statement with the local instance."""
+    """Return a function that signs one file and one statement with the local instance."""
     config = SignConfig(
         trust_root=sigstore.trusted_root,
         signing_config=sigstore.signing_config,
@@ -132,10 +130,10 @@ def _sign(tmp_path: Path, sigstore: Running) -> Callable[..., None]:
     return sign
 
 
-def test_what_the_authority_says_reaches_the_person(
+def test_the_answer_of_the_authority_is_in_the_error(
     job: Callable[..., Job], tmp_path: Path, sign: Callable[..., None]
 ) -> None:
-    # A token of another instance's issuer: ours refuses it, and says why.
+    # A token of another instance's issuer, which ours refuses with a reason.
     with pytest.raises(RemoteError, match=r"signingCert: status 400: .*identity token: Signature"):
         sign(job())
     assert not (tmp_path / "a.sigstore.json").exists()
@@ -145,7 +143,7 @@ def test_what_the_authority_says_reaches_the_person(
 def _trouble(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[str, Callable[[int], Answer | None]], None]:
-    """Return what makes a service answer something else; its number of requests is told."""
+    """Return a function that replaces the answers of a service, by the number of the request."""
 
     def trouble(path: str, instead: Callable[[int], Answer | None]) -> None:
         answer, asked = Services.answer, 0
@@ -171,7 +169,7 @@ SERVICES = ["/api/v2/signingCert", "/api/v2/log/entries", "/api/v1/timestamp"]
 
 
 @pytest.mark.parametrize("path", SERVICES)
-def test_a_service_that_fails_once_is_asked_once_more(
+def test_a_service_that_fails_once_is_tried_again(
     path: str, tmp_path: Path, sign: Callable[..., None], trouble: Callable[..., None]
 ) -> None:
     trouble(path, lambda asked: BUSY if asked == 1 else None)
@@ -180,7 +178,7 @@ def test_a_service_that_fails_once_is_asked_once_more(
 
 
 @pytest.mark.parametrize("path", SERVICES[:2])
-def test_a_service_that_goes_on_failing_is_named_with_its_words(
+def test_a_service_that_fails_twice_is_named_with_its_answer(
     path: str, sign: Callable[..., None], trouble: Callable[..., None]
 ) -> None:
     trouble(path, lambda asked: BUSY)
@@ -189,7 +187,7 @@ def test_a_service_that_goes_on_failing_is_named_with_its_words(
 
 
 @pytest.mark.parametrize("path", SERVICES[:2])
-def test_a_service_that_never_answers_is_not_waited_for(
+def test_a_service_that_never_answers_times_out(
     path: str,
     sign: Callable[..., None],
     trouble: Callable[..., None],
@@ -210,7 +208,7 @@ def test_a_service_that_never_answers_is_not_waited_for(
         over.set()
 
 
-def test_a_signature_that_nobody_could_verify_is_not_kept(
+def test_a_signature_that_does_not_verify_is_not_written(
     tmp_path: Path, sigstore: Running, sign: Callable[..., None]
 ) -> None:
     other = Sigstore.open(tmp_path / "other", JOB)

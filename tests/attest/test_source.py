@@ -1,7 +1,8 @@
-"""source.tar is the commit, the same bytes wherever it is made."""
+"""source.tar holds the commit, with the same bytes on every machine."""
 
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from build.errors import ConfigError
 from ci.attest.source import write_source
 from tests.attest.conftest import COMMIT, EPOCH, commit_sources, git
+from tests.release.test_manifest import MANIFEST
 
 
 def tar_of(checkout: Path, commit: str = COMMIT, *, dirty: bool = False) -> Path:
     path = checkout.with_suffix(".tar")
-    write_source(path, checkout, commit, dirty=dirty, folder="snowdrop-v1", epoch=EPOCH)
+    write_source(path, checkout, replace(MANIFEST, version="v1", commit=commit, dirty=dirty))
     return path
 
 
@@ -25,7 +27,7 @@ def _checkout(tmp_path: Path) -> Path:
     return checkout
 
 
-def test_two_clones_give_the_same_bytes_and_what_lies_there_does_not_matter(
+def test_two_clones_give_the_same_bytes_whatever_their_working_trees_hold(
     checkout: Path, tmp_path: Path
 ) -> None:
     git(checkout, "clone", "-q", ".", str(tmp_path / "clone"))
@@ -36,7 +38,7 @@ def test_two_clones_give_the_same_bytes_and_what_lies_there_does_not_matter(
     assert tar_of(tmp_path / "clone").read_bytes() == content
 
 
-def test_it_unpacks_to_the_files_with_their_rights_and_the_locks_time(checkout: Path) -> None:
+def test_it_unpacks_to_the_files_with_their_modes_and_the_epoch(checkout: Path) -> None:
     with tarfile.open(tar_of(checkout)) as archive:
         members = archive.getmembers()
         files = [(each.name, archive.extractfile(each)) for each in members if each.isfile()]
@@ -45,13 +47,13 @@ def test_it_unpacks_to_the_files_with_their_rights_and_the_locks_time(checkout: 
         "snowdrop-v1/README.md": b"Sources\n",
         "snowdrop-v1/src/run": b"#!/bin/sh\n",
     }
-    told = {each.name: (each.mode, each.linkname) for each in members}
-    assert told["snowdrop-v1/src/run"][0] == 0o755
-    assert told["snowdrop-v1/link"] == (0o777, "src/run")
+    modes = {each.name: (each.mode, each.linkname) for each in members}
+    assert modes["snowdrop-v1/src/run"][0] == 0o755
+    assert modes["snowdrop-v1/link"] == (0o777, "src/run")
     assert {(each.mtime, each.uid, each.uname) for each in members} == {(EPOCH, 0, "root")}
 
 
-def test_of_a_changed_tree_it_holds_what_lies_there_without_what_git_ignores(
+def test_a_changed_tree_is_archived_without_ignored_files(
     checkout: Path,
 ) -> None:
     (checkout / ".gitignore").write_text("ignored\n")
@@ -63,12 +65,12 @@ def test_of_a_changed_tree_it_holds_what_lies_there_without_what_git_ignores(
     assert names == {".gitignore", "link", "new", "src/run"}
 
 
-def test_a_commit_that_is_not_there_is_named(checkout: Path) -> None:
+def test_a_missing_commit_is_named(checkout: Path) -> None:
     with pytest.raises(ConfigError, match=f"holds no commit {'0' * 40}"):
         tar_of(checkout, "0" * 40)
 
 
-def test_a_repository_within_is_refused(checkout: Path) -> None:
+def test_a_nested_repository_is_refused(checkout: Path) -> None:
     shutil.copytree(checkout, checkout / "inner", symlinks=True)
     git(checkout, "add", "inner")
     git(checkout, "commit", "-qm", "Another repository")

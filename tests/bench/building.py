@@ -29,7 +29,7 @@ from ci.config import ReleaseConfig, read_config
 from ci.rehearsal.configuration import Addresses, Contents, release_toml
 from ci.rehearsal.sample import package_lists as lists
 from ci.rehearsal.sample.make import make_sample
-from ci.release.build_job import Order, build_variant
+from ci.release.build_job import BuildJob, build_variant
 from tests.alpine import ALPINE, SMALL
 from tests.apk.makers import real_keys
 from tests.bench.pinning import engine_for
@@ -242,9 +242,9 @@ def build_here(folder: Path) -> dict[str, Any]:
     """Build, and return all of `Built` that the build itself knows."""
     config = read_config(folder / "release.toml")
     lock, store = read_lock(config.build.lock), Store(config.build.store)
-    order = Order(config=config, lock=lock, store=store, engine=None, origin=ORIGIN)
+    job = BuildJob(config=config, lock=lock, store=store, engine=None, origin=ORIGIN)
     start = time.perf_counter()
-    image = build_variant(order, VARIANT, config.dist, Silent())
+    image = build_variant(job, VARIANT, config.dist, Silent())
     taken = time.perf_counter() - start
     lines = [line.split("\t") for line in image.listing.decode().splitlines()]
     return {

@@ -80,7 +80,7 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 
 def test_a_trust_root_needs_its_signing_configuration(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD + '\n[sign]\ntrust_root = "root.json"\n')
-    with pytest.raises(ConfigError, match="come together"):
+    with pytest.raises(ConfigError, match="trust_root and signing_config together"):
         read_config(path)
 
 

@@ -17,7 +17,7 @@ from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 from ci.boot.machine import QEMU
 from ci.config import ReleaseConfig
-from ci.release.build_job import Order, build_variant
+from ci.release.build_job import BuildJob, build_variant
 from ci.report.console import open_console
 from ci.reproduce.environment_report import SAME
 from ci.reproduce.prove import KEPT, Proof, prove
@@ -47,10 +47,10 @@ needs_qemu = pytest.mark.skipif(shutil.which(QEMU) is None, reason=skips.QEMU)
 
 
 @pytest.fixture
-def order(release: ReleaseConfig, lock: Lock, tmp_path: Path) -> Iterator[Order]:
-    """An order for the sample's image; nothing but what was kept is left of its work."""
+def job(release: ReleaseConfig, lock: Lock, tmp_path: Path) -> Iterator[BuildJob]:
+    """A job for the sample's image; afterwards only the kept images are in its work folder."""
     work = tmp_path / "work"
-    yield Order(
+    yield BuildJob(
         config=replace(release, build=replace(release.build, work=work)),
         lock=lock,
         store=Store(release.build.store),
@@ -60,54 +60,54 @@ def order(release: ReleaseConfig, lock: Lock, tmp_path: Path) -> Iterator[Order]
     assert [path.name for path in work.iterdir() if path.name != KEPT] == []
 
 
-def proof_of(order: Order, *without: str, another_day: bool = False) -> Proof:
-    out = order.config.build.work.with_name("dist")
-    first = build_variant(order, "droplet", out, Silent(), Variation(without_rules=without))
+def proof_of(job: BuildJob, *without: str, another_day: bool = False) -> Proof:
+    out = job.config.build.work.with_name("dist")
+    first = build_variant(job, "droplet", out, Silent(), Variation(without_rules=without))
     console = open_console({}, as_json=True)
-    return prove(order, "droplet", first, console, another_day=another_day, without_rules=without)
+    return prove(job, "droplet", first, console, another_day=another_day, without_rules=without)
 
 
 def check_named(errors: tuple[NotReproducibleError, ...], *names: str) -> None:
     """Check that all differences are explained, and by these rules alone."""
     (error,) = errors
     reasons = {rule.name: rule.reason for rule in RULES}
-    told = [line.strip() for line in str(error).splitlines() if line.startswith("  rule ")]
-    assert told == [f"rule `{name}`: {reasons[name]}" for name in names]
+    rules = [line.strip() for line in str(error).splitlines() if line.startswith("  rule ")]
+    assert rules == [f"rule `{name}`: {reasons[name]}" for name in names]
     assert "no rule is there" not in str(error)
     kept = Path(error.hint.rstrip("`").rpartition(" ")[2])
     assert kept.stat().st_size > 0
 
 
-def test_builds_that_differ_in_all_that_may_not_matter_give_the_same_bytes(order: Order) -> None:
-    proof = proof_of(order)
+def test_builds_that_differ_in_all_that_may_not_matter_give_the_same_bytes(job: BuildJob) -> None:
+    proof = proof_of(job)
     assert proof.differences == ()
     plain, varied = (built.image for built in proof.builds)
     for what in ("tree", "raw", "image"):
         assert plain.record[what] == varied.record[what]
-    same = {row.thing: row.why_not for row in proof.rows if not row.varied}
+    same = {row.name: row.reason for row in proof.rows if not row.varied}
     assert set(same) <= ONLY_ANOTHER_DAY | NEVER | EXCUSED
     assert SAME not in same.values()
 
 
 @needs_qemu
-def test_another_day_under_another_kernel_gives_the_same_bytes(order: Order) -> None:
-    proof = proof_of(order, another_day=True)
+def test_another_day_under_another_kernel_gives_the_same_bytes(job: BuildJob) -> None:
+    proof = proof_of(job, another_day=True)
     assert proof.differences == ()
-    rows = {row.thing: row.values for row in proof.rows if row.varied}
+    rows = {row.name: row.values for row in proof.rows if row.varied}
     assert rows.keys() >= ONLY_ANOTHER_DAY
     plain, _, later = (date.fromisoformat(day) for day in rows["day"])
     assert later - plain > timedelta(days=400)
 
 
 @pytest.mark.parametrize("name", LEAKS_AT_ONCE)
-def test_without_its_rule_a_leak_breaks_the_proof_and_is_named(name: str, order: Order) -> None:
-    check_named(proof_of(order, name).differences, name)
+def test_without_its_rule_a_leak_breaks_the_proof_and_is_named(name: str, job: BuildJob) -> None:
+    check_named(proof_of(job, name).differences, name)
 
 
 @needs_qemu
 @pytest.mark.parametrize("name", LEAKS_ANOTHER_DAY)
-def test_a_leak_that_only_another_day_shows_is_named(name: str, order: Order) -> None:
-    proof = proof_of(order, name, another_day=True)
+def test_a_leak_that_only_another_day_shows_is_named(name: str, job: BuildJob) -> None:
+    proof = proof_of(job, name, another_day=True)
     check_named(proof.differences, name)
     plain, varied, later = (built.image.record["tree"] for built in proof.builds)
     assert plain == varied != later

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-import ci.release.build_job as order_module
 from build.edges.progress import Silent
 from build.errors import ImageError
 from build.image import Image
-from ci.release.build_job import Order, build_variant
+from ci.release import build_job
+from ci.release.build_job import BuildJob, build_variant
 from tests.inspect.makers import CODE, Root, changed_disk, ci, inspected, qcow2
 
 
@@ -55,28 +55,28 @@ def built(
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[Root], object],
     *accept: str,
-) -> tuple[Order, Image]:
-    """Return an order whose builder gives a disk of ours, and what it gives."""
+) -> tuple[BuildJob, Image]:
+    """Return a job whose builder gives a disk of ours, and what it gives."""
     path = qcow2(changed_disk(folder / "d", change), folder / "x.qcow2")
     record = {"tree": {"sha256": inspected(path).tree_sha256}}
     image = Image(path, folder / "x.build.json", record)
     image.record_path.write_text("{}")
-    monkeypatch.setattr(order_module, "build_image", lambda *_, **__: image)
-    monkeypatch.setattr(order_module, "boot_code_of", lambda *_: CODE)
+    monkeypatch.setattr(build_job, "build_image", lambda *_, **__: image)
+    monkeypatch.setattr(build_job, "boot_code_of", lambda *_: CODE)
     config: Any = SimpleNamespace(
         build=SimpleNamespace(
             work=folder / "checkout/work", images={"droplet": SimpleNamespace(accept=accept)}
         )
     )
     nothing: Any = None
-    return Order(config=config, lock=nothing, store=nothing, engine=None, origin=nothing), image
+    return BuildJob(config=config, lock=nothing, store=nothing, engine=None, origin=nothing), image
 
 
 def test_a_build_writes_image_json_beside_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order, image = built(tmp_path, monkeypatch, lambda root: None)
-    assert build_variant(order, "droplet", tmp_path, Silent()) is image
+    job, image = built(tmp_path, monkeypatch, lambda root: None)
+    assert build_variant(job, "droplet", tmp_path, Silent()) is image
     document = json.loads((tmp_path / "x.image.json").read_text())
     assert document["tree"]["sha256"] == image.record["tree"]["sha256"]
     assert image.record_path.exists()
@@ -94,9 +94,9 @@ def leak(root: Root) -> None:
 def test_a_build_with_a_finding_fails_and_leaves_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order, image = built(tmp_path, monkeypatch, leak)
+    job, image = built(tmp_path, monkeypatch, leak)
     with pytest.raises(ImageError, match=r"1 finding\n  /etc/motd: a path of the build at byte 8"):
-        build_variant(order, "droplet", tmp_path, Silent())
+        build_variant(job, "droplet", tmp_path, Silent())
     assert not image.record_path.exists()
     assert not (tmp_path / "x.image.json").exists()
 
@@ -105,15 +105,15 @@ def test_a_finding_that_is_meant_so_is_accepted_by_rule_and_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = "unowned /etc/udev/hwdb.bin: made by a trigger", "host-key /etc/udev/*: of no use"
-    order, image = built(
+    job, image = built(
         tmp_path, monkeypatch, lambda root: root.write("etc/udev/hwdb.bin", "x"), *lines
     )
     with pytest.raises(ImageError, match=r"/etc/udev: dir of no package"):
-        build_variant(order, "droplet", tmp_path, Silent())
-    order, image = built(
+        build_variant(job, "droplet", tmp_path, Silent())
+    job, image = built(
         tmp_path,
         monkeypatch,
         lambda root: root.write("etc/udev/hwdb.bin", "x"),
         "unowned /etc/udev*: made by a trigger",
     )
-    assert build_variant(order, "droplet", tmp_path, Silent()) is image
+    assert build_variant(job, "droplet", tmp_path, Silent()) is image

@@ -8,7 +8,7 @@ import pytest
 from build.errors import VerificationError
 from build.snapshot.lock import Lock
 from ci.commands import publish as command
-from ci.release.lock_diff import Side, difference_of
+from ci.release.lock_diff import compare_locks
 from ci.release.manifest import DIFFERENCE_BUNDLE
 from tests.publish.conftest import Outcome
 from tests.publish.release import IMAGE, VERSION, write_config, write_release
@@ -52,7 +52,7 @@ def test_the_signed_changes_since_the_previous_release_are_listed(
     tmp_path: Path, call: Callable[..., Outcome]
 ) -> None:
     before, after = _locks()
-    since = difference_of(Side("v3.24.20261101", before), Side(VERSION, after))
+    since = compare_locks(before, after, names=("v3.24.20261101", VERSION))
     write_release(tmp_path, since=since)
     notes = call(command, write_config(tmp_path), "--notes").text
     assert "## What changed" in notes
@@ -68,7 +68,7 @@ def test_an_unreadable_statement_is_named(
     tmp_path: Path, call: Callable[..., Outcome], content: bytes
 ) -> None:
     before, after = _locks()
-    dist = write_release(tmp_path, since=difference_of(Side("old", before), Side("new", after)))
+    dist = write_release(tmp_path, since=compare_locks(before, after, names=("old", "new")))
     (dist / DIFFERENCE_BUNDLE).write_bytes(content)
     with pytest.raises(VerificationError, match=f"^{DIFFERENCE_BUNDLE}: "):
         call(command, write_config(tmp_path), "--notes")

@@ -1,1 +1,1 @@
-"""Tests of ci/release: the commands as a maintainer types them."""
+"""Tests of ci/release: build job, manifest, checksums, version."""

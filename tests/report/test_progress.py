@@ -1,4 +1,4 @@
-"""A log is told what goes on, and never gets a terminal's control codes."""
+"""A log gets lines about the progress, and no control codes."""
 
 import io
 from itertools import count
@@ -8,7 +8,7 @@ import pytest
 from ci.report.progress import LogProgress, progress_for
 
 
-def test_a_log_gets_a_line_while_a_long_step_goes_on_and_one_at_its_end() -> None:
+def test_a_log_gets_lines_during_a_long_step_and_at_its_end() -> None:
     ticks = count(0, 6)
     stream = io.StringIO()
     with LogProgress(stream, clock=lambda: float(next(ticks))).step("Fetch", total=4000) as step:
@@ -18,12 +18,12 @@ def test_a_log_gets_a_line_while_a_long_step_goes_on_and_one_at_its_end() -> Non
     assert lines == ["Fetch: 2.0 kB of 4.0 kB (50%)", "Fetch (24.0 s)"]
 
 
-def test_a_step_that_fails_is_not_said_to_be_done() -> None:
+def test_a_failed_step_is_not_reported_as_done() -> None:
     stream = io.StringIO()
     with pytest.raises(ZeroDivisionError), LogProgress(stream).step("Fetch"):
         _ = 1 // len(stream.getvalue())
     assert stream.getvalue() == ""
 
 
-def test_what_is_no_terminal_gets_no_bar() -> None:
+def test_a_stream_that_is_no_terminal_gets_no_bar() -> None:
     assert isinstance(progress_for(io.StringIO()), LogProgress)

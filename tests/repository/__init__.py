@@ -1,1 +1,1 @@
-"""The tree itself: arrows, ignore file, workflows, what the README says."""
+"""The repository itself: imports, ignore file, workflows, host programs, README."""

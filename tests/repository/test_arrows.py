@@ -1,4 +1,4 @@
-"""Who may import whom: design, section 3."""
+"""Which package may import which."""
 
 import ast
 import subprocess
@@ -21,7 +21,18 @@ STANDARD_LIBRARY_ALONE = (
     "build.inspect.inspection",
     "build.edges.container",
 )
-"""What turns a lock and a store into an image."""
+"""The modules that turn a lock and a store into an image."""
+ALLOWED = {
+    "report": {"report"},
+    "release": {"config", "report"},
+    "boot": {"config", "release", "report"},
+    "reproduce": {"boot", "config", "release", "report"},
+    "attest": {"config", "release", "report"},
+    "verify": {"attest", "config", "release", "report"},
+    "publish": {"attest", "config", "release", "report", "verify"},
+}
+"""For each package of `ci`, the others that it may import. `commands` and `rehearsal` may import
+all; nothing imports them but `__main__` and each other."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -38,6 +49,11 @@ def modules(folder: str) -> list[Path]:
     return found
 
 
+def rooms(path: Path) -> set[str]:
+    """Return the packages and modules of `ci` that a module imports."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("ci.")}
+
+
 def test_build_never_imports_ci() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {name}"
@@ -48,7 +64,7 @@ def test_build_never_imports_ci() -> None:
     assert wrong == []
 
 
-def test_what_runs_in_the_builder_needs_only_the_standard_library() -> None:
+def test_the_code_in_the_builder_needs_only_the_standard_library() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in modules("build/inside")
@@ -58,6 +74,26 @@ def test_what_runs_in_the_builder_needs_only_the_standard_library() -> None:
         and name != "build"
     ]
     assert wrong == []
+
+
+def test_the_table_of_arrows_names_every_package_of_ci() -> None:
+    packages = {path.parent.name for path in (ROOT / "ci").glob("*/__init__.py")}
+    assert packages == ALLOWED.keys() | {"commands", "rehearsal"}
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_of_ci_imports_only_those_before_it(package: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules(f"ci/{package}")
+        for name in sorted(rooms(path) - {package} - ALLOWED[package])
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", ["config", "environment"])
+def test_the_modules_of_ci_import_no_package_of_it(module: str) -> None:
+    assert rooms(ROOT / "ci" / f"{module}.py") == set()
 
 
 @pytest.mark.parametrize("module", STANDARD_LIBRARY_ALONE)

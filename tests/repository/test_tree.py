@@ -1,4 +1,4 @@
-"""The tree keeps what it says of itself."""
+"""The repository keeps the rules of its documentation."""
 
 import inspect
 import re
@@ -12,7 +12,7 @@ import yaml
 
 import build.errors as errors
 from build.errors import SnowdropError
-from ci.__main__ import COMMANDS
+from ci.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -57,7 +57,7 @@ def test_requirements_have_hashes_and_no_addresses() -> None:
                 assert "--hash=sha256:" in block, f"{path.name}: {block.splitlines()[0]}"
 
 
-def test_every_folder_of_python_says_what_is_in_it() -> None:
+def test_every_package_has_a_docstring() -> None:
     folders = {path.parent for path in tracked_files() if path.suffix == ".py"} - {ROOT}
     missing = [
         str(folder.relative_to(ROOT))
@@ -79,7 +79,7 @@ def sessions() -> set[str]:
     return set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
 
 
-def test_every_command_has_its_session(sessions: set[str]) -> None:
+def test_every_command_has_a_session(sessions: set[str]) -> None:
     assert set(COMMANDS) <= sessions
 
 
@@ -99,11 +99,11 @@ def test_a_workflow_only_installs_and_runs_sessions(path: Path, sessions: set[st
                 assert words[words.index("-s") + 1] in sessions, command
             else:
                 assert "install" in words or "update" in words or "venv" in words, command
-            assert "${{" not in command, "text of an event never stands in a command"
+            assert "${{" not in command, "text of an event is never part of a command"
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_grants_little_and_pins_its_actions(path: Path) -> None:
+def test_a_workflow_has_few_permissions_and_pins_its_actions(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {}
     for name, job in workflow["jobs"].items():

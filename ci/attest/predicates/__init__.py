@@ -1,7 +1,10 @@
-"""What the statements say: a module a predicate, values in, JSON's types out.
+"""Predicates of the statements: one module each, from values to JSON's types.
 
-Rooms, in reading order: `release` (all statements of a release), `provenance` (how it was built,
-from which bytes), `packages` (package files by package URL), `sbom` (what an image holds),
-`snapshot` (signatures of indexes and packages, checked again), `boot` (that the image came up),
-`difference` (what changed since the release before).
+- `release`: all statements of a release (read first)
+- `provenance`: how the release was built, and from which bytes
+- `packages`: package URLs of package files
+- `sbom`: the packages of an image
+- `snapshot`: the signatures of indexes and packages, verified again
+- `boot`: the result of the boot
+- `difference`: what changed since the previous release
 """

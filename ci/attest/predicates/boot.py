@@ -1,7 +1,7 @@
-"""That the image came up as a droplet, in the form that in-toto has for results of tests.
+"""The predicate about the boot of an image, as a result of tests.
 
-Source: in-toto attestation framework, predicate test-result v0.1. The whole report stands in
-an extension field beside it.
+Source: in-toto attestation framework, predicate test-result v0.1. The whole boot report is in an
+extension field.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,19 +13,19 @@ from ci.release.manifest import Manifest
 
 
 def boot_predicate(report: Mapping[str, Any], manifest: Manifest, run: Run) -> dict[str, object]:
-    """Return the test result that a boot report is.
+    """Return a boot report as a test result.
 
-    The configuration is the source commit: what is checked, and how, stands in its code. The
-    tests are the checks by name and, behind `fault: `, the faults that were played.
+    The configuration is the source commit, whose code defines the checks. The tests are the
+    checks by name and, with the prefix `fault: `, the fault scenarios.
     """
-    named = list(_tests(report))
+    tests = list(_tests(report))
     return {
         "result": "PASSED" if report["passed"] is True else "FAILED",
         "configuration": [source_of(manifest)],
         "url": run.invocation,
-        "passedTests": [name for name, passed in named if passed],
+        "passedTests": [name for name, passed in tests if passed],
         "warnedTests": [],
-        "failedTests": [name for name, passed in named if not passed],
+        "failedTests": [name for name, passed in tests if not passed],
         REPORT_FIELD: report,
     }
 

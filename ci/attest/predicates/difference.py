@@ -1,4 +1,4 @@
-"""What changed in the packages since the release before."""
+"""The predicate about what changed in the packages since the previous release."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 from build.edges.progress import Progress
 from build.errors import ConfigError
 from build.snapshot.lock import Lock
-from ci.release.checkout import git
-from ci.release.lock_diff import Side, difference_of, document
+from ci.release.checkout import git, release_tags
+from ci.release.lock_diff import compare_locks, document
 from ci.release.locks import revision_lock
 from ci.release.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """A release that was before."""
+    """The previous release."""
 
     tag: str
     lock: Lock
@@ -23,19 +23,16 @@ class Previous:
 def previous_release(
     lock: Path, *, checkout: Path, commit: str, progress: Progress
 ) -> Previous | None:
-    """Return the newest release before `commit`: the tag `v*` on its way that holds a lock.
+    """Return the newest release before `commit`: the tag `v*` among its ancestors with a lock.
 
-    `lock` is where the configuration keeps its lock. None when there is none, and when the
-    checkout is too shallow to know, which is said.
+    `lock` is the path of the lock in the configuration. Return None when there is no such tag,
+    and, with a note, when the checkout is shallow, so that the ancestors are not known.
     """
     if git("rev-parse", "--is-shallow-repository", folder=checkout).text.strip() == "true":
-        progress.note("a shallow checkout: the release before is not known, none is compared")
+        progress.note("a shallow checkout: the previous release is not known, none is compared")
         return None
     # The commit's own tags are this release, or the same sources under another name.
-    words = ("--merged", commit, "--no-contains", commit, "refs/tags/v*")
-    order = ("--sort=-version:refname", "--sort=-creatordate", "--format=%(refname:strip=2)")
-    listed = git("for-each-ref", *order, *words, folder=checkout, check=False)
-    for tag in listed.text.split() if listed.status == 0 else ():
+    for tag in release_tags(checkout, "--merged", commit, "--no-contains", commit):
         try:
             found = revision_lock(tag, lock)
         except ConfigError as error:
@@ -47,9 +44,6 @@ def previous_release(
 
 
 def difference_predicate(previous: Previous, manifest: Manifest, lock: Lock) -> dict[str, object]:
-    """Return what differs between the locks of two releases, closure by closure.
-
-    It is what `nox -s diff -- --json` prints.
-    """
-    before, after = Side(previous.tag, previous.lock), Side(manifest.tag, lock)
-    return dict(document(difference_of(before, after)))
+    """Return the difference of the locks of two releases, as `nox -s diff -- --json` prints it."""
+    names = (previous.tag, manifest.tag)
+    return dict(document(compare_locks(previous.lock, lock, names=names)))

@@ -1,4 +1,4 @@
-"""Package files as other tools know them: by package URL.
+"""Package URLs (purl) of package files, by which other tools know them.
 
 Source: the purl specification, type apk, and its qualifiers `arch`, `distro` and `vcs_url`.
 """
@@ -15,9 +15,10 @@ FORGE = "https://github.com"
 
 
 class ApkUrl(PackageURL):
-    """A package URL whose percent codes are upper case, as RFC 3986 (2.1) has them.
+    """A package URL with upper-case percent codes, as RFC 3986 (2.1) recommends.
 
-    The library lowers an apk's name with the codes in it; other tools would show another text.
+    The library converts an apk's name to lower case after encoding it; the codes of other tools
+    would differ.
     """
 
     def to_string(self, encode: bool | None = True) -> str:
@@ -28,7 +29,7 @@ class ApkUrl(PackageURL):
 def package_url(package: LockedPackage, lock: Lock) -> str:
     """Return `pkg:apk/alpine/NAME@VERSION?arch=ARCH&distro=alpine-BRANCH`.
 
-    `distro` is what vulnerability scanners choose their list by.
+    Vulnerability scanners choose their database by `distro`.
     """
     release = lock.branch.removeprefix("v")
     qualifiers = {"arch": package.arch, "distro": f"alpine-{release}"}
@@ -36,9 +37,9 @@ def package_url(package: LockedPackage, lock: Lock) -> str:
 
 
 def own_package_url(info: PackageInfo, manifest: Manifest) -> str:
-    """Return the URL of a package of our own: no distribution has it, a commit has.
+    """Return the URL of one of our own packages, which names its source commit.
 
-    Its namespace is the release's name, so that no scanner takes it for Alpine's.
+    The namespace is the release's name, so that scanners do not take it for Alpine's.
     """
     source = f"git+{FORGE}/{manifest.repository}@{info.commit or manifest.commit}"
     qualifiers = {"arch": info.arch, "vcs_url": source}

@@ -1,8 +1,7 @@
-"""SLSA provenance: how the artifacts came to be, and from which bytes.
+"""SLSA provenance: how the artifacts were built, and from which bytes.
 
-Source: SLSA v1.1, provenance. docs/build-type.md says what each field means. Nothing in it
-depends on the machine or the clock: two runs over the same artifacts differ in `invocationId`
-alone.
+Source: SLSA v1.1, provenance. docs/build-type.md describes each field. No field depends on the
+machine or the clock: two runs over the same artifacts differ only in `invocationId`.
 """
 
 import hashlib
@@ -12,46 +11,45 @@ from dataclasses import dataclass
 from typing import Any
 
 from build.apk.index import INDEX
-from build.snapshot.lock import Lock, LockedRepository
+from build.snapshot.lock import Lock
 from ci.attest.predicates.packages import FORGE, package_url
 from ci.release.manifest import LOCK, Manifest
 
 SHAPING = ("release", "snapshot", "builder", "image")
-"""Tables of release.toml that shape the artifacts; the others say where they go and who signs."""
-PLACES = ("dist", "lock", "store", "work")
-"""Keys in them that name folders of the machine."""
+"""Tables of release.toml that determine the artifacts; the others configure publishing."""
+LOCAL_KEYS = ("dist", "lock", "store", "work")
+"""Keys in them that name paths of the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """The run that signs, as its identity token tells it."""
+    """The CI run that signs, as its identity token names it."""
 
     builder: str
-    """URL of the workflow that built and signed, with its reference."""
+    """URL of the workflow that built and signed, with its git reference."""
     invocation: str
-    """URL of the run and attempt."""
+    """URL of the run and its attempt."""
 
 
 def build_type(repository: str) -> str:
-    """Return the URI that says how `repository` (OWNER/REPO) builds."""
+    """Return the URI of the page that describes how `repository` (OWNER/REPO) builds."""
     return f"{FORGE}/{repository}/blob/main/docs/build-type.md#v1"
 
 
 def shape_sha256(document: Mapping[str, Any]) -> str:
-    """Return the digest of what in release.toml shapes the artifacts.
+    """Return the digest of the parts of release.toml that determine the artifacts.
 
-    `document`: the file as tomllib reads it. The same request gives the same digest wherever
-    it is published and whoever signs: SHA-256 over JSON with sorted keys and no spaces of the
-    tables `SHAPING`, the keys `PLACES` left out (docs/build-type.md has it as a command).
+    `document`: the file as tomllib reads it. The digest does not depend on where the release is
+    published and who signs it. It is the SHA-256 of JSON, with sorted keys and no spaces, of the
+    tables `SHAPING` without the keys `LOCAL_KEYS` (docs/build-type.md has it as a command).
     """
     shape = {
-        name: {key: value for key, value in document[name].items() if key not in PLACES}
+        name: {key: value for key, value in document[name].items() if key not in LOCAL_KEYS}
         for name in SHAPING
         if name in document
     }
-    return hashlib.sha256(
-        json.dumps(shape, sort_keys=True, separators=(",", ":")).encode()
-    ).hexdigest()
+    text = json.dumps(shape, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def build_provenance(
@@ -98,7 +96,12 @@ def _dependencies(manifest: Manifest, lock: Lock) -> Iterable[dict[str, object]]
     for name, sha256 in sorted({(item.key, item.key_sha256) for item in lock.repositories}):
         yield {"name": name, "digest": {"sha256": sha256}}
     for repository in lock.repositories:
-        yield _index(repository)
+        # Without a URI: the lock has the URL, which depends on the mirror.
+        yield {
+            "name": f"{repository.role}/{repository.arch}/{INDEX}",
+            "digest": {"sha256": repository.index_sha256},
+            "annotations": {"description": repository.description},
+        }
     for package in lock.packages:
         yield {
             "name": package.file,
@@ -106,12 +109,3 @@ def _dependencies(manifest: Manifest, lock: Lock) -> Iterable[dict[str, object]]
             "digest": {"sha256": package.sha256},
             "annotations": {"closures": sorted(package.order)},
         }
-
-
-def _index(repository: LockedRepository) -> dict[str, object]:
-    # By name and digest: where it was fetched from is in the lock, and changes with the mirror.
-    return {
-        "name": f"{repository.role}/{repository.arch}/{INDEX}",
-        "digest": {"sha256": repository.index_sha256},
-        "annotations": {"description": repository.description},
-    }

@@ -1,11 +1,11 @@
-"""All statements of a release, as the bytes that are signed, by the name of their bundle."""
+"""All statements of a release: the bytes that are signed, by the name of their bundle."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from build.snapshot.lock import Lock
-from ci.attest.collect import Built
+from ci.attest.collect import BuiltImage
 from ci.attest.predicates.boot import boot_predicate
 from ci.attest.predicates.difference import Previous, difference_predicate
 from ci.attest.predicates.provenance import Run, build_provenance
@@ -24,7 +24,6 @@ from ci.release.manifest import (
     LOCK,
     PROVENANCE_BUNDLE,
     SNAPSHOT_BUNDLE,
-    Artifact,
     Manifest,
     boot_bundle,
     build_bundle,
@@ -34,21 +33,21 @@ from ci.release.manifest import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ingredients:
-    """What a release is made from, all of it checked."""
+class ReleaseInputs:
+    """The inputs of a release, all of them checked."""
 
-    built: Sequence[Built]
+    built: Sequence[BuiltImage]
     lock: Lock
     snapshot: VerifiedSnapshot
     previous: Previous | None
-    """The release before."""
+    """The previous release; None for the first."""
     shape_sha256: str
-    """Of what in release.toml shapes the artifacts."""
+    """Digest of the parts of release.toml that determine the artifacts."""
 
 
 def release_statements(
     manifest: Manifest,
-    made_of: Ingredients,
+    inputs: ReleaseInputs,
     *,
     sums: Mapping[str, str],
     sboms: Mapping[str, bytes],
@@ -56,49 +55,35 @@ def release_statements(
 ) -> dict[str, bytes]:
     """Return every statement of the release by bundle name.
 
-    `sums`: sha256 by name of every signed file, the provenance's subjects; `sboms`: by name.
+    `sums`: sha256 by name of every signed file, the subjects of the provenance; `sboms`: SBOMs
+    by name.
     """
     repository = manifest.repository
+    provenance = build_provenance(
+        manifest,
+        inputs.lock,
+        variants=[item.variant for item in inputs.built],
+        config_sha256=inputs.shape_sha256,
+        run=run,
+    )
+    archives = {artifact.name: artifact.sha256 for artifact in manifest.of_role("archive")}
+    snapshot = snapshot_predicate(inputs.snapshot)
     statements = {
-        PROVENANCE_BUNDLE: build_statement(
-            sums,
-            PROVENANCE_TYPE,
-            build_provenance(
-                manifest,
-                made_of.lock,
-                variants=[item.variant for item in made_of.built],
-                config_sha256=made_of.shape_sha256,
-                run=run,
-            ),
-        ),
-        SNAPSHOT_BUNDLE: build_statement(
-            _subjects(manifest.of_role("archive")),
-            snapshot_type(repository),
-            snapshot_predicate(made_of.snapshot),
-        ),
+        PROVENANCE_BUNDLE: build_statement(sums, PROVENANCE_TYPE, provenance),
+        SNAPSHOT_BUNDLE: build_statement(archives, snapshot_type(repository), snapshot),
     }
-    if made_of.previous:
+    if inputs.previous:
+        difference = difference_predicate(inputs.previous, manifest, inputs.lock)
         statements[DIFFERENCE_BUNDLE] = build_statement(
-            {LOCK: manifest.lock_id},
-            difference_type(repository),
-            difference_predicate(made_of.previous, manifest, made_of.lock),
+            {LOCK: manifest.lock_id}, difference_type(repository), difference
         )
-    for item in made_of.built:
-        statements |= _of_image(item, manifest, sboms[image_sbom_name(item.image.name)], run)
+    for item in inputs.built:
+        name = item.image.name
+        sbom = json.loads(sboms[image_sbom_name(name)])
+        for bundle, kind, predicate in (
+            (build_bundle(name), build_record_type(repository), item.record),
+            (boot_bundle(name), BOOT_REPORT_TYPE, boot_predicate(item.report, manifest, run)),
+            (sbom_bundle(name), SBOM_TYPE, sbom),
+        ):
+            statements[bundle] = build_statement({name: item.image.sha256}, kind, predicate)
     return statements
-
-
-def _of_image(
-    item: Built, manifest: Manifest, sbom: bytes, run: Run
-) -> Iterator[tuple[str, bytes]]:
-    image = item.image.name
-    for name, kind, predicate in (
-        (build_bundle(image), build_record_type(manifest.repository), item.record),
-        (boot_bundle(image), BOOT_REPORT_TYPE, boot_predicate(item.report, manifest, run)),
-        (sbom_bundle(image), SBOM_TYPE, json.loads(sbom)),
-    ):
-        yield name, build_statement(_subjects([item.image]), kind, predicate)
-
-
-def _subjects(artifacts: Sequence[Artifact]) -> dict[str, str]:
-    return {artifact.name: artifact.sha256 for artifact in artifacts}

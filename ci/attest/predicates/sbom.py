@@ -1,7 +1,7 @@
-"""The SBOM: which packages an image holds, which need which, and under which licences.
+"""The SBOM: the packages of an image, their dependencies and their licences.
 
-Source: CycloneDX 1.6, JSON; the library writes it. Its clock is the lock's epoch and its serial
-number follows from what it describes, so equal images have equal SBOMs.
+Source: CycloneDX 1.6, JSON; the library writes it. The timestamp is the lock's epoch and the
+serial number is derived from the contents, so equal images have equal SBOMs.
 """
 
 import re
@@ -31,18 +31,18 @@ from ci.attest.predicates.snapshot import VerifiedSnapshot
 from ci.release.manifest import Artifact, Manifest
 
 NAMESPACE = uuid.UUID("5ad0bd8c-9d17-5a0c-8b3b-3f2b8cf1e2a4")
-"""Of serial numbers (RFC 9562, version 5)."""
-NEED = re.compile(r"[^=<>~@]+")
-"""The name in a dependency or in what a package provides: version and repository go."""
+"""Namespace of the serial numbers (RFC 9562, version 5)."""
+NAME_END = re.compile(r"[=<>~@]")
+"""What ends the name in a dependency or a `provides`: a version or a repository follows."""
 LICENSES = LicenseFactory()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Part:
-    """One package file, and what it says of itself."""
+    """One package file and its `.PKGINFO`."""
 
     ref: str
-    """Its name in the snapshot archive; of a package of our own, in the release."""
+    """Its name in the snapshot archive; of one of our own packages, in the release."""
     url: str
     """Package URL."""
     sha256: str
@@ -51,35 +51,25 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Packages that were solved together: what they need is among them."""
+    """Packages that were solved together: all their dependencies are among them."""
 
     parts: Sequence[Part]
     wanted: Sequence[str]
-    """What was asked for; all the rest is there because these need it."""
+    """The packages that were requested; all others are their dependencies."""
 
 
 def locked_parts(snapshot: VerifiedSnapshot, closure: str) -> list[Part]:
     """Return the packages of a closure."""
     return [
-        Part(
-            ref=member,
-            url=package_url(package, snapshot.lock),
-            sha256=package.sha256,
-            info=snapshot.infos[member],
-        )
+        Part(member, package_url(package, snapshot.lock), package.sha256, snapshot.infos[member])
         for member, package in snapshot.members(closure).items()
     ]
 
 
 def own_parts(packages: Iterable[tuple[Artifact, PackageInfo]], manifest: Manifest) -> list[Part]:
-    """Return the packages of our own."""
+    """Return our own packages."""
     return [
-        Part(
-            ref=artifact.name,
-            url=own_package_url(info, manifest),
-            sha256=artifact.sha256,
-            info=info,
-        )
+        Part(artifact.name, own_package_url(info, manifest), artifact.sha256, info)
         for artifact, info in packages
     ]
 
@@ -88,20 +78,20 @@ def image_sbom(image: Artifact, variant: str, group: Group, manifest: Manifest) 
     """Return the SBOM of a disk image.
 
     Raises:
-        VerificationError: a package needs something that none of the others provides.
+        VerificationError: a package needs something that none of the packages provides.
     """
     described = Component(
         type=ComponentType.OPERATING_SYSTEM,
         name=f"{manifest.name}-{variant}",
         version=manifest.version,
         bom_ref=image.name,
-        hashes=[_sha256(image.sha256)],
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=image.sha256)],
     )
     return _write(described, [group], manifest)
 
 
 def builder_sbom(groups: Sequence[Group], manifest: Manifest) -> bytes:
-    """Return the SBOM of what builds: the builder, and the apk that installs.
+    """Return the SBOM of the builder and of the apk that installs the packages.
 
     Raises:
         VerificationError: as `image_sbom`.
@@ -138,36 +128,32 @@ def _write(described: Component, groups: Sequence[Group], manifest: Manifest) ->
 
 
 def _graph(group: Group) -> tuple[set[str], dict[str, set[str]]]:
-    """Return what the whole needs, and what each part needs, all by their refs.
-
-    A part that nobody needs is there because others are (apk's `install_if`): the whole has it.
-    """
+    """Return what the whole needs, and what each part needs, all by their refs."""
     providers = _providers(group.parts)
     graph = {
         part.ref: _needed(part.info.name, part.info.depends, providers) - {part.ref}
         for part in group.parts
     }
-    unasked = graph.keys() - set[str]().union(*graph.values())
-    return _needed("image", group.wanted, providers) | unasked, graph
+    # A part that no other needs was added by apk's `install_if`: the whole depends on it.
+    added = graph.keys() - set[str]().union(*graph.values())
+    return _needed("image", group.wanted, providers) | added, graph
 
 
 def _serial(described: Component, parts: Iterable[Part]) -> uuid.UUID:
-    """Return a number that follows from what is described and what is in it."""
+    """Return a serial number that is derived from the described object and its parts."""
     digests = [*(digest.content for digest in described.hashes), *(part.sha256 for part in parts)]
     words = [described.name, described.version or "", *sorted(digests)]
     return uuid.uuid5(NAMESPACE, "\n".join(words))
 
 
 def _component(part: Part, manifest: Manifest) -> Component:
-    info, own = part.info, "/" not in part.ref
-    references = (
-        [ExternalReference(type=ExternalReferenceType.WEBSITE, url=XsUri(info.url))]
-        if info.url
-        else []
-    )
-    if own:
+    info, urls = part.info, {}
+    if info.url:
+        urls[ExternalReferenceType.WEBSITE] = info.url
+    # The name of one of our own packages is a file of the release, without a folder.
+    if "/" not in part.ref:
         source = f"git+{FORGE}/{manifest.repository}@{info.commit or manifest.commit}"
-        references.append(ExternalReference(type=ExternalReferenceType.VCS, url=XsUri(source)))
+        urls[ExternalReferenceType.VCS] = source
     return Component(
         type=ComponentType.LIBRARY,
         name=info.name,
@@ -175,9 +161,11 @@ def _component(part: Part, manifest: Manifest) -> Component:
         description=info.description or None,
         bom_ref=part.ref,
         purl=ApkUrl.from_string(part.url),
-        hashes=[_sha256(part.sha256)],
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=part.sha256)],
         licenses=[LICENSES.make_from_string(info.license)] if info.license else (),
-        external_references=references,
+        external_references=[
+            ExternalReference(type=kind, url=XsUri(url)) for kind, url in urls.items()
+        ],
         properties=[
             Property(name=f"snowdrop:{name}", value=value)
             for name, value in (("origin", info.origin), ("commit", info.commit))
@@ -186,12 +174,8 @@ def _component(part: Part, manifest: Manifest) -> Component:
     )
 
 
-def _sha256(digest: str) -> HashType:
-    return HashType(alg=HashAlgorithm.SHA_256, content=digest)
-
-
 def _providers(parts: Iterable[Part]) -> Mapping[str, set[str]]:
-    """Return the packages by each name that they have or provide."""
+    """Return the refs of the packages by each name that they have or provide."""
     providers: dict[str, set[str]] = {}
     for part in parts:
         for provided in (part.info.name, *part.info.provides):
@@ -199,15 +183,15 @@ def _providers(parts: Iterable[Part]) -> Mapping[str, set[str]]:
     return providers
 
 
-def _needed(who: str, needs: Iterable[str], providers: Mapping[str, set[str]]) -> set[str]:
-    """Return the packages that satisfy `needs`; a conflict (`!name`) needs nothing."""
+def _needed(package: str, needs: Iterable[str], providers: Mapping[str, set[str]]) -> set[str]:
+    """Return the refs of the packages that satisfy `needs`; a conflict (`!name`) needs none."""
     found: set[str] = set()
     for need in needs:
         if need.startswith("!"):
             continue
         if _name(need) not in providers:
             raise VerificationError(
-                f"{who}: needs {need}, which no package of its closure provides",
+                f"{package}: needs {need}, which no package of its closure provides",
                 hint="run `nox -s pin`: the lock does not hold what its packages need",
             )
         found |= providers[_name(need)]
@@ -215,5 +199,4 @@ def _needed(who: str, needs: Iterable[str], providers: Mapping[str, set[str]]) -
 
 
 def _name(word: str) -> str:
-    match = NEED.match(word)
-    return match[0] if match else word
+    return NAME_END.split(word)[0]

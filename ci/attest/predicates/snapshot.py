@@ -1,7 +1,7 @@
-"""The snapshot, with every signature in it checked again: what is signed was seen, not believed.
+"""The snapshot, with every signature in it verified again.
 
-The lock vouches for bytes by SHA-256. Here the chain that pin followed is followed once more,
-from the trusted keys of the checkout over the indexes to each package in the archive.
+The lock names bytes by SHA-256. Here the chain that `pin` verified is verified once more: from the
+trusted keys of the checkout over the indexes to each package in the archive.
 """
 
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from build.apk.signature import Keyring
 from build.edges.progress import Progress
 from build.errors import VerificationError
 from build.snapshot.archive import Archive
-from build.snapshot.lock import Lock, LockedPackage, LockedRepository
+from build.snapshot.lock import Lock, LockedPackage
 from build.snapshot.verify_package import check_package
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedSnapshot:
-    """What an archive holds, after every link of the chain held."""
+    """The contents of a snapshot archive, with every signature verified."""
 
     lock: Lock
     infos: Mapping[str, PackageInfo]
-    """What each package says of itself, by its name in the archive."""
+    """The `.PKGINFO` of each package, by its name in the archive."""
 
     def members(self, closure: str) -> dict[str, LockedPackage]:
         """Return the packages of a closure by their names in the archive, in install order."""
@@ -39,17 +39,17 @@ def member_name(lock: Lock, package: LockedPackage) -> str:
 def verify_snapshot(
     archive: Archive, keys: Mapping[str, Path], progress: Progress
 ) -> VerifiedSnapshot:
-    """Return what `archive` holds: each byte as locked, each signature by a trusted key.
+    """Return the contents of `archive`, after verifying every digest and every signature.
 
-    `keys`: the folder of trusted keys by place, `image` and `builder`.
+    `keys`: the folder of trusted keys by role, `image` and `builder`.
 
     Raises:
         ConfigError: a folder of keys cannot be used.
-        VerificationError: a member is not what the lock says, or a link of the chain breaks.
+        VerificationError: a member is not what the lock says, or a signature is not valid.
         SnapshotError: an index or a package is of format 3.
     """
     lock = archive.lock
-    rings = {place: Keyring.from_folder(folder, lock.arch) for place, folder in keys.items()}
+    rings = {role: Keyring.from_folder(folder, lock.arch) for role, folder in keys.items()}
     total = sum(package.size for package in lock.packages)
     infos: dict[str, PackageInfo] = {}
     with progress.step(f"Verify {archive.path.name}", total=total) as step:
@@ -58,7 +58,10 @@ def verify_snapshot(
             archive.read(f"keys/{repository.key}")
             name = f"{_folder(lock, number)}/{INDEX}"
             index = read_index(archive.read(name), rings[repository.role], where=name)
-            _check_signer(index, repository, name)
+            if index.signer != repository.key:
+                raise VerificationError(
+                    f"{name}: signed by {index.signer}, the lock says {repository.key}"
+                )
             indexes.append(index)
         for package in lock.packages:
             ring = rings[lock.repositories[package.repository].role]
@@ -69,7 +72,7 @@ def verify_snapshot(
 
 
 def snapshot_predicate(snapshot: VerifiedSnapshot) -> dict[str, object]:
-    """Return what was verified: each index with the key that signed it, and how many packages."""
+    """Return each verified index, with its key and its number of packages, and the closures."""
     lock = snapshot.lock
     return {
         "lock": {"id": lock.id},
@@ -96,15 +99,10 @@ def _folder(lock: Lock, number: int) -> str:
     return f"{repository.role}/{number}/{repository.arch}"
 
 
-def _check_signer(index: Index, repository: LockedRepository, name: str) -> None:
-    if index.signer != repository.key:
-        raise VerificationError(f"{name}: signed by {index.signer}, the lock says {repository.key}")
-
-
 def _check(raw: bytes, package: LockedPackage, index: Index, ring: Keyring) -> PackageInfo:
     for record in index.records.named(package.name):
         if record.version == package.version:
-            # Looked into, file by file, when it was pinned; the SHA-256 says it is the same file.
+            # `pin` checked the package file by file; the SHA-256 proves that it is the same.
             return check_package(raw, record, ring, look_inside=False).info
     raise VerificationError(
         f"{package.file}: its index has no {package.name} of version {package.version}"

@@ -207,7 +207,7 @@ ATTACKS = [
         "manifest: longer",
         rewrite("release.json", lambda raw: raw + b" "),
         "release.json",
-        "holds more than a manifest",
+        "unknown keys or another byte form",
     ),
     Attack(
         "manifest: missing",

@@ -117,9 +117,7 @@ ATTACKS = [
         "provenance",
         "expected https://in-toto.io/Statement/v1",
     ),
-    Attack(
-        "statement: sha512 only", restated(BOOT, sha512_only), BOOTED, "digest.sha256 = nothing"
-    ),
+    Attack("statement: sha512 only", restated(BOOT, sha512_only), BOOTED, "sha256 = nothing"),
     Attack(
         "statement: no subject",
         restated(BOOT, lambda said: said.update(subject=[])),

@@ -1,4 +1,4 @@
-"""The machine for another day: what its kernel starts from, and what it says on its line."""
+"""The virtual machine for another day: its initramfs, its modules and its console."""
 
 import gzip
 import io
@@ -19,8 +19,8 @@ from build.errors import BuildError
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 from ci.reproduce.cpio import CpioWriter
-from ci.reproduce.kernel_modules import Kernel, kernel_of
-from ci.reproduce.vm import _listen, _pack
+from ci.reproduce.kernel_modules import Kernel, unpack_kernel
+from ci.reproduce.vm import _pack, _read_output
 from tests import skips
 from tests.apk.makers import key, recipe
 from tests.snapshot.conftest import lock_of, locked
@@ -47,7 +47,7 @@ def kernel_lock(store: Store, *entries: Entry) -> Lock:
 
 @as_root
 @has_busybox
-def test_another_program_reads_the_machines_root(tmp_path: Path) -> None:
+def test_busybox_unpacks_the_initramfs(tmp_path: Path) -> None:
     root, packages = tmp_path / "root", tmp_path / "packages"
     (root / "usr/bin").mkdir(parents=True)
     (root / "usr/bin/python3").write_bytes(b"12345")
@@ -83,7 +83,7 @@ def test_another_program_reads_the_machines_root(tmp_path: Path) -> None:
         pytest.param(".ko.xz", lzma.compress, id="xz"),
     ],
 )
-def test_a_module_comes_behind_those_it_needs(
+def test_a_module_comes_after_those_it_needs(
     suffix: str, pack: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     folder, store = "lib/modules/6.18/kernel/drivers", Store(tmp_path / "store")
@@ -93,7 +93,7 @@ def test_a_module_comes_behind_those_it_needs(
         for name, content in names.items()
     ]
     lock = kernel_lock(store, Entry("boot/vmlinuz-virt", 0o644, "file", b"MZ"), *files)
-    with kernel_of(lock, "droplet", store, tmp_path) as kernel:
+    with unpack_kernel(lock, "droplet", store, tmp_path) as kernel:
         assert kernel.image.read_bytes() == b"MZ"
         # virtio_pci is built in here: there is no file, and nothing to load.
         assert kernel.modules == (("virtio_ring", module()), ("virtio_blk", module("virtio-ring")))
@@ -109,37 +109,39 @@ def test_a_module_comes_behind_those_it_needs(
         ),
     ],
 )
-def test_a_kernel_that_cannot_be_started_says_why(name: str, message: str, tmp_path: Path) -> None:
+def test_a_kernel_that_cannot_be_started_is_an_error(
+    name: str, message: str, tmp_path: Path
+) -> None:
     store = Store(tmp_path / "store")
     entries = [Entry(name, 0o644, "file", b"x")]
     if "modules" in name:
         entries.append(Entry("boot/vmlinuz-virt", 0o644, "file", b"MZ"))
     lock = kernel_lock(store, *entries)
-    with pytest.raises(BuildError, match=message), kernel_of(lock, "droplet", store, tmp_path):
+    with pytest.raises(BuildError, match=message), unpack_kernel(lock, "droplet", store, tmp_path):
         pass
 
 
-def listen(script: str, heard: list[str]) -> tuple[int, Sequence[str]]:
+def read_output(script: str, received: list[str]) -> tuple[int, Sequence[str]]:
     argv = ["sh", "-c", script]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
-        return _listen(process, heard.append)
+        return _read_output(process, received.append)
 
 
-def test_the_programs_lines_are_told_apart_from_the_kernels() -> None:
-    heard: list[str] = []
+def test_lines_of_the_program_are_separated_from_the_kernels() -> None:
+    received: list[str] = []
     script = """
         echo '[0.1] Linux version 6'
         echo 'snowdrop: {"line": "{\\"step\\": 1}"}'
         echo '[0.2] noise snowdrop: {"line": "after noise"}'
         echo 'snowdrop: {"status": 7}'
     """
-    assert listen(script, heard) == (7, ['{"step": 1}', "after noise"])
-    assert heard == ['{"step": 1}', "after noise"]
+    assert read_output(script, received) == (7, ['{"step": 1}', "after noise"])
+    assert received == ['{"step": 1}', "after noise"]
 
 
-def test_a_machine_that_ends_too_early_shows_what_it_said() -> None:
+def test_a_machine_that_ends_too_early_shows_its_output() -> None:
     with pytest.raises(BuildError) as caught:
-        listen("echo 'Kernel panic - not syncing'", [])
+        read_output("echo 'Kernel panic - not syncing'", [])
     assert str(caught.value).splitlines() == [
         "the machine ended before the build did:",
         "Kernel panic - not syncing",

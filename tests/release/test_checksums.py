@@ -1,4 +1,4 @@
-"""SHA256SUMS is what coreutils read and write, and leads nowhere but to files beside it."""
+"""SHA256SUMS is what coreutils read and write, and names only files beside it."""
 
 import hashlib
 import shutil
@@ -26,7 +26,7 @@ def test_sha256sum_checks_our_file_and_writes_the_same(tmp_path: Path) -> None:
     run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path)
 
 
-def test_reads_what_it_wrote() -> None:
+def test_the_parser_reads_what_dump_writes() -> None:
     assert parse_checksums(dump_checksums(SUMS)) == SUMS
 
 
@@ -49,7 +49,7 @@ ZERO = "0" * 64
         pytest.param(b"\xff\xfe\n", "line 1 is", id="not UTF-8"),
     ],
 )
-def test_refuses_what_it_would_not_have_written(raw: bytes, message: str) -> None:
+def test_a_file_that_dump_would_not_write_is_refused(raw: bytes, message: str) -> None:
     with pytest.raises(VerificationError, match=f"^SHA256SUMS: .*{message}"):
         parse_checksums(raw)
 

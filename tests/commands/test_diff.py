@@ -1,4 +1,4 @@
-"""What a release will change is told exactly: in a table, in Markdown and as data."""
+"""The difference of two locks is exact: in a table, in Markdown and as data."""
 
 import io
 import tarfile
@@ -12,10 +12,10 @@ from build.apk.index import IndexRecord, read_index
 from build.apk.streams import unpack_member
 from build.apk.writing import Entry, Recipe, write_index, write_package
 from build.snapshot.lock import Lock, write_lock
-from ci.release.lock_diff import Side, difference_of, markdown, rows, signed_size
+from ci.release.lock_diff import compare_locks, format_markdown, rows, signed_size
 from tests.alpine import SMALL
 from tests.apk.makers import key, needs_alpine, real_keys
-from tests.release.conftest import Desk
+from tests.commands.conftest import Project
 from tests.snapshot.conftest import lock_of, locked
 from tests.snapshot.test_mirror import answer, serving
 from tests.snapshot.test_pin import as_root
@@ -44,7 +44,7 @@ def changed_copy(folder: Path, replaced: Mapping[str, str] = REPLACED) -> Path:
 
 
 def records_of(raw: bytes) -> list[str]:
-    """Return the records of an index as they are written."""
+    """Return the records of an index as text."""
     end = unpack_member(raw, 0, limit=1 << 20, where="index")[1]
     content, _ = unpack_member(raw, end, limit=1 << 24, where="index")
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
@@ -54,7 +54,7 @@ def records_of(raw: bytes) -> list[str]:
 
 
 def other(record: IndexRecord, version: str) -> Recipe:
-    """Return a package that fits where `record` does."""
+    """Return a package that satisfies the same dependencies as `record`."""
     return Recipe(
         name=record.name,
         version=version,
@@ -71,15 +71,15 @@ def other(record: IndexRecord, version: str) -> Recipe:
 
 @needs_alpine
 @as_root
-def test_three_replaced_packages_are_shown_and_nothing_else(desk: Desk, tmp_path: Path) -> None:
-    desk.configure(SMALL)
-    assert desk.ci("pin", "--engine", "unshare").status == 0
-    before = desk.lock
+def test_three_replaced_packages_are_the_only_difference(project: Project, tmp_path: Path) -> None:
+    project.configure(SMALL)
+    assert project.ci("pin", "--engine", "unshare").status == 0
+    before = project.lock
     old = tmp_path / "old.lock"
     write_lock(old, before)
-    desk.configure(changed_copy(tmp_path / "copy"))
-    pinned = desk.ci("pin", "--engine", "unshare")
-    after = desk.lock
+    project.configure(changed_copy(tmp_path / "copy"))
+    pinned = project.ci("pin", "--engine", "unshare")
+    after = project.lock
 
     sizes = {package.name: package.size for package in before.packages}
     new_sizes = {package.name: package.size for package in after.packages}
@@ -101,73 +101,73 @@ def test_three_replaced_packages_are_shown_and_nothing_else(desk: Desk, tmp_path
     ]
     assert versions["mdev-conf"] == REPLACED["mdev-conf"]
 
-    said = desk.ci("diff", old, desk.folder / "release.lock", "--json")
-    assert said.status == 0
-    closures = said.data["closures"]
+    result = project.ci("diff", old, project.folder / "release.lock", "--json")
+    assert result.status == 0
+    closures = result.data["closures"]
     assert closures["droplet"]["changes"] == expected
     assert closures["droplet"]["totals"] == {"downgraded": 1, "replaced": 1, "upgraded": 1}
     change = sum(new_sizes[name] - sizes[name] for name in REPLACED)
     assert closures["droplet"]["size"]["change"] == change
     assert [closures[name]["changes"] for name in ("apk", "builder")] == [[], []]
 
-    table = desk.ci("diff", old, desk.folder / "release.lock").out
+    table = project.ci("diff", old, project.folder / "release.lock").out
     found = [line.split() for line in table.splitlines() if line.split()[1:2] != []]
-    shown = [words[1:5] for words in found if words[1] in kinds.values()]
-    assert shown == [[each[key] for key in ("kind", "name", "old", "new")] for each in expected]
+    printed = [words[1:5] for words in found if words[1] in kinds.values()]
+    assert printed == [[each[key] for key in ("kind", "name", "old", "new")] for each in expected]
     totals = "1 upgraded, 1 downgraded, 1 replaced"
     assert [line.split()[0] for line in table.splitlines() if totals in line] == ["droplet"]
     assert table.splitlines()[0] in pinned.out
 
-    text = desk.ci("diff", old, desk.folder / "release.lock", "--markdown").out
+    text = project.ci("diff", old, project.folder / "release.lock", "--markdown").out
     cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
-    assert [row[:4] for row in cells if row[0] in kinds.values()] == shown
+    assert [row[:4] for row in cells if row[0] in kinds.values()] == printed
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         f"### droplet: {totals} ({signed_size(change)})"
     ]
 
 
-def test_a_lock_is_found_as_file_archive_tag_and_url(desk: Desk) -> None:
-    desk.configure("https://mirror.example/v3.19/main")
-    path = desk.folder / "release.lock"
+def test_a_lock_is_found_as_file_archive_tag_and_url(project: Project) -> None:
+    project.configure("https://mirror.example/v3.19/main")
+    path = project.folder / "release.lock"
     write_lock(path, lock_of(locked("musl", 1)))
-    desk.release("v3.19.1")
+    project.release("v3.19.1")
     write_lock(path, lock_of(locked("busybox", 2), locked("musl", 1)))
     with serving(answer(200, path.read_bytes())) as url:
-        for new in (path, desk.folder, f"{url}/releases/tag/v3.19.2", f"{url}/release.lock"):
-            said = desk.ci("diff", "v3.19.1", new, "--json", "--exit-code")
-            assert said.status == 3, said.err
-            (change,) = said.data["closures"]["droplet"]["changes"]
+        for new in (path, project.folder, f"{url}/releases/tag/v3.19.2", f"{url}/release.lock"):
+            result = project.ci("diff", "v3.19.1", new, "--json", "--exit-code")
+            assert result.status == 3, result.err
+            (change,) = result.data["closures"]["droplet"]["changes"]
             assert (change["kind"], change["name"]) == ("added", "busybox")
-    assert desk.ci("diff", "v3.19.1", "HEAD", "--exit-code").status == 0
+    assert project.ci("diff", "v3.19.1", "HEAD", "--exit-code").status == 0
 
 
 @pytest.mark.parametrize("where", ["v9.99", "--help=x", "../none", "HEAD:release.lock", "a b"])
-def test_what_is_no_lock_is_said_with_what_could_be(desk: Desk, where: str) -> None:
-    desk.configure("https://mirror.example/v3.19/main")
-    write_lock(desk.folder / "release.lock", lock_of(locked("musl", 1)))
-    desk.release("v3.19.1")
-    said = (
-        desk.ci("diff", "v3.19.1", "--", where)
+def test_a_name_that_is_no_lock_is_wrong_usage(project: Project, where: str) -> None:
+    project.configure("https://mirror.example/v3.19/main")
+    write_lock(project.folder / "release.lock", lock_of(locked("musl", 1)))
+    project.release("v3.19.1")
+    result = (
+        project.ci("diff", "v3.19.1", "--", where)
         if "-" in where[:1]
-        else desk.ci("diff", "v3.19.1", where)
+        else project.ci("diff", "v3.19.1", where)
     )
-    assert said.status == 2
-    assert "Traceback" not in said.err
+    assert result.status == 2
+    assert "Traceback" not in result.err
 
 
-def test_an_order_alone_is_a_difference_and_an_index_alone_is_none() -> None:
+def test_another_order_is_a_difference_and_another_index_is_not() -> None:
     old = lock_of(locked("busybox", 2), locked("musl", 1))
     turned = lock_of(locked("busybox", 1), locked("musl", 2))
     moved = replace(old, repositories=(replace(old.repositories[0], index_sha256="e" * 64),))
-    assert difference_of(Side("a", old), Side("b", turned)).different
-    difference = difference_of(Side("a", old), Side("b", moved))
+    assert compare_locks(old, turned, names=("a", "b")).different
+    difference = compare_locks(old, moved, names=("a", "b"))
     assert (difference.different, rows(difference)) == (False, [])
-    assert "index of https://mirror" in markdown(difference)
+    assert "index of https://mirror" in format_markdown(difference)
 
 
-def test_a_long_list_is_folded_and_odd_texts_do_no_harm() -> None:
+def test_a_long_list_is_folded_and_unsafe_text_is_escaped() -> None:
     many = _lock(replace(locked(f"p{n}", n), origin="<b>|\x1b[2J\n") for n in range(1, 30))
-    text = markdown(difference_of(Side("old", lock_of(locked("p1", 1))), Side("new", many)))
+    text = format_markdown(compare_locks(lock_of(locked("p1", 1)), many, names=("old", "new")))
     assert "<details><summary>droplet: 28 added, 1 changed" not in text
     assert "<details><summary>droplet: 28 added (+42.5 kB)</summary>" in text
     assert "\x1b" not in text

@@ -1,4 +1,4 @@
-"""release.json says what a release holds in one way only, and nothing else is taken for it."""
+"""release.json has one byte form, and everything else is refused."""
 
 import dataclasses
 import json
@@ -11,12 +11,18 @@ from build.errors import VerificationError
 from ci.release.manifest import (
     Artifact,
     Manifest,
+    archive_name,
+    build_bundle,
+    builder_sbom_name,
+    bundle_name,
     dump_manifest,
+    image_sbom_name,
     media_type_of,
     parse_manifest,
+    source_name,
 )
 from tests.attest.conftest import COMMIT
-from tests.attest.documents import RELEASE, complaints
+from tests.attest.documents import RELEASE, schema_errors
 
 IMAGE = Artifact(
     name="snowdrop-droplet-v3.24.20261123-x86_64.qcow2",
@@ -41,13 +47,13 @@ MANIFEST = Manifest(
 )
 
 
-def test_reads_what_it_wrote_whatever_the_order_of_artifacts() -> None:
+def test_the_order_of_artifacts_does_not_matter() -> None:
     turned = dataclasses.replace(MANIFEST, artifacts=(IMAGE, LOCK))
     assert dump_manifest(turned) == dump_manifest(MANIFEST)
     assert parse_manifest(dump_manifest(turned)) == MANIFEST
 
 
-def test_names_every_bundle_that_a_release_must_have() -> None:
+def test_every_bundle_of_a_release_is_named() -> None:
     stem = "snowdrop-droplet-v3.24.20261123-x86_64"
     assert MANIFEST.bundles == (
         "SHA256SUMS.sigstore.json",
@@ -62,6 +68,16 @@ def test_names_every_bundle_that_a_release_must_have() -> None:
     )
     second = dataclasses.replace(MANIFEST, previous="v3.24.20261101")
     assert set(second.bundles) - set(MANIFEST.bundles) == {"difference.sigstore.json"}
+
+
+def test_the_other_files_are_named_after_release_and_image() -> None:
+    stem = "snowdrop-droplet-v3.24.20261123-x86_64"
+    assert archive_name("snowdrop", "v3.24.1") == "snowdrop-v3.24.1-snapshot.tar"
+    assert source_name("snowdrop", "v3.24.1") == "snowdrop-v3.24.1-source.tar"
+    assert builder_sbom_name("snowdrop", "v3.24.1") == "snowdrop-builder-v3.24.1.cdx.json"
+    assert image_sbom_name(f"{stem}.qcow2") == f"{stem}.cdx.json"
+    assert build_bundle(f"{stem}.qcow2") == f"{stem}.build.sigstore.json"
+    assert bundle_name("SHA256SUMS") == "SHA256SUMS.sigstore.json"
 
 
 @pytest.mark.parametrize(
@@ -85,11 +101,11 @@ def artifact(**changes: object) -> Callable[[Any], None]:
     ("change", "message"),
     [
         pytest.param(lambda d: d.update(format=2), "format 2, this Snowdrop reads 1", id="newer"),
-        pytest.param(lambda d: d.update(url="x"), "holds more than a manifest", id="more"),
+        pytest.param(lambda d: d.update(url="x"), "unknown keys", id="more"),
         pytest.param(lambda d: d.pop("lock"), "lock = nothing", id="less"),
         pytest.param(lambda d: d.update(epoch=True), "epoch = true", id="no number"),
         pytest.param(lambda d: d.update(artifacts={}), "artifacts = {}", id="no list"),
-        pytest.param(lambda d: d["artifacts"].reverse(), "written in another way", id="unsorted"),
+        pytest.param(lambda d: d["artifacts"].reverse(), "another byte form", id="unsorted"),
         pytest.param(artifact(name="../release.lock"), "name = ", id="leads out"),
         pytest.param(artifact(name=".bashrc"), "name = ", id="hidden"),
         pytest.param(artifact(name="SHA256SUMS"), "expected apart", id="reserved"),
@@ -101,7 +117,7 @@ def artifact(**changes: object) -> Callable[[Any], None]:
         pytest.param(artifact(size=-1), "size = -1", id="negative"),
     ],
 )
-def test_refuses_what_it_would_not_have_written(
+def test_a_document_that_dump_would_not_write_is_refused(
     change: Callable[[Any], object], message: str
 ) -> None:
     document = json.loads(dump_manifest(MANIFEST))
@@ -111,10 +127,10 @@ def test_refuses_what_it_would_not_have_written(
         parse_manifest(raw)
 
 
-def test_the_schema_allows_what_we_write() -> None:
+def test_the_schema_accepts_our_output() -> None:
     for previous in (None, "v3.24.20261101"):
         written = dump_manifest(dataclasses.replace(MANIFEST, previous=previous))
-        assert complaints(json.loads(written), RELEASE) == []
+        assert schema_errors(json.loads(written), RELEASE) == []
 
 
 @pytest.mark.parametrize(
@@ -123,7 +139,7 @@ def test_the_schema_allows_what_we_write() -> None:
         pytest.param(lambda d: d.update(format=2), id="newer"),
         pytest.param(lambda d: d.update(url="x"), id="more"),
         pytest.param(lambda d: d.pop("lock"), id="less"),
-        pytest.param(lambda d: d.pop("previous"), id="release before not said"),
+        pytest.param(lambda d: d.pop("previous"), id="no previous release"),
         pytest.param(lambda d: d.update(epoch="0"), id="no number"),
         pytest.param(artifact(name="../release.lock"), id="leads out"),
         pytest.param(artifact(name="SHA256SUMS"), id="reserved"),
@@ -134,13 +150,13 @@ def test_the_schema_allows_what_we_write() -> None:
         pytest.param(artifact(url="https://mirror.example"), id="a location"),
     ],
 )
-def test_the_schema_refuses_what_we_refuse(change: Callable[[Any], object]) -> None:
+def test_the_schema_refuses_what_the_parser_refuses(change: Callable[[Any], object]) -> None:
     document = json.loads(dump_manifest(MANIFEST))
     change(document)
-    assert complaints(document, RELEASE)
+    assert schema_errors(document, RELEASE)
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"\xff", b"[" * 100_000, b"null"])
-def test_refuses_what_is_no_manifest_at_all(raw: bytes) -> None:
+def test_what_is_no_manifest_is_refused(raw: bytes) -> None:
     with pytest.raises(VerificationError, match=r"^release\.json: "):
         parse_manifest(raw)

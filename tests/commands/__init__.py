@@ -1,0 +1,1 @@
+"""Tests of ci/commands, run as a maintainer runs them."""

@@ -1,0 +1,1 @@
+"""Tests of ci/reproduce: the comparison, the varied process, the virtual machine."""
