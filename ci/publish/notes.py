@@ -9,7 +9,7 @@ from build.errors import VerificationError
 from ci.config import ReleaseConfig
 from ci.publish.plan import import_urls
 from ci.publish.release_files import ReleaseFiles
-from ci.release.lock_diff import Difference, read_document
+from ci.release.lock_diff import Difference, format_markdown, read_document
 from ci.release.manifest import (
     CHECKSUMS,
     DIFFERENCE_BUNDLE,
