@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -89,7 +89,7 @@ class World:
         (folder / "assets").mkdir(parents=True, exist_ok=True)
         self._load()
 
-    def number(self) -> int:
+    def next_number(self) -> int:
         """Return a number that nothing has yet."""
         self._last += 1
         return self._last
@@ -109,11 +109,17 @@ class World:
             key=lambda item: item.number,
         )
 
+    def stored_assets(self) -> Iterator[tuple[StoredRelease, StoredAsset]]:
+        """Yield every asset with its release."""
+        for release in self.releases.values():
+            for asset in release.assets:
+                yield release, asset
+
     def tag_object(self, tag: str) -> str:
         """Return the id of the object that an annotated tag is, 40 hex digits."""
         return hashlib.sha256(f"tag {tag}".encode()).hexdigest()[:40]
 
-    def fault(self, operation: str, name: str) -> Fault | None:
+    def take_fault(self, operation: str, name: str) -> Fault | None:
         """Return the fault that befalls this request, and forget it."""
         for fault in self.faults:
             if fault.operation == operation and fault.name in ("", name):
@@ -121,7 +127,7 @@ class World:
                 return fault
         return None
 
-    def violated(self, text: str) -> None:
+    def add_violation(self, text: str) -> None:
         """Keep a violation, in memory and as a line of `violations.txt`."""
         with self.lock, (self.folder / "violations.txt").open("a", encoding="utf-8") as file:
             self.violations.append(text)

@@ -19,7 +19,7 @@ from sigstore.verify import policy
 from ci.attest.statements import PAYLOAD_TYPE, build_statement
 from ci.rehearsal.sigstore.oidc import ISSUER
 from ci.rehearsal.sigstore.server import Running
-from tests.sigstore.conftest import JOB, signer_of, verifier_of
+from tests.rehearsal.sigstore.conftest import JOB, signer_of, verifier_of
 
 Serve = Callable[[Path], AbstractContextManager[Running]]
 

@@ -15,11 +15,11 @@ from openapi_core import OpenAPI
 from ci.rehearsal.github import operations
 from ci.rehearsal.github.cut_openapi import OPERATIONS, cut
 from ci.rehearsal.github.openapi_check import DESCRIPTION
-from ci.rehearsal.github.responses import release_answer
+from ci.rehearsal.github.responses import describe_release
 from ci.rehearsal.github.server import running
 from ci.rehearsal.github.state import World
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 REPOSITORY = "octo/snowdrop"
 DRAFT = {"tag_name": "v1", "target_commitish": "5" * 40, "draft": True}
 
@@ -80,8 +80,8 @@ def test_an_answer_github_does_not_describe_is_a_violation(
 ) -> None:
     monkeypatch.setattr(
         operations,
-        "release_answer",
-        lambda *args: {**release_answer(*args), "draft": "perhaps"},
+        "describe_release",
+        lambda *args: {**describe_release(*args), "draft": "perhaps"},
     )
     answer = owner.post(f"{api}/releases", json=DRAFT)
     assert answer.status_code == 500
@@ -158,5 +158,5 @@ def test_the_description_is_whole_and_as_its_recipe_makes_it() -> None:
     document = json.loads(DESCRIPTION.read_text())
     OpenAPI.from_dict(document)
     assert cut(document) == document
-    assert {name for name, *_ in operations.OPERATIONS} == OPERATIONS
+    assert set(operations.OPERATIONS) == OPERATIONS
     assert "MIT License" in (DESCRIPTION.parent / "NOTICE").read_text()

@@ -10,9 +10,9 @@ import pytest
 from sigstore.verify import policy
 
 from ci.rehearsal.sigstore.server import Running
-from tests.sigstore.conftest import JOB, signer_of, verifier_of
+from tests.rehearsal.sigstore.conftest import JOB, signer_of, verifier_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_process_tells_where_it_is_and_ends_when_told(
