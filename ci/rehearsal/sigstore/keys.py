@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -61,13 +62,13 @@ def open_keys(folder: Path, clock: Callable[[], datetime]) -> Keys:
         _store(_draw(clock()), folder)
     try:
         return Keys(
-            authority=_elliptic(_load(folder, AUTHORITY)),
+            authority=_load(folder, AUTHORITY, ec.EllipticCurvePrivateKey),
             authority_chain=_chain(folder, AUTHORITY),
-            certificate_transparency=_elliptic(_load(folder, SCT)),
-            log=_edwards(_load(folder, LOG)),
-            timestamp=_elliptic(_load(folder, TIMESTAMP)),
+            certificate_transparency=_load(folder, SCT, ec.EllipticCurvePrivateKey),
+            log=_load(folder, LOG, ed25519.Ed25519PrivateKey),
+            timestamp=_load(folder, TIMESTAMP, ec.EllipticCurvePrivateKey),
             timestamp_chain=_chain(folder, TIMESTAMP),
-            issuer=_rsa(_load(folder, ISSUER)),
+            issuer=_load(folder, ISSUER, rsa.RSAPrivateKey),
         )
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
@@ -195,8 +196,12 @@ def _store(keys: Keys, folder: Path) -> None:
         shutil.rmtree(fresh)
 
 
-def _load(folder: Path, name: str) -> PrivateKeyTypes:
-    return serialization.load_pem_private_key((folder / f"{name}.key.pem").read_bytes(), None)
+def _load(folder: Path, name: str, kind: type[object]) -> Any:  # noqa: ANN401 (of `kind`)
+    raw = (folder / f"{name}.key.pem").read_bytes()
+    key = serialization.load_pem_private_key(raw, None)
+    if not isinstance(key, kind):
+        raise TypeError(f"{name}.key.pem: expected {kind.__name__}")
+    return key
 
 
 def _chain(folder: Path, name: str) -> tuple[x509.Certificate, ...]:
@@ -205,21 +210,3 @@ def _chain(folder: Path, name: str) -> tuple[x509.Certificate, ...]:
 
 def _p256() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
-
-
-def _elliptic(key: PrivateKeyTypes) -> ec.EllipticCurvePrivateKey:
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TypeError("not an elliptic curve key")
-    return key
-
-
-def _edwards(key: PrivateKeyTypes) -> ed25519.Ed25519PrivateKey:
-    if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise TypeError("not an Ed25519 key")
-    return key
-
-
-def _rsa(key: PrivateKeyTypes) -> rsa.RSAPrivateKey:
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise TypeError("not an RSA key")
-    return key

@@ -22,6 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from sigstore_models.rekor.v2.hashedrekord import HashedRekordRequestV002
 
 from build.errors import ConfigError, VerificationError
 from ci.rehearsal.sigstore.merkle import Tree
@@ -71,11 +72,6 @@ class TransparencyLog:
     def size(self) -> int:
         """Number of entries, the first one included."""
         return self._tree.size
-
-    @property
-    def tree(self) -> Tree:
-        """The tree over all entries: for proofs of growth."""
-        return self._tree
 
     def close(self) -> None:
         """Let another process open the log."""
@@ -169,37 +165,25 @@ def entry_body(request: Mapping[str, Any]) -> bytes:
         VerificationError: the request has another form, or its signature does not fit.
     """
     try:
-        asked = request["hashedRekordRequestV002"]
-        digest = base64.b64decode(asked["digest"], validate=True)
-        signature = base64.b64decode(asked["signature"]["content"], validate=True)
-        verifier = asked["signature"]["verifier"]
-        raw = base64.b64decode(verifier["x509Certificate"]["rawBytes"], validate=True)
+        text = json.dumps(request["hashedRekordRequestV002"])
+        parsed = HashedRekordRequestV002.from_json(text)
+        verifier = parsed.signature.verifier
+        raw = verifier.x509_certificate.raw_bytes if verifier.x509_certificate else b""
         key = x509.load_der_x509_certificate(raw).public_key()
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise VerificationError(f"log entry: not a hashedrekord request ({error})") from None
-    if verifier.get("keyDetails") != KEY_DETAILS or not isinstance(key, ec.EllipticCurvePublicKey):
+    if verifier.key_details != KEY_DETAILS or not isinstance(key, ec.EllipticCurvePublicKey):
         raise VerificationError(f"log entry: key is not {KEY_DETAILS}")
     try:
-        key.verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+        key.verify(parsed.signature.content, parsed.digest, ec.ECDSA(Prehashed(hashes.SHA256())))
     except (InvalidSignature, ValueError):
         raise VerificationError("log entry: the signature does not fit the digest") from None
-    entry = {
-        "apiVersion": VERSION,
-        "kind": KIND,
-        "spec": {
-            "hashedRekordV002": {
-                "data": {"algorithm": "SHA2_256", "digest": _text(digest)},
-                "signature": {
-                    "content": _text(signature),
-                    "verifier": {
-                        "keyDetails": KEY_DETAILS,
-                        "x509Certificate": {"rawBytes": _text(raw)},
-                    },
-                },
-            }
-        },
+    rekord = {
+        "data": {"algorithm": "SHA2_256", "digest": _text(parsed.digest)},
+        "signature": parsed.signature.to_dict(),
     }
-    # All ASCII, no numbers: sorted keys and no spaces are all that RFC 8785 asks for here.
+    entry = {"apiVersion": VERSION, "kind": KIND, "spec": {"hashedRekordV002": rekord}}
+    # All ASCII and no numbers: RFC 8785 asks here for sorted keys and no spaces, nothing else.
     return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
 
 

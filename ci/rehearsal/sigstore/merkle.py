@@ -45,10 +45,6 @@ class Tree:
         """Return the path from entry `index` to the root over `size` entries, leaf to root."""
         return self._path(index, 0, size)
 
-    def consistency(self, old: int, new: int) -> list[bytes]:
-        """Return the proof that the first `old` of `new` entries are still what they were."""
-        return self._growth(old, 0, new, known=True)
-
     def _hash(self, start: int, end: int) -> bytes:
         count = end - start
         if count == 0:
@@ -66,14 +62,6 @@ class Tree:
         if index < middle:
             return [*self._path(index, start, middle), self._hash(middle, end)]
         return [*self._path(index, middle, end), self._hash(start, middle)]
-
-    def _growth(self, old: int, start: int, end: int, *, known: bool) -> list[bytes]:
-        if old == end:
-            return [] if known else [self._hash(start, end)]
-        middle = start + _split(end - start)
-        if old <= middle:
-            return [*self._growth(old, start, middle, known=known), self._hash(middle, end)]
-        return [*self._growth(old, middle, end, known=False), self._hash(start, middle)]
 
 
 def _split(count: int) -> int:

@@ -41,25 +41,7 @@ def root_by_path(content: bytes, index: int, size: int, path: list[bytes]) -> by
     return node
 
 
-def roots_by_growth(old: int, new: int, old_root: bytes, proof: list[bytes]) -> tuple[bytes, bytes]:
-    """Return both roots that a proof of growth leads to (RFC 9162, section 2.1.4.2)."""
-    path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
-    place, last = old - 1, new - 1
-    while place % 2:
-        place, last = place >> 1, last >> 1
-    before = after = path[0]
-    for step in path[1:]:
-        if place % 2 or place == last:
-            before, after = hash_node(step, before), hash_node(step, after)
-            while not place % 2 and place:
-                place, last = place >> 1, last >> 1
-        else:
-            after = hash_node(after, step)
-        place, last = place >> 1, last >> 1
-    return before, after
-
-
-def test_every_proof_of_membership_and_growth_holds_for_all_sizes_up_to_40() -> None:
+def test_every_inclusion_proof_is_valid_for_all_sizes_up_to_40() -> None:
     contents = [str(number).encode() for number in range(40)]
     tree = Tree()
     for content in contents:
@@ -69,10 +51,6 @@ def test_every_proof_of_membership_and_growth_holds_for_all_sizes_up_to_40() -> 
         for index in range(size):
             path = tree.inclusion(index, size)
             assert root_by_path(contents[index], index, size, path) == tree.root(size)
-        for old in range(1, size):
-            proof = tree.consistency(old, size)
-            roots = roots_by_growth(old, size, tree.root(old), proof)
-            assert roots == (tree.root(old), tree.root(size))
 
 
 def test_a_restart_has_the_same_tree_and_checkpoint(tmp_path: Path) -> None:
