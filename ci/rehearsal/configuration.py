@@ -37,10 +37,10 @@ class Addresses:
     s3: str
 
 
-def branch_of(urls: Sequence[str]) -> str:
+def find_branch(urls: Sequence[str]) -> str:
     """Return Alpine's branch as it stands in the first URL that has one, else `v0`.
 
-    >>> branch_of(["mirror/alpine/v3.19/main"])
+    >>> find_branch(["mirror/alpine/v3.19/main"])
     'v3.19'
     """
     for url in urls:

@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from build.errors import MissingToolError, RemoteError
+from ci.rehearsal.services import stop
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -31,8 +32,8 @@ GROUP = 5
 """Ports that one server takes: S3, master, volume, filer, admin."""
 TWIN = 10_000
 """Each of its ports has a gRPC twin that much higher."""
-STARTS, READY, END = 3, 30, 10
-"""Tries to start it, seconds to wait until it serves, seconds to wait until it ends."""
+STARTS, READY = 3, 30
+"""Tries to start it, seconds to wait until it serves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ def _start(folder: Path, bucket: str, stack: ExitStack) -> ObjectStore | None:
         stderr=log,
     )
     stack.callback(_sweep, port)
-    stack.callback(_end, process)
+    stack.callback(stop, process)
     return store if _wait_until_it_serves(store, process) else None
 
 
@@ -180,15 +181,6 @@ def _open_for_reading(client: "S3Client", bucket: str) -> None:
     }
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(END)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _sweep(port: int) -> None:

@@ -19,7 +19,7 @@ from ci.boot.machine import GATEWAY, Hardware, running
 from ci.boot.metadata import Service
 from ci.boot.scenarios.drives import make_overlay
 from ci.boot.ssh import Client, make_key
-from ci.commands.rehearse import SAMPLE_WORK
+from ci.rehearsal.contents import SAMPLE_WORK
 from ci.rehearsal.sample.update import PACKAGE, make_update
 from tests.journeys.conftest import ROOT, Rehearsal
 

@@ -207,7 +207,7 @@ def _chosen(made: Mapping[str, Made], without: frozenset[str]) -> dict[str, set[
         image = closure(made, (*lists.IMAGE_PACKAGES, *OPTIONAL, STANDIN))
         return {"builder": builder, "image": image}
     # Beside a real distribution a library of Debian's would be taken for a newer one of its own.
-    image = {name for name in lists.ALWAYS_BESIDE if name not in without}
+    image = {name for name in lists.BESIDE_ALPINE if name not in without}
     if not without & {"apk-tools", STANDIN}:
         image |= closure(made, [STANDIN])
     return {"builder": builder, "image": image}

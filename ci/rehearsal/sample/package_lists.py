@@ -1,4 +1,7 @@
-"""What a rehearsal asks for: the words of its release.toml."""
+"""Packages and services that a rehearsal's release.toml asks for.
+
+The same with Alpine's own repository: the sample's packages have Alpine's names.
+"""
 
 BUILDER_PACKAGES = (
     "busybox",
@@ -10,7 +13,6 @@ BUILDER_PACKAGES = (
     "grub-bios",
     "cpio",
 )
-
 IMAGE_PACKAGES = (
     "alpine-base",
     "linux-virt",
@@ -23,7 +25,6 @@ IMAGE_PACKAGES = (
     "sfdisk",
     "partx",
 )
-
 SERVICES = {
     "sysinit": ("devfs", "dmesg", "hwdrivers", "mdev"),
     "boot": (
@@ -39,11 +40,5 @@ SERVICES = {
     "default": ("chronyd", "snowdrop-init", "snowdrop-userdata", "sshd"),
     "shutdown": ("killprocs", "mount-ro", "savecache"),
 }
-
-ALPINE_IMAGE_PACKAGES = IMAGE_PACKAGES
-"""With Alpine's own repository: the same, since the sample has Alpine's names."""
-
-ALPINE_SERVICES = SERVICES
-
-ALWAYS_BESIDE = ("linux-virt", "mkinitfs")
-"""What the sample brings to a real repository that lacks it: nothing that links to a C library."""
+BESIDE_ALPINE = ("linux-virt", "mkinitfs")
+"""Packages that the sample adds to a real repository without them: none links to a C library."""
