@@ -16,24 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ci.rehearsal.github.operations import OPERATIONS
+
 TARGET = Path(__file__).parent / "openapi.json"
-OPERATIONS = frozenset(
-    {
-        "repos/list-releases",
-        "repos/create-release",
-        "repos/get-release",
-        "repos/get-release-by-tag",
-        "repos/get-latest-release",
-        "repos/update-release",
-        "repos/delete-release",
-        "repos/list-release-assets",
-        "repos/upload-release-asset",
-        "repos/get-release-asset",
-        "repos/delete-release-asset",
-        "git/get-ref",
-        "git/get-tag",
-    }
-)
 EXAMPLES = ("release", "release-asset", "git-ref", "git-tag")
 """Of components/examples: the double's answers are these with other values."""
 LEFT_OUT = ("externalDocs", "examples", "servers", "callbacks")

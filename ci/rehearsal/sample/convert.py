@@ -74,19 +74,23 @@ def taken_entries(recipe: SampleRecipe, debs: Sequence[Contents]) -> dict[str, E
     used = set()
     for deb in debs:
         for path, file in deb.files.items():
-            place = recipe.place_of(path)
-            if place is None:
+            target = recipe.target_of(path)
+            if target is None:
                 continue
-            used |= {choice for choice in recipe.files if choice.place_of(path)}
-            entries[place] = (
-                Entry(place, file.mode, "symlink", target=file.target)
-                if file.target
-                else Entry(place, file.mode, "file", file.content)
+            used |= {rule for rule in recipe.files if rule.target_of(path)}
+            entries[target] = Entry(
+                target,
+                file.mode,
+                "symlink" if file.target else "file",
+                file.content,
+                file.target,
             )
-    for choice in recipe.files:
-        if choice not in used:
-            found = choice.pattern.pattern
-            raise BuildError(f"{recipe.name}: nothing matches {found}, expected a file of Debian's")
+    for rule in recipe.files:
+        if rule not in used:
+            pattern = rule.pattern.pattern
+            raise BuildError(
+                f"{recipe.name}: nothing matches {pattern}, expected a file of Debian's"
+            )
     return entries
 
 
@@ -98,13 +102,13 @@ def own_entries(recipe: SampleRecipe) -> dict[str, Entry]:
     """
     entries = {folder: Entry(folder, 0o755, "dir") for folder in recipe.folders}
     for path in sorted(recipe.own_files.rglob("*")):
-        place = path.relative_to(recipe.own_files).as_posix()
-        if path.is_file() and not SCRIPT.fullmatch(place):
+        name = path.relative_to(recipe.own_files).as_posix()
+        if path.is_file() and not SCRIPT.fullmatch(name):
             content = path.read_bytes()
             mode = 0o755 if content.startswith(b"#!") else 0o644
-            entries[place] = Entry(place, mode, "file", content)
-    for place, target in recipe.links.items():
-        entries[place] = Entry(place, 0o777, "symlink", target=target)
+            entries[name] = Entry(name, mode, "file", content)
+    for link, target in recipe.links.items():
+        entries[link] = Entry(link, 0o777, "symlink", target=target)
     return entries
 
 

@@ -33,8 +33,8 @@ def kernel_entries(deb: Contents, wanted: Iterable[str]) -> dict[str, Entry]:
         f"{folder}/{name}": Entry(f"{folder}/{name}", 0o644, "file", files[name]) for name in LISTS
     }
     for path, content in _closure(files, wanted).items():
-        place = f"{folder}/{path.removesuffix('.xz')}"
-        entries[place] = Entry(place, 0o644, "file", content)
+        target = f"{folder}/{path.removesuffix('.xz')}"
+        entries[target] = Entry(target, 0o644, "file", content)
     entries[RELEASE_FILE] = Entry(RELEASE_FILE, 0o644, "file", f"{release}\n".encode())
     return entries
 

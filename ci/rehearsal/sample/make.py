@@ -1,4 +1,4 @@
-"""The walk: Debian's packages -> signed repositories for the builder and for the image."""
+"""Signed repositories for the builder and the image, made from Debian's packages."""
 
 import fcntl
 import hashlib
@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def make_sample(
         debs = fetch(table, work, mirror=mirror, progress=progress)
         stamp = _stamp(debs, without)
         sample = Sample(out / "builder", out / "image", out / "keys")
-        indexes = [place / ARCH / INDEX for place in (sample.builder, sample.image)]
+        indexes = [folder / ARCH / INDEX for folder in (sample.builder, sample.image)]
         if _text(out / STAMP) != stamp or not all(index.is_file() for index in indexes):
             with progress.step(f"Make {len(table.recipes)} sample packages"):
                 made = make_packages(table, debs)
@@ -115,7 +115,7 @@ def make_packages(table: Table, debs: Sequence[Deb]) -> dict[str, Made]:
     versions = {deb.name: apk_version(deb.version) for deb in debs}
     made = {}
     for recipe in table.recipes:
-        package = _package(recipe, table.epoch, contents, versions)
+        package = _complete(recipe, contents, versions)
         made[recipe.name] = Made(package, write_package(package, key, level=LEVEL))
     return made
 
@@ -156,32 +156,24 @@ def _givers(made: Mapping[str, Made]) -> dict[str, str]:
     return givers | {name: name for name in made}
 
 
-def _package(
-    recipe: SampleRecipe,
-    epoch: int,
-    contents: Mapping[str, Contents],
-    versions: Mapping[str, str],
+def _complete(
+    recipe: SampleRecipe, contents: Mapping[str, Contents], versions: Mapping[str, str]
 ) -> Recipe:
+    """Return the package of `recipe` with its files, its scripts and what abuild would add."""
     debs = [contents[name] for name in recipe.sources]
-    version = recipe.version or versions[recipe.sources[0]]
+    package = recipe.package
+    version = package.version or versions[recipe.sources[0]]
     entries = {**taken_entries(recipe, debs), **own_entries(recipe), **_special_entries(recipe)}
     if recipe.modules:
         entries |= kernel_entries(debs[0], recipe.modules)
     entries = with_modes(entries, recipe.modes)
     needs, gives = linked_names(entries.values(), version)
-    return Recipe(
-        name=recipe.name,
+    return replace(
+        package,
         version=version,
-        description=recipe.description,
-        license="various",
-        url="https://www.debian.org/",
-        epoch=max([epoch] if not debs else [deb.epoch for deb in debs]),
-        depends=(*recipe.depends, *needs),
-        provides=(*recipe.provides, *gives),
-        install_if=recipe.install_if,
-        triggers=recipe.triggers,
-        replaces=recipe.replaces,
-        provider_priority=recipe.provider_priority,
+        epoch=max((deb.epoch for deb in debs), default=package.epoch),
+        depends=(*package.depends, *needs),
+        provides=(*package.provides, *gives),
         scripts=own_scripts(recipe),
         entries=tuple(entries.values()),
     )
@@ -213,23 +205,24 @@ def _chosen(made: Mapping[str, Made], without: frozenset[str]) -> dict[str, set[
     return {"builder": builder, "image": image}
 
 
+def write_repository(folder: Path, packages: Sequence[Made], title: str) -> None:
+    """Write `packages` and their signed index into the new folder `folder/x86_64`."""
+    (folder / ARCH).mkdir(parents=True)
+    for package in packages:
+        (folder / ARCH / package.file_name).write_bytes(package.apk)
+    apks = [package.apk for package in packages]
+    index = write_index(apks, rehearsal_key(), f"{DESCRIPTION} {title}", level=LEVEL)
+    (folder / ARCH / INDEX).write_bytes(index)
+
+
 def _write_all(out: Path, made: Mapping[str, Made], without: frozenset[str], stamp: str) -> None:
-    """Write both repositories and the key into a new folder, then put it in place of the old."""
+    """Write both repositories and the key into a new folder, then replace the old one with it."""
     new = out.with_name(out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
-    key = rehearsal_key()
     for repository, names in _chosen(made, without).items():
-        folder = new / repository / ARCH
-        folder.mkdir(parents=True)
-        chosen = [made[name] for name in sorted(names)]
-        for package in chosen:
-            (folder / package.file_name).write_bytes(package.apk)
-        index = write_index(
-            [package.apk for package in chosen], key, f"{DESCRIPTION} {repository}", level=LEVEL
-        )
-        (folder / INDEX).write_bytes(index)
+        write_repository(new / repository, [made[name] for name in sorted(names)], repository)
     (new / "keys").mkdir()
-    (new / "keys" / KEY_NAME).write_bytes(key.public_pem())
+    (new / "keys" / KEY_NAME).write_bytes(rehearsal_key().public_pem())
     (new / STAMP).write_text(stamp)
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)
@@ -244,10 +237,10 @@ def _stamp(debs: Sequence[Deb], without: frozenset[str]) -> str:
     writing = HERE.parents[2] / "build" / "apk"
     for folder in (HERE, writing):
         for path in sorted(folder.rglob("*")):
-            place = path.relative_to(folder)
-            # What tools leave behind is no source: __pycache__, .ruff_cache and the like.
-            if path.is_file() and not any(part[0] in "._" for part in place.parts[:-1]):
-                digest.update(f"{place}\0".encode())
+            name = path.relative_to(folder)
+            # Folders of tools are no source: __pycache__, .ruff_cache and the like.
+            if path.is_file() and not any(part[0] in "._" for part in name.parts[:-1]):
+                digest.update(f"{name}\0".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest() + "\n"
 

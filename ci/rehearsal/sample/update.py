@@ -5,24 +5,19 @@ the kernel, so that a droplet shows by `uname -r` which of them was started.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build.apk.index import INDEX
-from build.apk.writing import write_index
 from build.edges.progress import Progress
 from build.errors import BuildError
 from ci.rehearsal.sample.debian import fetch
 from ci.rehearsal.sample.kernel import RELEASE_FILE
 from ci.rehearsal.sample.make import (
-    ARCH,
-    DESCRIPTION,
     KEY_NAME,
-    LEVEL,
     Made,
     make_packages,
     rehearsal_key,
+    write_repository,
 )
 from ci.rehearsal.sample.recipes import read_table
 
@@ -76,29 +71,21 @@ def make_update(
     """
     table = read_table()
     (recipe,) = [recipe for recipe in table.recipes if recipe.name == PACKAGE]
-    recipe = replace(recipe, version=newer(installed), modules=(*recipe.modules, *MODULES))
+    version = newer(installed)
+    recipe = replace(
+        recipe,
+        package=replace(recipe.package, version=version),
+        modules=(*recipe.modules, *MODULES),
+    )
     table = replace(table, kernel=DEBIAN, recipes=(recipe,))
     work.mkdir(parents=True, exist_ok=True)
     debs = fetch(table, work, mirror=mirror, progress=progress)
     with progress.step("Make the newer kernel's package"):
         made = make_packages(table, debs)
     key = out / KEY_NAME
-    _write(out / "updates" / ARCH, made)
+    write_repository(out / "updates", list(made.values()), "updates")
     key.write_bytes(rehearsal_key().public_pem())
-    return Update(out / "updates", key, recipe.version, _release(made[PACKAGE]))
-
-
-def _write(folder: Path, made: Mapping[str, Made]) -> None:
-    folder.mkdir(parents=True)
-    for package in made.values():
-        (folder / package.file_name).write_bytes(package.apk)
-    index = write_index(
-        [package.apk for package in made.values()],
-        rehearsal_key(),
-        f"{DESCRIPTION} updates",
-        level=LEVEL,
-    )
-    (folder / INDEX).write_bytes(index)
+    return Update(out / "updates", key, version, _release(made[PACKAGE]))
 
 
 def _release(made: Made) -> str:

@@ -13,7 +13,7 @@ import requests
 from openapi_core import OpenAPI
 
 from ci.rehearsal.github import operations
-from ci.rehearsal.github.cut_openapi import OPERATIONS, cut
+from ci.rehearsal.github.cut_openapi import cut
 from ci.rehearsal.github.openapi_check import DESCRIPTION
 from ci.rehearsal.github.responses import describe_release
 from ci.rehearsal.github.server import running
@@ -158,5 +158,8 @@ def test_the_description_is_whole_and_as_its_recipe_makes_it() -> None:
     document = json.loads(DESCRIPTION.read_text())
     OpenAPI.from_dict(document)
     assert cut(document) == document
-    assert set(operations.OPERATIONS) == OPERATIONS
+    described = [
+        item["operationId"] for path in document["paths"].values() for item in path.values()
+    ]
+    assert sorted(described) == sorted(operations.OPERATIONS)
     assert "MIT License" in (DESCRIPTION.parent / "NOTICE").read_text()
