@@ -1,10 +1,11 @@
 """Processes that a rehearsal starts and ends."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,3 +60,14 @@ def _read_ready_line(process: subprocess.Popen[bytes], module: str, log: Path) -
     except ValueError:
         last = "\n".join(log.read_text(errors="backslashreplace").splitlines()[-10:])
         raise RemoteError(f"{module} did not start:\n{last}", hint=f"read {log}") from None
+
+
+def serve_until_signal(running: AbstractContextManager[Mapping[str, Any]]) -> None:
+    """Run a service in this process: print its JSON line when it is ready, end on SIGTERM."""
+    signals = {signal.SIGTERM, signal.SIGINT}
+    # Blocked before the service starts and received by sigwait: none is lost in between, and
+    # the threads of the server inherit the mask (pthread_sigmask(3)).
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    with running as ready:
+        print(json.dumps(ready, default=str), flush=True)
+        signal.sigwait(signals)

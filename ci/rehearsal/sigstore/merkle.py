@@ -1,10 +1,11 @@
-"""A Merkle tree that only grows, with proofs of membership and growth (RFC 6962, section 2.1)."""
+"""Append-only Merkle tree with inclusion proofs (RFC 6962, section 2.1)."""
 
 import hashlib
 
 
 def hash_leaf(content: bytes) -> bytes:
     """Return the hash of one entry."""
+    # The prefixes 0 and 1 keep a leaf from having the hash of a node (RFC 6962, section 2.1).
     return hashlib.sha256(b"\0" + content).digest()
 
 
@@ -14,11 +15,11 @@ def hash_node(left: bytes, right: bytes) -> bytes:
 
 
 class Tree:
-    """Hashes of all entries so far; full subtrees are remembered, so that a proof costs little."""
+    """Hashes of all entries; those of full subtrees are kept, so that a proof is cheap."""
 
     def __init__(self) -> None:
         self._levels: list[list[bytes]] = [[]]
-        # _levels[h][i] is the hash over the leaves from i * 2**h on, 2**h of them.
+        # _levels[h][i] is the hash of the 2**h leaves from i * 2**h on.
 
     @property
     def size(self) -> int:
@@ -38,7 +39,7 @@ class Tree:
             node, height = hash_node(level[-2], level[-1]), height + 1
 
     def root(self, size: int | None = None) -> bytes:
-        """Return the root over the first `size` entries, all of them without it."""
+        """Return the root over the first `size` entries, by default over all."""
         return self._hash(0, self.size if size is None else size)
 
     def inclusion(self, index: int, size: int) -> list[bytes]:

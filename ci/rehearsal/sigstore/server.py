@@ -1,8 +1,8 @@
-"""The instance: five services behind one address on 127.0.0.1, and what a client needs to know.
+"""A local sigstore: five services at one address on 127.0.0.1, and the files for clients.
 
 instance = Sigstore.open(folder, job)
 with instance.serve() as running:
-    ...  # running.environment for the process that signs, running.trusted_root for all
+    ...  # running.environment for the signing process, running.trusted_root for verification
 """
 
 import base64
@@ -36,7 +36,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """An instance that answers."""
+    """Address, files and environment of a running instance."""
 
     address: str
     """`http://127.0.0.1:PORT`."""
@@ -45,12 +45,12 @@ class Running:
     client_trust_config: Path
     """Both in one, for `sigstore --trust-config`."""
     environment: Mapping[str, str]
-    """What the process that signs finds: as in a job of GitHub Actions. Holds a secret."""
+    """Environment of the signing process, as in a job of GitHub Actions. Contains a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sigstore:
-    """A certificate authority, a log, a timestamp authority and an issuer, with their keys."""
+    """Certificate authority, log, timestamp authority and issuer, with their keys."""
 
     folder: Path
     keys: Keys
@@ -61,7 +61,7 @@ class Sigstore:
     def open(cls, folder: Path, job: Job, *, clock: Callable[[], datetime] = utc_now) -> "Sigstore":
         """Return the instance kept in `folder`, a new one when there is none.
 
-        `job`: whose identity tokens it gives.
+        `job`: the one that its identity tokens identify.
 
         Raises:
             ConfigError: its keys are damaged.
@@ -71,11 +71,11 @@ class Sigstore:
 
     @contextmanager
     def serve(self) -> Iterator[Running]:
-        """Answer on 127.0.0.1 as long as the context is open; the system chooses the port.
+        """Serve on 127.0.0.1 while the context is open; the kernel chooses the port.
 
         Raises:
             ConfigError: another process serves this folder.
-            VerificationError: the log was changed behind its back.
+            VerificationError: the files of the log were changed.
         """
         log = TransparencyLog(self.folder / "log", self.keys.log)
         services = Services(self, log)

@@ -143,13 +143,15 @@ def test_it_runs_by_itself_and_remembers(tmp_path: Path) -> None:
     seen = []
     for _ in range(2):
         with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT) as process:
-            assert process.stdout
-            url = json.loads(process.stdout.readline())["url"]
-            api = f"{url}/repos/{REPOSITORY}"
-            headers = {"Authorization": "Bearer any"}
-            requests.post(f"{api}/releases", json=DRAFT, headers=headers, timeout=5)
-            seen.append(requests.get(f"{api}/releases", headers=headers, timeout=5).json())
-            process.send_signal(signal.SIGTERM)
+            try:
+                assert process.stdout
+                url = json.loads(process.stdout.readline())["url"]
+                api = f"{url}/repos/{REPOSITORY}"
+                headers = {"Authorization": "Bearer any"}
+                requests.post(f"{api}/releases", json=DRAFT, headers=headers, timeout=5)
+                seen.append(requests.get(f"{api}/releases", headers=headers, timeout=5).json())
+            finally:
+                process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
     assert [len(releases) for releases in seen] == [1, 2]
 
