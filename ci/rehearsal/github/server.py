@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from werkzeug.exceptions import HTTPException, abort
 from werkzeug.routing import Map, Rule
@@ -15,9 +16,9 @@ from ci.rehearsal.github.openapi_check import (
     request_violation,
     response_violation,
 )
-from ci.rehearsal.github.operations import OPERATIONS, Call, Upload, storage_url
+from ci.rehearsal.github.operations import OPERATIONS, Call, storage_url
 from ci.rehearsal.github.responses import refusal
-from ci.rehearsal.github.state import World
+from ci.rehearsal.github.state import StoredAsset, World
 from ci.rehearsal.http_server import serve
 
 CHUNK_SIZE = 256 * 1024
@@ -63,7 +64,7 @@ class Application:
             fault = self._world.take_fault(name, call.request.args.get("name", ""))
         kind = fault.kind if fault else ""
         if name == UPLOAD:
-            call = self._receive_upload(call, kind)
+            call = replace(call, upload=self._receive_upload(call.request, kind))
         else:
             call.request.max_content_length = MAX_JSON_BODY
         try:
@@ -73,8 +74,8 @@ class Application:
                 return refusal(502, "Server Error")
             response = self._run(OPERATIONS[name], call)
         finally:
-            if call.upload:
-                call.upload.path.unlink(missing_ok=True)
+            if call.upload and not self._is_stored(call.upload):
+                self._world.blob(call.upload.number).unlink()
         if kind in {"reset-after", "reset-midway"}:
             raise ConnectionResetError
         if kind in {"502-after", "starter"}:
@@ -92,35 +93,41 @@ class Application:
                     abort(refusal(404, "Not Found"))
                 if not call.signed_in and call.request.method != "GET":
                     abort(refusal(401, "Requires authentication"))
-                response = operation(world, call)
+                return operation(world, call)
             except HTTPException as error:
                 return Response.force_type(error.get_response())
-            world.save()
-        return response
 
-    def _receive_upload(self, call: Call, kind: str) -> Call:
-        """Return the call with the uploaded file; with a fault half of it, or one bit flipped."""
-        length = call.request.content_length or 0
+    def _receive_upload(self, request: Request, kind: str) -> StoredAsset:
+        """Return the uploaded file; with a fault half of it, or one bit flipped."""
+        length = request.content_length or 0
         expected = length // 2 if kind == "reset-midway" else length
         with self._world.lock:
-            path = self._world.folder / f".upload-{self._world.next_number()}"
+            number = self._world.next_number()
         size, digest = 0, hashlib.sha256()
-        with path.open("wb") as file:
+        with self._world.blob(number).open("wb") as file:
             while size < expected:
-                chunk = call.request.stream.read(min(CHUNK_SIZE, expected - size))
+                chunk = request.stream.read(min(CHUNK_SIZE, expected - size))
                 if kind == "damaged" and not size:
                     chunk = bytes([chunk[0] ^ 1]) + chunk[1:]
                 size += len(chunk)
                 digest.update(chunk)
                 file.write(chunk)
-        upload = Upload(
-            path=path,
-            size=size,
-            sha256=digest.hexdigest(),
-            content_type=call.request.content_type or "application/octet-stream",
-            is_whole=size == length and kind not in {"reset-midway", "starter"},
+        is_whole = kind not in {"reset-midway", "starter"}
+        return StoredAsset(
+            number=number,
+            # GitHub replaces other characters of a name with a dot.
+            name=re.sub(r"[^A-Za-z0-9._-]+", ".", request.args.get("name", "")).strip("."),
+            label=request.args.get("label"),
+            content_type=request.content_type or "application/octet-stream",
+            size=size if is_whole else 0,
+            sha256=digest.hexdigest() if is_whole else None,
+            state="uploaded" if is_whole else "starter",
+            created=self._world.now(),
         )
-        return Call(request=call.request, parts=call.parts, upload=upload)
+
+    def _is_stored(self, asset: StoredAsset) -> bool:
+        with self._world.lock:
+            return any(other is asset for _, other in self._world.stored_assets())
 
     def _redirect_to_storage(
         self, request: Request, repository: str, tag: str, name: str

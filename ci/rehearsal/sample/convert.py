@@ -1,13 +1,13 @@
-"""From a Debian package to the entries of a package of Alpine's format.
+"""Conversion of a Debian package's files to entries of an apk.
 
-A `.deb` is an ar archive with a tar of files in it (deb(5)); dpkg-deb gives that tar.
+A `.deb` is an ar archive that contains a tar of its files (deb(5)); dpkg-deb extracts the tar.
 """
 
 import io
 import re
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from build.apk.writing import Entry
@@ -28,17 +28,17 @@ class DebFile:
     mode: int
     content: bytes
     target: str
-    """Of a symbolic link; else empty."""
+    """The target of a symbolic link; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a Debian package brings."""
+    """Files of a Debian package."""
 
     files: Mapping[str, DebFile]
-    """By path from the root, without a slash before it; folders are left out."""
+    """By path without a leading slash; without folders."""
     epoch: int
-    """The newest time in it, seconds since 1970: when Debian built it."""
+    """The newest time in it, seconds since 1970: the time of Debian's build."""
 
 
 def read_deb(path: Path) -> Contents:
@@ -65,10 +65,10 @@ def read_deb(path: Path) -> Contents:
 
 
 def taken_entries(recipe: SampleRecipe, debs: Sequence[Contents]) -> dict[str, Entry]:
-    """Return what `recipe` takes out of its Debian packages, by path.
+    """Return the entries that `recipe` takes from its Debian packages, by path.
 
     Raises:
-        BuildError: a line of `files` takes nothing, so Debian has moved something.
+        BuildError: a line of `files` matches nothing: Debian has moved a file.
     """
     entries: dict[str, Entry] = {}
     used = set()
@@ -97,8 +97,8 @@ def taken_entries(recipe: SampleRecipe, debs: Sequence[Contents]) -> dict[str, E
 def own_entries(recipe: SampleRecipe) -> dict[str, Entry]:
     """Return our own files, folders and links of `recipe`, by path.
 
-    The mode comes from the table or from a `#!` in the first line, never from the checkout:
-    that one follows the umask.
+    The mode comes from the table or from a `#!` in the first line, not from the checkout: git
+    sets only the executable bit, the rest depends on the umask.
     """
     entries = {folder: Entry(folder, 0o755, "dir") for folder in recipe.folders}
     for path in sorted(recipe.own_files.rglob("*")):
@@ -122,39 +122,36 @@ def own_scripts(recipe: SampleRecipe) -> dict[str, str]:
 
 
 def with_modes(entries: Mapping[str, Entry], modes: Mapping[str, str]) -> dict[str, Entry]:
-    """Return the entries with the mode, owner and group that the table names."""
+    """Return the entries with the modes, owners and groups of the table."""
     changed = dict(entries)
     for path, line in modes.items():
         mode, owner, group = line.split()
-        entry = entries[path]
-        changed[path] = Entry(
-            path, int(mode, 8), entry.kind, entry.content, entry.target, owner, group
-        )
+        changed[path] = replace(entries[path], mode=int(mode, 8), owner=owner, group=group)
     return changed
 
 
 def linked_names(entries: Iterable[Entry], version: str) -> tuple[list[str], list[str]]:
-    """Return what the files need and what they give, as abuild writes it: `so:` and `cmd:`."""
+    """Return the needed and the provided names, as abuild writes them: `so:` and `cmd:`."""
     needs: set[str] = set()
-    gives: dict[str, str] = {}
+    provides: dict[str, str] = {}
     for entry in entries:
         if command := COMMANDS.fullmatch(entry.path):
-            gives[f"cmd:{command.group(1)}"] = version
+            provides[f"cmd:{command.group(1)}"] = version
         if entry.kind != "file" or not is_elf(entry.content) or entry.path.endswith(".ko"):
             continue
         linked = read_linked(entry.content)
         needs |= {f"so:{name}" for name in linked.needed}
         library = LIBRARIES.fullmatch(entry.path)
         if library and linked.soname:
-            gives[f"so:{linked.soname}"] = _library_version(library.group(1))
+            provides[f"so:{linked.soname}"] = _library_version(library.group(1))
     return (
-        sorted(needs - set(gives)),
-        [f"{name}={value}" for name, value in sorted(gives.items())],
+        sorted(needs - set(provides)),
+        [f"{name}={value}" for name, value in sorted(provides.items())],
     )
 
 
 def _library_version(file_name: str) -> str:
-    """Return the version behind `.so.` in a file name, 0 when there is none apk would take.
+    """Return the version after `.so.` in a file name, 0 when apk would not accept one.
 
     >>> _library_version("libz.so.1.3.1"), _library_version("libaio.so.1t64")
     ('1.3.1', '1')

@@ -1,44 +1,13 @@
-"""Packages and services that a rehearsal's release.toml asks for.
+"""Packages and services that a rehearsal's release.toml asks for, from request.toml."""
 
-The same with Alpine's own repository: the sample's packages have Alpine's names.
-"""
+import tomllib
 
-BUILDER_PACKAGES = (
-    "busybox",
-    "python3",
-    "e2fsprogs",
-    "qemu-img",
-    "sfdisk",
-    "grub",
-    "grub-bios",
-    "cpio",
-)
-IMAGE_PACKAGES = (
-    "alpine-base",
-    "linux-virt",
-    "mkinitfs",
-    "openssh-server",
-    "openssh-sftp-server",
-    "chrony",
-    "e2fsprogs",
-    "e2fsprogs-extra",
-    "sfdisk",
-    "partx",
-)
-SERVICES = {
-    "sysinit": ("devfs", "dmesg", "hwdrivers", "mdev"),
-    "boot": (
-        "bootmisc",
-        "hostname",
-        "modules",
-        "networking",
-        "seedrng",
-        "swap",
-        "sysctl",
-        "syslog",
-    ),
-    "default": ("chronyd", "snowdrop-init", "snowdrop-userdata", "sshd"),
-    "shutdown": ("killprocs", "mount-ro", "savecache"),
+from ci.rehearsal.sample.recipes import HERE
+
+_REQUEST = tomllib.loads((HERE / "request.toml").read_text(encoding="utf-8"))
+BUILDER_PACKAGES: tuple[str, ...] = tuple(_REQUEST["builder_packages"])
+IMAGE_PACKAGES: tuple[str, ...] = tuple(_REQUEST["image_packages"])
+BESIDE_ALPINE: tuple[str, ...] = tuple(_REQUEST["beside_alpine"])
+SERVICES: dict[str, tuple[str, ...]] = {
+    runlevel: tuple(names) for runlevel, names in _REQUEST["services"].items()
 }
-BESIDE_ALPINE = ("linux-virt", "mkinitfs")
-"""Packages that the sample adds to a real repository without them: none links to a C library."""

@@ -13,14 +13,8 @@ from build.apk.writing import Recipe
 HERE = Path(__file__).parent
 KERNEL = "KERNEL"
 """Stands for the Debian package of the kernel, whose name changes with each of its versions."""
+PLAIN_KEYS = frozenset({"folders", "links", "modes", "modules"})
 LIBRARY_FOLDER = "usr/lib/x86_64-linux-gnu"
-PACKAGE_KEYS = frozenset(
-    {
-        *("description", "version", "depends", "provides", "install_if", "triggers", "replaces"),
-        "provider_priority",
-    }
-)
-"""Keys of a table that go into the package's own metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +129,16 @@ def _read_recipe(name: str, values: Mapping[str, Any], epoch: int) -> SampleReci
     sources = fields.pop("from", ())
     if bool(sources) == ("version" in fields):
         raise ValueError(f"recipes.toml: {name}: expected one of from and version")
-    package: dict[str, Any] = {"version": "", "url": "https://www.debian.org/"}
-    package |= {key: fields.pop(key) for key in PACKAGE_KEYS & set(fields)}
+    files = tuple(_read_rule(line) for line in fields.pop("files", ()))
+    without = tuple(pattern_of(glob) for glob in fields.pop("without", ()))
+    plain = {key: fields.pop(key) for key in PLAIN_KEYS & set(fields)}
+    package = {"version": "", "license": "various", "url": "https://www.debian.org/", **fields}
     return SampleRecipe(
-        package=Recipe(name=name, license="various", epoch=epoch, **package),
+        package=Recipe(name=name, epoch=epoch, **package),
         sources=sources,
-        files=tuple(_read_rule(line) for line in fields.pop("files", ())),
-        without=tuple(pattern_of(glob) for glob in fields.pop("without", ())),
-        **fields,
+        files=files,
+        without=without,
+        **plain,
     )
 
 

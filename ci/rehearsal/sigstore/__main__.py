@@ -21,12 +21,7 @@ from ci.rehearsal.sigstore.server import Sigstore
 def main(argv: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     arguments = _parser().parse_args(argv)
-    job = Job(
-        repository=arguments.repository,
-        tag=arguments.tag,
-        commit=arguments.sha,
-        run_id=arguments.run_id,
-    )
+    job = Job(repository=arguments.repository, tag=arguments.tag, commit=arguments.sha)
     try:
         serve_until_signal(_running(arguments.folder, job))
     except SnowdropError as error:
@@ -51,7 +46,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repository", required=True, metavar="OWNER/REPO")
     parser.add_argument("--tag", required=True, help="the tag of the job")
     parser.add_argument("--sha", required=True, help="the commit of the job")
-    parser.add_argument("--run-id", default="1", help="number of the run (default: 1)")
     return parser
 
 

@@ -54,9 +54,9 @@ class Authority:
         self, key: ec.EllipticCurvePublicKey, claims: Mapping[str, str], now: datetime
     ) -> x509.CertificateBuilder:
         start = now.replace(microsecond=0)
-        issuer = self.keys.authority_chain[0]
+        issuer_key = self.keys.authority.public_key()
         builder = x509.CertificateBuilder(
-            issuer_name=issuer.subject,
+            issuer_name=self.keys.authority_chain[0].subject,
             subject_name=x509.Name([]),
             public_key=key,
             serial_number=x509.random_serial_number(),
@@ -69,12 +69,7 @@ class Authority:
             (key_usage(issues=False), True),
             (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), False),
             (x509.SubjectKeyIdentifier.from_public_key(key), False),
-            (
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(
-                    self.keys.authority.public_key()
-                ),
-                False,
-            ),
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), False),
             (x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), True),
         ]
         for number, value in claim_extensions(claims).items():

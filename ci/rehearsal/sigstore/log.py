@@ -19,7 +19,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from sigstore_models.rekor.v2.hashedrekord import HashedRekordRequestV002
@@ -39,7 +39,7 @@ protobuf's JSON may leave out fields with such default values, and other tools n
 
 def key_id(key: ed25519.Ed25519PublicKey) -> bytes:
     """Return the log's id, 32 bytes; a checkpoint has the first four (C2SP signed-note)."""
-    return hashlib.sha256(ORIGIN.encode() + b"\n\x01" + _raw(key)).digest()
+    return hashlib.sha256(ORIGIN.encode() + b"\n\x01" + key.public_bytes_raw()).digest()
 
 
 class TransparencyLog:
@@ -189,7 +189,3 @@ def entry_body(request: Mapping[str, Any]) -> bytes:
 
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
-
-
-def _raw(key: ed25519.Ed25519PublicKey) -> bytes:
-    return key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)

@@ -34,7 +34,6 @@ class Job:
     repository_id: str = "700000001"
     owner_id: str = "600000001"
     run_id: str = "1"
-    attempt: str = "1"
     visibility: str = "public"
 
     @property
@@ -78,7 +77,7 @@ def claims_of(job: Job, audience: str, now: datetime) -> dict[str, Any]:
         "repository_owner": job.owner,
         "repository_owner_id": job.owner_id,
         "repository_visibility": job.visibility,
-        "run_attempt": job.attempt,
+        "run_attempt": "1",
         "run_id": job.run_id,
         "run_number": "1",
         "runner_environment": "github-hosted",
