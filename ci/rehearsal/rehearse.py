@@ -59,11 +59,6 @@ class Rehearsal:
         return self.state / "release.toml"
 
     @property
-    def policy(self) -> Path:
-        """The trust policy that the first `verify` writes."""
-        return self.state / "trusted.toml"
-
-    @property
     def download(self) -> Path:
         """The folder that `verify --save` fills."""
         return self.state / "download"
@@ -140,7 +135,8 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
         run("publish", result=lambda: f"release {origin.version} at {addresses.github}")
         urls = _import_urls(config, manifest)
         run("mirror", result=lambda: urls[0])
-        policy = ("--policy", str(rehearsal.policy))
+        # The first `verify` writes the trust policy, the second one reads it.
+        policy = ("--policy", str(state / "trusted.toml"))
         save = ("--repository", REPOSITORY, *policy, "--deep", "--save", str(rehearsal.download))
         run("verify", origin.version, *save, result=lambda: str(rehearsal.download))
         mirror = urls[0].rpartition("/")[0]

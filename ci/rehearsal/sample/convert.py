@@ -22,20 +22,10 @@ SCRIPT = re.compile(r"\.(?:pre|post)-(?:install|upgrade|deinstall)|\.trigger")
 
 
 @dataclass(frozen=True, slots=True)
-class DebFile:
-    """One file or symbolic link of a Debian package."""
-
-    mode: int
-    content: bytes
-    target: str
-    """The target of a symbolic link; else empty."""
-
-
-@dataclass(frozen=True, slots=True)
 class Contents:
     """Files of a Debian package."""
 
-    files: Mapping[str, DebFile]
+    files: Mapping[str, Entry]
     """By path without a leading slash; without folders."""
     epoch: int
     """The newest time in it, seconds since 1970: the time of Debian's build."""
@@ -48,19 +38,18 @@ def read_deb(path: Path) -> Contents:
         ProcessError: dpkg-deb cannot read it.
     """
     tar = run(["dpkg-deb", "--fsys-tarfile", str(path)]).stdout
-    files: dict[str, DebFile] = {}
+    files: dict[str, Entry] = {}
     epoch = 0
     with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as archive:
         for member in archive:
             name = member.name.removeprefix("./")
             epoch = max(epoch, int(member.mtime))
             if member.issym():
-                files[name] = DebFile(0o777, b"", member.linkname)
+                files[name] = Entry(name, 0o777, "symlink", target=member.linkname)
             elif member.islnk():
                 files[name] = files[member.linkname.removeprefix("./")]
-            elif member.isfile():
-                reader = archive.extractfile(member)
-                files[name] = DebFile(member.mode & 0o7777, reader.read() if reader else b"", "")
+            elif reader := archive.extractfile(member):
+                files[name] = Entry(name, member.mode & 0o7777, "file", reader.read())
     return Contents(files, epoch)
 
 
@@ -78,13 +67,7 @@ def taken_entries(recipe: SampleRecipe, debs: Sequence[Contents]) -> dict[str, E
             if target is None:
                 continue
             used |= {rule for rule in recipe.files if rule.target_of(path)}
-            entries[target] = Entry(
-                target,
-                file.mode,
-                "symlink" if file.target else "file",
-                file.content,
-                file.target,
-            )
+            entries[target] = replace(file, path=target)
     for rule in recipe.files:
         if rule not in used:
             pattern = rule.pattern.pattern

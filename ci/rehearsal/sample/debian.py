@@ -19,7 +19,6 @@ from build.errors import ConfigError, MissingToolError, RemoteError, SnowdropErr
 from ci.rehearsal.sample.recipes import KERNEL, Table
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-KEYRING_HINT = "install it with `apt-get install debian-archive-keyring`"
 MIRROR_OPTION = "name a mirror with `--debian-mirror URL` or SNOWDROP_DEBIAN_MIRROR"
 TARGETS = "$(ORIGIN)\t$(CREATED_BY)\t$(COMPONENT)\t$(REPO_URI)\t$(CODENAME)"
 RECORD = "fetched.json"
@@ -90,7 +89,8 @@ def fetch(table: Table, folder: Path, *, mirror: str | None, progress: Progress)
     if kept:
         return kept
     if not KEYRING.is_file():
-        raise MissingToolError(f"{KEYRING}: no such file", hint=KEYRING_HINT)
+        hint = "install it with `apt-get install debian-archive-keyring`"
+        raise MissingToolError(f"{KEYRING}: no such file", hint=hint)
     environment = _private_root(table, folder / "apt", mirror or mirror_of_host())
     with progress.step("Update the Debian package lists"):
         _remote("update", environment=environment, cwd=folder)

@@ -23,12 +23,14 @@ from build.errors import ConfigError
 ORGANIZATION = "Snowdrop rehearsal"
 LIFETIME = timedelta(days=3650)
 
-# Names of the files: NAME.key.pem, and NAME.chain.pem where the key has a certificate.
-AUTHORITY = "authority"
-SCT = "certificate-transparency"
-LOG = "log"
-TIMESTAMP = "timestamp"
-ISSUER = "issuer"
+FILES: dict[str, tuple[str, type[object]]] = {
+    "authority": ("authority", ec.EllipticCurvePrivateKey),
+    "certificate_transparency": ("certificate-transparency", ec.EllipticCurvePrivateKey),
+    "log": ("log", ed25519.Ed25519PrivateKey),
+    "timestamp": ("timestamp", ec.EllipticCurvePrivateKey),
+    "issuer": ("issuer", rsa.RSAPrivateKey),
+}
+"""Of each key in Keys the file without `.key.pem`, and the type."""
 
 Extensions = list[tuple[x509.ExtensionType, bool]]
 """With each extension whether it is critical."""
@@ -66,13 +68,9 @@ def open_keys(folder: Path, clock: Callable[[], datetime]) -> Keys:
         _store(_generate(clock().replace(microsecond=0)), folder)
     try:
         return Keys(
-            authority=_load(folder, AUTHORITY, ec.EllipticCurvePrivateKey),
-            authority_chain=_load_chain(folder, AUTHORITY),
-            certificate_transparency=_load(folder, SCT, ec.EllipticCurvePrivateKey),
-            log=_load(folder, LOG, ed25519.Ed25519PrivateKey),
-            timestamp=_load(folder, TIMESTAMP, ec.EllipticCurvePrivateKey),
-            timestamp_chain=_load_chain(folder, TIMESTAMP),
-            issuer=_load(folder, ISSUER, rsa.RSAPrivateKey),
+            **{field: _load(folder, name, kind) for field, (name, kind) in FILES.items()},
+            authority_chain=_load_chain(folder, "authority"),
+            timestamp_chain=_load_chain(folder, "timestamp"),
         )
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
@@ -167,14 +165,8 @@ def _store(keys: Keys, folder: Path) -> None:
     """Write a new folder beside `folder` and rename it, so that it is complete or absent."""
     new = folder.with_name(f"{folder.name}.{os.getpid()}.new")
     new.mkdir(mode=0o700, parents=True)
-    private: dict[str, PrivateKeyTypes] = {
-        AUTHORITY: keys.authority,
-        SCT: keys.certificate_transparency,
-        LOG: keys.log,
-        TIMESTAMP: keys.timestamp,
-        ISSUER: keys.issuer,
-    }
-    for name, key in private.items():
+    for field, (name, _) in FILES.items():
+        key: PrivateKeyTypes = getattr(keys, field)
         pem = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -182,8 +174,10 @@ def _store(keys: Keys, folder: Path) -> None:
         )
         (new / f"{name}.key.pem").touch(mode=0o600)
         (new / f"{name}.key.pem").write_bytes(pem)
-    for name, chain in ((AUTHORITY, keys.authority_chain), (TIMESTAMP, keys.timestamp_chain)):
-        certificates = (item.public_bytes(serialization.Encoding.PEM) for item in chain)
+    for name in ("authority", "timestamp"):
+        certificates = (
+            item.public_bytes(serialization.Encoding.PEM) for item in getattr(keys, f"{name}_chain")
+        )
         (new / f"{name}.chain.pem").write_bytes(b"".join(certificates))
     try:
         new.rename(folder)

@@ -92,25 +92,25 @@ class TransparencyLog:
 
     def checkpoint(self) -> str:
         """Return the signed head of the tree (C2SP tlog-checkpoint)."""
-        root = _base64(self._tree.root())
+        root = base64_text(self._tree.root())
         text = f"{ORIGIN}\n{self.size}\n{root}\n"
         signature = key_id(self._key.public_key())[:4] + self._key.sign(text.encode())
-        return f"{text}\n\u2014 {ORIGIN} {_base64(signature)}\n"
+        return f"{text}\n\u2014 {ORIGIN} {base64_text(signature)}\n"
 
     def _entry(self, index: int, body: bytes) -> dict[str, Any]:
         # protobuf's JSON: 64-bit numbers are strings, bytes are base64.
         return {
             "logIndex": str(index),
-            "logId": {"keyId": _base64(key_id(self._key.public_key()))},
+            "logId": {"keyId": base64_text(key_id(self._key.public_key()))},
             "kindVersion": {"kind": KIND, "version": VERSION},
             "inclusionProof": {
                 "logIndex": str(index),
-                "rootHash": _base64(self._tree.root()),
+                "rootHash": base64_text(self._tree.root()),
                 "treeSize": str(self.size),
-                "hashes": [_base64(node) for node in self._tree.inclusion(index, self.size)],
+                "hashes": [base64_text(node) for node in self._tree.inclusion(index, self.size)],
                 "checkpoint": {"envelope": self._checkpoint.read_text(encoding="utf-8")},
             },
-            "canonicalizedBody": _base64(body),
+            "canonicalizedBody": base64_text(body),
         }
 
     def _append(self, body: bytes) -> int:
@@ -179,7 +179,7 @@ def entry_body(request: Mapping[str, Any]) -> bytes:
     except (InvalidSignature, ValueError):
         raise VerificationError("log entry: the signature is not valid for the digest") from None
     rekord = {
-        "data": {"algorithm": "SHA2_256", "digest": _base64(parsed.digest)},
+        "data": {"algorithm": "SHA2_256", "digest": base64_text(parsed.digest)},
         "signature": parsed.signature.to_dict(),
     }
     entry = {"apiVersion": VERSION, "kind": KIND, "spec": {"hashedRekordV002": rekord}}
@@ -187,5 +187,6 @@ def entry_body(request: Mapping[str, Any]) -> bytes:
     return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _base64(content: bytes) -> str:
+def base64_text(content: bytes) -> str:
+    """Return bytes as protobuf's JSON has them."""
     return base64.b64encode(content).decode()

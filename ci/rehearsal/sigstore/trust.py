@@ -4,7 +4,6 @@ Formats: sigstore's protobuf-specs, TrustedRoot, SigningConfig and ClientTrustCo
 The trust root contains no port: it is the same at every start.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from ci.rehearsal.sigstore.keys import ORGANIZATION, Keys, spki
-from ci.rehearsal.sigstore.log import KEY_DETAILS, ORIGIN, key_id
+from ci.rehearsal.sigstore.log import KEY_DETAILS, ORIGIN, base64_text, key_id
 
 TRUSTED_ROOT = "trusted_root.json"
 SIGNING_CONFIG = "signing_config.json"
@@ -77,8 +76,8 @@ def _log(
     return {
         "baseUrl": f"https://{host}",
         "hashAlgorithm": "SHA2_256",
-        "publicKey": {"rawBytes": _base64(key), "keyDetails": details, "validFor": since},
-        "logId": {"keyId": _base64(identity)},
+        "publicKey": {"rawBytes": base64_text(key), "keyDetails": details, "validFor": since},
+        "logId": {"keyId": base64_text(identity)},
     }
 
 
@@ -89,13 +88,9 @@ def _authority(
     return {
         "subject": {"organization": ORGANIZATION, "commonName": name},
         "uri": f"https://{name}.rehearsal.invalid",
-        "certChain": {"certificates": [{"rawBytes": _base64(raw)} for raw in certificates]},
+        "certChain": {"certificates": [{"rawBytes": base64_text(raw)} for raw in certificates]},
         "validFor": since,
     }
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 def _time(moment: datetime) -> str:
