@@ -1,4 +1,4 @@
-"""The sample distribution as a rehearsal makes it: once for all tests of this folder."""
+"""The sample distribution of a rehearsal, made once for all tests of this folder."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ci.rehearsal.sample.make import Sample, make_sample
 from ci.rehearsal.sample.recipes import read_table
 
 WORK = Path(__file__).parents[2] / ".snowdrop" / "sample"
-"""Where a rehearsal keeps what it fetched: the tests fetch nothing twice."""
+"""The downloads of a rehearsal: the tests use them again."""
 
 
 @pytest.fixture(scope="session")

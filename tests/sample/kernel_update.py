@@ -1,7 +1,7 @@
-"""A newer kernel for a droplet that runs: a repository of its own, which no release pins.
+"""A repository with a newer kernel for a running droplet, which no release pins.
 
-It is Debian's kernel for any machine, where the image has the one for clouds: another release of
-the kernel, so that a droplet shows by `uname -r` which of them was started.
+It is Debian's general kernel, the image has the one for clouds: their releases differ, so that
+`uname -r` on the droplet shows which of them runs.
 """
 
 import re
@@ -24,7 +24,7 @@ from ci.rehearsal.sample.recipes import read_table
 PACKAGE = "linux-virt"
 DEBIAN = "linux-image-amd64"
 MODULES = ("crc32c_generic", "ext4")
-"""What this kernel has as modules and the one for clouds has built in."""
+"""Modules of this kernel that are built into the one for clouds."""
 REVISION = re.compile(r"(?P<head>.*-r)(?P<number>[0-9]+)")
 
 
@@ -39,7 +39,7 @@ class Update:
     version: str
     """Of the package."""
     release: str
-    """What `uname -r` says when it runs."""
+    """The output of `uname -r` when it runs."""
 
 
 def newer(version: str) -> str:
@@ -62,12 +62,12 @@ def make_update(
 ) -> Update:
     """Write a repository with the version of linux-virt after `installed` to the new folder `out`.
 
-    `work` keeps what was fetched, about 110 MB.
+    `work` keeps the downloads, about 110 MB.
 
     Raises:
         ConfigError: no Debian mirror is known.
         MissingToolError: apt, dpkg-deb or Debian's keyring is absent.
-        RemoteError: the mirror does not answer.
+        RemoteError: the mirror does not respond.
     """
     table = read_table()
     (recipe,) = [recipe for recipe in table.recipes if recipe.name == PACKAGE]

@@ -1,1 +1,1 @@
-"""The double of GitHub behaves as the API description says."""
+"""Tests of the double of GitHub."""

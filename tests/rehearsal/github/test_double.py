@@ -1,4 +1,4 @@
-"""The double answers as GitHub describes itself, and says so when anything does not."""
+"""The double follows GitHub's API description and reports each request that does not."""
 
 import json
 import signal
@@ -54,7 +54,7 @@ def owner() -> Iterator[requests.Session]:
         ("GET", "/branches", None, "no operation of a release"),
     ],
 )
-def test_a_request_github_does_not_describe_is_a_violation(
+def test_a_request_outside_the_description_is_a_violation(
     method: str,
     path: str,
     body: object,
@@ -75,7 +75,7 @@ def test_a_request_github_does_not_describe_is_a_violation(
     assert len(world.releases) == 1
 
 
-def test_an_answer_github_does_not_describe_is_a_violation(
+def test_a_response_outside_the_description_is_a_violation(
     world: World, api: str, owner: requests.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -88,7 +88,7 @@ def test_an_answer_github_does_not_describe_is_a_violation(
     assert "draft: 'perhaps' is not of type 'boolean'" in world.violations[0]
 
 
-def test_a_draft_is_for_its_owner_and_what_is_published_stays(
+def test_a_draft_is_private_and_a_published_release_immutable(
     world: World, api: str, owner: requests.Session
 ) -> None:
     draft = owner.post(f"{api}/releases", json=DRAFT).json()
@@ -117,7 +117,9 @@ def test_a_draft_is_for_its_owner_and_what_is_published_stays(
     assert world.violations == []
 
 
-def test_bytes_are_behind_a_redirect_that_takes_no_token(api: str, owner: requests.Session) -> None:
+def test_a_download_is_a_redirect_to_storage_without_a_token(
+    api: str, owner: requests.Session
+) -> None:
     draft = owner.post(f"{api}/releases", json=DRAFT).json()
     upload = draft["upload_url"].split("{")[0]
     asset = owner.post(upload, params={"name": "a"}, data=b"content").json()
@@ -129,7 +131,7 @@ def test_bytes_are_behind_a_redirect_that_takes_no_token(api: str, owner: reques
     assert requests.get(found.headers["Location"], timeout=5).content == b"content"
 
 
-def test_lists_are_given_in_pages(api: str, owner: requests.Session) -> None:
+def test_lists_have_pages(api: str, owner: requests.Session) -> None:
     for _ in range(3):
         owner.post(f"{api}/releases", json=DRAFT)
     first = owner.get(f"{api}/releases", params={"per_page": 2})
@@ -151,7 +153,7 @@ def test_it_runs_as_a_process_until_sigterm(tmp_path: Path) -> None:
     assert tag["object"]["sha"] == "5" * 40
 
 
-def test_the_description_is_whole_and_as_its_recipe_makes_it() -> None:
+def test_the_description_is_complete_and_as_cut_openapi_makes_it() -> None:
     document = json.loads(DESCRIPTION.read_text())
     OpenAPI.from_dict(document)
     assert cut(document) == document

@@ -1,1 +1,1 @@
-"""The local sigstore, seen through the unmodified client."""
+"""Tests of the local sigstore with the unmodified client."""

@@ -1,4 +1,4 @@
-"""A local sigstore that answers, and the unmodified client in front of it."""
+"""A running local sigstore, and the unmodified client."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,7 +18,7 @@ JOB = Job(repository="lighthouse/snowdrop", tag="v3.24.20261123", commit="4f" * 
 
 @pytest.fixture(name="serve")
 def _serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AbstractContextManager[Running]]:
-    """Return a maker of running instances, whose environment this process then has."""
+    """Return a function that runs an instance and sets its environment in this process."""
 
     @contextmanager
     def serve(folder: Path) -> Iterator[Running]:
