@@ -48,6 +48,7 @@ def make_contents(
         progress=progress,
     )
     if real:
+        # A release.toml names one folder of keys for all repositories.
         _copy_keys([sample.keys], trusted)
     return Contents(
         branch=find_branch(repositories) if real else SAMPLE_BRANCH,
@@ -82,6 +83,7 @@ def _copy_keys(folders: Sequence[Path], target: Path) -> None:
 
 def _package_names(urls: Sequence[str], keys: Path, state: Path) -> frozenset[str]:
     """Return the names of all packages in real repositories, their indexes verified."""
+    # Verified, though only names are read: `pin` would refuse the same index later.
     keyring, fetcher = Keyring.from_folder(keys), Fetcher(time.sleep)
     name = f"x86_64/{INDEX}"
     names: set[str] = set()

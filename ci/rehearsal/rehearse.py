@@ -88,6 +88,7 @@ class Rehearsal:
             try:
                 status = process.wait()
             except BaseException:
+                # Also KeyboardInterrupt: no command may outlive the services that it uses.
                 process.terminate()
                 process.wait()
                 raise
@@ -108,8 +109,8 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
     with ExitStack() as stack:
         addresses, environment = _start_services(rehearsal, stack)
 
-        def run(*words: str, result: Callable[[], str]) -> None:
-            rehearsal.run_command(*words, environment=environment, result=result)
+        def run(*words: str, result: Callable[[], str], **more: str) -> None:
+            rehearsal.run_command(*words, environment={**environment, **more}, result=result)
 
         dist = os.path.relpath(rehearsal.dist, state)
         rehearsal.config.write_text(release_toml(contents, addresses, dist=dist))
@@ -129,8 +130,8 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
         run("build", result=lambda: _describe_build(config.dist / f"{stem}.build.json"))
         run("boot", result=lambda: _describe_boot(config.dist / f"{stem}.boot.json"))
         run("archive", result=lambda: _describe_archive(config, origin))
-        environment |= sigstore["environment"]
-        run("sign", result=lambda: _describe_signatures(config))
+        # As in the release workflow, no other step can get an identity token.
+        run("sign", result=lambda: _describe_signatures(config), **sigstore["environment"])
         manifest = parse_manifest((config.dist / MANIFEST).read_bytes())
         run("publish", result=lambda: f"release {origin.version} at {addresses.github}")
         urls = _import_urls(config, manifest)
@@ -151,7 +152,7 @@ def print_report(rehearsal: Rehearsal, manifest: Manifest, import_urls: Sequence
     console.line()
     console.table(
         [[step.name, f"{step.seconds:.1f}", step.result] for step in rehearsal.steps],
-        header=["step", "seconds", "result"],
+        header=["step", "seconds", "made"],
     )
     console.line()
     console.table(

@@ -58,6 +58,7 @@ class Call:
 def list_releases(world: World, call: Call) -> Response:
     """Respond with the releases, newest first; with drafts only to a request with a token."""
     found = [item for item in world.releases.values() if call.signed_in or not item.draft]
+    # Numbers grow with time: the newest release comes first.
     found.sort(key=lambda item: item.number, reverse=True)
     return _page(call, [describe_release(world, item, call.base) for item in found])
 
@@ -236,6 +237,7 @@ def _published(world: World, tag: str) -> StoredRelease | None:
 def _publish(world: World, release: StoredRelease) -> None:
     release.published = world.now()
     release.immutable = world.makes_immutable
+    # GitHub creates the tag of a draft when the draft is published.
     world.tags.setdefault(release.tag, release.commitish)
 
 

@@ -112,6 +112,7 @@ def _example(name: str) -> dict[str, object]:
 
 
 def _tag_in_url(release: StoredRelease) -> str:
+    # A draft has no tag yet, so its pages have a made-up name.
     return f"untagged-{release.number}" if release.draft else release.tag
 
 

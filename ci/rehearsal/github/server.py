@@ -76,6 +76,7 @@ class Application:
         finally:
             if call.upload and not self._is_stored(call.upload):
                 self._world.blob(call.upload.number).unlink()
+        # The operation has run, and the client cannot know it.
         if kind in {"reset-after", "reset-midway"}:
             raise ConnectionResetError
         if kind in {"502-after", "starter"}:
@@ -105,6 +106,7 @@ class Application:
             number = self._world.next_number()
         size, digest = 0, hashlib.sha256()
         with self._world.blob(number).open("wb") as file:
+            # Not until read() is empty: Werkzeug reports read(0) as a disconnected client.
             while size < expected:
                 chunk = request.stream.read(min(CHUNK_SIZE, expected - size))
                 if kind == "damaged" and not size:
@@ -172,4 +174,5 @@ def _routes() -> Map:
             rule = re.sub(r"\{(\w+_id)\}", r"<int:\1>", path).replace("{ref}", "<path:ref>")
             rule = rule.replace("{", "<").replace("}", ">")
             rules.append(Rule(rule, methods=[method], endpoint=operation["operationId"]))
+    # Without merge_slashes=False Werkzeug redirects a path with `//`, which GitHub does not know.
     return Map(rules, merge_slashes=False)

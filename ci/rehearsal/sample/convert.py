@@ -44,6 +44,7 @@ def read_deb(path: Path) -> Contents:
         for member in archive:
             name = member.name.removeprefix("./")
             epoch = max(epoch, int(member.mtime))
+            # A hard link comes after its target in a tar, so the target is in `files`.
             if member.issym():
                 files[name] = Entry(name, 0o777, "symlink", target=member.linkname)
             elif member.islnk():
@@ -127,6 +128,7 @@ def linked_names(entries: Iterable[Entry], version: str) -> tuple[list[str], lis
         library = LIBRARIES.fullmatch(entry.path)
         if library and linked.soname:
             provides[f"so:{linked.soname}"] = _library_version(library.group(1))
+    # A library of the package itself is no dependency.
     return (
         sorted(needs - set(provides)),
         [f"{name}={value}" for name, value in sorted(provides.items())],

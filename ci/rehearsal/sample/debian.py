@@ -142,6 +142,7 @@ def _private_root(table: Table, root: Path, mirror: str) -> dict[str, str]:
     for name in ("state/lists/partial", "cache/archives/partial", "etc/preferences.d"):
         (root / name).mkdir(parents=True, exist_ok=True)
     status, sources, settings = root / "status", root / "sources.list", root / "apt.conf"
+    # An empty list of installed packages in place of the host's.
     status.write_bytes(b"")
     sources.write_text(f"deb [arch=amd64 signed-by={KEYRING}] {mirror} {table.suite} main\n")
     values = {

@@ -8,15 +8,16 @@ import struct
 from typing import NamedTuple
 
 MAGIC = b"\x7fELF\x02\x01"
+# Elf64_Ehdr, Elf64_Shdr and Elf64_Dyn of elf(5).
 HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
 SECTION = struct.Struct("<IIQQQQIIQQ")
 DYNAMIC = struct.Struct("<qQ")
-TAG_NEEDED, TAG_SONAME = 1, 14
-TYPE_DYNAMIC = 6
+TAG_NEEDED, TAG_SONAME = 1, 14  # DT_NEEDED, DT_SONAME
+TYPE_DYNAMIC = 6  # SHT_DYNAMIC
 
 
 class Linked(NamedTuple):
-    """What a program or a shared library asks the loader for."""
+    """Names in the dynamic section of a program or shared library."""
 
     needed: tuple[str, ...]
     soname: str
@@ -43,6 +44,7 @@ def read_linked(content: bytes) -> Linked:
     sections, _ = _read_sections(content)
     for section in sections:
         if section.kind == TYPE_DYNAMIC:
+            # sh_link of a dynamic section is the index of its string table (gABI, chapter 4).
             names = sections[section.link].content
             found: dict[int, list[str]] = {TAG_NEEDED: [], TAG_SONAME: []}
             for tag, value in DYNAMIC.iter_unpack(section.content):

@@ -91,6 +91,7 @@ def make_sample(
         debs = fetch(table, work, mirror=mirror, progress=progress)
         stamp = _stamp(debs, without)
         sample = Sample(out / "builder", out / "image", out / "keys")
+        # Both indexes are checked too: a stamp alone does not show that a file was removed.
         indexes = [folder / ARCH / INDEX for folder in (sample.builder, sample.image)]
         if _read_stamp(out) != stamp or not all(index.is_file() for index in indexes):
             with progress.step(f"Make {len(table.recipes)} sample packages"):
@@ -224,6 +225,7 @@ def _write_all(out: Path, made: Mapping[str, Made], without: frozenset[str], sta
     (new / "keys").mkdir()
     (new / "keys" / KEY_NAME).write_bytes(rehearsal_key().public_pem())
     (new / STAMP).write_text(stamp)
+    # The stamp is in the folder, so an interrupted run leaves no stamp or a complete folder.
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from build.errors import VerificationError
-from ci.rehearsal.sigstore.keys import Keys, key_usage, spki
+from ci.rehearsal.sigstore.keys import Extensions, Keys, certificate_builder, key_usage, spki
 
 LIFETIME = timedelta(minutes=10)
 ARC = "1.3.6.1.4.1.57264.1"
@@ -46,6 +46,7 @@ class Authority:
         builder = self._builder(_requested_key(request), claims, now)
         precertificate = builder.sign(self.keys.authority, hashes.SHA384())
         stamp = self._transparency_stamp(precertificate.tbs_certificate_bytes, now)
+        # The log signed the certificate without this extension (RFC 6962, section 3.1).
         leaf = builder.add_extension(x509.UnrecognizedExtension(SCT_LIST, stamp), critical=False)
         chain = [leaf.sign(self.keys.authority, hashes.SHA384()), *self.keys.authority_chain]
         return [item.public_bytes(serialization.Encoding.PEM).decode() for item in chain]
@@ -53,19 +54,10 @@ class Authority:
     def _builder(
         self, key: ec.EllipticCurvePublicKey, claims: Mapping[str, str], now: datetime
     ) -> x509.CertificateBuilder:
-        start = now.replace(microsecond=0)
         issuer_key = self.keys.authority.public_key()
-        builder = x509.CertificateBuilder(
-            issuer_name=self.keys.authority_chain[0].subject,
-            subject_name=x509.Name([]),
-            public_key=key,
-            serial_number=x509.random_serial_number(),
-            not_valid_before=start,
-            not_valid_after=start + LIFETIME,
-        )
         identity = f"{GITHUB}/{claims['job_workflow_ref']}"
         # Order and critical marks are those of the public instance's certificates.
-        extensions: list[tuple[x509.ExtensionType, bool]] = [
+        extensions: Extensions = [
             (key_usage(issues=False), True),
             (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), False),
             (x509.SubjectKeyIdentifier.from_public_key(key), False),
@@ -75,9 +67,14 @@ class Authority:
         for number, value in claim_extensions(claims).items():
             oid = ObjectIdentifier(f"{ARC}.{number}")
             extensions.append((x509.UnrecognizedExtension(oid, value), False))
-        for extension, critical in extensions:
-            builder = builder.add_extension(extension, critical=critical)
-        return builder
+        return certificate_builder(
+            subject=x509.Name([]),
+            issuer=self.keys.authority_chain[0].subject,
+            key=key,
+            start=now.replace(microsecond=0),
+            lifetime=LIFETIME,
+            extensions=extensions,
+        )
 
     def _transparency_stamp(self, precertificate: bytes, now: datetime) -> bytes:
         """Return the value of the extension with one signed certificate timestamp."""

@@ -101,6 +101,29 @@ def key_usage(*, issues: bool) -> x509.KeyUsage:
     )
 
 
+def certificate_builder(
+    *,
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    start: datetime,
+    lifetime: timedelta,
+    extensions: Extensions,
+) -> x509.CertificateBuilder:
+    """Return the builder of a certificate with a random serial number, not yet signed."""
+    builder = x509.CertificateBuilder(
+        issuer_name=issuer,
+        subject_name=subject,
+        public_key=key,
+        serial_number=x509.random_serial_number(),
+        not_valid_before=start,
+        not_valid_after=start + lifetime,
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    return builder
+
+
 def _generate(start: datetime) -> Keys:
     authority = ec.generate_private_key(ec.SECP384R1())
     timestamp = ec.generate_private_key(ec.SECP256R1())
@@ -124,31 +147,23 @@ def _make_chain(
     """Return a certificate of `key` and the root that issued it."""
     root_key = ec.generate_private_key(ec.SECP384R1())
     root_name = _name(f"{title} root")
-    root = _builder(root_name, root_name, root_key, start, _for_issuing(1))
-    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
-    leaf = _builder(_name(title), root_name, key, start, [*extensions, (issuer, False)])
-    return leaf.sign(root_key, hashes.SHA384()), root.sign(root_key, hashes.SHA384())
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    start: datetime,
-    extensions: Extensions,
-) -> x509.CertificateBuilder:
-    builder = x509.CertificateBuilder(
-        issuer_name=issuer,
-        subject_name=subject,
-        public_key=key.public_key(),
-        serial_number=x509.random_serial_number(),
-        not_valid_before=start,
-        not_valid_after=start + LIFETIME,
-    )
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    for extension, critical in [*extensions, (identifier, False)]:
-        builder = builder.add_extension(extension, critical=critical)
-    return builder
+    root_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
+    certificates = []
+    for subject, subject_key, own in (
+        (_name(title), key, [*extensions, (root_id, False)]),
+        (root_name, root_key, _for_issuing(1)),
+    ):
+        identifier = x509.SubjectKeyIdentifier.from_public_key(subject_key.public_key())
+        builder = certificate_builder(
+            subject=subject,
+            issuer=root_name,
+            key=subject_key.public_key(),
+            start=start,
+            lifetime=LIFETIME,
+            extensions=[*own, (identifier, False)],
+        )
+        certificates.append(builder.sign(root_key, hashes.SHA384()))
+    return tuple(certificates)
 
 
 def _for_issuing(path_length: int) -> Extensions:

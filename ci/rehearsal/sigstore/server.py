@@ -23,15 +23,10 @@ from ci.rehearsal.sigstore.keys import Keys, open_keys
 from ci.rehearsal.sigstore.log import TransparencyLog
 from ci.rehearsal.sigstore.oidc import Issuer, Job
 from ci.rehearsal.sigstore.timestamp import TimestampAuthority
-from ci.rehearsal.sigstore.trust import CLIENT_TRUST, SIGNING_CONFIG, TRUSTED_ROOT, write_trust
+from ci.rehearsal.sigstore.trust import SIGNING_CONFIG, TRUSTED_ROOT, write_trust
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body; a longer one gets status 413."""
-
-
-def utc_now() -> datetime:
-    """Return the time, in UTC."""
-    return datetime.now(tz=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +37,6 @@ class Running:
     """`http://127.0.0.1:PORT`."""
     trusted_root: Path
     signing_config: Path
-    client_trust_config: Path
-    """Both in one, for `sigstore --trust-config`."""
     environment: Mapping[str, str]
     """Environment of the signing process, as in a job of GitHub Actions. Contains a secret."""
 
@@ -58,7 +51,9 @@ class Sigstore:
     clock: Callable[[], datetime]
 
     @classmethod
-    def open(cls, folder: Path, job: Job, *, clock: Callable[[], datetime] = utc_now) -> "Sigstore":
+    def open(
+        cls, folder: Path, job: Job, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> "Sigstore":
         """Return the instance kept in `folder`, a new one when there is none.
 
         `job`: the one that its identity tokens identify.
@@ -80,6 +75,7 @@ class Sigstore:
         log = TransparencyLog(self.folder / "log", self.keys.log)
         services = Services(self, log)
         try:
+            # The method is looked up at each request: tests replace it in the class.
             with serve(Request.application(lambda request: services.answer(request))) as address:
                 write_trust(self.folder, self.keys, address)
                 yield self._running(address)
@@ -91,7 +87,6 @@ class Sigstore:
             address=address,
             trusted_root=self.folder / TRUSTED_ROOT,
             signing_config=self.folder / SIGNING_CONFIG,
-            client_trust_config=self.folder / CLIENT_TRUST,
             environment={
                 "GITHUB_ACTIONS": "true",
                 "ACTIONS_ID_TOKEN_REQUEST_URL": f"{address}/token?api-version=2.0",
@@ -130,6 +125,7 @@ class Services:
                     message = f"{request.method} {request.path}: no such service"
                     return _json(404, {"code": 5, "message": message})
         except VerificationError as error:
+            # 3 is INVALID_ARGUMENT, 5 above NOT_FOUND (google.rpc.Code).
             return _json(400, {"code": 3, "message": str(error)})
 
     def _token(self, request: Request) -> Response:

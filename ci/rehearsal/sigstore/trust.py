@@ -1,6 +1,6 @@
 """Files for clients: trusted keys (trusted_root.json), addresses (signing_config.json).
 
-Formats: sigstore's protobuf-specs, TrustedRoot, SigningConfig and ClientTrustConfig, as JSON.
+Formats: sigstore's protobuf-specs, TrustedRoot and SigningConfig, as JSON.
 The trust root contains no port: it is the same at every start.
 """
 
@@ -19,7 +19,6 @@ from ci.rehearsal.sigstore.log import KEY_DETAILS, ORIGIN, base64_text, key_id
 
 TRUSTED_ROOT = "trusted_root.json"
 SIGNING_CONFIG = "signing_config.json"
-CLIENT_TRUST = "client_trust_config.json"
 MEDIA_TYPE = "application/vnd.dev.sigstore."
 
 
@@ -57,14 +56,9 @@ def signing_config(keys: Keys, address: str) -> dict[str, Any]:
 
 
 def write_trust(folder: Path, keys: Keys, address: str) -> None:
-    """Write the trust root, the signing config, and both in one for sigstore's own command."""
+    """Write the trust root and the signing config."""
     root, config = trusted_root(keys), signing_config(keys, address)
-    both = {
-        "mediaType": MEDIA_TYPE + "clienttrustconfig.v0.1+json",
-        "trustedRoot": root,
-        "signingConfig": config,
-    }
-    for name, value in ((TRUSTED_ROOT, root), (SIGNING_CONFIG, config), (CLIENT_TRUST, both)):
+    for name, value in ((TRUSTED_ROOT, root), (SIGNING_CONFIG, config)):
         new = folder / f"{name}.new"
         new.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         new.rename(folder / name)
@@ -73,6 +67,7 @@ def write_trust(folder: Path, keys: Keys, address: str) -> None:
 def _log(
     host: str, details: str, key: bytes, identity: bytes, since: dict[str, str]
 ) -> dict[str, Any]:
+    # protobuf's JSON: bytes are base64, field names are in lowerCamelCase.
     return {
         "baseUrl": f"https://{host}",
         "hashAlgorithm": "SHA2_256",

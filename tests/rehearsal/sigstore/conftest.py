@@ -1,5 +1,6 @@
 """A running local sigstore, and the unmodified client."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -34,7 +35,15 @@ def _serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AbstractContextM
 def signer_of(running: Running) -> Iterator[Signer]:
     token = detect_credential()
     assert token
-    config = ClientTrustConfig.from_json(running.client_trust_config.read_text())
+    config = ClientTrustConfig.from_json(
+        json.dumps(
+            {
+                "mediaType": ClientTrustConfig.ClientTrustConfigType.CONFIG_0_1.value,
+                "trustedRoot": json.loads(running.trusted_root.read_text()),
+                "signingConfig": json.loads(running.signing_config.read_text()),
+            }
+        )
+    )
     with SigningContext.from_trust_config(config).signer(IdentityToken(token)) as signer:
         yield signer
 

@@ -31,7 +31,6 @@ def test_a_process_prints_its_address_and_ends_on_sigterm(
                 address=ready["address"],
                 trusted_root=Path(ready["trusted_root"]),
                 signing_config=Path(ready["signing_config"]),
-                client_trust_config=Path(ready["client_trust_config"]),
                 environment=ready["environment"],
             )
             with signer_of(running) as signer:
