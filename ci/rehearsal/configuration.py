@@ -12,7 +12,7 @@ REPOSITORY = "snowdrop-rehearsal/snowdrop"
 BUCKET = "mirror"
 SAMPLE_BRANCH = "v13"
 """The sample is made from Debian 13: `v13.20251115` has the form of a version with Alpine."""
-BRANCH = re.compile(r"v[0-9]+\.[0-9]+")
+BRANCH = re.compile(r"(?:^|/)(v[0-9]+\.[0-9]+)(?:/|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +44,8 @@ def find_branch(urls: Sequence[str]) -> str:
     'v3.19'
     """
     for url in urls:
-        for part in url.split("/"):
-            if BRANCH.fullmatch(part):
-                return part
+        if match := BRANCH.search(url):
+            return match[1]
     return "v0"
 
 

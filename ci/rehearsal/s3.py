@@ -105,7 +105,13 @@ def _start(folder: Path, bucket: str, stack: ExitStack) -> ObjectStore | None:
     log = stack.enter_context((folder / "weed.log").open("ab"))
     process = subprocess.Popen(
         _arguments(folder, port, bucket),
-        env=_environment(store, folder),
+        env={
+            "AWS_ACCESS_KEY_ID": store.key,
+            "AWS_SECRET_ACCESS_KEY": store.secret,
+            "GOMEMLIMIT": "200MiB",
+            "HOME": str(folder),
+            "PATH": "/usr/bin:/bin",
+        },
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -131,16 +137,6 @@ def _arguments(folder: Path, port: int, bucket: str) -> list[str]:
         "-master.telemetry=false",
         f"-bucket={bucket}",
     ]
-
-
-def _environment(store: ObjectStore, folder: Path) -> dict[str, str]:
-    return {
-        "AWS_ACCESS_KEY_ID": store.key,
-        "AWS_SECRET_ACCESS_KEY": store.secret,
-        "GOMEMLIMIT": "200MiB",
-        "HOME": str(folder),
-        "PATH": "/usr/bin:/bin",
-    }
 
 
 def _wait_until_it_serves(store: ObjectStore, process: subprocess.Popen[bytes]) -> bool:
@@ -201,9 +197,7 @@ def _find_free_group() -> int:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    with suppress(OSError), socket.socket() as probe:
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False

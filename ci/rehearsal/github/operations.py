@@ -236,7 +236,7 @@ def _published(world: World, tag: str) -> StoredRelease | None:
 
 def _publish(world: World, release: StoredRelease) -> None:
     release.published = world.now()
-    release.immutable = world.makes_immutable
+    release.immutable = True  # the repository's setting "release immutability" is on
     # GitHub creates the tag of a draft when the draft is published.
     world.tags.setdefault(release.tag, release.commitish)
 

@@ -29,10 +29,7 @@ UPLOAD = "repos/upload-release-asset"
 
 def running(world: World) -> AbstractContextManager[str]:
     """Serve the API, uploads and downloads of `world` while the context is open; gives the URL."""
-    return serve(
-        Request.application(Application(world)),
-        on_error=lambda error: world.add_violation(f"the double failed: {error!r}"),
-    )
+    return serve(Request.application(Application(world)))
 
 
 class Application:
@@ -57,7 +54,12 @@ class Application:
             return self._redirect_to_storage(request, **parts)
         if endpoint == "storage":
             return self._send_stored(request, **parts)
-        return self._run_checked(endpoint, Call(request=request, parts=parts))
+        try:
+            return self._run_checked(endpoint, Call(request=request, parts=parts))
+        except (HTTPException, ConnectionResetError):
+            raise
+        except Exception as error:  # noqa: BLE001 (an error of the double fails the rehearsal)
+            return self._violation(f"the double failed: {error!r}")
 
     def _run_checked(self, name: str, call: Call) -> Response:
         with self._world.lock:

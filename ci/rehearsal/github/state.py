@@ -75,8 +75,6 @@ class World:
         """Commit by name of the tag."""
         self.annotated: set[str] = set()
         """Names of tags that are objects of their own."""
-        self.makes_immutable = True
-        """The repository's setting: published releases cannot be changed."""
         self.faults: list[Fault] = []
         self.violations: list[str] = []
         """Requests and responses that GitHub's description does not allow."""

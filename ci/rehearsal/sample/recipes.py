@@ -104,7 +104,14 @@ def read_table() -> Table:
         TypeError, ValueError: an unknown key, or neither of `from` and `version`, or both.
     """
     table = tomllib.loads((HERE / "recipes.toml").read_text(encoding="utf-8"))
-    libraries = {name: _library(name, files) for name, files in table["libraries"].items()}
+    libraries = {
+        name: {
+            "description": f"shared libraries of Debian's {name}",
+            "from": [name],
+            "files": [f"{LIBRARY_FOLDER}/{file}" for file in files],
+        }
+        for name, files in table["libraries"].items()
+    }
     packages = {**table["packages"], **libraries}
     recipes = [_read_recipe(name, values, table["epoch"]) for name, values in packages.items()]
     return Table(
@@ -112,14 +119,6 @@ def read_table() -> Table:
         kernel=table["kernel"],
         recipes=tuple(sorted(recipes, key=lambda recipe: recipe.name)),
     )
-
-
-def _library(name: str, files: list[str]) -> dict[str, Any]:
-    return {
-        "description": f"shared libraries of Debian's {name}",
-        "from": [name],
-        "files": [f"{LIBRARY_FOLDER}/{file}" for file in files],
-    }
 
 
 def _read_recipe(name: str, values: Mapping[str, Any], epoch: int) -> SampleRecipe:

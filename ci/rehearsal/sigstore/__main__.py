@@ -20,7 +20,14 @@ from ci.rehearsal.sigstore.server import Sigstore
 
 def main(argv: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = argparse.ArgumentParser(
+        prog="python -m ci.rehearsal.sigstore", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--folder", type=Path, required=True, help="keys, log and trust root")
+    parser.add_argument("--repository", required=True, metavar="OWNER/REPO")
+    parser.add_argument("--tag", required=True, help="the tag of the job")
+    parser.add_argument("--sha", required=True, help="the commit of the job")
+    arguments = parser.parse_args(argv)
     job = Job(repository=arguments.repository, tag=arguments.tag, commit=arguments.sha)
     try:
         serve_until_signal(_running(arguments.folder, job))
@@ -36,17 +43,6 @@ def main(argv: Sequence[str]) -> int:
 def _running(folder: Path, job: Job) -> Iterator[dict[str, Any]]:
     with Sigstore.open(folder, job).serve() as running:
         yield asdict(running) | {"repository_id": job.repository_id, "owner_id": job.owner_id}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ci.rehearsal.sigstore", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("--folder", type=Path, required=True, help="keys, log and trust root")
-    parser.add_argument("--repository", required=True, metavar="OWNER/REPO")
-    parser.add_argument("--tag", required=True, help="the tag of the job")
-    parser.add_argument("--sha", required=True, help="the commit of the job")
-    return parser
 
 
 if __name__ == "__main__":

@@ -88,6 +88,14 @@ def test_a_response_outside_the_description_is_a_violation(
     assert "draft: 'perhaps' is not of type 'boolean'" in world.violations[0]
 
 
+def test_an_error_of_the_double_is_a_violation(
+    world: World, api: str, owner: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "describe_release", lambda *args: 1 / 0)
+    assert owner.post(f"{api}/releases", json=DRAFT).status_code == 500
+    assert "the double failed: ZeroDivisionError" in world.violations[0]
+
+
 def test_a_draft_is_private_and_a_published_release_immutable(
     world: World, api: str, owner: requests.Session
 ) -> None:
