@@ -1,4 +1,4 @@
-"""The rehearsal's own release.toml: the only thing in which it differs from a real release.
+"""The rehearsal's own release.toml, the only difference from a real release.
 
 Every path in it is relative to its folder, so that two clones write the same lock.
 """
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 REPOSITORY = "snowdrop-rehearsal/snowdrop"
 BUCKET = "mirror"
 SAMPLE_BRANCH = "v13"
-"""Debian 13 is what the sample is made from: `v13.20251115` is a version as Alpine's would be."""
-BRANCH = re.compile(r"v[0-9]+\.[0-9]+")
+"""The sample is made from Debian 13: `v13.20251115` has the form of a version with Alpine."""
+BRANCH = re.compile(r"(?:^|/)(v[0-9]+\.[0-9]+)(?:/|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What the image and its builder are made of."""
+    """Packages, repositories and keys of the image and its builder."""
 
     branch: str
     repositories: tuple[str, ...]
@@ -31,22 +31,21 @@ class Contents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where the embedded services answer."""
+    """URLs of the embedded services."""
 
     github: str
     s3: str
 
 
-def branch_of(urls: Sequence[str]) -> str:
-    """Return Alpine's branch as it stands in the first URL that has one, else `v0`.
+def find_branch(urls: Sequence[str]) -> str:
+    """Return Alpine's branch from the first URL that contains one, else `v0`.
 
-    >>> branch_of(["mirror/alpine/v3.19/main"])
+    >>> find_branch(["mirror/alpine/v3.19/main"])
     'v3.19'
     """
     for url in urls:
-        for part in url.split("/"):
-            if BRANCH.fullmatch(part):
-                return part
+        if match := BRANCH.search(url):
+            return match[1]
     return "v0"
 
 
@@ -81,7 +80,7 @@ def release_toml(contents: Contents, addresses: Addresses, *, dist: str) -> str:
             "public_url": f"{addresses.s3}/{BUCKET}",
         },
     }
-    blocks = ["# Written by `nox -s rehearse`. Changes are lost at the next one."]
+    blocks = ["# Written by `nox -s rehearse`. The next one overwrites it."]
     for name, values in tables.items():
         lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
         blocks.append("\n".join([f"[{name}]", *lines]))

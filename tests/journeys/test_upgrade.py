@@ -18,9 +18,9 @@ from ci.boot.machine import GATEWAY, Hardware, running
 from ci.boot.metadata import MetadataService
 from ci.boot.scenarios.drives import make_overlay
 from ci.boot.ssh import Client, make_key
-from ci.commands.rehearse import SAMPLE_WORK
-from ci.rehearsal.sample.update import PACKAGE, make_update
+from ci.rehearsal.contents import SAMPLE_WORK
 from tests.journeys.conftest import ROOT, Rehearsal
+from tests.sample.kernel_update import PACKAGE, make_update
 
 pytestmark = pytest.mark.full
 

@@ -14,7 +14,7 @@ from ci.publish.github_release import ReleaseHost
 from ci.publish.publish import Published, publish_release
 from ci.publish.release_files import read_release
 from ci.rehearsal.github.server import running
-from ci.rehearsal.github.state import Fault, Kind, World
+from ci.rehearsal.github.state import Fault, Kind, StoredRelease, World
 from tests.publish.conftest import Outcome
 from tests.publish.release import (
     COMMIT,
@@ -60,9 +60,15 @@ def publish(tmp_path: Path, api: str) -> Callable[..., Published]:
     return publisher
 
 
-def stored(world: World) -> dict[str, str]:
-    """Return the sha256 of every asset of the only release at GitHub."""
+def release_of(world: World) -> StoredRelease:
+    """Return the only release."""
     (release,) = world.releases.values()
+    return release
+
+
+def stored(world: World) -> dict[str, str]:
+    """Return the sha256 of every file that the one release at GitHub serves."""
+    release = release_of(world)
     return {asset.name: hash_file(world.blob(asset.number)).sha256 for asset in release.assets}
 
 
@@ -140,7 +146,7 @@ def test_a_repeated_run_completes_an_interrupted_one(
     world.faults += [Fault(UPLOAD, "starter", IMAGE)] * 9
     with pytest.raises(RemoteError, match="502"):
         publish()
-    assert world.of_tag(VERSION).draft
+    assert release_of(world).draft
     world.faults.clear()
 
     outcome = publish()
@@ -204,12 +210,12 @@ def test_bytes_that_change_at_github_are_not_published(
     with pytest.raises(RemoteError):
         publish()
     world.faults.clear()
-    blob = world.blob(world.of_tag(VERSION).asset(IMAGE).number)
+    blob = world.blob(next(a.number for a in release_of(world).assets if a.name == IMAGE))
     blob.write_bytes(blob.read_bytes()[:-1] + b"x")
 
     with pytest.raises(PublishError, match=f"{IMAGE}: read back with sha256"):
         publish()
-    assert world.of_tag(VERSION).draft
+    assert release_of(world).draft
 
 
 @pytest.mark.parametrize("annotated", [False, True])
@@ -224,8 +230,8 @@ def test_a_tag_of_another_commit_is_refused(
     assert not world.releases
     world.tags[VERSION] = COMMIT
     publish()
-    # The token of a workflow may not name a commit with other workflows than the main branch's.
-    assert world.of_tag(VERSION).commitish == "main"
+    # A workflow's token may be refused a target whose workflows differ from the main branch's.
+    assert release_of(world).commitish == "main"
 
 
 def test_a_changed_byte_in_dist_is_not_published(

@@ -22,7 +22,7 @@ from tests.sample.apk_tools import (
 )
 
 WORK = Path(__file__).parents[2] / ".snowdrop" / "sample"
-"""Where a rehearsal keeps what it fetched: the tests fetch nothing twice."""
+"""The downloads of a rehearsal: the tests use them again."""
 
 
 @pytest.fixture(scope="session")

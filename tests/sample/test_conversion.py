@@ -1,4 +1,4 @@
-"""A Debian package becomes one of Alpine's format, file by file and name by name."""
+"""Files and names of a Debian package are converted to an apk."""
 
 import re
 import shutil
@@ -27,8 +27,8 @@ from tests import skips
 
 FILES = HERE / "files"
 EPOCH = 1_700_000_000
-BY_THE_TOOL = {"snowdrop-init", "snowdrop-userdata"}
-"""Services that Snowdrop's own packages bring."""
+OWN_SERVICES = {"snowdrop-init", "snowdrop-userdata"}
+"""Services of Snowdrop's own packages."""
 
 needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason=skips.TOOL)
 needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason=skips.TOOL)
@@ -40,7 +40,7 @@ def recipe_of(name: str) -> SampleRecipe:
 
 @pytest.fixture
 def deb(tmp_path: Path) -> Path:
-    """A Debian package of one program with a second name, and a page that nobody takes."""
+    """A Debian package of one program with a second name, and a page that no recipe takes."""
     tree = tmp_path / "tree"
     for path, text in [("usr/bin/cpio", "#!/bin/sh\n"), ("usr/share/doc/cpio/README", "read")]:
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def test_a_newer_debian_version_is_a_newer_version_of_apk() -> None:
 
 
 @needs_dpkg
-def test_files_keep_their_mode_and_the_time_is_when_debian_built_them(deb: Path) -> None:
+def test_files_keep_their_mode_and_the_time_of_debians_build(deb: Path) -> None:
     contents = read_deb(deb)
     entries = taken_entries(recipe_of("cpio"), [contents])
     assert entries == {
@@ -83,12 +83,12 @@ def test_files_keep_their_mode_and_the_time_is_when_debian_built_them(deb: Path)
 
 
 @needs_dpkg
-def test_a_file_that_debian_moved_is_named_not_left_out(deb: Path) -> None:
+def test_a_file_that_debian_moved_is_an_error(deb: Path) -> None:
     with pytest.raises(BuildError, match=r"^sfdisk: nothing matches usr/sbin/sfdisk"):
         taken_entries(recipe_of("sfdisk"), [read_deb(deb)])
 
 
-def test_a_program_says_what_it_links_to() -> None:
+def test_the_needed_libraries_of_a_program_are_read() -> None:
     program = Path(shutil.which("cat") or "/bin/cat").read_bytes()
     assert any(name.startswith("libc.") for name in read_linked(program).needed)
 
@@ -106,22 +106,22 @@ def test_modes_are_the_same_in_a_checkout_of_any_umask(
     assert before["etc/rc.conf"].mode == 0o644
 
 
-def test_shadow_is_for_root_and_its_group_only() -> None:
+def test_only_root_and_its_group_can_read_shadow() -> None:
     recipe = recipe_of("alpine-baselayout-data")
     entry = with_modes(own_entries(recipe), recipe.modes)["etc/shadow"]
     assert (entry.mode, entry.owner, entry.group) == (0o640, "root", "shadow")
 
 
-def test_every_file_of_ours_belongs_to_a_package() -> None:
+def test_every_own_file_belongs_to_a_package() -> None:
     names = {recipe.name for recipe in read_table().recipes}
     assert {folder.name for folder in FILES.iterdir()} <= names
     scripts = {name for recipe in read_table().recipes for name in own_scripts(recipe)}
     assert scripts == {"post-install", "post-upgrade", "pre-install", "trigger"}
 
 
-def test_every_service_that_a_rehearsal_starts_is_there() -> None:
-    there = {path.name for path in FILES.glob("*/etc/init.d/*")}
-    assert {name for names in SERVICES.values() for name in names} <= there | BY_THE_TOOL
+def test_every_service_of_a_rehearsal_exists() -> None:
+    existing = {path.name for path in FILES.glob("*/etc/init.d/*")}
+    assert {name for names in SERVICES.values() for name in names} <= existing | OWN_SERVICES
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason=skips.TOOL)
@@ -133,7 +133,7 @@ def test_shellcheck_finds_nothing_in_the_scripts() -> None:
         if path.is_file() and path.read_bytes().startswith((b"#!/bin/sh", b"#!/bin/busybox sh"))
     ]
     assert len(scripts) > 8
-    # openrc-run sets what a service reads, and reads what it sets.
+    # openrc-run sets variables that a service reads, and reads those that it sets.
     for paths, more in ((scripts, []), (services, ["--exclude=SC2034,SC2154"])):
         found = subprocess.run(
             ["shellcheck", "--shell=sh", *more, *paths], capture_output=True, text=True, check=False
@@ -143,7 +143,7 @@ def test_shellcheck_finds_nothing_in_the_scripts() -> None:
 
 @needs_apt
 @needs_dpkg
-def test_a_mirror_whose_signature_does_not_hold_is_refused(tmp_path: Path) -> None:
+def test_a_mirror_without_a_valid_signature_is_refused(tmp_path: Path) -> None:
     release = tmp_path / "mirror" / "dists" / read_table().suite / "Release"
     release.parent.mkdir(parents=True)
     release.write_text(f"Origin: Debian\nSuite: stable\nCodename: {read_table().suite}\n")
@@ -154,6 +154,6 @@ def test_a_mirror_whose_signature_does_not_hold_is_refused(tmp_path: Path) -> No
     assert not (work / "debs").exists()
 
 
-def test_a_mirror_that_is_no_address_is_named(tmp_path: Path) -> None:
+def test_a_mirror_that_is_no_url_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape("Debian mirror 'nowhere', expected a URL")):
         fetch(read_table(), tmp_path, mirror="nowhere", progress=Silent())

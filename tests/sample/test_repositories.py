@@ -1,4 +1,4 @@
-"""The sample is a distribution: real apks choose and install from it, and it never changes."""
+"""Real apks install from the sample, and its bytes do not depend on the machine."""
 
 import hashlib
 import os
@@ -132,7 +132,7 @@ def test_beside_alpine_the_sample_brings_the_kernel_and_nothing_of_debians_libra
     assert not any(name.startswith("libc6-") for name in chosen)
 
 
-def test_another_clone_with_another_umask_zone_and_place_makes_the_same_bytes(
+def test_another_clone_with_another_umask_and_time_zone_makes_the_same_bytes(
     sample: Sample, debs: list[Deb], tmp_path: Path
 ) -> None:
     clone = tmp_path / "another clone"
@@ -162,7 +162,7 @@ def test_another_clone_with_another_umask_zone_and_place_makes_the_same_bytes(
         assert path.read_bytes() == (sample.image / "x86_64" / path.name).read_bytes()
 
 
-def test_a_second_making_leaves_everything_as_it_is(sample: Sample) -> None:
+def test_a_second_run_changes_nothing(sample: Sample) -> None:
     index = sample.image / "x86_64" / "APKINDEX.tar.gz"
     before = index.stat()
     again = make_sample(out=sample.image.parent, work=WORK, mirror=None, progress=Silent())
@@ -170,14 +170,14 @@ def test_a_second_making_leaves_everything_as_it_is(sample: Sample) -> None:
     assert index.stat() == before
 
 
-def test_an_initramfs_has_the_same_bytes_wherever_and_by_whomever_it_is_made(
+def test_an_initramfs_has_the_same_bytes_in_every_folder_and_umask(
     sample: Sample, tmp_path: Path
 ) -> None:
     digests = []
-    # Two file systems name the files of a folder in different orders.
+    # Two file systems list the files of a folder in different orders.
     with_memory = [Path("/dev/shm")] if os.access("/dev/shm", os.W_OK) else []  # noqa: S108
-    for number, place in enumerate([tmp_path, *with_memory, tmp_path]):
-        root = place / f"snowdrop-mkinitfs-{os.getpid()}-{number}"
+    for number, parent in enumerate([tmp_path, *with_memory, tmp_path]):
+        root = parent / f"snowdrop-mkinitfs-{os.getpid()}-{number}"
         try:
             digests.append(initramfs(sample, root, umask=(0o022, 0o077, 0o027)[number]))
         finally:
@@ -189,7 +189,7 @@ def test_an_initramfs_has_the_same_bytes_wherever_and_by_whomever_it_is_made(
 
 
 def initramfs(sample: Sample, root: Path, *, umask: int) -> bytes:
-    """Return the archive, not compressed, that the sample's mkinitfs makes of a root in `root`."""
+    """Return the uncompressed archive that the sample's mkinitfs makes in the new root `root`."""
     root.mkdir()
     for name in ("linux-virt", "mkinitfs"):
         (package,) = (sample.image / "x86_64").glob(f"{name}-[0-9]*.apk")
@@ -197,7 +197,7 @@ def initramfs(sample: Sample, root: Path, *, umask: int) -> bytes:
     release = (root / "usr/share/kernel/virt/kernel.release").read_text().strip()
     out = root / "initramfs"
     words = ["-q", "-C", "none", "-b", str(root), "-t", str(root), "-o", str(out), release]
-    # Nothing but its own busybox: a path without programs shows it.
+    # A PATH without programs: it may use only its own busybox.
     subprocess.run(
         [root / "usr/share/mkinitfs/busybox", "sh", root / "sbin/mkinitfs", *words],
         env={"PATH": "/nowhere", "SOURCE_DATE_EPOCH": "1700000000"},

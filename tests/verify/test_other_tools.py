@@ -46,7 +46,7 @@ def _gh(tmp_path_factory: pytest.TempPathFactory) -> Tool:
 
 def cosign_of_debian(folder: Path) -> Path:
     """Return cosign out of Debian's package, unpacked and not installed."""
-    table = Table(suite=SUITE, kernel="", epoch=0, recipes=())
+    table = Table(suite=SUITE, kernel="", recipes=())
     try:
         environment = debian._private_root(table, folder / "apt", debian.mirror_of_host())
         # The signature counts; how old the list is does not, for a tool that is only compared with.

@@ -1,13 +1,13 @@
-"""The recipe of openapi.json: the part of GitHub's own description that a release touches.
+"""Maker of openapi.json: the part of GitHub's own API description that releases need.
 
     npm pack @octokit/openapi@23.0.2
     tar -xzf octokit-openapi-23.0.2.tgz package/generated/api.github.com.json
     python -m ci.rehearsal.github.cut_openapi package/generated/api.github.com.json
 
-writes openapi.json beside this file. Kept are the operations below with all that they refer
-to; left out are every other path, examples that no answer of the double begins with, links to
-pages, and extensions (`x-...`). Nothing is changed but `servers`, which becomes `/`: the double
-answers for the API host and for the upload host. Format: OpenAPI 3.0.3; licence: see NOTICE.
+writes openapi.json beside this file. It keeps the operations of the double with all that they
+refer to; it leaves out every other path, examples that no response of the double uses, links to
+pages, and extensions (`x-...`). Only `servers` is changed, to `/`: the double serves the API
+host and the upload host. Format: OpenAPI 3.0.3; licence: see NOTICE.
 """
 
 import json
@@ -16,31 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ci.rehearsal.github.operations import OPERATIONS
+
 TARGET = Path(__file__).parent / "openapi.json"
-OPERATIONS = frozenset(
-    {
-        "repos/list-releases",
-        "repos/create-release",
-        "repos/get-release",
-        "repos/get-release-by-tag",
-        "repos/get-latest-release",
-        "repos/update-release",
-        "repos/delete-release",
-        "repos/list-release-assets",
-        "repos/upload-release-asset",
-        "repos/get-release-asset",
-        "repos/delete-release-asset",
-        "git/get-ref",
-        "git/get-tag",
-    }
-)
 EXAMPLES = ("release", "release-asset", "git-ref", "git-tag")
-"""Of components/examples: the double's answers are these with other values."""
+"""Kept of components/examples: the double's responses are these with other values."""
 LEFT_OUT = ("externalDocs", "examples", "servers", "callbacks")
 
 
 def cut(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the cut of the whole description `document`."""
+    """Return the needed part of the whole description `document`."""
     paths = {path: _operations(item) for path, item in document["paths"].items()}
     paths = {path: item for path, item in paths.items() if item}
     components: dict[str, dict[str, Any]] = {}
@@ -91,7 +76,7 @@ def _references(value: object) -> Iterator[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Write openapi.json from the whole description that the command line names."""
+    """Write openapi.json from the description in the file that the command line names."""
     if len(argv) != 1:
         print("usage: python -m ci.rehearsal.github.cut_openapi FILE", file=sys.stderr)
         return 2

@@ -1,131 +1,116 @@
-"""Request and answer against GitHub's own description, openapi.json (OpenAPI 3.0.3)."""
+"""Check of requests and responses against GitHub's own description, openapi.json (OpenAPI 3.0.3).
+
+openapi-core checks; the classes here take out the four places where GitHub differs from its
+description. Everything else is a violation:
+
+- status: any operation responds with 401, 403, 404 or 422, the description lists few of them;
+- starter: the state of an asset may be `starter`: in the text, missing in the enumeration;
+- ref: a ref holds a slash (tags/NAME), which a parameter of a path cannot (OpenAPI 3.0.3,
+  "Path Templating Matching");
+- upload: an upload has the media type of its file, the description allows octet-stream only.
+"""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from openapi_core import Config, OpenAPI
-from openapi_core.datatypes import RequestParameters
+from openapi_core.contrib.werkzeug import WerkzeugOpenAPIRequest, WerkzeugOpenAPIResponse
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.templating.responses.exceptions import ResponseNotFound
-from werkzeug.datastructures import Headers, ImmutableMultiDict
+from werkzeug.wrappers import Request, Response
 
 DESCRIPTION = Path(__file__).parent / "openapi.json"
-DEVIATIONS = {
-    "status": "401, 403, 404 and 422 are answered by any operation, the description lists few",
-    "starter": "an asset's state may be `starter`: said in the text, missing in the enumeration",
-    "ref": "a ref holds a slash (tags/NAME), which a parameter of a path cannot",
-    "upload": "an upload has the media type of its file, the description knows octet-stream only",
-}
-"""Where GitHub is not as it describes itself; everything else is a violation."""
 UNDESCRIBED = (401, 403, 404, 422)
 OCTETS = "application/octet-stream"
 
 
-@dataclass(slots=True)
-class Incoming:
-    """A request, as openapi-core wants to see it; it writes the path's parameters into it."""
+class CheckedRequest(WerkzeugOpenAPIRequest):
+    """Request as openapi-core reads it, without GitHub's deviations."""
 
-    method: str
-    path: str
-    content_type: str
-    body: bytes | None
-    parameters: RequestParameters
-    host_url: str = "http://127.0.0.1"
+    @property
+    def path(self) -> str:
+        """The path with the slash of a ref escaped."""
+        before, marker, ref = super().path.partition("/git/ref/")
+        return before + marker + ref.replace("/", "%2F")
 
+    @property
+    def content_type(self) -> str:
+        """The media type; octet-stream for each uploaded file."""
+        return OCTETS if self._is_upload else super().content_type.lower()
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """An answer, as openapi-core wants to see it."""
+    @property
+    def body(self) -> bytes | None:
+        """The body; one byte for an uploaded file, whose content has no description."""
+        return b"x" if self._is_upload else super().body
 
-    status_code: int
-    content_type: str
-    data: bytes | None
-    headers: Mapping[str, str]
-
-
-def incoming(
-    method: str, path: str, query: list[tuple[str, str]], headers: Mapping[str, str], body: bytes
-) -> Incoming:
-    """Return the request to check, the deviations about requests taken out."""
-    before, marker, ref = path.partition("/git/ref/")
-    content_type = headers.get("Content-Type", "").lower()
-    if method == "POST" and path.endswith("/assets"):
-        # One byte stands for the file: the description says nothing about its content.
-        content_type, body = OCTETS, b"x"
-    return Incoming(
-        method=method.lower(),
-        path=before + marker + ref.replace("/", "%2F"),
-        content_type=content_type,
-        body=body or None,
-        parameters=RequestParameters(
-            query=ImmutableMultiDict(query), header=Headers(list(headers.items()))
-        ),
-    )
+    @property
+    def _is_upload(self) -> bool:
+        return self.method == "post" and self.request.path.endswith("/assets")
 
 
-def request_violation(request: Incoming) -> str | None:
-    """Return what GitHub's description says against `request`, None when nothing."""
+class CheckedResponse(WerkzeugOpenAPIResponse):
+    """Response as openapi-core reads it, without GitHub's deviations."""
+
+    @property
+    def data(self) -> bytes:
+        """The body with a described state in place of `starter`."""
+        return super().data.replace(b'"state":"starter"', b'"state":"open"')
+
+
+def request_violation(request: Request) -> str | None:
+    """Return how `request` differs from GitHub's description, None when it does not."""
     try:
-        _requests().validate_request(request)
+        _request_description().validate_request(CheckedRequest(request))
     except OpenAPIError as error:
-        return f"request {request.method} {request.path}: {_told(error)}"
+        return f"request {request.method} {request.path}: {_describe(error)}"
     return None
 
 
-def answer_violation(request: Incoming, answer: Outgoing) -> str | None:
-    """Return what GitHub's description says against `answer`, None when nothing."""
-    data = (answer.data or b"").replace(b'"state":"starter"', b'"state":"open"')
-    checked = Outgoing(answer.status_code, answer.content_type, data or None, answer.headers)
+def response_violation(request: Request, response: Response) -> str | None:
+    """Return how `response` differs from GitHub's description, None when it does not."""
     try:
-        _answers().validate_response(request, checked)
-    except ResponseNotFound as error:
-        if answer.status_code in UNDESCRIBED:
+        _response_description().validate_response(
+            CheckedRequest(request), CheckedResponse(response)
+        )
+    except OpenAPIError as error:
+        if isinstance(error, ResponseNotFound) and response.status_code in UNDESCRIBED:
             return None
-        return f"answer {answer.status_code} to {request.method} {request.path}: {error}"
-    except OpenAPIError as error:
-        return f"answer {answer.status_code} to {request.method} {request.path}: {_told(error)}"
+        subject = f"response {response.status_code} to {request.method} {request.path}"
+        return f"{subject}: {_describe(error)}"
     return None
-
-
-def examples() -> dict[str, dict[str, object]]:
-    """Return GitHub's own examples by name: complete answers to begin with."""
-    return {
-        name: example["value"] for name, example in _document()["components"]["examples"].items()
-    }
 
 
 @cache
-def _document() -> dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]]:
-    document: dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]]
-    document = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
+def read_description() -> dict[str, Any]:
+    """Return the content of openapi.json."""
+    document: dict[str, Any] = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
     return document
 
 
 @cache
-def _requests() -> OpenAPI:
-    # A key that GitHub does not know is a mistake of ours, so it is forbidden here.
+def _request_description() -> OpenAPI:
+    # A key that GitHub does not know is an error of the product, so it is forbidden here.
     config = Config(
-        spec_validator_cls=None,  # type: ignore[arg-type]  # documented: the description is as it is
+        spec_validator_cls=None,  # type: ignore[arg-type]  # documented: no check of the description
         additional_properties_default_policy="forbid",
     )
-    return OpenAPI.from_dict(dict(_document()), config=config)
+    return OpenAPI.from_dict(read_description(), config=config)
 
 
 @cache
-def _answers() -> OpenAPI:
+def _response_description() -> OpenAPI:
     config = Config(spec_validator_cls=None)  # type: ignore[arg-type]  # as above
-    return OpenAPI.from_dict(dict(_document()), config=config)
+    return OpenAPI.from_dict(read_description(), config=config)
 
 
-def _told(error: BaseException) -> str:
-    """Return the error with its causes: openapi-core's own text names the kind only."""
-    text = [str(error)]
+def _describe(error: BaseException) -> str:
+    """Return the error with its causes: openapi-core's own text names only the kind."""
+    parts = [str(error)]
     for schema_error in getattr(error.__cause__, "schema_errors", ()):
-        place = "/".join(str(part) for part in schema_error.path)
-        text.append(f"{place or 'body'}: {schema_error.message[:200]}")
-    if len(text) == 1 and error.__cause__:
-        text.append(str(error.__cause__))
-    return "; ".join(text)
+        key = "/".join(str(part) for part in schema_error.path)
+        parts.append(f"{key or 'body'}: {schema_error.message[:200]}")
+    if len(parts) == 1 and error.__cause__:
+        parts.append(str(error.__cause__))
+    return "; ".join(parts)

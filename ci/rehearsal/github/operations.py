@@ -1,83 +1,70 @@
-"""What each operation does to the world, and what it answers (GitHub REST API, 2022-11-28)."""
+"""What each operation does to the world, and its response (GitHub REST API, 2022-11-28)."""
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
+
+from werkzeug.exceptions import abort
+from werkzeug.wrappers import Request, Response
 
 from ci.rehearsal.github.responses import (
-    asset_answer,
-    ref_answer,
+    describe_asset,
+    describe_ref,
+    describe_release,
+    describe_tag,
+    json_response,
     refusal,
-    release_answer,
-    tag_answer,
 )
 from ci.rehearsal.github.state import StoredAsset, StoredRelease, World
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-LOCKED = "Cannot {} an immutable release."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """A file that has been received."""
-
-    path: Path
-    size: int
-    sha256: str
-    content_type: str
-    whole: bool
-    """False when it broke off: it becomes a `starter`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request, taken apart."""
+    """One request of an operation."""
 
-    base: str
-    """URL of the double."""
-    parts: Mapping[str, str]
-    """What the path's parameters are."""
-    query: Mapping[str, str]
-    values: Mapping[str, object]
-    """The JSON body; empty when there is none."""
-    signed_in: bool
-    wants_bytes: bool
-    upload: Upload | None = None
+    request: Request
+    parts: Mapping[str, Any]
+    """The path's parameters."""
+    upload: StoredAsset | None = None
+    """The received file of an upload."""
+
+    @property
+    def base(self) -> str:
+        """URL of the double, without a slash at its end."""
+        return self.request.host_url.rstrip("/")
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether the request carries a token; the double accepts any."""
+        return "Authorization" in self.request.headers
 
     def flag(self, key: str, *, default: bool) -> bool:
-        """Return a true or false of the body."""
-        value = self.values.get(key)
+        """Return a boolean of the JSON body."""
+        value = self._value(key)
         return value if isinstance(value, bool) else default
 
     def text(self, key: str, default: str) -> str:
-        """Return a text of the body."""
-        value = self.values.get(key)
+        """Return a string of the JSON body."""
+        value = self._value(key)
         return value if isinstance(value, str) else default
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back: a JSON value, or nothing."""
-
-    status: int
-    value: object = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    def _value(self, key: str) -> object:
+        return (self.request.get_json(silent=True) or {}).get(key)
 
 
-NOT_FOUND = Answer(404, refusal("Not Found"))
-UNAUTHORIZED = Answer(401, refusal("Requires authentication"))
-
-
-def list_releases(world: World, call: Call) -> Answer:
-    """Answer with releases, newest first; drafts only to those who may see them."""
+def list_releases(world: World, call: Call) -> Response:
+    """Respond with the releases, newest first; with drafts only to a request with a token."""
     found = [item for item in world.releases.values() if call.signed_in or not item.draft]
+    # Numbers grow with time: the newest release comes first.
     found.sort(key=lambda item: item.number, reverse=True)
-    return _page(call, [release_answer(world, item, call.base) for item in found], "releases")
+    return _page(call, [describe_release(world, item, call.base) for item in found])
 
 
-def create_release(world: World, call: Call) -> Answer:
-    """Make a release; nothing keeps several drafts from bearing one tag."""
+def create_release(world: World, call: Call) -> Response:
+    """Create a release; as at GitHub, several drafts may have the same tag."""
     tag = call.text("tag_name", "")
     commitish = call.text("target_commitish", "main")
     draft = call.flag("draft", default=False)
@@ -86,7 +73,7 @@ def create_release(world: World, call: Call) -> Answer:
     if not draft and _published(world, tag):
         return _invalid("tag_name", "already_exists")
     release = StoredRelease(
-        number=world.number(),
+        number=world.next_number(),
         tag=tag,
         commitish=commitish,
         name=call.text("name", tag),
@@ -99,43 +86,37 @@ def create_release(world: World, call: Call) -> Answer:
     world.releases[release.number] = release
     if not draft:
         _publish(world, release)
-    return Answer(201, release_answer(world, release, call.base))
+    return _respond(world, call, release, 201)
 
 
-def get_release(world: World, call: Call) -> Answer:
-    """Answer with one release by its number."""
-    release = _release(world, call)
-    return Answer(200, release_answer(world, release, call.base)) if release else NOT_FOUND
+def get_release(world: World, call: Call) -> Response:
+    """Respond with one release by its number."""
+    return _respond(world, call, _release(world, call))
 
 
-def get_by_tag(world: World, call: Call) -> Answer:
-    """Answer with the published release of a tag; a draft is not found this way."""
-    release = _published(world, call.parts["tag"])
-    return Answer(200, release_answer(world, release, call.base)) if release else NOT_FOUND
+def get_by_tag(world: World, call: Call) -> Response:
+    """Respond with the published release of a tag; a draft is not found this way."""
+    return _respond(world, call, _published(world, call.parts["tag"]))
 
 
-def get_latest(world: World, call: Call) -> Answer:
-    """Answer with the newest published release that may be the latest."""
+def get_latest(world: World, call: Call) -> Response:
+    """Respond with the newest published release that may be the latest."""
     found = [
         item
         for item in world.releases.values()
         if not item.draft and not item.prerelease and item.latest != "false"
     ]
-    if not found:
-        return NOT_FOUND
-    latest = max(found, key=lambda item: (item.published or "", item.number))
-    return Answer(200, release_answer(world, latest, call.base))
+    latest = max(found, key=lambda item: (item.published or "", item.number), default=None)
+    return _respond(world, call, latest)
 
 
-def update_release(world: World, call: Call) -> Answer:
+def update_release(world: World, call: Call) -> Response:
     """Change a release; `draft: false` publishes it."""
     release = _release(world, call)
-    if not release:
-        return NOT_FOUND
     tag = call.text("tag_name", release.tag)
     draft = call.flag("draft", default=release.draft)
-    if release.immutable and (draft or tag != release.tag):
-        return Answer(422, refusal(LOCKED.format("change the tag of")))
+    if draft or tag != release.tag:
+        _check_mutable(release, "change the tag of")
     other = _published(world, tag)
     if not draft and other and other is not release:
         return _invalid("tag_name", "already_exists")
@@ -145,118 +126,107 @@ def update_release(world: World, call: Call) -> Answer:
     release.latest = call.text("make_latest", release.latest)
     release.prerelease = call.flag("prerelease", default=release.prerelease)
     release.commitish = call.text("target_commitish", release.commitish)
-    published = release.draft and not draft
-    release.draft = draft
-    if published:
+    if release.draft and not draft:
         _publish(world, release)
-    return Answer(200, release_answer(world, release, call.base))
+    release.draft = draft
+    return _respond(world, call, release)
 
 
-def delete_release(world: World, call: Call) -> Answer:
-    """Take a release away; its tag stays."""
+def delete_release(world: World, call: Call) -> Response:
+    """Delete a release; its tag stays."""
     release = _release(world, call)
-    if not release:
-        return NOT_FOUND
     for asset in release.assets:
         world.blob(asset.number).unlink(missing_ok=True)
     del world.releases[release.number]
-    return Answer(204)
+    return Response(status=204)
 
 
-def list_assets(world: World, call: Call) -> Answer:
-    """Answer with the assets of a release."""
+def list_assets(world: World, call: Call) -> Response:
+    """Respond with the assets of a release."""
     release = _release(world, call)
-    if not release:
-        return NOT_FOUND
-    found = [asset_answer(world, release, asset, call.base) for asset in release.assets]
-    return _page(call, found, f"releases/{release.number}/assets")
+    found = [describe_asset(world, release, asset, call.base) for asset in release.assets]
+    return _page(call, found)
 
 
-def upload_asset(world: World, call: Call) -> Answer:
-    """Keep an uploaded file; GitHub puts a dot where a name has what it does not like."""
-    release = _release(world, call)
-    if not release or call.upload is None:
-        return NOT_FOUND
-    if release.immutable:
-        return Answer(422, refusal(LOCKED.format("upload assets to")))
-    name = re.sub(r"[^A-Za-z0-9._-]+", ".", call.query["name"]).strip(".")
-    if any(asset.name == name for asset in release.assets):
+def upload_asset(world: World, call: Call) -> Response:
+    """Add an uploaded file to a release."""
+    release, asset = _release(world, call), call.upload
+    assert asset is not None  # for the type checker: the server received it
+    _check_mutable(release, "upload assets to")
+    if any(other.name == asset.name for other in release.assets):
         error = {"resource": "ReleaseAsset", "code": "already_exists", "field": "name"}
-        return Answer(422, refusal("Validation Failed", error))
-    upload = call.upload
-    asset = StoredAsset(
-        number=world.number(),
-        name=name,
-        label=call.query.get("label"),
-        content_type=upload.content_type,
-        size=upload.size if upload.whole else 0,
-        sha256=upload.sha256 if upload.whole else None,
-        state="uploaded" if upload.whole else "starter",
-        created=world.now(),
-    )
-    if upload.whole:
-        upload.path.replace(world.blob(asset.number))
+        return refusal(422, "Validation Failed", error)
     release.assets.append(asset)
-    return Answer(201, asset_answer(world, release, asset, call.base))
+    return json_response(describe_asset(world, release, asset, call.base), 201)
 
 
-def get_asset(world: World, call: Call) -> Answer:
-    """Answer with an asset, or (octet-stream) with where its bytes are."""
-    found = _asset(world, call)
-    if not found:
-        return NOT_FOUND
-    release, asset = found
-    if call.wants_bytes:
-        return Answer(302, None, {"Location": storage_url(call.base, asset)})
-    return Answer(200, asset_answer(world, release, asset, call.base))
+def get_asset(world: World, call: Call) -> Response:
+    """Respond with an asset, or (Accept: octet-stream) with the address of its bytes."""
+    release, asset = _asset(world, call)
+    if call.request.headers.get("Accept") == "application/octet-stream":
+        return Response(status=302, headers={"Location": storage_url(call.base, asset)})
+    return json_response(describe_asset(world, release, asset, call.base))
 
 
-def delete_asset(world: World, call: Call) -> Answer:
-    """Take an asset away."""
-    found = _asset(world, call)
-    if not found:
-        return NOT_FOUND
-    release, asset = found
-    if release.immutable:
-        return Answer(422, refusal(LOCKED.format("delete assets of")))
+def delete_asset(world: World, call: Call) -> Response:
+    """Delete an asset."""
+    release, asset = _asset(world, call)
+    _check_mutable(release, "delete assets of")
     release.assets.remove(asset)
     world.blob(asset.number).unlink(missing_ok=True)
-    return Answer(204)
+    return Response(status=204)
 
 
-def get_ref(world: World, call: Call) -> Answer:
-    """Answer with what a tag points to."""
+def get_ref(world: World, call: Call) -> Response:
+    """Respond with the object that a tag points to."""
     tag = call.parts["ref"].removeprefix("tags/")
-    return Answer(200, ref_answer(world, tag, call.base)) if tag in world.tags else NOT_FOUND
+    return json_response(describe_ref(world, tag, call.base)) if tag in world.tags else _not_found()
 
 
-def get_tag(world: World, call: Call) -> Answer:
-    """Answer with the object of an annotated tag."""
+def get_tag(world: World, call: Call) -> Response:
+    """Respond with the object of an annotated tag."""
     for tag in world.annotated & set(world.tags):
         if world.tag_object(tag) == call.parts["tag_sha"]:
-            return Answer(200, tag_answer(world, tag, call.base))
-    return NOT_FOUND
+            return json_response(describe_tag(world, tag, call.base))
+    return _not_found()
 
 
 def storage_url(base: str, asset: StoredAsset) -> str:
-    """Return where the bytes of `asset` are: like GitHub's, an address that needs no token."""
+    """Return the address of the bytes of `asset`: like GitHub's, it needs no token."""
     return f"{base}/storage/{asset.number}/{asset.name}?signature={asset.number:08x}"
 
 
-def _page(call: Call, values: list[dict[str, object]], what: str) -> Answer:
-    size = min(max(int(call.query.get("per_page", "30")), 1), 100)
-    page = max(int(call.query.get("page", "1")), 1)
+def _respond(
+    world: World, call: Call, release: StoredRelease | None, status: int = 200
+) -> Response:
+    if release is None:
+        return _not_found()
+    return json_response(describe_release(world, release, call.base), status)
+
+
+def _page(call: Call, values: list[dict[str, object]]) -> Response:
+    """Return one page of `values`, with a link to the next one (RFC 8288)."""
+    size = min(max(int(call.request.args.get("per_page", "30")), 1), 100)
+    page = max(int(call.request.args.get("page", "1")), 1)
     headers = {}
     if page * size < len(values):
-        owner, repository = call.parts["owner"], call.parts["repo"]
-        after = f"{call.base}/repos/{owner}/{repository}/{what}?per_page={size}&page={page + 1}"
-        headers["Link"] = f'<{after}>; rel="next"'
-    return Answer(200, values[(page - 1) * size : page * size], headers)
+        following = f"{call.request.base_url}?per_page={size}&page={page + 1}"
+        headers["Link"] = f'<{following}>; rel="next"'
+    return json_response(values[(page - 1) * size : page * size], headers=headers)
 
 
-def _invalid(where: str, code: str) -> Answer:
-    error = {"resource": "Release", "code": code, "field": where}
-    return Answer(422, refusal("Validation Failed", error))
+def _invalid(key: str, code: str) -> Response:
+    error = {"resource": "Release", "code": code, "field": key}
+    return refusal(422, "Validation Failed", error)
+
+
+def _not_found() -> Response:
+    return refusal(404, "Not Found")
+
+
+def _check_mutable(release: StoredRelease, action: str) -> None:
+    if release.immutable:
+        abort(refusal(422, f"Cannot {action} an immutable release."))
 
 
 def _published(world: World, tag: str) -> StoredRelease | None:
@@ -266,39 +236,38 @@ def _published(world: World, tag: str) -> StoredRelease | None:
 
 def _publish(world: World, release: StoredRelease) -> None:
     release.published = world.now()
-    release.immutable = world.makes_immutable
+    release.immutable = True  # the repository's setting "release immutability" is on
+    # GitHub creates the tag of a draft when the draft is published.
     world.tags.setdefault(release.tag, release.commitish)
 
 
-def _release(world: World, call: Call) -> StoredRelease | None:
-    release = world.releases.get(int(call.parts["release_id"]))
-    return release if release and (call.signed_in or not release.draft) else None
+def _release(world: World, call: Call) -> StoredRelease:
+    release = world.releases.get(call.parts["release_id"])
+    if release is None or (release.draft and not call.signed_in):
+        abort(_not_found())
+    return release
 
 
-def _asset(world: World, call: Call) -> tuple[StoredRelease, StoredAsset] | None:
-    for release in world.releases.values():
-        for asset in release.assets:
-            if asset.number == int(call.parts["asset_id"]):
-                return (release, asset) if call.signed_in or not release.draft else None
-    return None
+def _asset(world: World, call: Call) -> tuple[StoredRelease, StoredAsset]:
+    for release, asset in world.stored_assets():
+        if asset.number == call.parts["asset_id"] and (call.signed_in or not release.draft):
+            return release, asset
+    return abort(_not_found())
 
 
-REPO = r"/repos/(?P<owner>[^/]+)/(?P<repo>[^/]+)"
-RELEASE = REPO + r"/releases/(?P<release_id>\d+)"
-ASSET = REPO + r"/releases/assets/(?P<asset_id>\d+)"
-OPERATIONS: tuple[tuple[str, str, str, Callable[[World, Call], Answer]], ...] = (
-    ("repos/list-releases", "GET", REPO + "/releases", list_releases),
-    ("repos/create-release", "POST", REPO + "/releases", create_release),
-    ("repos/get-latest-release", "GET", REPO + "/releases/latest", get_latest),
-    ("repos/get-release-by-tag", "GET", REPO + "/releases/tags/(?P<tag>[^/]+)", get_by_tag),
-    ("repos/get-release", "GET", RELEASE, get_release),
-    ("repos/update-release", "PATCH", RELEASE, update_release),
-    ("repos/delete-release", "DELETE", RELEASE, delete_release),
-    ("repos/list-release-assets", "GET", RELEASE + "/assets", list_assets),
-    ("repos/upload-release-asset", "POST", RELEASE + "/assets", upload_asset),
-    ("repos/get-release-asset", "GET", ASSET, get_asset),
-    ("repos/delete-release-asset", "DELETE", ASSET, delete_asset),
-    ("git/get-ref", "GET", REPO + "/git/ref/(?P<ref>tags/.+)", get_ref),
-    ("git/get-tag", "GET", REPO + "/git/tags/(?P<tag_sha>[0-9a-f]+)", get_tag),
-)
-"""GitHub's operationId, method, pattern of the path, and what it does."""
+OPERATIONS: Mapping[str, Callable[[World, Call], Response]] = {
+    "repos/list-releases": list_releases,
+    "repos/create-release": create_release,
+    "repos/get-latest-release": get_latest,
+    "repos/get-release-by-tag": get_by_tag,
+    "repos/get-release": get_release,
+    "repos/update-release": update_release,
+    "repos/delete-release": delete_release,
+    "repos/list-release-assets": list_assets,
+    "repos/upload-release-asset": upload_asset,
+    "repos/get-release-asset": get_asset,
+    "repos/delete-release-asset": delete_asset,
+    "git/get-ref": get_ref,
+    "git/get-tag": get_tag,
+}
+"""By GitHub's operationId; methods and paths come from openapi.json."""

@@ -1,22 +1,33 @@
-"""What GitHub says of a release, an asset, a tag: its own examples with other values."""
+"""GitHub's descriptions of a release, an asset and a tag: its own examples with other values."""
 
 import base64
 import copy
+import json
 from collections.abc import Mapping
 
-from ci.rehearsal.github.openapi_check import examples
+from werkzeug.wrappers import Response
+
+from ci.rehearsal.github.openapi_check import read_description
 from ci.rehearsal.github.state import StoredAsset, StoredRelease, World
 
 
-def release_answer(world: World, release: StoredRelease, base: str) -> dict[str, object]:
+def json_response(
+    value: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a response with `value` as compact JSON."""
+    text = json.dumps(value, separators=(",", ":"))
+    return Response(text, status, headers, content_type="application/json; charset=utf-8")
+
+
+def describe_release(world: World, release: StoredRelease, base: str) -> dict[str, object]:
     """Return the description of `release`; `base` is the URL of the double."""
     api = f"{base}/repos/{world.repository}/releases/{release.number}"
     web = f"{base}/{world.repository}"
-    shown = f"untagged-{release.number}" if release.draft else release.tag
+    tag = _tag_in_url(release)
     return {
         **_example("release"),
         "url": api,
-        "html_url": f"{web}/releases/tag/{shown}",
+        "html_url": f"{web}/releases/tag/{tag}",
         "assets_url": f"{api}/assets",
         "upload_url": f"{api}/assets{{?name,label}}",
         "tarball_url": None if release.draft else f"{web}/tarball/{release.tag}",
@@ -34,21 +45,19 @@ def release_answer(world: World, release: StoredRelease, base: str) -> dict[str,
         "created_at": release.created,
         "updated_at": release.published or release.created,
         "published_at": release.published,
-        "assets": [asset_answer(world, release, asset, base) for asset in release.assets],
+        "assets": [describe_asset(world, release, asset, base) for asset in release.assets],
     }
 
 
-def asset_answer(
+def describe_asset(
     world: World, release: StoredRelease, asset: StoredAsset, base: str
 ) -> dict[str, object]:
     """Return the description of one asset."""
-    shown = f"untagged-{release.number}" if release.draft else release.tag
+    tag = _tag_in_url(release)
     return {
         **_example("release-asset"),
         "url": f"{base}/repos/{world.repository}/releases/assets/{asset.number}",
-        "browser_download_url": (
-            f"{base}/{world.repository}/releases/download/{shown}/{asset.name}"
-        ),
+        "browser_download_url": (f"{base}/{world.repository}/releases/download/{tag}/{asset.name}"),
         "id": asset.number,
         "node_id": _node("ReleaseAsset", asset.number),
         "name": asset.name,
@@ -63,7 +72,7 @@ def asset_answer(
     }
 
 
-def ref_answer(world: World, tag: str, base: str) -> dict[str, object]:
+def describe_ref(world: World, tag: str, base: str) -> dict[str, object]:
     """Return the description of the ref of a tag: the commit, or the tag's own object."""
     annotated = tag in world.annotated
     kind, sha = ("tag", world.tag_object(tag)) if annotated else ("commit", world.tags[tag])
@@ -77,7 +86,7 @@ def ref_answer(world: World, tag: str, base: str) -> dict[str, object]:
     }
 
 
-def tag_answer(world: World, tag: str, base: str) -> dict[str, object]:
+def describe_tag(world: World, tag: str, base: str) -> dict[str, object]:
     """Return the description of an annotated tag's own object."""
     api = f"{base}/repos/{world.repository}/git"
     sha, commit = world.tag_object(tag), world.tags[tag]
@@ -91,17 +100,20 @@ def tag_answer(world: World, tag: str, base: str) -> dict[str, object]:
     }
 
 
-def refusal(message: str, *errors: Mapping[str, str]) -> dict[str, object]:
-    """Return the body of an error as GitHub writes it."""
-    body: dict[str, object] = {
-        "message": message,
-        "documentation_url": "https://docs.github.com/rest/releases",
-    }
-    return {**body, "errors": [dict(error) for error in errors]} if errors else body
+def refusal(status: int, message: str, *errors: Mapping[str, str]) -> Response:
+    """Return an error response with a body as GitHub writes it."""
+    body = {"message": message, "documentation_url": "https://docs.github.com/rest/releases"}
+    return json_response({**body, "errors": errors} if errors else body, status)
 
 
 def _example(name: str) -> dict[str, object]:
-    return copy.deepcopy(examples()[name])
+    example: dict[str, object] = read_description()["components"]["examples"][name]["value"]
+    return copy.deepcopy(example)
+
+
+def _tag_in_url(release: StoredRelease) -> str:
+    # A draft has no tag yet, so its pages have a made-up name.
+    return f"untagged-{release.number}" if release.draft else release.tag
 
 
 def _node(kind: str, number: int | str) -> str:

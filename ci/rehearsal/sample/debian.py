@@ -1,8 +1,8 @@
-"""Debian's packages in a private apt root: checked by the host's own Debian keyring.
+"""Debian's packages through a private apt root, verified with the host's Debian keyring.
 
-Nothing of the host's apt is used but the address of its Debian mirror; its lists, its cache
-and its installed packages are neither read nor changed. What was fetched once is kept and
-used again without asking the mirror: remove the folder to get the packages of today.
+Of the host's apt only the address of its Debian mirror and its proxy are used; its lists, cache
+and installed packages are neither read nor changed. Downloaded packages are kept and used again
+without a request to the mirror: remove the folder to get the newest packages.
 """
 
 import json
@@ -19,30 +19,30 @@ from build.errors import ConfigError, MissingToolError, RemoteError, SnowdropErr
 from ci.rehearsal.sample.recipes import KERNEL, Table
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-KEYRING_HINT = "install it with `apt-get install debian-archive-keyring`"
 MIRROR_OPTION = "name a mirror with `--debian-mirror URL` or SNOWDROP_DEBIAN_MIRROR"
 TARGETS = "$(ORIGIN)\t$(CREATED_BY)\t$(COMPONENT)\t$(REPO_URI)\t$(CODENAME)"
-NAMES = "fetched.json"
-"""What the kept packages are: written last, when all are there."""
+RECORD = "fetched.json"
+"""Names, versions and digests of the kept packages: written last, when all are there."""
 SUFFIXES = {"alpha", "beta", "pre", "rc"}
 
 
 @dataclass(frozen=True, slots=True)
 class Deb:
-    """One Debian package that was fetched and checked."""
+    """One downloaded and verified Debian package."""
 
     name: str
-    """As recipes.toml calls it: KERNEL for the kernel."""
+    """As in recipes.toml: KERNEL for the kernel."""
     version: str
     sha256: str
     path: Path
 
 
 def apk_version(debian: str) -> str:
-    """Return Debian's version as a version of apk.
+    """Return Debian's version as a version of apk, in the same order.
 
-    The leading numbers stay; each number behind them becomes a `_p` of its own, so that a
-    longer revision is newer; Debian's epoch goes, `~` makes what follows older.
+    The leading numbers stay; each number after them becomes a `_p` of its own, so that a
+    longer revision is newer; Debian's epoch is dropped, `~` makes what follows older
+    (deb-version(7)).
 
     >>> apk_version("1:10.0p1-7+deb13u1")
     '10.0_p1_p7_p13_p1-r0'
@@ -71,9 +71,8 @@ def mirror_of_host() -> str:
     lines = _apt("indextargets", "--format", TARGETS, environment=PLAIN).splitlines()
     for line in sorted(set(lines)):
         origin, created_by, component, uri, codename = line.split("\t")
-        if (origin, created_by, component) == ("Debian", "Packages", "main") and re.fullmatch(
-            "[a-z]+", codename
-        ):
+        is_main = (origin, created_by, component) == ("Debian", "Packages", "main")
+        if is_main and re.fullmatch("[a-z]+", codename):
             return uri.rstrip("/")
     raise ConfigError("apt: no Debian mirror in its sources, expected one", hint=MIRROR_OPTION)
 
@@ -83,44 +82,46 @@ def fetch(table: Table, folder: Path, *, mirror: str | None, progress: Progress)
 
     Raises:
         MissingToolError: apt, dpkg-deb or the keyring is absent.
-        ConfigError: there is no mirror to ask.
-        RemoteError: the mirror does not answer, or its signature does not hold.
+        ConfigError: no mirror is known.
+        RemoteError: the mirror does not respond, or its signature is invalid.
     """
-    kept = _kept(table, folder)
+    kept = _read_record(table, folder)
     if kept:
         return kept
     if not KEYRING.is_file():
-        raise MissingToolError(f"{KEYRING}: no such file", hint=KEYRING_HINT)
+        hint = "install it with `apt-get install debian-archive-keyring`"
+        raise MissingToolError(f"{KEYRING}: no such file", hint=hint)
     environment = _private_root(table, folder / "apt", mirror or mirror_of_host())
-    with progress.step("Ask the Debian mirror"):
+    with progress.step("Update the Debian package lists"):
         _remote("update", environment=environment, cwd=folder)
     names = {name: name for name in table.sources if name != KERNEL}
     names[KERNEL] = _kernel_name(table.kernel, environment)
     debs = folder / "debs"
-    (folder / NAMES).unlink(missing_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
     shutil.rmtree(debs, ignore_errors=True)
     debs.mkdir()
     with progress.step(f"Fetch {len(names)} Debian packages"):
         _remote("download", *sorted(names.values()), environment=environment, cwd=debs)
-    found = [_deb(name, debian, debs) for name, debian in sorted(names.items())]
-    _keep(found, folder)
+    found = [_read_deb(name, debian, debs) for name, debian in sorted(names.items())]
+    _write_record(found, folder)
     return found
 
 
-def _kept(table: Table, folder: Path) -> list[Deb]:
-    """Return what an earlier run fetched, nothing when it is not all there and unchanged."""
+def _read_record(table: Table, folder: Path) -> list[Deb]:
+    """Return what an earlier run downloaded; nothing when a package is missing or changed."""
     try:
-        rows = json.loads((folder / NAMES).read_text(encoding="utf-8"))
+        rows = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         debs = [
-            Deb(n, row["version"], row["sha256"], folder / row["file"]) for n, row in rows.items()
+            Deb(name, row["version"], row["sha256"], folder / row["file"])
+            for name, row in rows.items()
         ]
-        whole = all(hash_file(deb.path).sha256 == deb.sha256 for deb in debs)
+        unchanged = all(hash_file(deb.path).sha256 == deb.sha256 for deb in debs)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
-    return debs if whole and {deb.name for deb in debs} == set(table.sources) else []
+    return debs if unchanged and {deb.name for deb in debs} == set(table.sources) else []
 
 
-def _keep(debs: Sequence[Deb], folder: Path) -> None:
+def _write_record(debs: Sequence[Deb], folder: Path) -> None:
     rows = {
         deb.name: {
             "file": str(deb.path.relative_to(folder)),
@@ -130,7 +131,7 @@ def _keep(debs: Sequence[Deb], folder: Path) -> None:
         for deb in debs
     }
     text = json.dumps(rows, indent=2, sort_keys=True) + "\n"
-    write_file(folder / NAMES, text.encode())
+    write_file(folder / RECORD, text.encode())
 
 
 def _private_root(table: Table, root: Path, mirror: str) -> dict[str, str]:
@@ -140,6 +141,7 @@ def _private_root(table: Table, root: Path, mirror: str) -> dict[str, str]:
     for name in ("state/lists/partial", "cache/archives/partial", "etc/preferences.d"):
         (root / name).mkdir(parents=True, exist_ok=True)
     status, sources, settings = root / "status", root / "sources.list", root / "apt.conf"
+    # An empty list of installed packages in place of the host's.
     status.write_bytes(b"")
     sources.write_text(f"deb [arch=amd64 signed-by={KEYRING}] {mirror} {table.suite} main\n")
     values = {
@@ -154,34 +156,31 @@ def _private_root(table: Table, root: Path, mirror: str) -> dict[str, str]:
         "APT::Architectures": "amd64",
         "Acquire::Languages": "none",
         "Acquire::Retries": "3",
-        # apt would fetch as its own user, who may not write here.
+        # As root, apt downloads as the user _apt, who may not write into this folder.
         "APT::Sandbox::User": "root",
     }
-    written = "".join(f'{key} "{value}";\n' for key, value in values.items())
-    settings.write_text(written + _proxies_of_host())
+    # The host's settings for reaching a mirror, such as a proxy.
+    dump = ["dump", "--no-empty", "--format", '%F "%v";%n', "Acquire::http", "Acquire::https"]
+    own = "".join(f'{key} "{value}";\n' for key, value in values.items())
+    settings.write_text(own + run(["apt-config", *dump]).text)
     return {**PLAIN, "APT_CONFIG": str(settings)}
 
 
-def _proxies_of_host() -> str:
-    """Return the host's own settings of how a mirror is reached, such as a proxy."""
-    words = ["dump", "--no-empty", "--format", '%F "%v";%n', "Acquire::http", "Acquire::https"]
-    return run(["apt-config", *words]).text
-
-
 def _kernel_name(meta: str, environment: Mapping[str, str]) -> str:
-    """Return the package that the meta package `meta` depends on today."""
-    shown = run(["apt-cache", "show", "--no-all-versions", meta], environment=environment).text
-    found = re.search(r"^Depends:.*?\b(linux-image-\S+)", shown, re.MULTILINE)
+    """Return the package that the meta package `meta` depends on at present."""
+    words = ["apt-cache", "show", "--no-all-versions", meta]
+    text = run(words, environment=environment).text
+    found = re.search(r"^Depends:.*?\b(linux-image-\S+)", text, re.MULTILINE)
     if not found:
         raise SnowdropError(f"{meta}: depends on no linux-image, expected one")
     return found.group(1)
 
 
-def _deb(name: str, debian: str, folder: Path) -> Deb:
-    """Return the file of the package `debian`, whose digest apt has checked."""
+def _read_deb(name: str, debian: str, folder: Path) -> Deb:
+    """Return the file of the package `debian`, whose digest apt has verified."""
     files = list(folder.glob(f"{debian}_*.deb"))
     if len(files) != 1:
-        raise RemoteError(f"{debian}: apt fetched {len(files)} files, expected one")
+        raise RemoteError(f"{debian}: apt downloaded {len(files)} files, expected one")
     version = run(["dpkg-deb", "--field", str(files[0]), "Version"]).text.strip()
     return Deb(name, version, hash_file(files[0]).sha256, files[0])
 
@@ -196,12 +195,12 @@ def _remote(*words: str, environment: Mapping[str, str], cwd: Path) -> None:
 
 
 def _apt(*words: str, environment: Mapping[str, str], cwd: Path | None = None) -> str:
-    # Error-Mode: without it `update` ends with 0 though a signature does not hold.
+    # Without Error-Mode=any, `update` ends with 0 though a signature is invalid.
     options = ["-qq", "-o", "APT::Update::Error-Mode=any"]
     try:
         return run(["apt-get", *options, *words], environment=environment, cwd=cwd).text
     except MissingToolError:
         raise MissingToolError(
             "apt-get: no such program on this machine",
-            hint="rehearse on Debian or Ubuntu, or with `--repository` and a builder of your own",
+            hint="rehearse on Debian or Ubuntu",
         ) from None

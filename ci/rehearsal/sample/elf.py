@@ -1,85 +1,80 @@
-"""What an ELF file says of itself: its soname, what it is linked to, the tags of a module.
+"""Soname and needed libraries of an ELF file, and the tags of a kernel module.
 
 After the System V ABI (gABI 4.1, chapters 4 and 5), 64 bit and little-endian only: that is
 what x86_64 has.
 """
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAGIC = b"\x7fELF\x02\x01"
+# Elf64_Ehdr, Elf64_Shdr and Elf64_Dyn of elf(5).
 HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
 SECTION = struct.Struct("<IIQQQQIIQQ")
 DYNAMIC = struct.Struct("<qQ")
-TAG_NEEDED, TAG_SONAME = 1, 14
-TYPE_DYNAMIC = 6
+TAG_NEEDED, TAG_SONAME = 1, 14  # DT_NEEDED, DT_SONAME
+TYPE_DYNAMIC = 6  # SHT_DYNAMIC
 
 
-@dataclass(frozen=True, slots=True)
-class Linked:
-    """What a program or a shared library asks the loader for."""
+class Linked(NamedTuple):
+    """Names in the dynamic section of a program or shared library."""
 
     needed: tuple[str, ...]
     soname: str
     """Empty for a program."""
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One row of the section header table."""
+class Section(NamedTuple):
+    """One row of the section header table, with the content."""
 
+    name: int
+    """Offset in the table of section names."""
     kind: int
     link: int
     content: bytes
 
 
 def is_elf(content: bytes) -> bool:
-    """Tell whether `content` is an ELF file of x86_64's kind."""
+    """Return whether `content` is an ELF file of x86_64's class and byte order."""
     return content.startswith(MAGIC)
 
 
 def read_linked(content: bytes) -> Linked:
     """Return what the dynamic section of an ELF file names; nothing when it is static."""
-    sections = _sections(content)
+    sections, _ = _read_sections(content)
     for section in sections:
         if section.kind == TYPE_DYNAMIC:
+            # sh_link of a dynamic section is the index of its string table (gABI, chapter 4).
             names = sections[section.link].content
-            entries = list(DYNAMIC.iter_unpack(section.content))
-            sonames = [_text(names, value) for tag, value in entries if tag == TAG_SONAME]
-            return Linked(
-                needed=tuple(_text(names, value) for tag, value in entries if tag == TAG_NEEDED),
-                soname=sonames[0] if sonames else "",
-            )
+            found: dict[int, list[str]] = {TAG_NEEDED: [], TAG_SONAME: []}
+            for tag, value in DYNAMIC.iter_unpack(section.content):
+                if tag in found:
+                    found[tag].append(_text(names, value))
+            return Linked(tuple(found[TAG_NEEDED]), "".join(found[TAG_SONAME][:1]))
     return Linked((), "")
 
 
 def module_tags(content: bytes) -> dict[str, list[str]]:
     """Return the `key=value` strings of a kernel module's section .modinfo."""
-    names = HEADER.unpack_from(content)[-1]
-    sections = _sections(content)
+    sections, names = _read_sections(content)
     tags: dict[str, list[str]] = {}
-    for section, name in zip(sections, _section_names(content), strict=True):
-        if _text(sections[names].content, name) == ".modinfo":
+    for section in sections:
+        if _text(names, section.name) == ".modinfo":
             for item in section.content.split(b"\0"):
                 key, _, value = item.decode(errors="replace").partition("=")
                 tags.setdefault(key, []).append(value)
     return tags
 
 
-def _sections(content: bytes) -> list[Section]:
-    return [
-        Section(kind, link, content[offset : offset + size])
-        for _, kind, _, _, offset, size, link, *_ in _rows(content)
-    ]
-
-
-def _section_names(content: bytes) -> list[int]:
-    return [row[0] for row in _rows(content)]
-
-
-def _rows(content: bytes) -> list[tuple[int, ...]]:
-    _, _, _, _, _, start, _, _, _, _, size, count, _ = HEADER.unpack_from(content)
-    return [SECTION.unpack_from(content, start + number * size) for number in range(count)]
+def _read_sections(content: bytes) -> tuple[list[Section], bytes]:
+    """Return the sections and the table of their names."""
+    _, _, _, _, _, start, _, _, _, _, size, count, names = HEADER.unpack_from(content)
+    sections = []
+    for number in range(count):
+        row = SECTION.unpack_from(content, start + number * size)
+        name, kind, _, _, offset, length, link, *_ = row
+        sections.append(Section(name, kind, link, content[offset : offset + length]))
+    return sections, sections[names].content
 
 
 def _text(table: bytes, start: int) -> str:

@@ -1,4 +1,4 @@
-"""Kernel modules: the ones a droplet needs, with all that they need, decompressed."""
+"""Kernel modules of a droplet with their dependencies, decompressed."""
 
 import lzma
 import re
@@ -13,14 +13,14 @@ MODULES = re.compile(r"usr/lib/modules/(?P<release>[^/]+)/(?P<path>.*)")
 MODULE_SUFFIX = ".ko.xz"
 LISTS = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
 RELEASE_FILE = "usr/share/kernel/virt/kernel.release"
-"""Where Alpine's kernels say their release; a change of it starts mkinitfs' trigger."""
+"""The file with the release in Alpine's kernel packages; its folder triggers mkinitfs."""
 
 
 def kernel_entries(deb: Contents, wanted: Iterable[str]) -> dict[str, Entry]:
-    """Return the modules `wanted` with those that they need, and the file with the release.
+    """Return the modules `wanted` with their dependencies, and the file with the release.
 
     Raises:
-        BuildError: a module is neither there nor built in.
+        BuildError: a module is neither in the package nor built in.
     """
     files = {
         match["path"]: file.content
@@ -33,8 +33,8 @@ def kernel_entries(deb: Contents, wanted: Iterable[str]) -> dict[str, Entry]:
         f"{folder}/{name}": Entry(f"{folder}/{name}", 0o644, "file", files[name]) for name in LISTS
     }
     for path, content in _closure(files, wanted).items():
-        place = f"{folder}/{path.removesuffix('.xz')}"
-        entries[place] = Entry(place, 0o644, "file", content)
+        target = f"{folder}/{path.removesuffix('.xz')}"
+        entries[target] = Entry(target, 0o644, "file", content)
     entries[RELEASE_FILE] = Entry(RELEASE_FILE, 0o644, "file", f"{release}\n".encode())
     return entries
 
@@ -45,16 +45,17 @@ def _closure(files: Mapping[str, bytes], wanted: Iterable[str]) -> dict[str, byt
     found: dict[str, bytes] = {}
     todo = list(wanted)
     while todo:
+        # The kernel treats - and _ in module names alike (modprobe(8)).
         name = todo.pop().replace("-", "_")
         path = by_name.get(name)
         if path is None and name not in built_in:
-            raise BuildError(f"kernel module {name}: neither there nor built in")
+            raise BuildError(f"kernel module {name}: neither in the package nor built in")
         if path is None or path in found:
             continue
         found[path] = lzma.decompress(files[path])
         tags = module_tags(found[path])
         todo += [need for line in tags.get("depends", []) for need in line.split(",") if need]
-        # Loaded before it where there is one, such as net_failover's crc: never obligatory.
+        # A soft dependency is loaded first where it exists and is not required (modprobe.d(5)).
         soft = " ".join(tags.get("softdep", ())).replace("pre:", "").replace("post:", "").split()
         todo += [need for need in soft if need.replace("-", "_") in by_name]
     return found

@@ -1,4 +1,4 @@
-"""The walk: Debian's packages -> signed repositories for the builder and for the image."""
+"""Signed repositories for the builder and the image, made from Debian's packages."""
 
 import fcntl
 import hashlib
@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -33,11 +33,11 @@ from ci.rehearsal.sample.standin import standin_entries
 ARCH = "x86_64"
 KEY_NAME = "rehearsal-only.rsa.pub"
 LEVEL = 2
-"""Of zlib: the packages are read once and thrown away."""
+"""Of zlib: a low one, since a package is read only a few times."""
 DESCRIPTION = "snowdrop sample distribution"
 STANDIN = "apk-tools-static"
 OPTIONAL = ("openssh",)
-"""In the repository of the image without being asked for."""
+"""In the image's repository, though no image asks for it."""
 STAMP = "sample-stamp"
 
 
@@ -55,14 +55,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One package as bytes, with what a choice of packages needs to know of it."""
+    """One package: its recipe and its bytes."""
 
     recipe: Recipe
     apk: bytes
 
     @property
     def file_name(self) -> str:
-        """As the index of a repository wants it."""
+        """The name that apk derives from an index record."""
         return f"{self.recipe.name}-{self.recipe.version}.apk"
 
 
@@ -74,25 +74,26 @@ def make_sample(
     without: frozenset[str] = frozenset(),
     progress: Progress,
 ) -> Sample:
-    """Return the repositories below `out`, made anew only when something of them changed.
+    """Return the repositories below `out`; make them only when their input has changed.
 
-    `work` keeps what was fetched. `without` are the names that a real repository carries:
-    when there are any, the image's repository holds only what that one lacks to boot.
+    `work` keeps the downloads. `without` are the names of packages in a real repository: when
+    there are any, the image's repository has only what that one lacks to boot.
 
     Raises:
         ConfigError: no Debian mirror is known.
         MissingToolError: apt, dpkg-deb or Debian's keyring is absent.
-        RemoteError: the mirror does not answer.
+        RemoteError: the mirror does not respond.
     """
     out, work = out.resolve(), work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     table = read_table()
-    with _alone(work):
+    with _locked(work):
         debs = fetch(table, work, mirror=mirror, progress=progress)
         stamp = _stamp(debs, without)
         sample = Sample(out / "builder", out / "image", out / "keys")
-        indexes = [place / ARCH / INDEX for place in (sample.builder, sample.image)]
-        if _text(out / STAMP) != stamp or not all(index.is_file() for index in indexes):
+        # Both indexes are checked too: a stamp alone does not show that a file was removed.
+        indexes = [folder / ARCH / INDEX for folder in (sample.builder, sample.image)]
+        if _read_stamp(out) != stamp or not all(index.is_file() for index in indexes):
             with progress.step(f"Make {len(table.recipes)} sample packages"):
                 made = make_packages(table, debs)
                 _write_all(out, made, without, stamp)
@@ -101,43 +102,43 @@ def make_sample(
 
 @cache
 def rehearsal_key() -> SigningKey:
-    """Return the key of the sample: anybody can derive it, so it proves nothing."""
+    """Return the key of the sample; it is public, so its signatures authenticate nothing."""
     return derive_key(b"snowdrop rehearsal", KEY_NAME)
 
 
 def make_packages(table: Table, debs: Sequence[Deb]) -> dict[str, Made]:
     """Return every package of the table, by name."""
     key = rehearsal_key()
-    # The time goes to dpkg-deb, a process of its own: as many at once as there are processors.
+    # dpkg-deb takes most of the time, and it is a separate process: one for each processor.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         read = pool.map(read_deb, [deb.path for deb in debs])
         contents = {deb.name: content for deb, content in zip(debs, read, strict=True)}
     versions = {deb.name: apk_version(deb.version) for deb in debs}
     made = {}
     for recipe in table.recipes:
-        package = _package(recipe, table.epoch, contents, versions)
+        package = _complete(recipe, contents, versions)
         made[recipe.name] = Made(package, write_package(package, key, level=LEVEL))
     return made
 
 
 def closure(made: Mapping[str, Made], names: Sequence[str]) -> set[str]:
-    """Return `names` with all that they need, and what comes by itself where both are.
+    """Return `names` with all dependencies, and packages whose install_if is met.
 
     Raises:
-        BuildError: something needs what no package gives.
+        BuildError: no package provides a dependency.
     """
-    givers = _givers(made)
+    providers = _providers(made)
     found: set[str] = set()
     todo = list(names)
     while todo:
         need = todo.pop()
-        giver = givers.get(need)
-        if giver is None:
-            raise BuildError(f"sample: no package gives {need}, expected one in recipes.toml")
-        if giver in found:
+        provider = providers.get(need)
+        if provider is None:
+            raise BuildError(f"sample: no package provides {need}, expected one in recipes.toml")
+        if provider in found:
             continue
-        found.add(giver)
-        todo += made[giver].recipe.depends
+        found.add(provider)
+        todo += made[provider].recipe.depends
         todo += [
             name
             for name, package in made.items()
@@ -146,49 +147,41 @@ def closure(made: Mapping[str, Made], names: Sequence[str]) -> set[str]:
     return found
 
 
-def _givers(made: Mapping[str, Made]) -> dict[str, str]:
-    """Return the package that gives each name; its own name counts first."""
-    givers = {
+def _providers(made: Mapping[str, Made]) -> dict[str, str]:
+    """Return the package that provides each name; a package's own name comes first."""
+    providers = {
         provided.partition("=")[0]: name
         for name, package in made.items()
         for provided in package.recipe.provides
     }
-    return givers | {name: name for name in made}
+    return providers | {name: name for name in made}
 
 
-def _package(
-    recipe: SampleRecipe,
-    epoch: int,
-    contents: Mapping[str, Contents],
-    versions: Mapping[str, str],
+def _complete(
+    recipe: SampleRecipe, contents: Mapping[str, Contents], versions: Mapping[str, str]
 ) -> Recipe:
+    """Return the package of `recipe` with its files, its scripts and what abuild would add."""
     debs = [contents[name] for name in recipe.sources]
-    version = recipe.version or versions[recipe.sources[0]]
+    package = recipe.package
+    version = package.version or versions[recipe.sources[0]]
     entries = {**taken_entries(recipe, debs), **own_entries(recipe), **_special_entries(recipe)}
     if recipe.modules:
         entries |= kernel_entries(debs[0], recipe.modules)
     entries = with_modes(entries, recipe.modes)
-    needs, gives = linked_names(entries.values(), version)
-    return Recipe(
-        name=recipe.name,
+    needed, provided = linked_names(entries.values(), version)
+    return replace(
+        package,
         version=version,
-        description=recipe.description,
-        license="various",
-        url="https://www.debian.org/",
-        epoch=max([epoch] if not debs else [deb.epoch for deb in debs]),
-        depends=(*recipe.depends, *needs),
-        provides=(*recipe.provides, *gives),
-        install_if=recipe.install_if,
-        triggers=recipe.triggers,
-        replaces=recipe.replaces,
-        provider_priority=recipe.provider_priority,
+        epoch=max((deb.epoch for deb in debs), default=package.epoch),
+        depends=(*package.depends, *needed),
+        provides=(*package.provides, *provided),
         scripts=own_scripts(recipe),
         entries=tuple(entries.values()),
     )
 
 
 def _special_entries(recipe: SampleRecipe) -> dict[str, Entry]:
-    """Return the entries that are neither Debian's nor plain files of ours."""
+    """Return the entries that come neither from Debian nor from files/."""
     files: list[tuple[str, int, bytes]] = []
     match recipe.name:
         case "apk-tools-static":
@@ -201,70 +194,69 @@ def _special_entries(recipe: SampleRecipe) -> dict[str, Entry]:
 
 
 def _chosen(made: Mapping[str, Made], without: frozenset[str]) -> dict[str, set[str]]:
-    """Return which packages are in which repository."""
+    """Return the names of the packages in each repository."""
     builder = closure(made, (*lists.BUILDER_PACKAGES, STANDIN))
     if not without:
         image = closure(made, (*lists.IMAGE_PACKAGES, *OPTIONAL, STANDIN))
         return {"builder": builder, "image": image}
-    # Beside a real distribution a library of Debian's would be taken for a newer one of its own.
-    image = {name for name in lists.ALWAYS_BESIDE if name not in without}
+    # apk would choose a library of Debian's over the real repository's for its newer version.
+    image = {name for name in lists.BESIDE_ALPINE if name not in without}
     if not without & {"apk-tools", STANDIN}:
         image |= closure(made, [STANDIN])
     return {"builder": builder, "image": image}
 
 
+def write_repository(folder: Path, packages: Sequence[Made], title: str) -> None:
+    """Write `packages` and their signed index into the new folder `folder/x86_64`."""
+    (folder / ARCH).mkdir(parents=True)
+    for package in packages:
+        (folder / ARCH / package.file_name).write_bytes(package.apk)
+    apks = [package.apk for package in packages]
+    index = write_index(apks, rehearsal_key(), f"{DESCRIPTION} {title}", level=LEVEL)
+    (folder / ARCH / INDEX).write_bytes(index)
+
+
 def _write_all(out: Path, made: Mapping[str, Made], without: frozenset[str], stamp: str) -> None:
-    """Write both repositories and the key into a new folder, then put it in place of the old."""
+    """Write both repositories and the key into a new folder, then replace the old one with it."""
     new = out.with_name(out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
-    key = rehearsal_key()
     for repository, names in _chosen(made, without).items():
-        folder = new / repository / ARCH
-        folder.mkdir(parents=True)
-        chosen = [made[name] for name in sorted(names)]
-        for package in chosen:
-            (folder / package.file_name).write_bytes(package.apk)
-        index = write_index(
-            [package.apk for package in chosen], key, f"{DESCRIPTION} {repository}", level=LEVEL
-        )
-        (folder / INDEX).write_bytes(index)
+        write_repository(new / repository, [made[name] for name in sorted(names)], repository)
     (new / "keys").mkdir()
-    (new / "keys" / KEY_NAME).write_bytes(key.public_pem())
+    (new / "keys" / KEY_NAME).write_bytes(rehearsal_key().public_pem())
     (new / STAMP).write_text(stamp)
+    # The stamp is in the folder, so an interrupted run leaves no stamp or a complete folder.
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)
 
 
 def _stamp(debs: Sequence[Deb], without: frozenset[str]) -> str:
-    """Return a digest of all that the repositories are made of."""
+    """Return a digest of the repositories' whole input."""
     digest = hashlib.sha256()
     for deb in debs:
         digest.update(f"{deb.name} {deb.version} {deb.sha256}\n".encode())
     digest.update(f"{sorted(without)}\n".encode())
     for name, _, content in standin_entries():
-        digest.update(f"{name}\0".encode())
+        digest.update(f"{entry}\0".encode())
         digest.update(hashlib.sha256(content).digest())
     writing = HERE.parents[2] / "build" / "apk"
     for folder in (HERE, writing):
         for path in sorted(folder.rglob("*")):
-            place = path.relative_to(folder)
-            # What tools leave behind is no source: __pycache__, .ruff_cache and the like.
-            if path.is_file() and not any(part[0] in "._" for part in place.parts[:-1]):
-                digest.update(f"{place}\0".encode())
+            name = path.relative_to(folder)
+            # Folders of tools are no source: __pycache__, .ruff_cache and the like.
+            if path.is_file() and not any(part[0] in "._" for part in name.parts[:-1]):
+                digest.update(f"{name}\0".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest() + "\n"
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+def _read_stamp(out: Path) -> str | None:
+    return (out / STAMP).read_text() if (out / STAMP).is_file() else None
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until nobody else makes a sample in `folder`."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock `folder`; wait while another process makes a sample in it (flock(2))."""
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

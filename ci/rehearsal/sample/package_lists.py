@@ -1,49 +1,13 @@
-"""What a rehearsal asks for: the words of its release.toml."""
+"""Packages and services that a rehearsal's release.toml asks for, from request.toml."""
 
-BUILDER_PACKAGES = (
-    "busybox",
-    "python3",
-    "e2fsprogs",
-    "qemu-img",
-    "sfdisk",
-    "grub",
-    "grub-bios",
-    "cpio",
-)
+import tomllib
 
-IMAGE_PACKAGES = (
-    "alpine-base",
-    "linux-virt",
-    "mkinitfs",
-    "openssh-server",
-    "openssh-sftp-server",
-    "chrony",
-    "e2fsprogs",
-    "e2fsprogs-extra",
-    "sfdisk",
-    "partx",
-)
+from ci.rehearsal.sample.recipes import HERE
 
-SERVICES = {
-    "sysinit": ("devfs", "dmesg", "hwdrivers", "mdev"),
-    "boot": (
-        "bootmisc",
-        "hostname",
-        "modules",
-        "networking",
-        "seedrng",
-        "swap",
-        "sysctl",
-        "syslog",
-    ),
-    "default": ("chronyd", "snowdrop-init", "snowdrop-userdata", "sshd"),
-    "shutdown": ("killprocs", "mount-ro", "savecache"),
+_REQUEST = tomllib.loads((HERE / "request.toml").read_text(encoding="utf-8"))
+BUILDER_PACKAGES: tuple[str, ...] = tuple(_REQUEST["builder_packages"])
+IMAGE_PACKAGES: tuple[str, ...] = tuple(_REQUEST["image_packages"])
+BESIDE_ALPINE: tuple[str, ...] = tuple(_REQUEST["beside_alpine"])
+SERVICES: dict[str, tuple[str, ...]] = {
+    runlevel: tuple(names) for runlevel, names in _REQUEST["services"].items()
 }
-
-ALPINE_IMAGE_PACKAGES = IMAGE_PACKAGES
-"""With Alpine's own repository: the same, since the sample has Alpine's names."""
-
-ALPINE_SERVICES = SERVICES
-
-ALWAYS_BESIDE = ("linux-virt", "mkinitfs")
-"""What the sample brings to a real repository that lacks it: nothing that links to a C library."""

@@ -3,66 +3,69 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from build.apk.writing import Recipe
+
 HERE = Path(__file__).parent
 KERNEL = "KERNEL"
 """Stands for the Debian package of the kernel, whose name changes with each of its versions."""
+PLAIN_KEYS = frozenset({"folders", "links", "modes", "modules"})
 LIBRARY_FOLDER = "usr/lib/x86_64-linux-gnu"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One line of `files`: which paths it takes, and where they go."""
+class FileRule:
+    """One line of `files`: the paths that it selects, and where they go."""
 
     pattern: re.Pattern[str]
-    place: str
-    """The path in the package; ends in a slash for a folder; empty: where it is."""
+    target: str
+    """The path in the package; ends in a slash for a folder; empty: the path is kept."""
 
-    def place_of(self, path: str) -> str | None:
-        """Return where `path` of a Debian package goes, None when this line is not about it."""
+    def target_of(self, path: str) -> str | None:
+        """Return the path in the package for `path` of a Debian package, None without a match."""
         if not self.pattern.fullmatch(path):
             return None
-        if self.place.endswith("/"):
-            return self.place + path.rpartition("/")[2]
-        return self.place or path
+        if self.target.endswith("/"):
+            return self.target + path.rpartition("/")[2]
+        return self.target or path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRecipe:
     """One table of recipes.toml."""
 
-    name: str
-    description: str
-    sources: tuple[str, ...]
-    version: str
-    """Empty: that of the first source."""
-    files: tuple[Choice, ...]
-    without: tuple[re.Pattern[str], ...]
-    folders: tuple[str, ...]
-    links: Mapping[str, str]
-    modes: Mapping[str, str]
-    modules: tuple[str, ...]
-    depends: tuple[str, ...]
-    provides: tuple[str, ...]
-    install_if: tuple[str, ...]
-    triggers: tuple[str, ...]
-    replaces: tuple[str, ...]
-    provider_priority: int | None
+    package: Recipe
+    """The metadata as far as the table has them: without entries, needed libraries and commands.
 
-    def place_of(self, path: str) -> str | None:
+    An empty version stands for that of the first source.
+    """
+    sources: tuple[str, ...] = ()
+    files: tuple[FileRule, ...] = ()
+    without: tuple[re.Pattern[str], ...] = ()
+    folders: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    modes: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the package."""
+        return self.package.name
+
+    def target_of(self, path: str) -> str | None:
         """Return where a file of a Debian package goes, None when it is not taken."""
         if any(pattern.fullmatch(path) for pattern in self.without):
             return None
-        places = (choice.place_of(path) for choice in self.files)
-        return next((place for place in places if place), None)
+        targets = (rule.target_of(path) for rule in self.files)
+        return next((target for target in targets if target), None)
 
     @property
     def own_files(self) -> Path:
-        """The folder of our own files for this package, which may not be there."""
+        """The folder of our own files for this package, which may be absent."""
         return HERE / "files" / self.name
 
 
@@ -72,14 +75,12 @@ class Table:
 
     suite: str
     kernel: str
-    """The Debian package that depends on the kernel of the day."""
-    epoch: int
-    """Seconds since 1970: the time of packages that hold only our own files."""
+    """The Debian package that depends on the newest kernel."""
     recipes: tuple[SampleRecipe, ...]
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The Debian packages that are needed, KERNEL among them."""
+        """The needed Debian packages, KERNEL among them."""
         return tuple(sorted({name for recipe in self.recipes for name in recipe.sources}))
 
 
@@ -97,56 +98,49 @@ def pattern_of(glob: str) -> re.Pattern[str]:
 
 @cache
 def read_table() -> Table:
-    """Return recipes.toml, which is part of the source: a mistake in it is a bug of ours."""
+    """Return the content of recipes.toml.
+
+    Raises:
+        TypeError, ValueError: an unknown key, or neither of `from` and `version`, or both.
+    """
     table = tomllib.loads((HERE / "recipes.toml").read_text(encoding="utf-8"))
-    recipes = [_recipe(name, values) for name, values in table["packages"].items()]
-    recipes += [_library(name, files) for name, files in table["libraries"].items()]
+    libraries = {
+        name: {
+            "description": f"shared libraries of Debian's {name}",
+            "from": [name],
+            "files": [f"{LIBRARY_FOLDER}/{file}" for file in files],
+        }
+        for name, files in table["libraries"].items()
+    }
+    packages = {**table["packages"], **libraries}
+    recipes = [_read_recipe(name, values, table["epoch"]) for name, values in packages.items()]
     return Table(
         suite=table["suite"],
         kernel=table["kernel"],
-        epoch=table["epoch"],
         recipes=tuple(sorted(recipes, key=lambda recipe: recipe.name)),
     )
 
 
-def _library(name: str, files: list[str]) -> SampleRecipe:
-    values = {
-        "description": f"shared libraries of Debian's {name}",
-        "from": [name],
-        "files": [f"{LIBRARY_FOLDER}/{file}" for file in files],
+def _read_recipe(name: str, values: Mapping[str, Any], epoch: int) -> SampleRecipe:
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
-    return _recipe(name, values)
-
-
-def _recipe(name: str, values: Mapping[str, Any]) -> SampleRecipe:
-    left = dict(values)
-
-    def texts(key: str) -> tuple[str, ...]:
-        return tuple(left.pop(key, ()))
-
-    recipe = SampleRecipe(
-        name=name,
-        description=left.pop("description"),
-        sources=texts("from"),
-        version=left.pop("version", ""),
-        files=tuple(_choice(line) for line in texts("files")),
-        without=tuple(pattern_of(glob) for glob in texts("without")),
-        folders=texts("folders"),
-        links=left.pop("links", {}),
-        modes=left.pop("modes", {}),
-        modules=texts("modules"),
-        depends=texts("depends"),
-        provides=texts("provides"),
-        install_if=texts("install_if"),
-        triggers=texts("triggers"),
-        replaces=texts("replaces"),
-        provider_priority=left.pop("provider_priority", None),
+    sources = fields.pop("from", ())
+    if bool(sources) == ("version" in fields):
+        raise ValueError(f"recipes.toml: {name}: expected one of from and version")
+    files = tuple(_read_rule(line) for line in fields.pop("files", ()))
+    without = tuple(pattern_of(glob) for glob in fields.pop("without", ()))
+    plain = {key: fields.pop(key) for key in PLAIN_KEYS & set(fields)}
+    package = {"version": "", "license": "various", "url": "https://www.debian.org/", **fields}
+    return SampleRecipe(
+        package=Recipe(name=name, epoch=epoch, **package),
+        sources=sources,
+        files=files,
+        without=without,
+        **plain,
     )
-    if left or bool(recipe.sources) == bool(recipe.version):
-        raise ValueError(f"recipes.toml: {name}: {left}, expected known keys and from or version")
-    return recipe
 
 
-def _choice(line: str) -> Choice:
-    glob, _, place = (part.strip() for part in line.partition(" -> "))
-    return Choice(pattern_of(glob), place)
+def _read_rule(line: str) -> FileRule:
+    glob, _, target = (part.strip() for part in line.partition(" -> "))
+    return FileRule(pattern_of(glob), target)

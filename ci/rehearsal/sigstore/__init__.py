@@ -1,7 +1,7 @@
-"""A sigstore of one's own on 127.0.0.1, which the unmodified client signs and verifies with.
+"""A local sigstore on 127.0.0.1 for the unmodified client to sign and verify with.
 
-Rooms, in reading order: `server` (the instance, its five services, one loopback address),
-`oidc` (identity tokens as GitHub Actions gives them), `authority` (token -> certificate),
-`log` (signature -> entry of the transparency log) and `merkle` (the log's tree), `timestamp`
-(signature -> signed time), `keys` (fresh ones for each machine), `trust` (what clients read).
+Modules, in reading order: `server` (the instance, its five services, one address), `oidc`
+(identity tokens as of GitHub Actions), `authority` (token -> certificate), `log` (signature ->
+entry of the transparency log) and `merkle` (its tree), `timestamp` (signature -> signed time),
+`keys` (generated on each machine), `trust` (files for clients).
 """

@@ -1,36 +1,36 @@
-"""`python -m ci.rehearsal.sigstore`: a local sigstore as a process of its own.
+"""`python -m ci.rehearsal.sigstore`: a local sigstore as a separate process, until SIGTERM.
 
-Prints one line of JSON when it answers: where it is, what to trust, and the environment for
-the process that signs. Ends on SIGTERM or SIGINT.
+Prints one line of JSON when it is ready: its address, the trust files, and the environment of
+the signing process.
 """
 
 import argparse
-import json
-import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from build.errors import SnowdropError
+from ci.rehearsal.services import serve_until_signal
 from ci.rehearsal.sigstore.oidc import Job
-from ci.rehearsal.sigstore.server import Running, Sigstore
+from ci.rehearsal.sigstore.server import Sigstore
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve until told to end; return the exit code."""
-    # Held back from here on and taken by sigwait below: none is lost between the two.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    arguments = _parser().parse_args(argv)
-    job = Job(
-        repository=arguments.repository,
-        tag=arguments.tag,
-        commit=arguments.sha,
-        run_id=arguments.run_id,
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ci.rehearsal.sigstore", description=__doc__, allow_abbrev=False
     )
+    parser.add_argument("--folder", type=Path, required=True, help="keys, log and trust root")
+    parser.add_argument("--repository", required=True, metavar="OWNER/REPO")
+    parser.add_argument("--tag", required=True, help="the tag of the job")
+    parser.add_argument("--sha", required=True, help="the commit of the job")
+    arguments = parser.parse_args(argv)
+    job = Job(repository=arguments.repository, tag=arguments.tag, commit=arguments.sha)
     try:
-        with Sigstore.open(arguments.folder, job).serve() as running:
-            print(json.dumps(_told(running, job)), flush=True)
-            signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        serve_until_signal(_running(arguments.folder, job))
     except SnowdropError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:
@@ -39,28 +39,10 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ci.rehearsal.sigstore", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("--folder", type=Path, required=True, help="keys, log and trust root")
-    parser.add_argument("--repository", required=True, metavar="OWNER/REPO")
-    parser.add_argument("--tag", required=True, help="the tag that the job runs for")
-    parser.add_argument("--sha", required=True, help="the commit that the job runs for")
-    parser.add_argument("--run-id", default="1", help="number of the run (default: 1)")
-    return parser
-
-
-def _told(running: Running, job: Job) -> dict[str, object]:
-    return {
-        "address": running.address,
-        "trusted_root": str(running.trusted_root),
-        "signing_config": str(running.signing_config),
-        "client_trust_config": str(running.client_trust_config),
-        "environment": dict(running.environment),
-        "repository_id": job.repository_id,
-        "owner_id": job.owner_id,
-    }
+@contextmanager
+def _running(folder: Path, job: Job) -> Iterator[dict[str, Any]]:
+    with Sigstore.open(folder, job).serve() as running:
+        yield asdict(running) | {"repository_id": job.repository_id, "owner_id": job.owner_id}
 
 
 if __name__ == "__main__":

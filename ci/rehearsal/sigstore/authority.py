@@ -1,4 +1,4 @@
-"""The certificate authority: an identity token and a key become a certificate of ten minutes.
+"""Certificate authority: issues a certificate of ten minutes for an identity token and a key.
 
 Sources: sigstore's documents "Fulcio OIDC" and "Fulcio certificate specification" (which claim
 goes into which extension), RFC 6962 section 3 (the signed certificate timestamp).
@@ -18,34 +18,35 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from build.errors import VerificationError
-from ci.rehearsal.sigstore.keys import Keys, key_usage, spki
+from ci.rehearsal.sigstore.keys import Extensions, Keys, certificate_builder, key_usage, spki
 
-LIFE = timedelta(minutes=10)
+LIFETIME = timedelta(minutes=10)
 ARC = "1.3.6.1.4.1.57264.1"
-"""Where sigstore's extensions are."""
+"""Prefix of the identifiers of sigstore's extensions (Fulcio, oid-info.md)."""
 SCT_LIST = ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
-"""RFC 6962, section 3.3."""
-FORGE = "https://github.com"
+"""Extension with the signed certificate timestamps (RFC 6962, section 3.3)."""
+GITHUB = "https://github.com"
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Issues certificates in the name of the instance."""
+    """Certificate authority of the instance."""
 
     keys: Keys
 
     def issue(self, request: bytes, claims: Mapping[str, str], now: datetime) -> list[str]:
         """Return certificate, issuing certificate and root, as PEM.
 
-        `request`: a PEM PKCS#10 request; only its key is taken, its signature is checked.
-        `claims`: those of a token that was checked.
+        `request`: a PEM PKCS#10 request; only its key is used, its signature is checked.
+        `claims`: those of a checked token.
 
         Raises:
-            VerificationError: the request is none, not signed by its key, or not for P-256.
+            VerificationError: no such request, not signed by its key, or not for P-256.
         """
         builder = self._builder(_requested_key(request), claims, now)
-        before = builder.sign(self.keys.authority, hashes.SHA384())
-        stamp = self._transparency_stamp(before.tbs_certificate_bytes, now)
+        precertificate = builder.sign(self.keys.authority, hashes.SHA384())
+        stamp = self._transparency_stamp(precertificate.tbs_certificate_bytes, now)
+        # The log signed the certificate without this extension (RFC 6962, section 3.1).
         leaf = builder.add_extension(x509.UnrecognizedExtension(SCT_LIST, stamp), critical=False)
         chain = [leaf.sign(self.keys.authority, hashes.SHA384()), *self.keys.authority_chain]
         return [item.public_bytes(serialization.Encoding.PEM).decode() for item in chain]
@@ -53,38 +54,30 @@ class Authority:
     def _builder(
         self, key: ec.EllipticCurvePublicKey, claims: Mapping[str, str], now: datetime
     ) -> x509.CertificateBuilder:
-        start = now.replace(microsecond=0)
-        issuer = self.keys.authority_chain[0]
-        builder = x509.CertificateBuilder(
-            issuer_name=issuer.subject,
-            subject_name=x509.Name([]),
-            public_key=key,
-            serial_number=x509.random_serial_number(),
-            not_valid_before=start,
-            not_valid_after=start + LIFE,
-        )
-        identity = f"{FORGE}/{claims['job_workflow_ref']}"
-        # This order and these marks are those of the public instance's certificates.
-        extensions: list[tuple[x509.ExtensionType, bool]] = [
+        issuer_key = self.keys.authority.public_key()
+        identity = f"{GITHUB}/{claims['job_workflow_ref']}"
+        # Order and critical marks are those of the public instance's certificates.
+        extensions: Extensions = [
             (key_usage(issues=False), True),
             (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), False),
             (x509.SubjectKeyIdentifier.from_public_key(key), False),
-            (
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(
-                    self.keys.authority.public_key()
-                ),
-                False,
-            ),
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), False),
             (x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), True),
         ]
         for number, value in claim_extensions(claims).items():
             oid = ObjectIdentifier(f"{ARC}.{number}")
             extensions.append((x509.UnrecognizedExtension(oid, value), False))
-        for extension, critical in extensions:
-            builder = builder.add_extension(extension, critical=critical)
-        return builder
+        return certificate_builder(
+            subject=x509.Name([]),
+            issuer=self.keys.authority_chain[0].subject,
+            key=key,
+            start=now.replace(microsecond=0),
+            lifetime=LIFETIME,
+            extensions=extensions,
+        )
 
     def _transparency_stamp(self, precertificate: bytes, now: datetime) -> bytes:
+        """Return the value of the extension with one signed certificate timestamp."""
         key = self.keys.certificate_transparency
         milliseconds = int(now.timestamp() * 1000)
         issuer = hashlib.sha256(spki(self.keys.authority.public_key())).digest()
@@ -100,12 +93,12 @@ class Authority:
 
 
 def claim_extensions(claims: Mapping[str, str]) -> dict[int, bytes]:
-    """Return the value of each extension of sigstore's arc, by its number.
+    """Return the value of each of sigstore's extensions, by the number after ARC.
 
-    1 to 6 are the older ones, whose text stands bare; from 8 on it is a DER UTF8String.
+    1 to 6 are deprecated and hold the plain text; from 8 on it is a DER UTF8String.
     """
-    repository = f"{FORGE}/{claims['repository']}"
-    bare = {
+    repository = f"{GITHUB}/{claims['repository']}"
+    plain = {
         1: claims["iss"],
         2: claims["event_name"],
         3: claims["sha"],
@@ -115,34 +108,34 @@ def claim_extensions(claims: Mapping[str, str]) -> dict[int, bytes]:
     }
     encoded = {
         8: claims["iss"],
-        9: f"{FORGE}/{claims['job_workflow_ref']}",
+        9: f"{GITHUB}/{claims['job_workflow_ref']}",
         10: claims["job_workflow_sha"],
         11: claims["runner_environment"],
         12: repository,
         13: claims["sha"],
         14: claims["ref"],
         15: claims["repository_id"],
-        16: f"{FORGE}/{claims['repository_owner']}",
+        16: f"{GITHUB}/{claims['repository_owner']}",
         17: claims["repository_owner_id"],
-        18: f"{FORGE}/{claims['workflow_ref']}",
+        18: f"{GITHUB}/{claims['workflow_ref']}",
         19: claims["workflow_sha"],
         20: claims["event_name"],
         21: f"{repository}/actions/runs/{claims['run_id']}/attempts/{claims['run_attempt']}",
         22: claims["repository_visibility"],
     }
-    return {number: text.encode() for number, text in bare.items()} | {
+    return {number: text.encode() for number, text in plain.items()} | {
         number: asn1.encode_der(text) for number, text in encoded.items()
     }
 
 
 def _requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
     try:
-        asked = x509.load_pem_x509_csr(request)
-        valid, key = asked.is_signature_valid, asked.public_key()
+        parsed = x509.load_pem_x509_csr(request)
+        valid, key = parsed.is_signature_valid, parsed.public_key()
     except (ValueError, InvalidSignature) as error:
         raise VerificationError(f"certificate request: {error}") from None
     if not valid:
-        raise VerificationError("certificate request: not signed by the key that it names")
+        raise VerificationError("certificate request: not signed by its own key")
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise VerificationError("certificate request: not for a P-256 key")
     return key

@@ -1,7 +1,7 @@
-"""The instance's keys and its certificates of long life: drawn once a folder, then kept.
+"""Keys and long-lived certificates of the local sigstore: generated once per folder, then kept.
 
-They are random, so no two machines trust each other's rehearsals. The two root keys are
-thrown away as soon as they have signed: nothing can be added under them later.
+They are random, so no two machines trust each other's rehearsals. The two root keys are not
+stored: nothing can be issued under them later.
 """
 
 import os
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,18 +21,24 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from build.errors import ConfigError
 
 ORGANIZATION = "Snowdrop rehearsal"
-LIFE = timedelta(days=3650)
+LIFETIME = timedelta(days=3650)
 
-AUTHORITY = "authority"
-SCT = "certificate-transparency"
-LOG = "log"
-TIMESTAMP = "timestamp"
-ISSUER = "issuer"
+FILES: dict[str, tuple[str, type[object]]] = {
+    "authority": ("authority", ec.EllipticCurvePrivateKey),
+    "certificate_transparency": ("certificate-transparency", ec.EllipticCurvePrivateKey),
+    "log": ("log", ed25519.Ed25519PrivateKey),
+    "timestamp": ("timestamp", ec.EllipticCurvePrivateKey),
+    "issuer": ("issuer", rsa.RSAPrivateKey),
+}
+"""Of each key in Keys the file without `.key.pem`, and the type."""
+
+Extensions = list[tuple[x509.ExtensionType, bool]]
+"""With each extension whether it is critical."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """All that the instance signs with."""
+    """All signing keys of the instance."""
 
     authority: ec.EllipticCurvePrivateKey
     authority_chain: tuple[x509.Certificate, ...]
@@ -45,34 +52,30 @@ class Keys:
 
     @property
     def start(self) -> datetime:
-        """Since when the keys are valid; UTC, whole seconds."""
+        """The beginning of the keys' validity; UTC, whole seconds."""
         return self.authority_chain[0].not_valid_before_utc
 
 
 def open_keys(folder: Path, clock: Callable[[], datetime]) -> Keys:
-    """Return the keys in `folder`; draw them when there is no such folder.
+    """Return the keys in `folder`; generate them when there is no such folder.
 
-    Files are for their owner only (mode 600, folder 700), written beside and then renamed.
+    The owner alone may read them: files of mode 600 in a folder of mode 700.
 
     Raises:
-        ConfigError: the folder is there, but a key is missing or unreadable.
+        ConfigError: the folder exists, but a key is missing or unreadable.
     """
     if not folder.exists():
-        _store(_draw(clock()), folder)
+        _store(_generate(clock().replace(microsecond=0)), folder)
     try:
         return Keys(
-            authority=_elliptic(_load(folder, AUTHORITY)),
-            authority_chain=_chain(folder, AUTHORITY),
-            certificate_transparency=_elliptic(_load(folder, SCT)),
-            log=_edwards(_load(folder, LOG)),
-            timestamp=_elliptic(_load(folder, TIMESTAMP)),
-            timestamp_chain=_chain(folder, TIMESTAMP),
-            issuer=_rsa(_load(folder, ISSUER)),
+            **{field: _load(folder, name, kind) for field, (name, kind) in FILES.items()},
+            authority_chain=_load_chain(folder, "authority"),
+            timestamp_chain=_load_chain(folder, "timestamp"),
         )
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
             f"{folder}: the keys of the local sigstore are damaged ({error})",
-            hint=f"remove `{folder.parent}`: the next rehearsal draws new keys",
+            hint=f"remove `{folder.parent}`: the next rehearsal generates new keys",
         ) from None
 
 
@@ -81,70 +84,6 @@ def spki(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-
-
-def _draw(now: datetime) -> Keys:
-    start = now.replace(microsecond=0)
-    authority, timestamp = ec.generate_private_key(ec.SECP384R1()), _p256()
-    return Keys(
-        authority=authority,
-        authority_chain=_issue(authority, "authority", start, _for_issuing()),
-        certificate_transparency=_p256(),
-        log=ed25519.Ed25519PrivateKey.generate(),
-        timestamp=timestamp,
-        timestamp_chain=_issue(timestamp, "timestamps", start, _for_timestamps()),
-        issuer=rsa.generate_private_key(public_exponent=65537, key_size=2048),
-    )
-
-
-def _issue(
-    key: ec.EllipticCurvePrivateKey,
-    title: str,
-    start: datetime,
-    extensions: list[tuple[x509.ExtensionType, bool]],
-) -> tuple[x509.Certificate, ...]:
-    root_key = ec.generate_private_key(ec.SECP384R1())
-    root_name, name = _name(f"{title} root"), _name(title)
-    root = _certificate(root_name, root_name, root_key, start, _for_issuing(1)).sign(
-        root_key, hashes.SHA384()
-    )
-    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
-    leaf = _certificate(name, root_name, key, start, [*extensions, (issuer, False)])
-    return leaf.sign(root_key, hashes.SHA384()), root
-
-
-def _certificate(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    start: datetime,
-    extensions: list[tuple[x509.ExtensionType, bool]],
-) -> x509.CertificateBuilder:
-    builder = x509.CertificateBuilder(
-        issuer_name=issuer,
-        subject_name=subject,
-        public_key=key.public_key(),
-        serial_number=x509.random_serial_number(),
-        not_valid_before=start,
-        not_valid_after=start + LIFE,
-    )
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    for extension, critical in [*extensions, (identifier, False)]:
-        builder = builder.add_extension(extension, critical=critical)
-    return builder
-
-
-def _for_issuing(path_length: int = 0) -> list[tuple[x509.ExtensionType, bool]]:
-    return [
-        (key_usage(issues=True), True),
-        (x509.BasicConstraints(ca=True, path_length=path_length), True),
-    ]
-
-
-def _for_timestamps() -> list[tuple[x509.ExtensionType, bool]]:
-    # RFC 3161, section 2.3: this extended key usage, alone and critical.
-    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
-    return [(key_usage(issues=False), True), (usage, True)]
 
 
 def key_usage(*, issues: bool) -> x509.KeyUsage:
@@ -162,64 +101,114 @@ def key_usage(*, issues: bool) -> x509.KeyUsage:
     )
 
 
+def certificate_builder(
+    *,
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    start: datetime,
+    lifetime: timedelta,
+    extensions: Extensions,
+) -> x509.CertificateBuilder:
+    """Return the builder of a certificate with a random serial number, not yet signed."""
+    builder = x509.CertificateBuilder(
+        issuer_name=issuer,
+        subject_name=subject,
+        public_key=key,
+        serial_number=x509.random_serial_number(),
+        not_valid_before=start,
+        not_valid_after=start + lifetime,
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    return builder
+
+
+def _generate(start: datetime) -> Keys:
+    authority = ec.generate_private_key(ec.SECP384R1())
+    timestamp = ec.generate_private_key(ec.SECP256R1())
+    # RFC 3161, section 2.3: this extended key usage, alone and critical.
+    stamping = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
+    for_timestamps: Extensions = [(key_usage(issues=False), True), (stamping, True)]
+    return Keys(
+        authority=authority,
+        authority_chain=_make_chain(authority, "authority", start, _for_issuing(0)),
+        certificate_transparency=ec.generate_private_key(ec.SECP256R1()),
+        log=ed25519.Ed25519PrivateKey.generate(),
+        timestamp=timestamp,
+        timestamp_chain=_make_chain(timestamp, "timestamps", start, for_timestamps),
+        issuer=rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    )
+
+
+def _make_chain(
+    key: ec.EllipticCurvePrivateKey, title: str, start: datetime, extensions: Extensions
+) -> tuple[x509.Certificate, ...]:
+    """Return a certificate of `key` and the root that issued it."""
+    root_key = ec.generate_private_key(ec.SECP384R1())
+    root_name = _name(f"{title} root")
+    root_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
+    certificates = []
+    for subject, subject_key, own in (
+        (_name(title), key, [*extensions, (root_id, False)]),
+        (root_name, root_key, _for_issuing(1)),
+    ):
+        identifier = x509.SubjectKeyIdentifier.from_public_key(subject_key.public_key())
+        builder = certificate_builder(
+            subject=subject,
+            issuer=root_name,
+            key=subject_key.public_key(),
+            start=start,
+            lifetime=LIFETIME,
+            extensions=[*own, (identifier, False)],
+        )
+        certificates.append(builder.sign(root_key, hashes.SHA384()))
+    return tuple(certificates)
+
+
+def _for_issuing(path_length: int) -> Extensions:
+    constraints = x509.BasicConstraints(ca=True, path_length=path_length)
+    return [(key_usage(issues=True), True), (constraints, True)]
+
+
 def _name(common: str) -> x509.Name:
     organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION)
     return x509.Name([organization, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
 def _store(keys: Keys, folder: Path) -> None:
-    fresh = folder.with_name(f"{folder.name}.{os.getpid()}.new")
-    fresh.mkdir(mode=0o700, parents=True)
-    private: dict[str, PrivateKeyTypes] = {
-        AUTHORITY: keys.authority,
-        SCT: keys.certificate_transparency,
-        LOG: keys.log,
-        TIMESTAMP: keys.timestamp,
-        ISSUER: keys.issuer,
-    }
-    for name, key in private.items():
+    """Write a new folder beside `folder` and rename it, so that it is complete or absent."""
+    new = folder.with_name(f"{folder.name}.{os.getpid()}.new")
+    new.mkdir(mode=0o700, parents=True)
+    for field, (name, _) in FILES.items():
+        key: PrivateKeyTypes = getattr(keys, field)
         pem = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        (fresh / f"{name}.key.pem").touch(mode=0o600)
-        (fresh / f"{name}.key.pem").write_bytes(pem)
-    for name, chain in ((AUTHORITY, keys.authority_chain), (TIMESTAMP, keys.timestamp_chain)):
-        certificates = (item.public_bytes(serialization.Encoding.PEM) for item in chain)
-        (fresh / f"{name}.chain.pem").write_bytes(b"".join(certificates))
+        (new / f"{name}.key.pem").touch(mode=0o600)
+        (new / f"{name}.key.pem").write_bytes(pem)
+    for name in ("authority", "timestamp"):
+        certificates = (
+            item.public_bytes(serialization.Encoding.PEM) for item in getattr(keys, f"{name}_chain")
+        )
+        (new / f"{name}.chain.pem").write_bytes(b"".join(certificates))
     try:
-        fresh.rename(folder)
+        new.rename(folder)
     except OSError:
-        # Another process was first; its keys count.
-        shutil.rmtree(fresh)
+        # Another process renamed its folder first, and its keys are used: rename(2) does not
+        # replace a folder that has files.
+        shutil.rmtree(new)
 
 
-def _load(folder: Path, name: str) -> PrivateKeyTypes:
-    return serialization.load_pem_private_key((folder / f"{name}.key.pem").read_bytes(), None)
+def _load(folder: Path, name: str, kind: type[object]) -> Any:  # noqa: ANN401 (of `kind`)
+    raw = (folder / f"{name}.key.pem").read_bytes()
+    key = serialization.load_pem_private_key(raw, None)
+    if not isinstance(key, kind):
+        raise TypeError(f"{name}.key.pem: expected {kind.__name__}")
+    return key
 
 
-def _chain(folder: Path, name: str) -> tuple[x509.Certificate, ...]:
+def _load_chain(folder: Path, name: str) -> tuple[x509.Certificate, ...]:
     return tuple(x509.load_pem_x509_certificates((folder / f"{name}.chain.pem").read_bytes()))
-
-
-def _p256() -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def _elliptic(key: PrivateKeyTypes) -> ec.EllipticCurvePrivateKey:
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TypeError("not an elliptic curve key")
-    return key
-
-
-def _edwards(key: PrivateKeyTypes) -> ed25519.Ed25519PrivateKey:
-    if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise TypeError("not an Ed25519 key")
-    return key
-
-
-def _rsa(key: PrivateKeyTypes) -> rsa.RSAPrivateKey:
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise TypeError("not an RSA key")
-    return key

@@ -1,11 +1,11 @@
-"""The transparency log: each signature becomes an entry that nobody can take out again.
+"""Transparency log: an append-only list of signatures with a signed tree head.
 
 Sources: sigstore's Rekor v2 (rekor-tiles, API and hashedrekord 0.0.2), C2SP tlog-checkpoint
-and signed-note, RFC 8785 (the one way to write an entry's JSON).
+and signed-note, RFC 8785 (canonical JSON of an entry).
 
-On disk: `entries` holds one entry a line in base64 and is only ever appended to; `checkpoint`
-holds the last signed tree head. At the next start the tree is made anew from the entries and
-must still contain that head, so a log that was changed behind its back does not start.
+On disk: `entries` holds one entry per line in base64 and is only appended to; `checkpoint`
+holds the last signed tree head. At the next start the tree is computed from the entries and
+must still have that head, so a log whose files were changed does not start.
 """
 
 import base64
@@ -19,34 +19,35 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from sigstore_models.rekor.v2.hashedrekord import HashedRekordRequestV002
 
 from build.edges.files import write_file
 from build.errors import ConfigError, VerificationError
 from ci.rehearsal.sigstore.merkle import Tree
 
 ORIGIN = "log.rehearsal.invalid"
-"""The log's name. Nothing answers there: the trust root is the same whatever the port."""
+"""The log's name, no address: the trust root does not depend on the port."""
 KIND = "hashedrekord"
 VERSION = "0.0.2"
 KEY_DETAILS = "PKIX_ECDSA_P256_SHA_256"
 FIRST = b'{"apiVersion":"0.0.1","kind":"beginning","spec":{}}'
-"""Entry 0 of each log. With none before it, the first real entry would have an empty proof and
-index 0, and tools that leave out empty fields then write bundles that others cannot read."""
+"""Entry 0 of each log. Without it the first signature would have index 0 and an empty proof.
+protobuf's JSON may leave out fields with such default values, and other tools need them."""
 
 
 def key_id(key: ed25519.Ed25519PublicKey) -> bytes:
-    """Return the log's id, 32 bytes; its first four name the key in a checkpoint (signed-note)."""
-    return hashlib.sha256(ORIGIN.encode() + b"\n\x01" + _raw(key)).digest()
+    """Return the log's id, 32 bytes; a checkpoint has the first four (C2SP signed-note)."""
+    return hashlib.sha256(ORIGIN.encode() + b"\n\x01" + key.public_bytes_raw()).digest()
 
 
 class TransparencyLog:
-    """The entries, their tree, and the key that signs its head; one process at a time."""
+    """Entries, their tree, and the key that signs its head; one process at a time."""
 
     def __init__(self, folder: Path, key: ed25519.Ed25519PrivateKey) -> None:
-        """Open the log in `folder`, or begin one.
+        """Open the log in `folder`, or create one.
 
         Raises:
             ConfigError: another process has it open.
@@ -56,10 +57,10 @@ class TransparencyLog:
         self._key = key
         self._tree = Tree()
         self._checkpoint = folder / "checkpoint"
-        self._one_at_a_time = Lock()
+        self._lock = Lock()
         self._file = (folder / "entries").open("a+b")
         try:
-            self._hold(folder)
+            self._lock_file(folder)
             self._read()
             self._check(folder)
         except BaseException:
@@ -70,52 +71,47 @@ class TransparencyLog:
 
     @property
     def size(self) -> int:
-        """Number of entries, the first one included."""
+        """Number of entries, FIRST included."""
         return self._tree.size
 
-    @property
-    def tree(self) -> Tree:
-        """The tree over all entries: for proofs of growth."""
-        return self._tree
-
     def close(self) -> None:
-        """Let another process open the log."""
+        """Close the files and release the lock."""
         self._file.close()
 
     def add(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Append the entry that `request` asks for and return it with its proof.
 
-        `request` and the answer have the form of Rekor v2's `CreateEntryRequest` and
+        `request` and the result have the form of Rekor v2's `CreateEntryRequest` and
         `TransparencyLogEntry`.
 
         Raises:
-            VerificationError: it is no such request, or its signature does not fit.
+            VerificationError: the request has another form, or its signature is invalid.
         """
         body = entry_body(request)
-        with self._one_at_a_time:
-            return self._answer(self._append(body), body)
+        with self._lock:
+            return self._entry(self._append(body), body)
 
     def checkpoint(self) -> str:
         """Return the signed head of the tree (C2SP tlog-checkpoint)."""
-        root = base64.b64encode(self._tree.root()).decode()
+        root = base64_text(self._tree.root())
         text = f"{ORIGIN}\n{self.size}\n{root}\n"
         signature = key_id(self._key.public_key())[:4] + self._key.sign(text.encode())
-        return f"{text}\n\u2014 {ORIGIN} {base64.b64encode(signature).decode()}\n"
+        return f"{text}\n\u2014 {ORIGIN} {base64_text(signature)}\n"
 
-    def _answer(self, index: int, body: bytes) -> dict[str, Any]:
+    def _entry(self, index: int, body: bytes) -> dict[str, Any]:
         # protobuf's JSON: 64-bit numbers are strings, bytes are base64.
         return {
             "logIndex": str(index),
-            "logId": {"keyId": _text(key_id(self._key.public_key()))},
+            "logId": {"keyId": base64_text(key_id(self._key.public_key()))},
             "kindVersion": {"kind": KIND, "version": VERSION},
             "inclusionProof": {
                 "logIndex": str(index),
-                "rootHash": _text(self._tree.root()),
+                "rootHash": base64_text(self._tree.root()),
                 "treeSize": str(self.size),
-                "hashes": [_text(node) for node in self._tree.inclusion(index, self.size)],
+                "hashes": [base64_text(node) for node in self._tree.inclusion(index, self.size)],
                 "checkpoint": {"envelope": self._checkpoint.read_text(encoding="utf-8")},
             },
-            "canonicalizedBody": _text(body),
+            "canonicalizedBody": base64_text(body),
         }
 
     def _append(self, body: bytes) -> int:
@@ -125,20 +121,20 @@ class TransparencyLog:
         write_file(self._checkpoint, self.checkpoint().encode())
         return self.size - 1
 
-    def _hold(self, folder: Path) -> None:
+    def _lock_file(self, folder: Path) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ConfigError(
                 f"{folder}: another process has this log open, expected one at a time",
-                hint="end the other rehearsal, or give this one another folder",
+                hint="end the other rehearsal, or use another folder",
             ) from None
 
     def _read(self) -> None:
         self._file.seek(0)
         content = self._file.read()
         whole = content.rfind(b"\n") + 1
-        # A line without its end was never answered for: the process ended while writing it.
+        # A line without its end has no response yet: the process ended while writing it.
         self._file.truncate(whole)
         for line in content[:whole].split(b"\n")[:-1]:
             self._tree.add(base64.b64decode(line))
@@ -157,54 +153,39 @@ class TransparencyLog:
         if size > self.size or self._tree.root(size) != root:
             raise VerificationError(
                 f"{folder}: its {self.size} entries are not those of its checkpoint of {size}",
-                hint="the log was changed: remove the rehearsal's sigstore folder to begin anew",
+                hint="its files were changed: remove the rehearsal's sigstore folder",
             )
 
 
 def entry_body(request: Mapping[str, Any]) -> bytes:
-    """Return the log entry for a request, in the one way that RFC 8785 allows.
+    """Return the log entry for a request as canonical JSON (RFC 8785).
 
     Raises:
-        VerificationError: the request has another form, or its signature does not fit.
+        VerificationError: the request has another form, or its signature is invalid.
     """
     try:
-        asked = request["hashedRekordRequestV002"]
-        digest = base64.b64decode(asked["digest"], validate=True)
-        signature = base64.b64decode(asked["signature"]["content"], validate=True)
-        verifier = asked["signature"]["verifier"]
-        raw = base64.b64decode(verifier["x509Certificate"]["rawBytes"], validate=True)
+        text = json.dumps(request["hashedRekordRequestV002"])
+        parsed = HashedRekordRequestV002.from_json(text)
+        verifier = parsed.signature.verifier
+        raw = verifier.x509_certificate.raw_bytes if verifier.x509_certificate else b""
         key = x509.load_der_x509_certificate(raw).public_key()
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise VerificationError(f"log entry: not a hashedrekord request ({error})") from None
-    if verifier.get("keyDetails") != KEY_DETAILS or not isinstance(key, ec.EllipticCurvePublicKey):
+    if verifier.key_details != KEY_DETAILS or not isinstance(key, ec.EllipticCurvePublicKey):
         raise VerificationError(f"log entry: key is not {KEY_DETAILS}")
     try:
-        key.verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+        key.verify(parsed.signature.content, parsed.digest, ec.ECDSA(Prehashed(hashes.SHA256())))
     except (InvalidSignature, ValueError):
-        raise VerificationError("log entry: the signature does not fit the digest") from None
-    entry = {
-        "apiVersion": VERSION,
-        "kind": KIND,
-        "spec": {
-            "hashedRekordV002": {
-                "data": {"algorithm": "SHA2_256", "digest": _text(digest)},
-                "signature": {
-                    "content": _text(signature),
-                    "verifier": {
-                        "keyDetails": KEY_DETAILS,
-                        "x509Certificate": {"rawBytes": _text(raw)},
-                    },
-                },
-            }
-        },
+        raise VerificationError("log entry: the signature is not valid for the digest") from None
+    rekord = {
+        "data": {"algorithm": "SHA2_256", "digest": base64_text(parsed.digest)},
+        "signature": parsed.signature.to_dict(),
     }
-    # All ASCII, no numbers: sorted keys and no spaces are all that RFC 8785 asks for here.
+    entry = {"apiVersion": VERSION, "kind": KIND, "spec": {"hashedRekordV002": rekord}}
+    # For ASCII without numbers RFC 8785 asks for sorted keys and no spaces, nothing else.
     return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _text(content: bytes) -> str:
+def base64_text(content: bytes) -> str:
+    """Return bytes as protobuf's JSON has them."""
     return base64.b64encode(content).decode()
-
-
-def _raw(key: ed25519.Ed25519PublicKey) -> bytes:
-    return key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)

@@ -1,10 +1,11 @@
-"""A Merkle tree that only grows, with proofs of membership and growth (RFC 6962, section 2.1)."""
+"""Append-only Merkle tree with inclusion proofs (RFC 6962, section 2.1)."""
 
 import hashlib
 
 
 def hash_leaf(content: bytes) -> bytes:
     """Return the hash of one entry."""
+    # The prefixes 0 and 1 keep a leaf from having the hash of a node (RFC 6962, section 2.1).
     return hashlib.sha256(b"\0" + content).digest()
 
 
@@ -14,11 +15,11 @@ def hash_node(left: bytes, right: bytes) -> bytes:
 
 
 class Tree:
-    """Hashes of all entries so far; full subtrees are remembered, so that a proof costs little."""
+    """Hashes of all entries; those of full subtrees are kept, so that a proof is cheap."""
 
     def __init__(self) -> None:
         self._levels: list[list[bytes]] = [[]]
-        # _levels[h][i] is the hash over the leaves from i * 2**h on, 2**h of them.
+        # _levels[h][i] is the hash of the 2**h leaves from i * 2**h on.
 
     @property
     def size(self) -> int:
@@ -38,16 +39,12 @@ class Tree:
             node, height = hash_node(level[-2], level[-1]), height + 1
 
     def root(self, size: int | None = None) -> bytes:
-        """Return the root over the first `size` entries, all of them without it."""
+        """Return the root over the first `size` entries, by default over all."""
         return self._hash(0, self.size if size is None else size)
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the path from entry `index` to the root over `size` entries, leaf to root."""
         return self._path(index, 0, size)
-
-    def consistency(self, old: int, new: int) -> list[bytes]:
-        """Return the proof that the first `old` of `new` entries are still what they were."""
-        return self._growth(old, 0, new, known=True)
 
     def _hash(self, start: int, end: int) -> bytes:
         count = end - start
@@ -66,14 +63,6 @@ class Tree:
         if index < middle:
             return [*self._path(index, start, middle), self._hash(middle, end)]
         return [*self._path(index, middle, end), self._hash(start, middle)]
-
-    def _growth(self, old: int, start: int, end: int, *, known: bool) -> list[bytes]:
-        if old == end:
-            return [] if known else [self._hash(start, end)]
-        middle = start + _split(end - start)
-        if old <= middle:
-            return [*self._growth(old, start, middle, known=known), self._hash(middle, end)]
-        return [*self._growth(old, middle, end, known=False), self._hash(start, middle)]
 
 
 def _split(count: int) -> int:

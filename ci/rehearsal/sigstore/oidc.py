@@ -1,4 +1,4 @@
-"""Identity tokens with the claims of a GitHub Actions job, as an ambient credential.
+"""Issuer of identity tokens with the claims of a GitHub Actions job.
 
 Source of the claims and of the request: GitHub's page "OpenID Connect reference".
 """
@@ -15,16 +15,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from build.errors import VerificationError
 
 ISSUER = "https://token.actions.githubusercontent.com"
-"""The real one's name: only the trust root tells a rehearsal's certificate from a real one."""
+"""The real issuer's name: a rehearsal's certificate differs from a real one by its root only."""
 AUDIENCE = "sigstore"
-LIFE = 300
-"""Seconds; GitHub's tokens live as long."""
+LIFETIME = 300
+"""Seconds; the same as of GitHub's tokens."""
 LEEWAY = 5
+"""Seconds that a token may be ahead of our clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The job that signs: in `build.yml`, called by `release.yml`, run for a pushed tag."""
+    """Signing job: in `build.yml`, called by `release.yml`, run for a pushed tag."""
 
     repository: str
     """OWNER/REPO."""
@@ -33,7 +34,6 @@ class Job:
     repository_id: str = "700000001"
     owner_id: str = "600000001"
     run_id: str = "1"
-    attempt: str = "1"
     visibility: str = "public"
 
     @property
@@ -43,11 +43,11 @@ class Job:
 
     @property
     def owner(self) -> str:
-        """Who owns the repository."""
+        """The owner of the repository."""
         return self.repository.partition("/")[0]
 
     def workflow(self, file: str) -> str:
-        """Return a workflow of the repository the way tokens name it, with its reference."""
+        """Return the name of a workflow of the repository as in tokens, with its reference."""
         return f"{self.repository}/.github/workflows/{file}@{self.ref}"
 
 
@@ -61,7 +61,7 @@ def claims_of(job: Job, audience: str, now: datetime) -> dict[str, Any]:
         "jti": str(uuid.uuid4()),
         "iat": second,
         "nbf": second,
-        "exp": second + LIFE,
+        "exp": second + LIFETIME,
         "actor": job.owner,
         "actor_id": job.owner_id,
         "base_ref": "",
@@ -77,7 +77,7 @@ def claims_of(job: Job, audience: str, now: datetime) -> dict[str, Any]:
         "repository_owner": job.owner,
         "repository_owner_id": job.owner_id,
         "repository_visibility": job.visibility,
-        "run_attempt": job.attempt,
+        "run_attempt": "1",
         "run_id": job.run_id,
         "run_number": "1",
         "runner_environment": "github-hosted",
@@ -89,13 +89,13 @@ def claims_of(job: Job, audience: str, now: datetime) -> dict[str, Any]:
 
 
 class Issuer:
-    """Gives tokens to whoever shows the secret of the job, and checks them for the authority."""
+    """Issuer of tokens for requests with the job's secret; checks them for the authority."""
 
     def __init__(self, key: rsa.RSAPrivateKey, job: Job) -> None:
         self._key = key
         self.job = job
         self.request_token = secrets.token_urlsafe(32)
-        """What the job sends to get an identity token; drawn at each start."""
+        """The secret that the job sends for an identity token; random at each start."""
 
     def give(self, authorization: str, audience: str, now: datetime) -> str:
         """Return an identity token.
@@ -103,19 +103,19 @@ class Issuer:
         Raises:
             VerificationError: `authorization` is not the header with the job's secret.
         """
-        kind, _, shown = authorization.partition(" ")
-        if kind.lower() != "bearer" or not secrets.compare_digest(
-            shown.encode(), self.request_token.encode()
-        ):
+        scheme, _, token = authorization.partition(" ")
+        # In constant time, so that the time of a refusal says nothing about the secret.
+        is_known = secrets.compare_digest(token.encode(), self.request_token.encode())
+        if scheme.lower() != "bearer" or not is_known:
             raise VerificationError("request token: not the one of this job")
         claims = claims_of(self.job, audience, now)
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": "rehearsal"})
 
     def check(self, token: str, now: datetime) -> dict[str, Any]:
-        """Return the claims of a token that is ours, for sigstore, and valid at `now`.
+        """Return the claims of a token that this issuer signed for sigstore, valid at `now`.
 
         Raises:
-            VerificationError: it is not.
+            VerificationError: the token is another one, or expired.
         """
         try:
             claims = jwt.decode(
@@ -124,7 +124,7 @@ class Issuer:
                 algorithms=["RS256"],
                 audience=AUDIENCE,
                 issuer=ISSUER,
-                # PyJWT compares with its own clock; ours is compared below.
+                # PyJWT reads the system clock; the times are compared with `now` below.
                 options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
         except jwt.InvalidTokenError as error:

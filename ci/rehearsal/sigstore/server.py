@@ -1,8 +1,8 @@
-"""The instance: five services behind one address on 127.0.0.1, and what a client needs to know.
+"""A local sigstore: five services at one address on 127.0.0.1, and the files for clients.
 
 instance = Sigstore.open(folder, job)
 with instance.serve() as running:
-    ...  # running.environment for the process that signs, running.trusted_root for all
+    ...  # running.environment for the signing process, running.trusted_root for verification
 """
 
 import base64
@@ -11,46 +11,39 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any, ClassVar
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
 
 from build.errors import VerificationError
+from ci.rehearsal.http_server import serve
 from ci.rehearsal.sigstore.authority import Authority
 from ci.rehearsal.sigstore.keys import Keys, open_keys
 from ci.rehearsal.sigstore.log import TransparencyLog
 from ci.rehearsal.sigstore.oidc import Issuer, Job
 from ci.rehearsal.sigstore.timestamp import TimestampAuthority
-from ci.rehearsal.sigstore.trust import CLIENT_TRUST, SIGNING_CONFIG, TRUSTED_ROOT, write_trust
+from ci.rehearsal.sigstore.trust import SIGNING_CONFIG, TRUSTED_ROOT, write_trust
 
-MOST = 1024 * 1024
-"""Bytes of the greatest request that is read."""
-
-
-def utc_now() -> datetime:
-    """Return the time, in UTC."""
-    return datetime.now(tz=UTC)
+MAX_BODY = 1024 * 1024
+"""Bytes of a request's body; a longer one gets status 413."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """An instance that answers."""
+    """Address, files and environment of a running instance."""
 
     address: str
     """`http://127.0.0.1:PORT`."""
     trusted_root: Path
     signing_config: Path
-    client_trust_config: Path
-    """Both in one, for `sigstore --trust-config`."""
     environment: Mapping[str, str]
-    """What the process that signs finds: as in a job of GitHub Actions. Holds a secret."""
+    """Environment of the signing process, as in a job of GitHub Actions. Contains a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sigstore:
-    """A certificate authority, a log, a timestamp authority and an issuer, with their keys."""
+    """Certificate authority, log, timestamp authority and issuer, with their keys."""
 
     folder: Path
     keys: Keys
@@ -58,10 +51,12 @@ class Sigstore:
     clock: Callable[[], datetime]
 
     @classmethod
-    def open(cls, folder: Path, job: Job, *, clock: Callable[[], datetime] = utc_now) -> "Sigstore":
+    def open(
+        cls, folder: Path, job: Job, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> "Sigstore":
         """Return the instance kept in `folder`, a new one when there is none.
 
-        `job`: whose identity tokens it gives.
+        `job`: the one that its identity tokens identify.
 
         Raises:
             ConfigError: its keys are damaged.
@@ -71,25 +66,20 @@ class Sigstore:
 
     @contextmanager
     def serve(self) -> Iterator[Running]:
-        """Answer on 127.0.0.1 as long as the context is open; the system chooses the port.
+        """Serve on 127.0.0.1 while the context is open; the kernel chooses the port.
 
         Raises:
             ConfigError: another process serves this folder.
-            VerificationError: the log was changed behind its back.
+            VerificationError: the files of the log were changed.
         """
         log = TransparencyLog(self.folder / "log", self.keys.log)
         services = Services(self, log)
-        server = _Server(("127.0.0.1", 0), services)
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
         try:
-            address = f"http://127.0.0.1:{server.server_address[1]}"
-            write_trust(self.folder, self.keys, address)
-            yield self._running(address)
+            # The method is looked up at each request: tests replace it in the class.
+            with serve(Request.application(lambda request: services.answer(request))) as address:
+                write_trust(self.folder, self.keys, address)
+                yield self._running(address)
         finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
             log.close()
 
     def _running(self, address: str) -> Running:
@@ -97,7 +87,6 @@ class Sigstore:
             address=address,
             trusted_root=self.folder / TRUSTED_ROOT,
             signing_config=self.folder / SIGNING_CONFIG,
-            client_trust_config=self.folder / CLIENT_TRUST,
             environment={
                 "GITHUB_ACTIONS": "true",
                 "ACTIONS_ID_TOKEN_REQUEST_URL": f"{address}/token?api-version=2.0",
@@ -109,17 +98,8 @@ class Sigstore:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back."""
-
-    status: int
-    kind: str
-    body: bytes
-
-
 class Services:
-    """Requests to answers; knows HTTP's words, not its wire."""
+    """Responses of the five services."""
 
     def __init__(self, instance: Sigstore, log: TransparencyLog) -> None:
         self._instance = instance
@@ -127,84 +107,51 @@ class Services:
         self._authority = Authority(instance.keys)
         self._timestamps = TimestampAuthority(instance.keys)
 
-    def answer(self, method: str, target: str, authorization: str, body: bytes) -> Answer:
-        """Return the answer to one request; a refusal says why."""
-        address = urlsplit(target)
+    def answer(self, request: Request) -> Response:
+        """Return the response to one request; an error response gives the reason."""
+        request.max_content_length = MAX_BODY
         try:
-            match method, address.path:
+            match request.method, request.path:
                 case "GET", "/token":
-                    return self._token(authorization, address.query)
+                    return self._token(request)
                 case "POST", "/api/v2/signingCert":
-                    return self._certificate(authorization, body)
+                    return self._certificate(request)
                 case "POST", "/api/v2/log/entries":
-                    return _json(201, self._log.add(_parsed(body)))
+                    return _json(201, self._log.add(_parsed(request)))
                 case "POST", "/api/v1/timestamp":
-                    stamped = self._timestamps.answer(body, self._instance.clock())
-                    return Answer(201, "application/timestamp-reply", stamped)
+                    stamped = self._timestamps.answer(request.get_data(), self._instance.clock())
+                    return Response(stamped, 201, content_type="application/timestamp-reply")
                 case _:
-                    return _json(404, {"code": 5, "message": f"{method} {address.path}: no such"})
+                    message = f"{request.method} {request.path}: no such service"
+                    return _json(404, {"code": 5, "message": message})
         except VerificationError as error:
+            # 3 is INVALID_ARGUMENT, 5 above NOT_FOUND (google.rpc.Code).
             return _json(400, {"code": 3, "message": str(error)})
 
-    def _token(self, authorization: str, query: str) -> Answer:
-        audience = parse_qs(query).get("audience", [""])[0]
-        token = self._instance.issuer.give(authorization, audience, self._instance.clock())
+    def _token(self, request: Request) -> Response:
+        token = self._instance.issuer.give(
+            request.headers.get("Authorization", ""),
+            request.args.get("audience", ""),
+            self._instance.clock(),
+        )
         return _json(200, {"value": token})
 
-    def _certificate(self, authorization: str, body: bytes) -> Answer:
+    def _certificate(self, request: Request) -> Response:
         now = self._instance.clock()
-        claims = self._instance.issuer.check(authorization.removeprefix("Bearer "), now)
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        claims = self._instance.issuer.check(token, now)
         try:
-            request = base64.b64decode(_parsed(body)["certificateSigningRequest"], validate=True)
+            text = _parsed(request)["certificateSigningRequest"]
+            encoded = base64.b64decode(text, validate=True)
         except (KeyError, TypeError, ValueError):
             raise VerificationError("certificate request: no certificateSigningRequest") from None
-        chain = self._authority.issue(request, claims, now)
-        answer = {"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}}
-        return _json(200, answer)
+        chain = self._authority.issue(encoded, claims, now)
+        return _json(200, {"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}})
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], services: Services) -> None:
-        super().__init__(address, _Handler)
-        self.services = services
-
-
-class _Handler(BaseHTTPRequestHandler):
-    # One packet an answer: otherwise the kernels wait 40 ms for each other at every request.
-    wbufsize: ClassVar[int] = -1
-    timeout: ClassVar[int] = 10
-    server: _Server
-
-    def do_GET(self) -> None:
-        self._reply(b"")
-
-    def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit() or int(length) > MOST:
-            self._send(_json(413, {"code": 3, "message": f"body: expected at most {MOST} bytes"}))
-            return
-        self._reply(self.rfile.read(int(length)))
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (http.server's name)
-        """Say nothing: whoever asks tells what went wrong."""
-
-    def _reply(self, body: bytes) -> None:
-        authorization = self.headers.get("Authorization", "")
-        self._send(self.server.services.answer(self.command, self.path, authorization, body))
-
-    def _send(self, answer: Answer) -> None:
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.kind)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
+def _parsed(request: Request) -> dict[str, Any]:
     try:
-        value = json.loads(body)
+        value = json.loads(request.get_data())
     except ValueError:
         value = None
     if not isinstance(value, dict):
@@ -212,5 +159,5 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _json(status: int, value: object) -> Answer:
-    return Answer(status, "application/json", json.dumps(value).encode())
+def _json(status: int, value: object) -> Response:
+    return Response(json.dumps(value), status, content_type="application/json")

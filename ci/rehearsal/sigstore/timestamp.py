@@ -1,4 +1,4 @@
-"""The timestamp authority: says when a signature was there (RFC 3161, RFC 5652, RFC 5816)."""
+"""Timestamp authority: signs the time of a signature (RFC 3161, RFC 5652, RFC 5816)."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ MESSAGE_DIGEST = ObjectIdentifier("1.2.840.113549.1.9.4")
 SIGNING_CERTIFICATE = ObjectIdentifier("1.2.840.113549.1.9.16.2.47")
 """ESS signingCertificateV2 (RFC 5816)."""
 POLICY = ObjectIdentifier("1.3.6.1.4.1.57264.2")
-"""The one that sigstore's timestamp authority states."""
+"""The policy of sigstore's timestamp authority."""
 
 
 @asn1.sequence
@@ -55,7 +55,7 @@ class TimeStampReq:
 
 @asn1.sequence
 class TSTInfo:
-    """RFC 3161, section 2.4.2, as far as it is used."""
+    """RFC 3161, section 2.4.2, the fields in use."""
 
     version: int
     policy: ObjectIdentifier
@@ -151,21 +151,21 @@ class TimeStampResp:
 
 @dataclass(frozen=True, slots=True)
 class TimestampAuthority:
-    """Signs times in the name of the instance."""
+    """Timestamp authority of the instance."""
 
     keys: Keys
 
     def answer(self, request: bytes, now: datetime) -> bytes:
-        """Return the DER answer to a DER request, with the time `now` in whole seconds.
+        """Return the DER response to a DER request, with the time `now` in whole seconds.
 
         Raises:
-            VerificationError: it is no such request, or its digest is not SHA-256.
+            VerificationError: the request has another form, or its digest is not SHA-256.
         """
         try:
-            asked = asn1.decode_der(TimeStampReq, request)
+            parsed = asn1.decode_der(TimeStampReq, request)
         except ValueError as error:
             raise VerificationError(f"timestamp request: {error}") from None
-        imprint = asked.message_imprint
+        imprint = parsed.message_imprint
         if imprint.hash_algorithm.algorithm != SHA256 or len(imprint.hashed_message) != 32:
             raise VerificationError("timestamp request: the digest is not SHA-256")
         stamped = asn1.encode_der(
@@ -175,12 +175,12 @@ class TimestampAuthority:
                 message_imprint=imprint,
                 serial_number=x509.random_serial_number(),
                 gen_time=asn1.GeneralizedTime(now.replace(microsecond=0)),
-                nonce=asked.nonce,
+                nonce=parsed.nonce,
             )
         )
         content = ContentInfo(
             content_type=SIGNED_DATA,
-            content=self._sign(stamped, with_certificate=asked.cert_req),
+            content=self._sign(stamped, with_certificate=parsed.cert_req),
         )
         return asn1.encode_der(TimeStampResp(status=PKIStatusInfo(status=0), token=content))
 
@@ -188,7 +188,7 @@ class TimestampAuthority:
         certificate = self.keys.timestamp_chain[0]
         raw = certificate.public_bytes(serialization.Encoding.DER)
         attributes = _attributes(content, raw)
-        # Stored with an implicit tag, but signed as the SET that it is (RFC 5652, section 5.4).
+        # Stored with an implicit tag, but signed with the tag of a SET (RFC 5652, section 5.4).
         signature = self.keys.timestamp.sign(asn1.encode_der(attributes), ec.ECDSA(hashes.SHA256()))
         signer = SignerInfo(
             version=1,

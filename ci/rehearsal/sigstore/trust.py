@@ -1,10 +1,9 @@
-"""What clients read: whom to trust (trusted_root.json), where to sign (signing_config.json).
+"""Files for clients: trusted keys (trusted_root.json), addresses (signing_config.json).
 
-Source of the forms: sigstore's protobuf-specs, trust root and signing config, as JSON.
-The trust root names no port: it stays the same from one start to the next.
+Formats: sigstore's protobuf-specs, TrustedRoot and SigningConfig, as JSON.
+The trust root contains no port: it is the same at every start.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Sequence
@@ -17,43 +16,35 @@ from cryptography.hazmat.primitives import serialization
 
 from build.edges.files import write_file
 from ci.rehearsal.sigstore.keys import ORGANIZATION, Keys, spki
-from ci.rehearsal.sigstore.log import KEY_DETAILS, ORIGIN, key_id
+from ci.rehearsal.sigstore.log import KEY_DETAILS, ORIGIN, base64_text, key_id
 
 TRUSTED_ROOT = "trusted_root.json"
 SIGNING_CONFIG = "signing_config.json"
-CLIENT_TRUST = "client_trust_config.json"
 MEDIA_TYPE = "application/vnd.dev.sigstore."
 
 
 def trusted_root(keys: Keys) -> dict[str, Any]:
     """Return the trust root of the instance with `keys`."""
     ct_key = spki(keys.certificate_transparency.public_key())
+    ct_id = hashlib.sha256(ct_key).digest()  # RFC 6962, section 3.2
     log_key = keys.log.public_key()
     since = {"start": _time(keys.start)}
     return {
         "mediaType": MEDIA_TYPE + "trustedroot+json;version=0.1",
         "tlogs": [_log(ORIGIN, "PKIX_ED25519", spki(log_key), key_id(log_key), since)],
-        "ctlogs": [
-            _log(
-                "ct.rehearsal.invalid", KEY_DETAILS, ct_key, hashlib.sha256(ct_key).digest(), since
-            )
-        ],
+        "ctlogs": [_log("ct.rehearsal.invalid", KEY_DETAILS, ct_key, ct_id, since)],
         "certificateAuthorities": [_authority("authority", keys.authority_chain, since)],
         "timestampAuthorities": [_authority("timestamp", keys.timestamp_chain, since)],
     }
 
 
 def signing_config(keys: Keys, address: str) -> dict[str, Any]:
-    """Return where to sign while the instance answers at `address` (`http://127.0.0.1:PORT`)."""
+    """Return the addresses for signing while the instance serves at `address`."""
 
     def service(url: str, version: int) -> dict[str, Any]:
         since = {"start": _time(keys.start)}
-        return {
-            "url": url,
-            "majorApiVersion": version,
-            "validFor": since,
-            "operator": ORGANIZATION,
-        }
+        common = {"validFor": since, "operator": ORGANIZATION}
+        return {"url": url, "majorApiVersion": version, **common}
 
     return {
         "mediaType": MEDIA_TYPE + "signingconfig.v0.2+json",
@@ -66,14 +57,9 @@ def signing_config(keys: Keys, address: str) -> dict[str, Any]:
 
 
 def write_trust(folder: Path, keys: Keys, address: str) -> None:
-    """Write the trust root, the signing config, and both in one for sigstore's own command."""
+    """Write the trust root and the signing config."""
     root, config = trusted_root(keys), signing_config(keys, address)
-    both = {
-        "mediaType": MEDIA_TYPE + "clienttrustconfig.v0.1+json",
-        "trustedRoot": root,
-        "signingConfig": config,
-    }
-    for name, value in ((TRUSTED_ROOT, root), (SIGNING_CONFIG, config), (CLIENT_TRUST, both)):
+    for name, value in ((TRUSTED_ROOT, root), (SIGNING_CONFIG, config)):
         text = json.dumps(value, indent=2, sort_keys=True) + "\n"
         write_file(folder / name, text.encode())
 
@@ -81,31 +67,25 @@ def write_trust(folder: Path, keys: Keys, address: str) -> None:
 def _log(
     host: str, details: str, key: bytes, identity: bytes, since: dict[str, str]
 ) -> dict[str, Any]:
+    # protobuf's JSON: bytes are base64, field names are in lowerCamelCase.
     return {
         "baseUrl": f"https://{host}",
         "hashAlgorithm": "SHA2_256",
-        "publicKey": {"rawBytes": _text(key), "keyDetails": details, "validFor": since},
-        "logId": {"keyId": _text(identity)},
+        "publicKey": {"rawBytes": base64_text(key), "keyDetails": details, "validFor": since},
+        "logId": {"keyId": base64_text(identity)},
     }
 
 
 def _authority(
     name: str, chain: Sequence[x509.Certificate], since: dict[str, str]
 ) -> dict[str, Any]:
+    certificates = (item.public_bytes(serialization.Encoding.DER) for item in chain)
     return {
         "subject": {"organization": ORGANIZATION, "commonName": name},
         "uri": f"https://{name}.rehearsal.invalid",
-        "certChain": {
-            "certificates": [
-                {"rawBytes": _text(item.public_bytes(serialization.Encoding.DER))} for item in chain
-            ]
-        },
+        "certChain": {"certificates": [{"rawBytes": base64_text(raw)} for raw in certificates]},
         "validFor": since,
     }
-
-
-def _text(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 def _time(moment: datetime) -> str:

@@ -1,5 +1,6 @@
-"""A local sigstore that answers, and the unmodified client in front of it."""
+"""A running local sigstore, and the unmodified client."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ JOB = Job(repository="lighthouse/snowdrop", tag="v3.24.20261123", commit="4f" * 
 
 @pytest.fixture(name="serve")
 def _serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AbstractContextManager[Running]]:
-    """Return a maker of running instances, whose environment this process then has."""
+    """Return a function that runs an instance and sets its environment in this process."""
 
     @contextmanager
     def serve(folder: Path) -> Iterator[Running]:
@@ -34,7 +35,15 @@ def _serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AbstractContextM
 def signer_of(running: Running) -> Iterator[Signer]:
     token = detect_credential()
     assert token
-    config = ClientTrustConfig.from_json(running.client_trust_config.read_text())
+    config = ClientTrustConfig.from_json(
+        json.dumps(
+            {
+                "mediaType": ClientTrustConfig.ClientTrustConfigType.CONFIG_0_1.value,
+                "trustedRoot": json.loads(running.trusted_root.read_text()),
+                "signingConfig": json.loads(running.signing_config.read_text()),
+            }
+        )
+    )
     with SigningContext.from_trust_config(config).signer(IdentityToken(token)) as signer:
         yield signer
 

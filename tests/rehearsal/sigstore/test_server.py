@@ -19,7 +19,7 @@ from sigstore.verify import policy
 from ci.attest.statements import PAYLOAD_TYPE, build_statement
 from ci.rehearsal.sigstore.oidc import ISSUER
 from ci.rehearsal.sigstore.server import Running
-from tests.sigstore.conftest import JOB, signer_of, verifier_of
+from tests.rehearsal.sigstore.conftest import JOB, signer_of, verifier_of
 
 Serve = Callable[[Path], AbstractContextManager[Running]]
 
@@ -52,7 +52,7 @@ FULL = policy.AllOf(
         policy.OIDCSourceRepositoryVisibility("public"),
     ]
 )
-"""Every claim that sigstore has a check for."""
+"""A policy with every claim that sigstore can check."""
 STATEMENT = build_statement({"file": "ab" * 32}, "https://example.com/claim/v1", {"good": True})
 
 
@@ -62,7 +62,7 @@ def test_a_blob_and_a_statement_verify_with_every_claim_of_the_certificate(
     with serve(tmp_path) as running, signer_of(running) as signer:
         blob = Bundle.from_json(signer.sign_artifact(b"image").to_json())
         statement = Bundle.from_json(signer.sign_dsse(Statement(STATEMENT)).to_json())
-    # Nothing answers any more: from here on the files are enough.
+    # The services have ended: verification needs only the files.
     verifier = verifier_of(running)
     verifier.verify_artifact(b"image", blob, FULL)
     assert verifier.verify_dsse(statement, FULL) == (PAYLOAD_TYPE, STATEMENT)
@@ -88,7 +88,7 @@ def test_a_tampered_blob_or_another_claim_does_not_verify(serve: Serve, tmp_path
         ("timestampAuthorities", "not enough sources of verified time"),
     ],
 )
-def test_another_instance_cannot_stand_in_for_any_part_of_the_trust_root(
+def test_no_part_of_the_trust_root_can_be_of_another_instance(
     serve: Serve, tmp_path: Path, part: str, message: str
 ) -> None:
     with serve(tmp_path / "ours") as running, signer_of(running) as signer:
@@ -103,7 +103,7 @@ def test_another_instance_cannot_stand_in_for_any_part_of_the_trust_root(
         verifier_of(other).verify_artifact(b"image", bundle, FULL)
 
 
-def test_a_restart_keeps_the_trust_root_and_yesterdays_bundles_verify(
+def test_a_restart_keeps_the_trust_root_and_earlier_bundles_verify(
     serve: Serve, tmp_path: Path
 ) -> None:
     with serve(tmp_path) as first, signer_of(first) as signer:
@@ -118,7 +118,7 @@ def test_a_restart_keeps_the_trust_root_and_yesterdays_bundles_verify(
     verifier_of(second).verify_artifact(b"image", later, FULL)
 
 
-def test_private_keys_are_for_their_owner_only(serve: Serve, tmp_path: Path) -> None:
+def test_only_the_owner_can_read_private_keys(serve: Serve, tmp_path: Path) -> None:
     with serve(tmp_path):
         pass
     keys = list((tmp_path / "keys").glob("*.key.pem"))
@@ -149,7 +149,7 @@ def test_the_address_is_loopback_and_only_the_job_gets_a_token(
         pytest.param("/api/v9", b"", "no such", id="no such path"),
     ],
 )
-def test_nonsense_is_refused_with_a_reason(
+def test_an_invalid_request_gets_a_reason(
     serve: Serve, tmp_path: Path, path: str, body: bytes, message: str
 ) -> None:
     with (

@@ -1,35 +1,30 @@
-"""A newer kernel for a droplet that runs: a repository of its own, which no release pins.
+"""A repository with a newer kernel for a running droplet, which no release pins.
 
-It is Debian's kernel for any machine, where the image has the one for clouds: another release of
-the kernel, so that a droplet shows by `uname -r` which of them was started.
+It is Debian's general kernel, the image has the one for clouds: their releases differ, so that
+`uname -r` on the droplet shows which of them runs.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from build.apk.index import INDEX
-from build.apk.writing import write_index
 from build.edges.progress import Progress
 from build.errors import BuildError
 from ci.rehearsal.sample.debian import fetch
 from ci.rehearsal.sample.kernel import RELEASE_FILE
 from ci.rehearsal.sample.make import (
-    ARCH,
-    DESCRIPTION,
     KEY_NAME,
-    LEVEL,
     Made,
     make_packages,
     rehearsal_key,
+    write_repository,
 )
 from ci.rehearsal.sample.recipes import read_table
 
 PACKAGE = "linux-virt"
 DEBIAN = "linux-image-amd64"
 MODULES = ("crc32c_generic", "ext4")
-"""What this kernel has as modules and the one for clouds has built in."""
+"""Modules of this kernel that are built into the one for clouds."""
 REVISION = re.compile(r"(?P<head>.*-r)(?P<number>[0-9]+)")
 
 
@@ -44,7 +39,7 @@ class Update:
     version: str
     """Of the package."""
     release: str
-    """What `uname -r` says when it runs."""
+    """The output of `uname -r` when it runs."""
 
 
 def newer(version: str) -> str:
@@ -67,38 +62,30 @@ def make_update(
 ) -> Update:
     """Write a repository with the version of linux-virt after `installed` to the new folder `out`.
 
-    `work` keeps what was fetched, about 110 MB.
+    `work` keeps the downloads, about 110 MB.
 
     Raises:
         ConfigError: no Debian mirror is known.
         MissingToolError: apt, dpkg-deb or Debian's keyring is absent.
-        RemoteError: the mirror does not answer.
+        RemoteError: the mirror does not respond.
     """
     table = read_table()
     (recipe,) = [recipe for recipe in table.recipes if recipe.name == PACKAGE]
-    recipe = replace(recipe, version=newer(installed), modules=(*recipe.modules, *MODULES))
+    version = newer(installed)
+    recipe = replace(
+        recipe,
+        package=replace(recipe.package, version=version),
+        modules=(*recipe.modules, *MODULES),
+    )
     table = replace(table, kernel=DEBIAN, recipes=(recipe,))
     work.mkdir(parents=True, exist_ok=True)
     debs = fetch(table, work, mirror=mirror, progress=progress)
     with progress.step("Make the newer kernel's package"):
         made = make_packages(table, debs)
     key = out / KEY_NAME
-    _write(out / "updates" / ARCH, made)
+    write_repository(out / "updates", list(made.values()), "updates")
     key.write_bytes(rehearsal_key().public_pem())
-    return Update(out / "updates", key, recipe.version, _release(made[PACKAGE]))
-
-
-def _write(folder: Path, made: Mapping[str, Made]) -> None:
-    folder.mkdir(parents=True)
-    for package in made.values():
-        (folder / package.file_name).write_bytes(package.apk)
-    index = write_index(
-        [package.apk for package in made.values()],
-        rehearsal_key(),
-        f"{DESCRIPTION} updates",
-        level=LEVEL,
-    )
-    (folder / INDEX).write_bytes(index)
+    return Update(out / "updates", key, version, _release(made[PACKAGE]))
 
 
 def _release(made: Made) -> str:

@@ -1,1 +1,0 @@
-"""The double of GitHub behaves as the API description says."""

@@ -1,0 +1,1 @@
+"""Tests of the local sigstore with the unmodified client."""

@@ -1,1 +1,0 @@
-"""The local sigstore, seen through the unmodified client."""
