@@ -236,7 +236,7 @@ def _stamp(debs: Sequence[Deb], without: frozenset[str]) -> str:
     for deb in debs:
         digest.update(f"{deb.name} {deb.version} {deb.sha256}\n".encode())
     digest.update(f"{sorted(without)}\n".encode())
-    for name, _, content in standin_entries():
+    for entry, _, content in standin_entries():
         digest.update(f"{entry}\0".encode())
         digest.update(hashlib.sha256(content).digest())
     writing = HERE.parents[2] / "build" / "apk"
