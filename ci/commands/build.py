@@ -1,11 +1,9 @@
-"""`build`: lock and store -> image and build record; `build --prove` proves that it repeats."""
+"""`build`: lock and store -> image and build record; with --prove, a proof that it repeats."""
 
 import argparse
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from build.errors import ConfigError, NotReproducibleError, StaleLockError
 from build.image import Image, compare_images
@@ -26,34 +24,36 @@ HELP = "Build the images that the lock and the sources describe"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `build` takes."""
+    """Add the arguments of `build`."""
     parser.add_argument("--variant", help="build only this image of release.toml")
     parser.add_argument(
         "--twice",
         action="store_true",
-        help="build again from nothing and compare; exit 3 when the bytes differ",
+        help="build a second time and compare; exit 3 when the bytes differ",
     )
     parser.add_argument(
         "--prove",
         action="store_true",
-        help="build again with everything varied that must not matter; exit 3 when bytes differ",
+        help="build again, vary all that must not change bytes; exit 3 when they differ",
     )
     parser.add_argument(
         "--another-day",
         action="store_true",
-        help=f"with --prove: a third time, in QEMU, {DAYS} days ahead (minutes)",
+        help=f"with --prove: build a third time in QEMU, {DAYS} days ahead (takes minutes)",
     )
     parser.add_argument(
         "--snapshot",
         type=Path,
         metavar="ARCHIVE",
-        help="take every package from a snapshot archive: no mirror is asked",
+        help="read all packages from a snapshot archive instead of the mirrors",
     )
-    parser.add_argument("--engine", choices=["docker", "podman", "unshare"], help="use only this")
+    parser.add_argument(
+        "--engine", choices=["docker", "podman", "unshare"], help="use only this container engine"
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Build each image (again when asked), and tell its digests."""
+    """Build each image, again when asked, and print its digests."""
     if arguments.another_day:
         arguments.prove = True
         find_qemu()
@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     for variant in variants:
         if variant not in config.build.images:
             raise ConfigError(
-                f"{config.file}: image.{variant}: there is no such variant, "
-                f"there is: {', '.join(config.build.images)}"
+                f"{config.file}: image.{variant}: no such variant, "
+                f"expected one of: {', '.join(config.build.images)}"
             )
     store = Store(config.build.store)
     with store.in_use():
@@ -80,14 +80,15 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             image = build_variant(order, variant, config.dist, console.progress)
             if arguments.twice:
                 _build_again(order, variant, image, console)
-            _tell(image, console)
+            _print_image(image, console)
             built.append(dict(image.record))
             if arguments.prove:
                 proofs[variant] = prove(
                     order, variant, image, console, another_day=arguments.another_day
                 )
-                _tell_proof(variant, proofs[variant], console)
-    console.data(_data(built, proofs))
+                _print_proof(variant, proofs[variant], console)
+    data = {variant: proof.data() for variant, proof in proofs.items()}
+    console.data({"images": built, **({"proofs": data} if data else {})})
     found = [error for proof in proofs.values() for error in proof.differences]
     if found:
         raise NotReproducibleError(
@@ -96,18 +97,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _data(built: list[dict[str, Any]], proofs: Mapping[str, Proof]) -> Mapping[str, Any]:
-    proved = {variant: proof.data() for variant, proof in proofs.items()}
-    return {"images": built, **({"proofs": proved} if proved else {})}
-
-
 def _lock_and_blobs(
     config: ReleaseConfig, snapshot: Path | None, store: Store, console: Console
 ) -> Lock:
-    """Return the lock to build from, with all that it names in `store`.
+    """Return the lock to build from; everything that it names is in `store` afterwards.
 
     Raises:
-        StaleLockError: the archive is that of another lock.
+        StaleLockError: the archive belongs to another lock.
     """
     if snapshot is None:
         lock = fresh_lock(config.build)
@@ -118,14 +114,13 @@ def _lock_and_blobs(
         lock = fresh_lock(config.build)
         if archive.lock.id != lock.id:
             raise StaleLockError(
-                f"{snapshot}: holds the snapshot {archive.lock.id}, "
-                f"{config.build.lock} is {lock.id}",
-                hint="take the archive of this lock's release, or the checkout of the archive's",
+                f"{snapshot}: snapshot {archive.lock.id}, {config.build.lock}: {lock.id}",
+                hint="use the archive of this lock's release, or the checkout of the other",
             )
     else:
         lock = archive.lock
         check_fresh(lock, config.build)
-        console.progress.note(f"no {config.build.lock}: building by the lock of {snapshot}")
+        console.progress.note(f"no {config.build.lock}: using the lock of {snapshot}")
     archive.fill(store, console.progress)
     return lock
 
@@ -134,23 +129,22 @@ def _build_again(order: Order, variant: str, first: Image, console: Console) -> 
     with TemporaryDirectory(prefix="again-", dir=order.config.build.work) as folder:
         second = build_variant(order, variant, Path(folder), console.progress)
         compare_images(first, second)
-    console.line(f"{variant}: built twice from nothing, the same bytes both times")
+    console.line(f"{variant}: built twice, the same bytes both times")
 
 
-def _tell(image: Image, console: Console) -> None:
+def _print_image(image: Image, console: Console) -> None:
     record = image.record
     console.line(f"{image.path}: {size_text(record['image']['size'])}")
-    for what in ("tree", "raw", "image"):
-        name = "qcow2" if what == "image" else what
-        console.line(f"  {name:<6}sha256:{record[what]['sha256']}")
+    for title, key in (("tree", "tree"), ("raw", "raw"), ("qcow2", "image")):
+        console.line(f"  {title:<6}sha256:{record[key]['sha256']}")
     engine = record["engine"]
     console.line(f"  engine {engine['name']} {engine['version']}")
     for refused in engine["refused"]:
         console.line(f"         not {refused['name']}: {refused['reason']}")
 
 
-def _tell_proof(variant: str, proof: Proof, console: Console) -> None:
-    """Print what was varied, what was not and why, and what came of it."""
+def _print_proof(variant: str, proof: Proof, console: Console) -> None:
+    """Print what was varied, what was not and why, and the result."""
     titles = [built.title for built in proof.builds]
     console.line()
     console.table(

@@ -1,4 +1,4 @@
-"""`explain`: two images or build folders -> why they differ."""
+"""`explain`: two images or build folders -> their differences and the causes."""
 
 import argparse
 from pathlib import Path
@@ -9,28 +9,29 @@ from ci.report.console import Console
 
 HELP = "Explain why two images differ, layer by layer, down to the causes"
 DIFFERENT = 3
-SHOWN = 12
-"""Lines of one layer; all of them with --all."""
+"""Exit code when the images differ."""
+MAX_LINES = 12
+"""Differences that are printed of one layer; with --all all of them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `explain` takes."""
-    what = "a disk image, or a folder with one"
-    parser.add_argument("one", type=Path, metavar="A", help=what)
-    parser.add_argument("other", type=Path, metavar="B", help=what)
+    """Add the arguments of `explain`."""
+    text = "a disk image, or a folder with one"
+    parser.add_argument("one", type=Path, metavar="A", help=text)
+    parser.add_argument("other", type=Path, metavar="B", help=text)
     parser.add_argument("--all", action="store_true", help="show every difference")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Tell the differences; return 0 when there is none, else 3."""
+    """Print the differences; return 0 when there are none, else 3."""
     explanation = explain_images(find_image(arguments.one), find_image(arguments.other))
-    tell(explanation, console, every=arguments.all)
+    print_explanation(explanation, console, every=arguments.all)
     console.data(explanation.document())
     return DIFFERENT if explanation.differences else 0
 
 
-def tell(explanation: Explanation, console: Console, *, every: bool) -> None:
-    """Print the differences by layer, then how often each cause is behind one."""
+def print_explanation(explanation: Explanation, console: Console, *, every: bool) -> None:
+    """Print the differences by layer, and the number of differences of each cause."""
     if not explanation.differences:
         console.line("the same bytes")
         return
@@ -39,11 +40,11 @@ def tell(explanation: Explanation, console: Console, *, every: bool) -> None:
         if not found:
             continue
         console.line(layer)
-        shown = found if every else found[:SHOWN]
-        for each in shown:
+        printed = found if every else found[:MAX_LINES]
+        for each in printed:
             console.line(f"  {each.line}")
-        if len(found) > len(shown):
-            console.line(f"  and {len(found) - len(shown)} more: --all shows them")
+        if len(found) > len(printed):
+            console.line(f"  and {len(found) - len(printed)} more: --all shows them")
     console.line()
     rows = [
         [str(count), cause, rule or "-"]

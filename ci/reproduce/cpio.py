@@ -7,7 +7,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-MAGIC = b"070701"
+from build.inside.cpio import TRAILER, format_header
+
 PIECE = 1 << 20
 LARGEST = 0xFFFFFFFF
 
@@ -56,7 +57,7 @@ class CpioWriter:
 
     def end(self) -> None:
         """Write the mark at which the kernel stops."""
-        self._header("TRAILER!!!", 0, 0, 0)
+        self._header(TRAILER.decode(), 0, 0, 0)
 
     def _add(self, where: str, mode: int, size: int, content: BinaryIO, mtime: int) -> None:
         if size > LARGEST:
@@ -71,9 +72,7 @@ class CpioWriter:
     ) -> None:
         name = where.strip("/").encode() + b"\0"
         self.number += 1
-        fields = (
-            *(self.number, mode, 0, 0, 1, max(mtime, 0), size),
-            *(0, 0, *device, len(name), 0),
-        )
-        header = MAGIC + b"".join(b"%08X" % field for field in fields) + name
+        fields = {"inode": self.number, "mode": mode, "links": 1, "mtime": max(mtime, 0)}
+        fields |= {"size": size, "number major": device[0], "number minor": device[1]}
+        header = format_header({**fields, "name size": len(name)}) + name
         self.file.write(header + bytes(-len(header) % 4))

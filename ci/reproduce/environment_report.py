@@ -101,7 +101,7 @@ def shortened(text: str, limit: int = 44) -> str:
 
 
 def _inside(name: str) -> Callable[[Built], str]:
-    return lambda built: str(built.image.seen.get(name, "?"))
+    return lambda built: str(built.image.environment.get(name, "?"))
 
 
 def _outside(name: str) -> Callable[[Built], str]:
@@ -114,7 +114,7 @@ def _engine(built: Built) -> str:
 
 
 def _variables_inside(built: Built) -> str:
-    seen = built.image.seen
+    seen = built.image.environment
     named = [f"{name}={seen[name]}" for name in ("TZ", "LC_ALL") if seen.get(name)]
     return ", ".join([*named, f"{seen.get('variables', '?')} in all"])
 

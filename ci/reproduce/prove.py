@@ -233,7 +233,7 @@ def _keep(built: Built, work: Path) -> Image:
     image = built.image
     kept = folder / f"{image.path.stem}.{built.title.replace(' ', '-')}.qcow2"
     kept.write_bytes(image.path.read_bytes())
-    return Image(kept, image.record_path, image.record, image.listing, image.seen)
+    return Image(kept, image.record_path, image.record, image.listing, image.environment)
 
 
 def _explained(error: NotReproducibleError, first: Image, second: Image) -> NotReproducibleError:

@@ -106,7 +106,7 @@ def _build(request: Mapping[str, Any]) -> dict[str, Any]:
         tree=Path(request["tree"]) if request["tree"] else None,
         host_name=BUILDER_NAME,
         environment=dict(os.environ),
-        rather_not=request["engine"],
+        last_engine=request["engine"],
         without_rules=tuple(request["without_rules"]),
     )
     image = build_variant(
@@ -127,7 +127,7 @@ def _build(request: Mapping[str, Any]) -> dict[str, Any]:
         "record_path": str(image.record_path),
         "record": dict(image.record),
         "listing": str(listing),
-        "seen": dict(image.seen),
+        "seen": dict(image.environment),
         "here": dict(look_here(work)),
         "why_not": why_not,
     }

@@ -13,12 +13,12 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from build.edges.container import Mount, OnLine
+from build.edges.container import Job, Mount
 from build.edges.process import PATH, PLAIN, Finished, run
 from build.errors import BuildError, MissingToolError
 from ci.boot.machine import INSTALL, QEMU
@@ -51,46 +51,37 @@ class VirtualMachine:
     version: str
     name: str = "qemu"
 
-    def run(
-        self,
-        root: Path,
-        argv: Sequence[str],
-        *,
-        mounts: Sequence[Mount] = (),
-        tmpfs: Sequence[str] = (),
-        environment: Mapping[str, str],
-        timeout: float | None = None,
-        on_line: OnLine | None = None,
-    ) -> Finished:
-        """Return what `argv` wrote and its status; /out is what comes back from the machine.
+    def run(self, job: Job) -> Finished:
+        """Return what the program wrote and its status; only /out comes back from the machine.
 
         Raises:
             BuildError: the machine ended before the program did.
         """
         with tempfile.TemporaryDirectory(prefix="machine-", dir=self.work) as folder:
             initramfs, disk = Path(folder) / "initramfs", Path(folder) / "disk"
-            job = {
-                "argv": list(argv),
-                "binds": sorted(mount.target for mount in mounts if mount.target != "/out"),
-                "environment": dict(environment),
+            request = {
+                "argv": list(job.argv),
+                "binds": sorted(mount.target for mount in job.mounts if mount.target != "/out"),
+                "environment": dict(job.environment),
                 "host_name": HOST_NAME,
                 "modules": [f"/modules/{name}.ko" for name, _ in self.kernel.modules],
-                "tmpfs": ["/run", "/tmp", *tmpfs],  # noqa: S108 - paths in the machine
+                "tmpfs": ["/run", "/tmp", *job.tmpfs],  # noqa: S108 - paths in the machine
                 "umask": UMASK,
             }
             with initramfs.open("wb") as file:
-                _pack(CpioWriter(file), root, mounts, job, self.kernel)
+                _pack(CpioWriter(file), job.root, job.mounts, request, self.kernel)
             with disk.open("wb") as file:
                 file.truncate(DISK)
-            status, lines = self._switch_on(initramfs, disk, timeout or LONGEST, on_line)
-            for mount in mounts:
+            seconds = job.timeout or LONGEST
+            status, lines = self._switch_on(initramfs, disk, seconds, job.on_line)
+            for mount in job.mounts:
                 if mount.target == "/out":
                     with tarfile.open(disk, "r:") as archive:
                         archive.extractall(mount.source, filter="data")
-        return Finished(tuple(argv), status, "\n".join(lines).encode(), b"")
+        return Finished(tuple(job.argv), status, "\n".join(lines).encode(), b"")
 
     def _switch_on(
-        self, initramfs: Path, disk: Path, seconds: float, on_line: OnLine | None
+        self, initramfs: Path, disk: Path, seconds: float, on_line: Callable[[str], None] | None
     ) -> tuple[int, list[str]]:
         """Return status and lines of the program that the machine was made for."""
         argv = [
@@ -137,7 +128,7 @@ def _pack(
     writer: CpioWriter,
     root: Path,
     mounts: Sequence[Mount],
-    job: Mapping[str, object],
+    request: Mapping[str, object],
     kernel: Kernel,
 ) -> None:
     """Write the machine's whole root: folders above their mount points first."""
@@ -152,11 +143,13 @@ def _pack(
         writer.add(f"/modules/{name}.ko", stat.S_IFREG | 0o644, content)
     program = (Path(__file__).parent / "vm_guest.py").read_bytes()
     writer.add("/init", stat.S_IFREG | 0o755, b"#!/usr/bin/python3 -ISB\n" + program)
-    writer.add("/job.json", stat.S_IFREG | 0o644, json.dumps(job).encode())
+    writer.add("/job.json", stat.S_IFREG | 0o644, json.dumps(request).encode())
     writer.end()
 
 
-def _listen(process: "subprocess.Popen[bytes]", on_line: OnLine | None) -> tuple[int, list[str]]:
+def _listen(
+    process: "subprocess.Popen[bytes]", on_line: Callable[[str], None] | None
+) -> tuple[int, list[str]]:
     """Return status and lines of the program, telling each as it comes.
 
     Raises:

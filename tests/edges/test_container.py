@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from build.apk.package import unpack_data
-from build.edges.container import Engine, Mount, choose_engine, prepare_root
-from build.edges.process import PLAIN
+from build.edges.container import Engine, Job, Mount, choose_engine, prepare_root
 from build.errors import BuildError, ProcessError
 
 PACKAGES = Path(__file__).parents[3] / "shared/alpine-v3.19/repo/v3.19/main/x86_64"
@@ -54,7 +53,7 @@ def odd_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_there_is_no_network(engine: Engine, root: Path) -> None:
-    done = engine.run(root, [*SH, "tail -n +3 /proc/net/dev"], environment=PLAIN)
+    done = engine.run(Job(root=root, argv=[*SH, "tail -n +3 /proc/net/dev"]))
     interfaces = [line.split(":")[0].strip() for line in done.text.splitlines()]
     assert interfaces == ["lo"]
 
@@ -68,25 +67,20 @@ def test_only_what_was_listed_is_writable(engine: Engine, root: Path, tmp_path: 
         '  touch $place/new 2>/dev/null && echo "$place"; done;'
         "mknod /data/inner/null c 1 3 && echo gone >/data/inner/null && chown 100:101 /data/inner"
     )
-    done = engine.run(
-        root,
-        [*SH, script],
-        mounts=[Mount(tmp_path / "in", "/data", read_only=True), Mount(tmp_path / "out", "/out")],
-        tmpfs=["/data/inner"],
-        environment=PLAIN,
-    )
+    mounts = [Mount(tmp_path / "in", "/data", read_only=True), Mount(tmp_path / "out", "/out")]
+    done = engine.run(Job(root=root, argv=[*SH, script], mounts=mounts, tmpfs=["/data/inner"]))
     assert (done.status, done.text.split()) == (0, ["/data/inner", "/out", "/tmp"])  # noqa: S108
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
     assert not list((tmp_path / "in/inner").iterdir())
 
 
 @pytest.mark.usefixtures("odd_host")
-def test_neither_environment_nor_umask_come_along(engine: Engine, root: Path) -> None:
-    done = engine.run(
-        root, [*SH, "umask; hostname; env"], environment={"PATH": "/bin", "ONE": "two words"}
-    )
+def test_environment_umask_and_host_name_are_those_of_the_job(engine: Engine, root: Path) -> None:
+    environment = {"PATH": "/bin", "ONE": "two words"}
+    argv = [*SH, "umask; hostname; env"]
+    done = engine.run(Job(root=root, argv=argv, environment=environment, host_name="elsewhere"))
     umask, name, *variables = done.text.splitlines()
-    assert (umask, name) == ("0022", "snowdrop")
+    assert (umask, name) == ("0022", "elsewhere")
     found = dict(line.split("=", 1) for line in variables)
     assert {key: found[key] for key in found.keys() - FROM_ENGINES} == {
         "PATH": "/bin",
@@ -94,17 +88,17 @@ def test_neither_environment_nor_umask_come_along(engine: Engine, root: Path) ->
     }
 
 
-def test_lines_are_told_and_the_status_is_kept(engine: Engine, root: Path) -> None:
+def test_lines_are_passed_on_and_the_status_is_kept(engine: Engine, root: Path) -> None:
     lines: list[str] = []
     script = "echo one; echo two; echo wrong >&2; exit 7"
-    done = engine.run(root, [*SH, script], environment=PLAIN, on_line=lines.append)
+    done = engine.run(Job(root=root, argv=[*SH, script], on_line=lines.append))
     assert (done.status, lines, done.stdout) == (7, ["one", "two"], b"one\ntwo\n")
     assert b"wrong" in done.stderr
 
 
-def test_a_program_that_hangs_is_ended_and_leaves_nothing(engine: Engine, root: Path) -> None:
-    with pytest.raises(ProcessError, match=r"still running after 0\.5 s, ended$"):
-        engine.run(root, [*SH, "sleep 4321"], environment=PLAIN, timeout=0.5)
+def test_a_program_that_hangs_is_killed_with_all_its_processes(engine: Engine, root: Path) -> None:
+    with pytest.raises(ProcessError, match=r"still running after 0\.5 s, killed$"):
+        engine.run(Job(root=root, argv=[*SH, "sleep 4321"], timeout=0.5))
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert "sleep 4321" not in listed.stdout
     assert not list((root / "out").iterdir())

@@ -12,7 +12,7 @@ import pytest
 
 from build.apk.writing import Entry, Recipe, derive_key, write_index, write_package
 from build.config import MIB, BuildConfig, ImageConfig, Origin, Source
-from build.edges.container import Choice, Mount, OnLine
+from build.edges.container import Choice, Job
 from build.edges.process import Finished
 from build.edges.progress import Silent
 from build.errors import BuildError, NotReproducibleError, VerificationError
@@ -38,29 +38,20 @@ class PaperEngine:
     status: int = 0
     plan: Mapping[str, object] = field(default_factory=dict)
     seen: dict[str, list[str]] = field(default_factory=dict)
+    job: Job | None = None
 
-    def run(
-        self,
-        root: Path,
-        argv: Sequence[str],
-        *,
-        mounts: Sequence[Mount] = (),
-        tmpfs: Sequence[str] = (),
-        environment: Mapping[str, str],
-        timeout: float | None = None,
-        on_line: OnLine | None = None,
-    ) -> Finished:
-        """Leave the results that the builder would, and keep what was given."""
-        del tmpfs, environment, timeout
-        places = {mount.target: mount.source for mount in mounts} | {"/": root}
+    def run(self, job: Job) -> Finished:
+        """Leave the results that the builder would, and keep the job."""
+        self.job = job
+        places = {mount.target: mount.source for mount in job.mounts} | {"/": job.root}
         self.plan = json.loads((places["/in"] / "plan.json").read_text())
         self.seen = {
             target: sorted(str(path.relative_to(source)) for path in source.rglob("*"))
             for target, source in places.items()
         }
         for line in self.lines:
-            if on_line:
-                on_line(json.dumps(line))
+            if job.on_line:
+                job.on_line(json.dumps(line))
         out = places["/out"]
         if self.status == 0:
             (out / str(self.plan["image"])).write_bytes(b"an image")
@@ -69,7 +60,7 @@ class PaperEngine:
             raw = {"size": 64 * MIB, "sha256": "2" * 64}
             result = {"raw": raw, "tree": tree, "seconds": {"install": 1.5}}
             (out / "result.json").write_text(json.dumps(result))
-        return Finished(tuple(argv), self.status, b"", b"the last words")
+        return Finished(tuple(job.argv), self.status, b"", b"the last words")
 
 
 @dataclass(frozen=True)
@@ -180,7 +171,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     )
     engine = PaperEngine()
     chosen: Callable[..., Choice] = lambda *_, **__: Choice(engine, (("docker", "not here"),))  # noqa: E731
-    monkeypatch.setattr("build.image.choose", chosen)
+    monkeypatch.setattr("build.image.choose_engine", chosen)
     return World(config, snapshot(store), store, tmp_path / "work", tmp_path / "dist", engine)
 
 
@@ -279,7 +270,7 @@ def test_builds_that_differ_say_in_what(world: World) -> None:
     reasons = {rule.name: rule.reason for rule in RULES}
     assert str(caught.value).splitlines() == [
         f"two builds of {STEM}.qcow2 differ in: tree",
-        "  no rule is there for these",
+        "  not covered by any rule",
         "    /etc/odd: only in one: -, file",
         f"  rule `times`: {reasons['times']}",
         *(f"    /bin/{n}: mtime: 1700000000, 1800000000" for n in range(4)),

@@ -73,7 +73,7 @@ def check_named(errors: tuple[NotReproducibleError, ...], *names: str) -> None:
     reasons = {rule.name: rule.reason for rule in RULES}
     told = [line.strip() for line in str(error).splitlines() if line.startswith("  rule ")]
     assert told == [f"rule `{name}`: {reasons[name]}" for name in names]
-    assert "no rule is there" not in str(error)
+    assert "not covered by any rule" not in str(error)
     kept = Path(error.hint.rstrip("`").rpartition(" ")[2])
     assert kept.stat().st_size > 0
 

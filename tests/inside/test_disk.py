@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from build.inside import bootloader, ext4, initramfs, services
-from build.inside.programs import Failure
-from build.inside.tree import list_tree
+from build.inside.listing import list_tree
+from build.inside.programs import StepError
 
 MIB = 1024 * 1024
 KERNEL = initramfs.Kernel("virt", "6.18.1-0-virt")
@@ -24,7 +24,7 @@ KERNEL = initramfs.Kernel("virt", "6.18.1-0-virt")
 def test_an_mke2fs_that_does_not_repeat_is_refused(output: str) -> None:
     ext4.check_version("mke2fs 1.47.1 (20-May-2024)\n\tUsing EXT2FS Library version 1.47.1")
     ext4.check_version("mke2fs 1.48 (1-Jan-2027)")
-    with pytest.raises(Failure, match=r"1\.47\.1 or newer is needed") as caught:
+    with pytest.raises(StepError, match=r"1\.47\.1 or newer is needed") as caught:
         ext4.check_version(output)
     assert "Alpine 3.21" in caught.value.hint
 
@@ -33,7 +33,7 @@ def test_a_disk_that_is_too_small_says_what_to_write() -> None:
     needed = ext4.smallest_disk(300 * MIB, 5000)
     ext4.check_space(needed, content=300 * MIB, entries=5000, variant="droplet")
     with pytest.raises(
-        Failure, match=r"image\.droplet\.disk: 256 MiB, the files need \d+ MiB$"
+        StepError, match=r"image\.droplet\.disk: 256 MiB, the files need \d+ MiB$"
     ) as e:
         ext4.check_space(256 * MIB, content=300 * MIB, entries=5000, variant="droplet")
     written = re.search(r'`disk = "(\d+) MiB"` in \[image\.droplet\]', e.value.hint)
@@ -54,20 +54,20 @@ def test_an_upgraded_kernel_starts_without_a_new_menu() -> None:
 
 
 def test_one_whole_kernel_is_wanted(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="kernels of the image: none, expected one"):
+    with pytest.raises(StepError, match="kernels of the image: none, expected one"):
         initramfs.find_kernel(tmp_path)
     for flavor in ("virt", "lts"):
         folder = tmp_path / "usr/share/kernel" / flavor
         folder.mkdir(parents=True)
         (folder / "kernel.release").write_text(f"6.18.1-0-{flavor}\n")
         if flavor == "virt":
-            with pytest.raises(Failure, match=r"^/boot/vmlinuz-virt: missing"):
+            with pytest.raises(StepError, match=r"^/boot/vmlinuz-virt: missing"):
                 initramfs.find_kernel(tmp_path)
             (tmp_path / "boot").mkdir()
             (tmp_path / "boot/vmlinuz-virt").touch()
             (tmp_path / "lib/modules/6.18.1-0-virt").mkdir(parents=True)
             assert initramfs.find_kernel(tmp_path) == KERNEL
-    with pytest.raises(Failure, match="kernels of the image: lts, virt, expected one"):
+    with pytest.raises(StepError, match="kernels of the image: lts, virt, expected one"):
         initramfs.find_kernel(tmp_path)
 
 
@@ -77,7 +77,7 @@ def test_a_service_without_a_script_is_named(tmp_path: Path) -> None:
     services.enable(tmp_path, {"default": ["sshd"]})
     assert str((tmp_path / "etc/runlevels/default/sshd").readlink()) == "/etc/init.d/sshd"
     with pytest.raises(
-        Failure, match=r"^service chronyd of runlevel default: no /etc/init.d/chronyd"
+        StepError, match=r"^service chronyd of runlevel default: no /etc/init.d/chronyd"
     ):
         services.enable(tmp_path, {"default": ["sshd", "chronyd"]})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from build.apk.package import unpack_data
-from build.inside.modules import sort_index, sort_lines, sort_module_lists
+from build.inside.module_lists import sort_index, sort_lines, sort_module_lists
 from tests.apk.makers import SMALL, needs_alpine
 
 RELEASE = "6.18.0"

@@ -40,7 +40,7 @@ def test_an_image_with_findings_ends_with_1_and_names_file_and_rule(tmp_path: Pa
     found = [(each["where"], each["rule"]) for each in json.loads(done.stdout)["findings"]]
     assert found == [("/root/.ash_history", "history"), ("/root/.ash_history", "unowned")]
     told = ci("inspect", disk, "--config", tmp_path / "none.toml").stdout
-    assert "/root/.ash_history  is there" in told
+    assert "/root/.ash_history  exists and is not empty" in told
     assert "2 findings" in told
 
 
@@ -62,7 +62,7 @@ def built(
     image = Image(path, folder / "x.build.json", record)
     image.record_path.write_text("{}")
     monkeypatch.setattr(order_module, "build_image", lambda *_, **__: image)
-    monkeypatch.setattr(order_module, "boot_code_of", lambda *_: CODE)
+    monkeypatch.setattr(order_module, "read_boot_code", lambda *_: CODE)
     config: Any = SimpleNamespace(
         build=SimpleNamespace(
             work=folder / "checkout/work", images={"droplet": SimpleNamespace(accept=accept)}

@@ -60,7 +60,7 @@ def swap_entries(raw: Path) -> None:
         system = root_system(disk, read_table(disk))
         folder = next(inode for name, inode in system.names(system.inode(2)) if name == b"etc")
         (extent,) = system.extents(system.inode(folder))
-        block, found = system.blocks(extent.place, 1), []
+        block, found = system.blocks(extent.start, 1), []
         place = 24
         # The last 12 bytes of the block are its checksum.
         while place < system.block_size - 12:
@@ -74,7 +74,7 @@ def swap_entries(raw: Path) -> None:
         if name == found[-1][3]:
             length = 4096 - 12 - 24 - len(written)
         written += (struct.pack("<IHBB", number, length, size, kind) + name).ljust(length, b"\0")
-    patch(raw, system.offset + extent.place * 4096 + 24, written)
+    patch(raw, system.offset + extent.start * 4096 + 24, written)
 
 
 CHANGES = [
@@ -173,7 +173,7 @@ CHANGES = [
     pytest.param(
         lambda raw: debugfs(raw, f"ssv hash_seed {OTHER_UUID}"),
         "superblock",
-        rf"hash seed: \S+ and {OTHER_UUID}: .* random where mke2fs is not told it",
+        rf"hash seed: \S+ and {OTHER_UUID}: .* random in an mke2fs without -E",
         id="hash seed",
     ),
     pytest.param(
@@ -203,7 +203,7 @@ CHANGES = [
     pytest.param(
         lambda raw: patch(raw, raw.stat().st_size - 9, b"X"),
         "disk",
-        r"byte \d+: the first that differs: in a free block",
+        r"byte \d+: the first difference: in a free block",
         id="free block",
     ),
 ]
@@ -283,7 +283,7 @@ def test_clusters_in_another_order_are_named(base: Path, tmp_path: Path) -> None
     swap_clusters(other)
     run("qemu-img", "compare", one, other)
     (found,) = explain_images(one, other).differences
-    assert found.line.startswith("cluster order: place 1 of the file holds cluster 0 and 16")
+    assert found.line.startswith("cluster order: position 1 of the file has cluster 0 and 16")
     assert "`qemu-img convert -W`" in found.cause
 
 
@@ -294,7 +294,7 @@ def test_the_same_disk_in_other_clusters_is_told_to_be_that(base: Path, tmp_path
     assert found.line == "header: cluster bits 16 and 15: another cluster_size= of qemu-img"
     plain = tmp_path / "plain.qcow2"
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", base, plain)
-    assert {each.where for each in explain_images(one, plain).differences} == {"packing"}
+    assert {each.where for each in explain_images(one, plain).differences} == {"compression"}
 
 
 def test_the_command_ends_with_0_for_the_same_and_3_for_others(base: Path, tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_the_command_ends_with_0_for_the_same_and_3_for_others(base: Path, tmp_p
     qcow2(raw, tmp_path / "b/x.qcow2")
     done = ci("explain", tmp_path / "a", tmp_path / "b")
     assert (done.returncode, done.stderr) == (3, "")
-    assert "lock: a and b: another input: the images are to differ" in done.stdout
+    assert "lock: a and b: another input: the images are expected to differ" in done.stdout
     assert "owner 0 and 22" in done.stdout
     assert "differences  cause" in done.stdout
     data = json.loads(ci("explain", one, tmp_path / "b", "--json").stdout)

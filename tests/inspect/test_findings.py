@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from build.errors import ImageError
-from build.inspect.inspection import refuse, write_image_json
+from build.inspect.inspection import check_findings, write_image_json
 from tests.inspect.makers import (
     MEMBERS,
     MIB,
@@ -105,7 +105,7 @@ def test_a_clean_image_has_no_finding(change: Callable[[Root], None], tmp_path: 
     for disk in (raw, qcow2(raw, tmp_path / "disk.qcow2")):
         found = inspected(disk, programs=tmp_path, build_paths=("/srv/ci/checkout",))
         assert [each.line for each in found.findings] == []
-        refuse(found)
+        check_findings(found)
 
 
 def merge(root: Root) -> None:
@@ -242,7 +242,7 @@ def test_a_qcow2_that_lost_count_of_its_clusters_is_found(tmp_path: Path) -> Non
 def test_findings_are_refused_by_name(tmp_path: Path) -> None:
     disk = changed_disk(tmp_path / "d", lambda root: root.write("etc/motd", "Hacked\n"))
     with pytest.raises(ImageError, match=r"disk.raw: 1 finding\n  /etc/motd: sha1 .*changed"):
-        refuse(inspected(disk))
+        check_findings(inspected(disk))
 
 
 def test_image_json_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from build.errors import ImageError
-from build.inside.tree import list_tree
+from build.inside.listing import list_tree
 from build.inspect.explain.explain import explain_images
 from build.inspect.inspection import root_system
 from build.inspect.readers.disk import open_disk, read_table

@@ -39,11 +39,11 @@ def test_a_secret_is_found_wherever_the_pieces_end(kind: str) -> None:
     content = f"{'x' * 5000} {secret} {'y' * 5000}".encode()
     search = search_for(["/srv/ci/checkout"])
     for cut in (0, *range(5001, 5001 + len(secret) + 1, 7), len(content)):
-        finder = search.finder()
-        finder.feed(content[:cut])
-        finder.feed(content[cut:])
-        assert [hit.rule for hit in finder.hits] == [rule], cut
-        assert finder.hits[0].offset in range(5001, 5001 + len(secret))
+        scanner = search.scanner()
+        scanner.feed(content[:cut])
+        scanner.feed(content[cut:])
+        assert [hit.rule for hit in scanner.hits] == [rule], cut
+        assert scanner.hits[0].offset in range(5001, 5001 + len(secret))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_what_could_not_be_judged_keeps_no_record(
         raise VerificationError("blob: not what the lock says")
 
     monkeypatch.setattr(order_module, "build_image", lambda *_, **__: image)
-    monkeypatch.setattr(order_module, "boot_code_of", damaged)
+    monkeypatch.setattr(order_module, "read_boot_code", damaged)
     order = Order(config=config, lock=lock, store=desk.store, engine=None, origin=ORIGIN)
     with pytest.raises(VerificationError, match="not what the lock says"):
         build_variant(order, "droplet", tmp_path, Notes())

@@ -1,7 +1,7 @@
 """One package moves, with what it forces: apk itself says what that is, and nothing else moves."""
 
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from build.apk.index import INDEX, read_index
 from build.apk.package import read_package
 from build.apk.writing import Entry, Recipe, write_index, write_package
 from build.config import BuildConfig
-from build.edges.container import Mount, OnLine
+from build.edges.container import Job
 from build.edges.process import PLAIN, Finished
 from build.edges.variation import Variation
 from build.errors import ConfigError, SnapshotError, StaleLockError
@@ -94,20 +94,10 @@ class Asking(PaperEngine):
         super().__init__()
         self.folder, self.said = folder, ""
 
-    def run(
-        self,
-        root: Path,
-        argv: Sequence[str],
-        *,
-        mounts: Sequence[Mount] = (),
-        tmpfs: Sequence[str] = (),
-        environment: Mapping[str, str],
-        timeout: float | None = None,
-        on_line: OnLine | None = None,
-    ) -> Finished:
+    def run(self, job: Job) -> Finished:
         """Ask, and leave the results that the builder would."""
-        done = super().run(root, argv, mounts=mounts, environment=environment)
-        packages = next(mount.source for mount in mounts if mount.target == "/apk/packages")
+        done = super().run(job)
+        packages = next(mount.source for mount in job.mounts if mount.target == "/apk/packages")
         (self.folder / "apk").mkdir()
         (self.folder / "root").mkdir()
         apk = [*real_apk(3, self.folder / "apk"), "--root", str(self.folder / "root")]
