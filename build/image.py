@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,8 @@ def build_image(
             choice = _choose_engine(dirs, wanted_engine, variation)
         result = _run_builder(choice.engine, dirs, variation, progress)
         record = _record(task, choice, result, steps.seconds, dirs.out / f"{task.stem}.qcow2")
-        return _publish(task, dirs, out, record, result.get("environment", {}))
+        image = _publish(task, dirs, out, record)
+    return replace(image, environment=result.get("environment", {}))
 
 
 def compare_images(first: Image, second: Image) -> None:
@@ -297,51 +298,40 @@ def _run_builder(
     Raises:
         BuildError: with the message and the hint of the step that failed.
     """
-    events = _Events(progress)
-    with events.steps:
-        done = engine.run(
-            Job(
-                root=dirs.builder,
-                argv=(*PYTHON, START),
-                mounts=[*dirs.mounts, *([Mount(variation.tree, TREE)] if variation.tree else [])],
-                tmpfs=[] if variation.tree else [TREE],
-                environment=variation.environment,
-                host_name=variation.host_name,
-                on_line=events.read_line,
-            )
+    errors: list[tuple[str, str]] = []
+    with ExitStack() as step:
+
+        def read_event(line: str) -> None:
+            try:
+                event = json.loads(line)
+            except json.JSONDecodeError:
+                # Output of another program, such as a traceback: part of `done.last_lines()`.
+                return
+            match event:
+                case {"step": str(name)}:
+                    step.enter_context(progress.step(TITLES.get(name, name)))
+                case {"done": str()}:
+                    step.close()
+                case {"error": str(error), "hint": str(hint)}:
+                    errors.append((error, hint))
+
+        mounts = [*dirs.mounts, *([Mount(variation.tree, TREE)] if variation.tree else [])]
+        job = Job(
+            root=dirs.builder,
+            argv=(*PYTHON, START),
+            mounts=mounts,
+            tmpfs=[] if variation.tree else [TREE],
+            environment=variation.environment,
+            host_name=variation.host_name,
+            on_line=read_event,
         )
-    if events.error:
-        raise BuildError(events.error, hint=events.hint)
+        done = engine.run(job)
+    for error, hint in errors:
+        raise BuildError(error, hint=hint)
     if done.status != 0:
         raise BuildError(f"the builder ended with status {done.status}:\n{done.last_lines()}")
     result: Mapping[str, Any] = json.loads((dirs.out / "result.json").read_text())
     return result
-
-
-class _Events:
-    """Displays the steps that the builder reports as JSON lines, and keeps its error."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.steps = ExitStack()
-        self.error = ""
-        self.hint = ""
-
-    def read_line(self, line: str) -> None:
-        """Read one line; one that is not JSON is left for the error message."""
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:
-            return
-        match event:
-            case {"step": str(name)}:
-                self.steps.enter_context(self.progress.step(TITLES.get(name, name)))
-            case {"done": str()}:
-                self.steps.close()
-            case {"error": str(error), "hint": str(hint)}:
-                self.error, self.hint = error, hint
-            case _:
-                pass
 
 
 class _Steps:
@@ -366,7 +356,6 @@ def _record(
 ) -> Mapping[str, Any]:
     """Return the build record: the digests of the results, and their inputs."""
     origin, image, qcow2 = task.origin, task.image, digest(file)
-    refused = [{"name": name, "reason": reason} for name, reason in choice.refused]
     return {
         "format": FORMAT,
         "name": origin.name,
@@ -387,19 +376,13 @@ def _record(
         "engine": {
             "name": choice.engine.name,
             "version": choice.engine.version,
-            "refused": refused,
+            "refused": [{"name": name, "reason": reason} for name, reason in choice.refused],
         },
         "seconds": {**seconds, **result["seconds"]},
     }
 
 
-def _publish(
-    task: _Task,
-    dirs: BuildDirs,
-    out: Path,
-    record: Mapping[str, Any],
-    environment: Mapping[str, Any],
-) -> Image:
+def _publish(task: _Task, dirs: BuildDirs, out: Path, record: Mapping[str, Any]) -> Image:
     """Move the image to `out` with a rename, the local packages beside it, the record last."""
     target, record_path = out / f"{task.stem}.qcow2", out / f"{task.stem}.build.json"
     listing = (dirs.out / "tree.txt").read_bytes()
@@ -410,4 +393,4 @@ def _publish(
     (dirs.out / target.name).replace(target)
     target.chmod(0o644)
     write_whole(record_path, (json.dumps(record, sort_keys=True, indent=2) + "\n").encode())
-    return Image(target, record_path, record, listing, environment)
+    return Image(target, record_path, record, listing)

@@ -57,12 +57,11 @@ def build_dirs(work: Path, out: Path) -> Iterator[BuildDirs]:
         TemporaryDirectory(prefix="build-", dir=work) as folder,
         TemporaryDirectory(prefix=".build-", dir=out) as results,
     ):
-        builder, apk, packages, program, plan = (
-            Path(folder).resolve() / name
-            for name in ("builder", "apk", "packages", "program", "plan")
-        )
-        for path in (builder, apk, packages, program, plan):
+        names = ("builder", "apk", "packages", "program", "plan")
+        paths = [Path(folder).resolve() / name for name in names]
+        for path in paths:
             path.mkdir()
+        builder, apk, packages, program, plan = paths
         yield BuildDirs(builder, apk, packages, program, plan, Path(results).resolve())
 
 

@@ -308,8 +308,15 @@ def _imported(root: Path, label: str) -> Iterator[str]:
 
 
 def _stream(argv: Sequence[str], environment: Mapping[str, str], job: Job) -> Finished:
-    """Run a program, passing on its lines as they come; standard error is kept for the end."""
-    # A file and not a pipe: nobody reads standard error until the end, and a full pipe blocks.
+    """Run a program and pass on its lines as they come; kill it after the job's timeout."""
+    lines: list[bytes] = []
+    overdue = threading.Event()
+
+    def kill() -> None:
+        overdue.set()
+        process.kill()
+
+    # A file and not a pipe: it is read at the end only, and a full pipe would block the program.
     with TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
@@ -322,36 +329,21 @@ def _stream(argv: Sequence[str], environment: Mapping[str, str], job: Job) -> Fi
             )
         except FileNotFoundError:
             raise MissingToolError(f"{argv[0]}: no such program on this machine") from None
-        lines, overdue = _read_lines(process, job)
-        if overdue:
+        timer = threading.Timer(threading.TIMEOUT_MAX if job.timeout is None else job.timeout, kill)
+        timer.start()
+        with process:
+            try:
+                for line in process.stdout or ():
+                    lines.append(line)
+                    if job.on_line:
+                        job.on_line(line.decode(errors="backslashreplace").rstrip("\n"))
+                process.wait()
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                timer.cancel()
+        if overdue.is_set():
             raise ProcessError(f"{argv[0]}: still running after {job.timeout} s, killed")
         errors.seek(0)
         return Finished(tuple(argv), process.returncode, b"".join(lines), errors.read())
-
-
-def _read_lines(process: "subprocess.Popen[bytes]", job: Job) -> tuple[list[bytes], bool]:
-    """Return the lines of a process, and whether it was killed for its timeout."""
-    overdue = threading.Event()
-
-    def end() -> None:
-        overdue.set()
-        process.kill()
-
-    lines: list[bytes] = []
-    timer = threading.Timer(threading.TIMEOUT_MAX if job.timeout is None else job.timeout, end)
-    timer.start()
-    try:
-        for line in process.stdout or ():
-            lines.append(line)
-            if job.on_line:
-                job.on_line(line.decode(errors="backslashreplace").rstrip("\n"))
-        process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        timer.cancel()
-        if process.stdout:
-            process.stdout.close()
-    return lines, overdue.is_set()

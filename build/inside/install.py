@@ -108,27 +108,20 @@ def restore_settings(tree: Path) -> None:
         raise StepError(f"/{left[0]}: two packages have this file, expected one owner")
 
 
-def database(tree: Path) -> Path:
-    """Return the folder of apk's database.
-
-    Raises:
-        StepError: there is none where apk 2 and apk 3 keep it.
-    """
-    for folder in DATABASES:
-        if (tree / folder / "installed").exists():
-            return tree / folder
-    raise StepError(f"no apk database: looked for {' and '.join(DATABASES)}")
-
-
 def read_installed(tree: Path) -> Sequence[Mapping[str, str]]:
     """Return name (P), version (V) and failures (f) of each installed package.
 
     Source: apk-tools, doc/apk-v2 and src/database.c (`apk_db_fdb_write`); `f` has a letter
     for each of broken files, scripts and extended attributes.
+
+    Raises:
+        StepError: there is no database.
     """
+    found = [path for folder in DATABASES if (path := tree / folder / "installed").exists()]
+    if not found:
+        raise StepError(f"no apk database in {' or '.join(DATABASES)}")
     records = []
-    text = (database(tree) / "installed").read_text(encoding="utf-8")
-    for block in text.split("\n\n"):
+    for block in found[0].read_text(encoding="utf-8").split("\n\n"):
         fields = {
             line[0]: line[2:] for line in block.splitlines() if line[:2] in ("P:", "V:", "f:")
         }

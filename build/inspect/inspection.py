@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from build.inspect.rules import (
     is_accepted,
     unowned_reason,
 )
-from build.inspect.secrets import check_secrets, search_for
+from build.inspect.secrets import check_secrets, secret_patterns
 from build.inspect.startup import Startup, check_startup, list_services, read_startup
 from build.snapshot.store import write_whole
 
@@ -154,8 +154,8 @@ def inspect_image(path: Path, options: InspectOptions) -> Inspection:
     with open_disk(path) as disk:
         table = read_table(disk)
         system = root_system(disk, table)
-        search = search_for(options.build_paths)
-        tree = read_tree(system, search)
+        patterns = secret_patterns(options.build_paths)
+        tree = read_tree(system, patterns)
         database, startup = read_database(tree), read_startup(tree)
         listed = hashlib.sha256(tree.listing()).hexdigest()
         findings = [
@@ -166,7 +166,7 @@ def inspect_image(path: Path, options: InspectOptions) -> Inspection:
             *check_startup(tree, startup),
             *check_packages(tree, database),
             *check_triggers(tree),
-            *check_secrets(tree, database, search),
+            *check_secrets(tree, database, patterns),
         ]
         if options.tree_sha256 not in ("", listed):
             text = f"sha256 {listed}, the builder listed {options.tree_sha256}"
@@ -228,28 +228,14 @@ def check_findings(inspection: Inspection) -> None:
 
 
 def _disk(disk: Disk, table: Table) -> dict[str, Any]:
-    file = digest(disk.path)
+    file = {"file": disk.path.name, "format": disk.format, **asdict(digest(disk.path))}
     return {
-        "image": {
-            "file": disk.path.name,
-            "format": disk.format,
-            "size": file.size,
-            "sha256": file.sha256,
-        },
+        "image": file,
         "disk": {
             "size": disk.size,
             "table": table.kind,
             "id": table.identity,
-            "partitions": [
-                {
-                    "number": part.number,
-                    "start": part.start,
-                    "size": part.size,
-                    "type": part.kind,
-                    "active": part.active,
-                }
-                for part in table.partitions
-            ],
+            "partitions": [asdict(part) for part in table.partitions],
             "boot_code": boot_digests(disk),
         },
     }

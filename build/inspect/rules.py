@@ -168,8 +168,8 @@ def check_table(disk: Disk, table: Table, system: FileSystem) -> Iterator[Findin
         yield error(f"{table.kind}, {len(table.partitions)} partitions; expected dos with one")
         return
     (part,) = table.partitions
-    if part.kind != f"0x{LINUX:02x}":
-        yield error(f"partition of type {part.kind}, expected 0x{LINUX:02x}")
+    if part.type != f"0x{LINUX:02x}":
+        yield error(f"partition of type {part.type}, expected 0x{LINUX:02x}")
     if not part.active:
         yield error("the partition is not active: the BIOS would not start it")
     if part.start != FIRST_SECTOR * SECTOR:

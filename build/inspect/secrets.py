@@ -16,7 +16,7 @@ from build.errors import ImageError
 from build.inside.normalise import MACHINE_ID, SEEDS, SHELL_HISTORIES
 from build.inspect.readers.cpio import read_members
 from build.inspect.readers.packages import Database
-from build.inspect.readers.search import Hit, Pattern, Search
+from build.inspect.readers.search import Hit, Pattern, search
 from build.inspect.readers.tree import MAX_TEXT, Tree
 from build.inspect.rules import Finding
 
@@ -100,11 +100,11 @@ INITRAMFS = ("boot/initramfs*", "boot/initrd*")
 HOMES = ("root", "home/*")
 
 
-def search_for(build_paths: Sequence[str] = ()) -> Search:
-    """Return the search for SECRET_PATTERNS and for paths that no file may contain."""
+def secret_patterns(build_paths: Sequence[str] = ()) -> tuple[Pattern, ...]:
+    """Return SECRET_PATTERNS, and patterns of paths that no file may contain."""
     contents = [path.encode() for path in build_paths]
     paths = [Pattern("build-path", each, re.compile(re.escape(each))) for each in contents]
-    return Search([*SECRET_PATTERNS, *paths])
+    return (*SECRET_PATTERNS, *paths)
 
 
 def searchable_paths(*folders: Path) -> tuple[str, ...]:
@@ -141,10 +141,6 @@ class PathRule:
 
 def _exists(file: File) -> str:
     return "exists and is not empty" if file.read() else ""
-
-
-def _host_key(file: File) -> str:
-    return "a host key" if file.read() else ""
 
 
 def _keys(file: File) -> str:
@@ -192,7 +188,7 @@ def _in_homes(*names: str) -> tuple[str, ...]:
 
 
 SECRET_PATHS = (
-    PathRule("host-key", ("etc/ssh/ssh_host_*", "etc/dropbear/*_host_key"), _host_key),
+    PathRule("host-key", ("etc/ssh/ssh_host_*", "etc/dropbear/*_host_key"), _exists),
     PathRule(
         "authorized-key",
         ("*/.ssh/authorized_keys*", "etc/ssh/authorized_keys*", "etc/dropbear/authorized_keys"),
@@ -217,8 +213,8 @@ SECRET_PATHS = (
 """Secrets and traces that are recognised by their path."""
 
 
-def check_secrets(tree: Tree, database: Database, search: Search) -> Iterator[Finding]:
-    """Yield the secrets in the tree and in its initramfs; the tree was read with `search`."""
+def check_secrets(tree: Tree, database: Database, patterns: Sequence[Pattern]) -> Iterator[Finding]:
+    """Yield the secrets in the tree and in its initramfs; the tree was read with `patterns`."""
     for path, entry in tree.entries.items():
         if entry.kind != "file":
             continue
@@ -229,10 +225,10 @@ def check_secrets(tree: Tree, database: Database, search: Search) -> Iterator[Fi
         if entry.size <= MAX_TEXT:
             yield from _path_findings(f"/{path}", File(path, partial(tree.read, path)))
         if any(fnmatchcase(path, pattern) for pattern in INITRAMFS):
-            yield from _check_initramfs(tree, path, search)
+            yield from _check_initramfs(tree, path, patterns)
 
 
-def _check_initramfs(tree: Tree, path: str, search: Search) -> Iterator[Finding]:
+def _check_initramfs(tree: Tree, path: str, patterns: Sequence[Pattern]) -> Iterator[Finding]:
     entry = tree.entries[path]
     content = tree.system.read(entry.inode, tree.system.size)
     try:
@@ -242,7 +238,7 @@ def _check_initramfs(tree: Tree, path: str, search: Search) -> Iterator[Finding]
                 continue
             name = member.name.decode(errors="backslashreplace")
             where = f"/{path}: {name}"
-            yield from _hit_findings(where, search.hits(member.content))
+            yield from _hit_findings(where, search(patterns, member.content))
             file = File(name.removeprefix("./").lstrip("/"), partial(bytes, member.content))
             yield from _path_findings(where, file)
     except ImageError as error:

@@ -13,7 +13,6 @@ from build.inside.listing import list_tree
 from build.inspect.explain.explain import explain_images
 from build.inspect.inspection import root_system
 from build.inspect.readers.disk import open_disk, read_table
-from build.inspect.readers.search import Search
 from build.inspect.readers.tree import read_tree
 from tests.inspect.makers import EPOCH, MIB, Root, copied, inspected, patch, qcow2, raw_disk, run
 
@@ -62,7 +61,7 @@ def test_the_listing_is_that_of_the_tree_it_was_made_of(
         run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", *words, raw, disk)
     made = list_tree(root.folder)
     with open_disk(disk) as opened:
-        tree = read_tree(root_system(opened, read_table(opened)), Search())
+        tree = read_tree(root_system(opened, read_table(opened)))
         found, wanted = (text.decode().splitlines() for text in (tree.listing(), made.text))
         # An mke2fs before 1.47.1 gives the root itself the time of the run.
         assert found[1:] == wanted[1:]

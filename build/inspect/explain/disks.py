@@ -87,7 +87,7 @@ def compare_tables(one: Table, other: Table) -> Iterator[Difference]:
         counts = format_pair(len(one.partitions), len(other.partitions))
         yield Difference(where, "partitions", counts)
     for left, right in zip(one.partitions, other.partitions, strict=False):
-        for name in ("number", "start", "size", "kind", "active"):
+        for name in ("number", "start", "size", "type", "active"):
             if (first := getattr(left, name)) != (second := getattr(right, name)):
                 cause = "another size: `disk` in release.toml" if name == "size" else OTHER_TABLE
                 text = f"{name} {format_pair(first, second)}"

@@ -1,7 +1,7 @@
 """The comparison of two images, layer by layer: read this module first."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,6 @@ from build.inspect.explain.systems import (
 from build.inspect.inspection import root_system
 from build.inspect.readers.disk import Disk, open_disk, read_table
 from build.inspect.readers.packages import read_database
-from build.inspect.readers.search import Search
 from build.inspect.readers.tree import Tree, read_tree
 
 MAX_READ = 256 << 20
@@ -55,13 +54,7 @@ class Explanation:
             "images": [str(path) for path in self.images],
             "same": not self.differences,
             "differences": [
-                {
-                    "layer": each.layer,
-                    "where": each.where,
-                    "text": each.text,
-                    "cause": each.cause,
-                    "rule": each.rule,
-                }
+                {key: value for key, value in asdict(each).items() if key != "follows"}
                 for each in self.differences
             ],
         }
@@ -119,7 +112,7 @@ def _compare(one: Disk, other: Disk) -> Iterator[Difference]:
     yield from compare_boot_sectors(one, other)
     systems = root_system(one, tables[0]), root_system(other, tables[1])
     yield from compare_superblocks(systems[0].superblock, systems[1].superblock)
-    trees = [read_tree(system, Search()) for system in systems]
+    trees = [read_tree(system) for system in systems]
     pair = TreePair(trees, [read_database(tree) for tree in trees])
     yield from compare_packages(pair)
     yield from compare_folders(pair)

@@ -8,11 +8,11 @@ size of the file before it is used.
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from build.errors import ImageError
 
@@ -53,7 +53,7 @@ class Partition:
     number: int
     start: int
     size: int
-    kind: str
+    type: str
     """MBR type as `0x83`, or GPT type as UUID."""
     active: bool
 
@@ -72,19 +72,6 @@ class Disk:
         """Bytes of the disk."""
         self.header: Mapping[str, int | str] = {}
         """Fields of the format's header."""
-
-    def __enter__(self) -> Self:
-        """Return the disk itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.file.close()
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes of the disk.
@@ -208,33 +195,28 @@ class Qcow2(Disk):
         return content, stored[: len(stored) - rest]
 
 
-def open_disk(path: Path) -> Disk:
-    """Return the disk in the file `path`, a context manager.
+@contextmanager
+def open_disk(path: Path) -> Iterator[Disk]:
+    """Yield the disk in the file `path`.
 
     Raises:
         ImageError: it cannot be opened, or its format is not supported.
     """
     try:
-        length = path.stat().st_size
         file = path.open("rb")
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}") from None
-    try:
-        return _disk(path, file, length)
-    except OSError as error:
-        file.close()
-        raise ImageError(f"{path}: {error.strerror}, expected a disk image") from None
-    except ImageError:
-        file.close()
-        raise
-
-
-def _disk(path: Path, file: BinaryIO, length: int) -> Disk:
-    if file.read(4) == QCOW2_MAGIC:
-        return Qcow2(path, file, length)
-    if length < SECTOR or length % SECTOR:
-        raise ImageError(f"{path}: {length} bytes, expected a qcow2 or raw disk image")
-    return Disk(path, file, length)
+    with file:
+        try:
+            magic, length = file.read(4), path.stat().st_size
+        except OSError as error:
+            raise ImageError(f"{path}: {error.strerror}, expected a disk image") from None
+        if magic == QCOW2_MAGIC:
+            yield Qcow2(path, file, length)
+        elif length < SECTOR or length % SECTOR:
+            raise ImageError(f"{path}: {length} bytes, expected a qcow2 or raw disk image")
+        else:
+            yield Disk(path, file, length)
 
 
 def _qcow2_header(path: Path, raw: bytes) -> Mapping[str, int | str]:
@@ -310,7 +292,7 @@ def read_table(disk: Disk) -> Table:
         if kind:
             size, name = count * SECTOR, f"0x{kind:02x}"
             found.append(Partition(number + 1, start * SECTOR, size, name, flag == 0x80))
-    if any(part.kind == f"0x{GPT_GUARD:02x}" for part in found) and disk.size >= 3 * SECTOR:
+    if any(part.type == f"0x{GPT_GUARD:02x}" for part in found) and disk.size >= 3 * SECTOR:
         return _gpt(disk)
     # The boot sector of a file system on a whole disk may end in the same signature.
     if found and not any(0 < part.start < disk.size for part in found):

@@ -111,52 +111,38 @@ def parse_database(text: str) -> Database:
     """
     database = Database()
     for block in text.split("\n\n"):
-        fields = dict.fromkeys(FIELDS.values(), "")
-        files = _Files(database)
+        package = dict.fromkeys(FIELDS.values(), "")
+        folder = path = ""
         for line in block.splitlines():
             letter, _, value = line.partition(":")
-            if letter == "P":
-                files.package = value
             if letter in FIELDS:
-                fields[FIELDS[letter]] = value
-            elif len(letter) == 1 and letter in "FMRaZ":
-                files.read(letter, value)
-        if fields["name"]:
-            database.packages.append(fields)
+                package[FIELDS[letter]] = value
+            elif letter == "F":
+                folder = path = value
+                # Folders belong to many packages; the first one in the database is kept.
+                if value and value not in database.owned:
+                    database.owned[path] = Owned(package["name"], "dir", 0o755, 0, 0)
+            elif letter == "R":
+                path = f"{folder}/{value}" if folder else value
+                database.owned[path] = Owned(package["name"], "file", 0o644, 0, 0)
+            elif letter in ("M", "a", "Z") and path in database.owned:
+                database.owned[path] = _set_attribute(database.owned[path], letter, value)
+        if package["name"]:
+            database.packages.append(package)
     database.installed = [package["name"] for package in database.packages]
     database.packages.sort(key=lambda package: package["name"])
     return database
 
 
-class _Files:
-    """Reads the file lines of one package; each describes the entry before it."""
-
-    def __init__(self, database: Database) -> None:
-        self.owned = database.owned
-        self.package = ""
-        self.folder = ""
-        self.path = ""
-
-    def read(self, letter: str, value: str) -> None:
-        if letter == "F":
-            self.folder = self.path = value
-            # Folders belong to many packages; the first one in the database is kept.
-            if value and value not in self.owned:
-                self.owned[value] = Owned(self.package, "dir", 0o755, 0, 0)
-            return
-        if letter == "R":
-            self.path = f"{self.folder}/{value}" if self.folder else value
-            self.owned[self.path] = Owned(self.package, "file", 0o644, 0, 0)
-            return
-        before = self.owned.get(self.path)
-        if before is None:
-            return
-        parts = value.split(":")
-        if letter == "Z":
-            self.owned[self.path] = replace(before, sha1=_sha1(value))
-        elif len(parts) >= 3 and all(part.isdigit() for part in parts[:3]):
-            owner, group, mode = int(parts[0]), int(parts[1]), int(parts[2], 8)
-            self.owned[self.path] = replace(before, owner=owner, group=group, mode=mode)
+def _set_attribute(owned: Owned, letter: str, value: str) -> Owned:
+    """Return an entry with the checksum of a line `Z`, or owner and mode of another line."""
+    if letter == "Z":
+        return replace(owned, sha1=_sha1(value))
+    numbers = value.split(":")[:3]
+    if len(numbers) < 3 or not all(number.isdigit() for number in numbers):
+        return owned
+    owner, group, mode = numbers
+    return replace(owned, owner=int(owner), group=int(group), mode=int(mode, 8))
 
 
 def _sha1(value: str) -> str:

@@ -31,23 +31,6 @@ class Hit:
     """In the file, in bytes."""
 
 
-class Search:
-    """A search for the same patterns in every file."""
-
-    def __init__(self, patterns: Sequence[Pattern] = ()) -> None:
-        self.patterns = tuple(patterns)
-
-    def scanner(self) -> "Scanner":
-        """Return a scanner for one file."""
-        return Scanner(self.patterns)
-
-    def hits(self, content: bytes) -> list[Hit]:
-        """Return all matches in a content."""
-        scanner = self.scanner()
-        scanner.feed(content)
-        return scanner.hits
-
-
 class Scanner:
     """Searches one file, piece by piece."""
 
@@ -71,6 +54,13 @@ class Scanner:
                     self.hits.append(hit)
         self.offset += len(piece)
         self.rest = content[-OVERLAP:]
+
+
+def search(patterns: Sequence[Pattern], content: bytes) -> list[Hit]:
+    """Return all matches in a content."""
+    scanner = Scanner(patterns)
+    scanner.feed(content)
+    return scanner.hits
 
 
 def _find(pattern: Pattern, content: bytes) -> Iterator[int]:

@@ -2,13 +2,13 @@
 
 import hashlib
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from build.errors import ImageError
 from build.inside.listing import KINDS, escape_name
 from build.inspect.readers.ext4 import ROOT_INODE, FileSystem, Inode
-from build.inspect.readers.search import Hit, Search
+from build.inspect.readers.search import Hit, Pattern, Scanner
 
 LOST = "lost+found"
 """The folder that mke2fs adds for e2fsck; the listing of the builder does not have it."""
@@ -99,13 +99,13 @@ class Tree:
         return "".join(f"{line}\n" for line in lines).encode()
 
 
-def read_tree(system: FileSystem, search: Search) -> Tree:
-    """Return every entry of a file system; all files are read and searched.
+def read_tree(system: FileSystem, patterns: Sequence[Pattern] = ()) -> Tree:
+    """Return every entry of a file system; all files are read and searched for `patterns`.
 
     Raises:
         ImageError: the file system is inconsistent.
     """
-    reader = _Reader(system, search)
+    reader = _Reader(system, patterns)
     pending = [(b"", ROOT_INODE)]
     while pending:
         pending += reader.read(*pending.pop())
@@ -118,9 +118,9 @@ def read_tree(system: FileSystem, search: Search) -> Tree:
 class _Reader:
     """Reads entries: a file with several names once, and no folder twice."""
 
-    def __init__(self, system: FileSystem, search: Search) -> None:
+    def __init__(self, system: FileSystem, patterns: Sequence[Pattern]) -> None:
         self.system = system
-        self.search = search
+        self.patterns = patterns
         self.entries: dict[bytes, Entry] = {}
         self.by_inode: dict[int, Entry] = {}
         self.order: dict[str, tuple[str, ...]] = {}
@@ -159,7 +159,7 @@ class _Reader:
                     f"{where}: all files are more than {MAX_RATIO} times the file system"
                 )
             sha256, sha1 = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)
-            scanner = self.search.scanner()
+            scanner = Scanner(self.patterns)
             for piece in self.system.pieces(inode):
                 sha256.update(piece)
                 sha1.update(piece)
