@@ -261,22 +261,12 @@ def _plan(task: _Task) -> Mapping[str, Any]:
         "kernel_options": image.kernel_options,
         "repositories": ["local", *repositories],
         "public_repositories": list(dict.fromkeys(public)),
-        "world": sorted({*image.packages, *local.names}),
-        "expected": expected | dict(_name_and_version(name) for name, _ in local.packages),
+        "world": sorted({*image.packages, *local.versions}),
+        "expected": {**expected, **local.versions},
         "local_key": local.key_name,
         "services": {level: sorted(names) for level, names in image.services.items()},
         "image": f"{task.stem}.qcow2",
     }
-
-
-def _name_and_version(file: str) -> tuple[str, str]:
-    """Return name and version of `NAME-VERSION-rN.apk`.
-
-    >>> _name_and_version("snowdrop-init-1.2-r0.apk")
-    ('snowdrop-init', '1.2-r0')
-    """
-    name, version, release = file.removesuffix(".apk").rsplit("-", 2)
-    return name, f"{version}-{release}"
 
 
 def _choose_engine(dirs: BuildDirs, wanted: str | None, variation: Variation) -> Choice:

@@ -6,7 +6,7 @@ overlay, `snowdrop-overlay`. Equal arguments and equal files give equal bytes.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -68,8 +68,8 @@ class LocalPackages:
     key_name: str
     """File name of the public key."""
     public_pem: bytes
-    names: tuple[str, ...]
-    """Plain names, for `apk add`."""
+    versions: Mapping[str, str]
+    """By name, as in `1.2-r0`."""
 
 
 def local_packages(
@@ -160,7 +160,7 @@ def _repository(recipes: list[Recipe], description: str) -> LocalPackages:
         index=write_index([content for _, content in packages], key, description),
         key_name=KEY_NAME,
         public_pem=key.public_pem(),
-        names=tuple(recipe.name for recipe in recipes),
+        versions={recipe.name: recipe.version for recipe in recipes},
     )
 
 

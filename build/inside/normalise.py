@@ -250,11 +250,7 @@ def empty_caches(tree: Tree) -> None:
         tree.remove_files(folder)
 
 
-@rule(
-    "logs",
-    "logs that were written while packages were installed contain times",
-    "var/log/*",
-)
+@rule("logs", "logs that were written while packages were installed contain times", "var/log/*")
 def remove_logs(tree: Tree) -> None:
     """Remove every log file."""
     tree.remove_files("var/log")
@@ -273,11 +269,7 @@ def remove_identity(tree: Tree) -> None:
         path.unlink()
 
 
-@rule(
-    "host-network",
-    "the name servers are those of the machine that builds",
-    "etc/resolv.conf",
-)
+@rule("host-network", "the name servers are those of the machine that builds", "etc/resolv.conf")
 def remove_host_network(tree: Tree) -> None:
     """Remove the list of name servers: DHCP writes the droplet's."""
     tree.remove("etc/resolv.conf")

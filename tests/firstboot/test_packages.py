@@ -243,7 +243,7 @@ def install(apk: list[str], local: LocalPackages, work: Path) -> tuple[Path, str
         *("--arch", "x86_64", "--root", str(root), "--keys-dir", str(keys)),
         *("--repositories-file", "/dev/null", "--no-network", "--no-cache", "--no-progress"),
         *("--repository", str(repository.parent), "--repository", str(APKS.parent)),
-        *("--initdb", "add", *IMAGE, *local.names),
+        *("--initdb", "add", *IMAGE, *local.versions),
     ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -265,7 +265,7 @@ def test_the_real_apk_installs_them_beside_alpines(
     sshd_config = (overlay / "etc/ssh/sshd_config").read_text()
     assert (root / "etc/ssh/sshd_config").read_text() == sshd_config
     world = (root / "etc/apk/world").read_text().split()
-    assert world == sorted([*IMAGE, *made(overlay=overlay).names])
+    assert world == sorted([*IMAGE, *made(overlay=overlay).versions])
     assert not list(root.rglob("*.apk-new"))
     assert not (root / "etc/apk/keys" / made().key_name).exists()
 

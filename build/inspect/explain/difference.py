@@ -40,7 +40,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class ContentDifference:
+class Change:
     """A difference inside a file, without the name of the file."""
 
     text: str
@@ -63,6 +63,11 @@ def format_pair(one: object, other: object) -> str:
     """
     first, second = (str(value) if value != "" else "nothing" for value in (one, other))
     return f"{first} and {second}"
+
+
+def format_more(found: Sequence[object]) -> str:
+    """Return the end of a sentence about the first of `found`: `, and of 2 more`."""
+    return f", and of {len(found) - 1} more" if len(found) > 1 else ""
 
 
 def first_reordered(one: Sequence[str], other: Sequence[str]) -> tuple[int, str, str] | None:

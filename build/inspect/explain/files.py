@@ -20,8 +20,9 @@ from build.inspect.explain.difference import (
     CLOCK,
     OTHER_PACKAGE,
     UNKNOWN,
-    ContentDifference,
+    Change,
     first_reordered,
+    format_more,
     format_pair,
 )
 from build.inspect.readers.cpio import read_members
@@ -45,7 +46,7 @@ MAX_CLASSIFIED = 1 << 20
 """Bytes of a text whose cause is found from all lines, not only the first different one."""
 
 
-def compare_contents(path: str, one: bytes, other: bytes) -> Iterator[ContentDifference]:
+def compare_contents(path: str, one: bytes, other: bytes) -> Iterator[Change]:
     """Yield the differences in a file of that path.
 
     At least one when the bytes differ, except for apk's database: `compare_packages` reports
@@ -59,7 +60,7 @@ def compare_contents(path: str, one: bytes, other: bytes) -> Iterator[ContentDif
     yield from found
 
 
-Comparer = Callable[[str, bytes, bytes], Iterator[ContentDifference]]
+Comparer = Callable[[str, bytes, bytes], Iterator[Change]]
 
 
 def _comparer(path: str, one: bytes, other: bytes) -> Comparer:
@@ -73,9 +74,7 @@ def _comparer(path: str, one: bytes, other: bytes) -> Comparer:
     return _lines
 
 
-def _accounts(
-    names: Sequence[str], path: str, one: bytes, other: bytes
-) -> Iterator[ContentDifference]:
+def _accounts(names: Sequence[str], path: str, one: bytes, other: bytes) -> Iterator[Change]:
     """Compare field by field; passwords are not printed."""
     del path
     first, second = (
@@ -83,10 +82,9 @@ def _accounts(
         for each in (one, other)
     )
     for name in sorted(first.keys() ^ second.keys()):
-        yield ContentDifference(
-            f"{name} in the {'first' if name in first else 'second'} only", ACCOUNTS
-        )
-    for name in first.keys() & second.keys():
+        side = "first" if name in first else "second"
+        yield Change(f"{name} in the {side} only", ACCOUNTS)
+    for name in sorted(first.keys() & second.keys()):
         pairs = zip(first[name], second[name], strict=False)
         for number, (left, right) in enumerate(pairs):
             if left == right:
@@ -94,18 +92,17 @@ def _accounts(
             title = names[number] if number < len(names) else "more"
             where = f"{name}, field {number + 1}, {title}"
             if title == "password":
-                yield ContentDifference(
-                    f"{where}: another one", UNKNOWN, CONTENT if not left or not right else ""
-                )
+                part = "" if left and right else CONTENT
+                yield Change(f"{where}: another one", UNKNOWN, part)
             elif title.startswith("day of last"):
-                yield ContentDifference(f"{where}: {format_pair(left, right)}", CLOCK, CONTENT)
+                yield Change(f"{where}: {format_pair(left, right)}", CLOCK, CONTENT)
             else:
-                yield ContentDifference(f"{where}: {format_pair(left, right)}", ACCOUNTS)
+                yield Change(f"{where}: {format_pair(left, right)}", ACCOUNTS)
     if list(first) != list(second) and sorted(first) == sorted(second):
-        yield ContentDifference("the same accounts in another order", ACCOUNTS)
+        yield Change("the same accounts in another order", ACCOUNTS)
 
 
-def _menu(path: str, one: bytes, other: bytes) -> Iterator[ContentDifference]:
+def _menu(path: str, one: bytes, other: bytes) -> Iterator[Change]:
     """Compare the kernel's command line word by word."""
     found = [LINUX.search(text(each)) for each in (one, other)]
     words = [match.group(2).split() if match else [] for match in found]
@@ -113,35 +110,33 @@ def _menu(path: str, one: bytes, other: bytes) -> Iterator[ContentDifference]:
         left, right = (Counter(each) for each in words)
         only = format_pair(" ".join((left - right).elements()), " ".join((right - left).elements()))
         same = "the same words in another order" if left == right else f"only {only}"
-        yield ContentDifference(f"kernel command line, {same}", OPTIONS)
+        yield Change(f"kernel command line, {same}", OPTIONS)
         return
     yield from _lines(path, one, other)
 
 
-def _initramfs(path: str, one: bytes, other: bytes) -> Iterator[ContentDifference]:
+def _initramfs(path: str, one: bytes, other: bytes) -> Iterator[Change]:
     """Compare the members of an archive, and their compression."""
     try:
         first, second = (list(read_members(each, f"/{path}")) for each in (one, other))
     except ImageError as error:
-        yield ContentDifference(str(error).removeprefix(f"/{path}: "))
+        yield Change(str(error).removeprefix(f"/{path}: "))
         return
     names = [[text(member.name) for member in each] for each in (first, second)]
     for name in sorted(set(names[0]) ^ set(names[1])):
         side = "first" if name in names[0] else "second"
-        yield ContentDifference(
-            f"member {name} in the {side} only", "other features or kernel modules"
-        )
+        yield Change(f"member {name} in the {side} only", "other features or kernel modules")
     common = [[name for name in each if name in names[0] and name in names[1]] for each in names]
     if found := first_reordered(*common):
         number, left, right = found
         cause = "mkinitfs packed the members in another order"
-        yield ContentDifference(f"member {number} is {format_pair(left, right)}", cause)
+        yield Change(f"member {number} is {format_pair(left, right)}", cause)
     yield from _members(first, second)
     if not set(names[0]) ^ set(names[1]) and first == second:
-        yield ContentDifference("the same members, other bytes", "another gzip or xz, or level")
+        yield Change("the same members, other bytes", "another gzip or xz, or level")
 
 
-def _members(first: Sequence[Member], second: Sequence[Member]) -> Iterator[ContentDifference]:
+def _members(first: Sequence[Member], second: Sequence[Member]) -> Iterator[Change]:
     """Yield each kind of difference once, with the number of members that have it."""
     others = {member.name: member for member in second}
     kinds: dict[str, list[tuple[str, object, object]]] = {}
@@ -156,7 +151,7 @@ def _members(first: Sequence[Member], second: Sequence[Member]) -> Iterator[Cont
         if member.content != other.content:
             title = text(member.name)
             inside = next(compare_contents(title, member.content, other.content))
-            yield ContentDifference(f"member {title}: {inside.text}", inside.cause, inside.part)
+            yield Change(f"member {title}: {inside.text}", inside.cause, inside.part)
     causes = {
         "mtime": CLOCK,
         "inode": "the numbers of the file system where it was made",
@@ -165,41 +160,37 @@ def _members(first: Sequence[Member], second: Sequence[Member]) -> Iterator[Cont
     }
     for name, found in kinds.items():
         title, left, right = found[0]
-        more = f", and of {len(found) - 1} more" if len(found) > 1 else ""
+        line = f"member {title}: {name} {format_pair(left, right)}{format_more(found)}"
         part = CONTENT if name in causes else ""
-        line = f"member {title}: {name} {format_pair(left, right)}{more}"
-        yield ContentDifference(line, causes.get(name, UNKNOWN), part)
+        yield Change(line, causes.get(name, UNKNOWN), part)
 
 
-def _database(path: str, one: bytes, other: bytes) -> Iterator[ContentDifference]:
+def _database(path: str, one: bytes, other: bytes) -> Iterator[Change]:
     """Compare the records of packages; `compare_packages` compares versions and order."""
+    blocks = (text(each).split("\n\n") for each in (one, other))
     first, second = (
-        {
-            block.partition("\nV:")[0].rpartition("P:")[2]: block
-            for block in text(each).split("\n\n")
-        }
-        for each in (one, other)
+        {block.partition("\nV:")[0].rpartition("P:")[2]: block for block in each} for each in blocks
     )
     for name in sorted(first.keys() & second.keys()):
         versions = [re.findall(r"^V:.*$", each[name], re.MULTILINE) for each in (first, second)]
         if first[name] != second[name] and versions[0] == versions[1]:
             inside = next(_lines(path, first[name].encode(), second[name].encode()))
-            yield ContentDifference(f"record of {name}: {inside.text}", OTHER_PACKAGE)
+            yield Change(f"record of {name}: {inside.text}", OTHER_PACKAGE)
 
 
-def _tar(path: str, one: bytes, other: bytes) -> Iterator[ContentDifference]:
+def _tar(path: str, one: bytes, other: bytes) -> Iterator[Change]:
     """Compare names, order and times of the members of a tar archive."""
     try:
         first, second = (_tar_members(each) for each in (one, other))
     except tarfile.TarError:
         return
     if list(first) != list(second):
-        yield ContentDifference("other members, or in another order", INSTALLED)
-    for name in first.keys() & second.keys():
+        yield Change("other members, or in another order", INSTALLED)
+    for name in sorted(first.keys() & second.keys()):
         left, right = first[name], second[name]
         if left.mtime != right.mtime:
             times = format_pair(int(left.mtime), int(right.mtime))
-            yield ContentDifference(f"member {name}: mtime {times}", CLOCK, CONTENT)
+            yield Change(f"member {name}: mtime {times}", CLOCK, CONTENT)
             return
 
 
@@ -208,27 +199,27 @@ def _tar_members(content: bytes) -> dict[str, tarfile.TarInfo]:
         return {member.name: member for member in archive}
 
 
-def _gzip(path: str, one: bytes, other: bytes) -> Iterator[ContentDifference]:
+def _gzip(path: str, one: bytes, other: bytes) -> Iterator[Change]:
     """Compare the time in the gzip header (RFC 1952, 2.3.1), then the content."""
     if one[4:8] != other[4:8]:
         times = (int.from_bytes(each[4:8], "little") for each in (one, other))
-        yield ContentDifference(f"gzip header: time {format_pair(*times)}", CLOCK)
+        yield Change(f"gzip header: time {format_pair(*times)}", CLOCK)
     try:
         first, second = gzip.decompress(one), gzip.decompress(other)
     except (OSError, EOFError, zlib.error):
         return
     inner = PurePosixPath(path).with_suffix("").name
     for found in compare_contents(inner, first, second):
-        yield ContentDifference(f"compressed: {found.text}", found.cause)
+        yield Change(f"compressed: {found.text}", found.cause)
 
 
-def _lines(path: str, one: bytes, other: bytes) -> Iterator[ContentDifference]:
+def _lines(path: str, one: bytes, other: bytes) -> Iterator[Change]:
     """Yield the first line that differs, or that only the order differs."""
     first, second = (text(each).splitlines() for each in (one, other))
     if found := first_reordered(first, second):
         number, *pair = found
         line = f"line {number} is {format_pair(*map(shorten, pair))}"
-        yield ContentDifference(f"the same lines in another order, {line}", ORDER, CONTENT)
+        yield Change(f"the same lines in another order, {line}", ORDER, CONTENT)
         return
     pairs = zip([*first, *[""] * len(second)], [*second, *[""] * len(first)], strict=False)
     for number, (left, right) in enumerate(pairs):
@@ -236,20 +227,20 @@ def _lines(path: str, one: bytes, other: bytes) -> Iterator[ContentDifference]:
             is_whole = len(first) == len(second) and len(one) <= MAX_CLASSIFIED
             cause = classify(text(one), text(other)) if is_whole else classify(left, right)
             line = f"line {number + 1}: {format_pair(shorten(left), shorten(right))}"
-            yield ContentDifference(line, cause, CONTENT if cause == CLOCK else "")
+            yield Change(line, cause, CONTENT if cause == CLOCK else "")
             return
 
 
-def _bytes(path: str, one: bytes, other: bytes) -> Iterator[ContentDifference]:
+def _bytes(path: str, one: bytes, other: bytes) -> Iterator[Change]:
     if len(one) != len(other):
-        yield ContentDifference(
+        yield Change(
             f"{format_pair(len(one), len(other))} bytes, from byte {first_difference(one, other)}"
         )
         return
     count = sum(left != right for left, right in zip(one, other, strict=True))
     start = first_difference(one, other)
     values = format_pair(one[start : start + 8].hex(), other[start : start + 8].hex())
-    yield ContentDifference(f"{count} bytes, from byte {start}: {values}")
+    yield Change(f"{count} bytes, from byte {start}: {values}")
 
 
 def text(content: bytes) -> str:

@@ -9,6 +9,7 @@ from build.inspect.explain.difference import (
     UNKNOWN,
     Difference,
     first_reordered,
+    format_more,
     format_pair,
     rule_name,
 )
@@ -147,11 +148,9 @@ def compare_inodes(pair: TreePair) -> Iterator[Difference]:
     follows = {"inode number": not has_all, "links": True}
     for name, found in sorted(fields.items(), key=lambda each: each[0] != "inode number"):
         path, one, other = found[0]
-        more = f", and of {len(found) - 1} more" if len(found) > 1 else ""
-        text = f"{name} {format_pair(one, other)}{more}"
-        cause = INODE.get(name, FOLDER_ORDER)
-        is_consequence = follows.get(name, False)
-        yield Difference("inodes", pair.describe(path), text, cause, follows=is_consequence)
+        text = f"{name} {format_pair(one, other)}{format_more(found)}"
+        where, cause = pair.describe(path), INODE.get(name, FOLDER_ORDER)
+        yield Difference("inodes", where, text, cause, follows=follows.get(name, False))
     moved = [path for path in pair.common if _extents(pair.one, path) != _extents(pair.other, path)]
     if moved:
         text = f"{len(moved)} files are in other blocks"

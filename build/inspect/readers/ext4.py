@@ -104,6 +104,9 @@ class FileSystem:
                 f"expected at most {size // self.block_size}"
             )
 
+    def _error(self, inode: int, text: str) -> ImageError:
+        return ImageError(f"{self.disk.path}: inode {inode}: {text}")
+
     def _number(self, name: str) -> int:
         return int(self.superblock[name])
 
@@ -140,13 +143,13 @@ class FileSystem:
             ImageError: there is no such inode.
         """
         if not 1 <= number <= self._number("inodes"):
-            raise ImageError(f"{self.disk.path}: inode {number}: no such inode")
+            raise self._error(number, "no such inode")
         group, index = divmod(number - 1, self._number("inodes per group"))
         if group >= len(self.groups):
-            raise ImageError(f"{self.disk.path}: inode {number}: in no block group")
+            raise self._error(number, "in no block group")
         start = self.groups[group] * self.block_size + index * self.inode_size
         if start + self.inode_size > self.size:
-            raise ImageError(f"{self.disk.path}: inode {number}: beyond the file system")
+            raise self._error(number, "beyond the file system")
         return self._inode(number, self.disk.read(self.offset + start, self.inode_size))
 
     def _inode(self, number: int, raw: bytes) -> Inode:
@@ -157,9 +160,9 @@ class FileSystem:
         owner_high, group_high = struct.unpack_from("<HH", raw, 0x78)
         extra = struct.unpack_from("<H", raw, 0x80)[0] if len(raw) > 128 else 0
         if extra > len(raw) - 128:
-            raise ImageError(f"{self.disk.path}: inode {number}: {extra} extra bytes, too many")
+            raise self._error(number, f"{extra} extra bytes, too many")
         if flags & (INLINE | ENCRYPTED):
-            raise ImageError(f"{self.disk.path}: inode {number}: inline or encrypted data")
+            raise self._error(number, "inline or encrypted data")
         return Inode(
             number,
             mode,
@@ -182,7 +185,7 @@ class FileSystem:
         if start := low | high << 32:
             block = self.blocks(start, 1)
             if struct.unpack_from("<I", block)[0] != ATTRIBUTE_MAGIC:
-                raise ImageError(f"{self.disk.path}: inode {number}: no attributes in {start}")
+                raise self._error(number, f"no attributes in {start}")
             yield from _entries(block[32:], block, f"{self.disk.path}: inode {number}")
 
     def extents(self, inode: Inode) -> tuple[Extent, ...]:
@@ -194,14 +197,12 @@ class FileSystem:
         if not inode.flags & EXTENTS:
             if inode.size == 0:
                 return ()
-            raise ImageError(
-                f"{self.disk.path}: inode {inode.number}: a block map, expected extents"
-            )
+            raise self._error(inode.number, "a block map, expected extents")
         found, end = [], 0
         # Compared while they are read: nodes that refer to one another would never end.
         for extent in self._extents(inode.block, inode.number, MAX_DEPTH):
             if extent.first < end or not extent.count:
-                raise ImageError(f"{self.disk.path}: inode {inode.number}: extents overlap")
+                raise self._error(inode.number, "extents overlap")
             end = extent.first + extent.count
             found.append(extent)
         return tuple(found)
@@ -211,7 +212,7 @@ class FileSystem:
         # Only the root of an empty file may have no entries.
         is_empty = not entries and (depth or left < MAX_DEPTH)
         if magic != EXTENT_MAGIC or 12 + 12 * entries > len(node) or depth > left or is_empty:
-            raise ImageError(f"{self.disk.path}: inode {number}: damaged extents")
+            raise self._error(number, "damaged extents")
         for index in range(entries):
             entry = node[12 + 12 * index : 24 + 12 * index]
             if depth:
@@ -231,7 +232,7 @@ class FileSystem:
             ImageError: it is larger than the file system.
         """
         if inode.size > self.size:
-            raise ImageError(f"{self.disk.path}: inode {inode.number}: {inode.size} bytes")
+            raise self._error(inode.number, f"{inode.size} bytes")
         offset = 0
         for piece in self._stored_pieces(inode):
             if offset >= inode.size:
@@ -260,9 +261,7 @@ class FileSystem:
             ImageError: it is larger than `limit` bytes.
         """
         if inode.size > limit:
-            raise ImageError(
-                f"{self.disk.path}: inode {inode.number}: {inode.size} bytes, at most {limit}"
-            )
+            raise self._error(inode.number, f"{inode.size} bytes, at most {limit}")
         return b"".join(self.pieces(inode))
 
     def target(self, inode: Inode) -> bytes:
