@@ -90,8 +90,7 @@ def check_free_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BuildError(
-            f"{folder}: {free // MIB} MiB free, about {needed // MIB} MiB needed",
-            hint=FREE_SPACE,
+            f"{folder}: {free // MIB} MiB free, about {needed // MIB} MiB needed", hint=FREE_SPACE
         )
 
 

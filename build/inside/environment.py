@@ -20,11 +20,14 @@ def read_environment(work: Path, packages: Path, umask: int) -> Mapping[str, obj
     `umask` is the one that the builder was started with.
     """
     variables = _variables()
+    # The file system's own order of names in the largest folder: it may differ between machines.
+    folders = [os.listdir(path) for path in packages.glob("*/*") if path.is_dir()]  # noqa: PTH208
+    largest: list[str] = max(folders, key=len, default=[])
     return {
         "cores": len(os.sched_getaffinity(0)),
         "day": time.strftime("%Y-%m-%d", time.gmtime()),
         "file system": _file_system(work),
-        "first file": next(iter(_files(packages)), ""),
+        "first file": next(iter(largest), ""),
         "host name": os.uname().nodename,
         "kernel": os.uname().release,
         "processor": _processor(PROCESSOR.read_text(errors="backslashreplace")),
@@ -55,9 +58,3 @@ def _file_system(work: Path) -> str:
         if str(folder) in kinds:
             return kinds[str(folder)]
     return "?"
-
-
-def _files(packages: Path) -> list[str]:
-    """Return the names in the largest folder of packages, in the file system's own order."""
-    folders = [os.listdir(folder) for folder in packages.glob("*/*") if folder.is_dir()]  # noqa: PTH208 - its order is the point
-    return max(folders, key=len, default=[])

@@ -63,7 +63,7 @@ class Tree:
             if path.is_symlink() or not path.is_dir():
                 path.unlink()
 
-    def remove(self, *names: str) -> None:
+    def remove(self, *names: str | Path) -> None:
         """Remove files, links, and folders with all that is in them."""
         for path in (self.root / name for name in names):
             if path.is_dir() and not path.is_symlink():
@@ -71,17 +71,18 @@ class Tree:
             else:
                 path.unlink(missing_ok=True)
 
-    def change_accounts(self, name: str, change: Callable[[list[str]], None]) -> None:
-        """Change the fields of each account in a colon-separated file; mode and owner stay."""
-        path = self.root / name
+    def change_shadow(self, change: Callable[[str, str], tuple[str, str]]) -> None:
+        """Change password and day of the last change of each account (shadow(5))."""
+        path = self.root / "etc/shadow"
         if not path.exists():
             return
         lines = []
         for line in path.read_text(encoding="utf-8").splitlines():
             fields = line.split(":")
             if len(fields) > 2:
-                change(fields)
+                fields[1:3] = change(*fields[1:3])
             lines.append(":".join(fields) + "\n")
+        # Written in place: mode and owner stay.
         path.write_text("".join(lines), encoding="utf-8")
 
 
@@ -107,10 +108,7 @@ RULES: list[Rule] = []
 
 
 def rule(
-    name: str,
-    reason: str,
-    *paths: str,
-    parts: tuple[str, ...] = ("presence", "size", "content"),
+    name: str, reason: str, *paths: str, parts: tuple[str, ...] = ("presence", "size", "content")
 ) -> Callable[[Apply], Apply]:
     """Add the decorated function to RULES."""
 
@@ -177,13 +175,11 @@ def check_clock(root: Path, epoch: int) -> None:
     parts=("content", "size"),
 )
 def fix_shadow_dates(tree: Tree) -> None:
-    """Set the day of the last change (shadow(5), third field) where one is written."""
-
-    def change(fields: list[str]) -> None:
-        if fields[2].isdigit() and int(fields[2]):
-            fields[2] = str(tree.epoch // DAY)
-
-    tree.change_accounts("etc/shadow", change)
+    """Set the day of the last change where one is written; 0 means a change is due (shadow(5))."""
+    today = str(tree.epoch // DAY)
+    tree.change_shadow(
+        lambda password, day: (password, today if day.isdigit() and int(day) else day)
+    )
 
 
 @rule(
@@ -194,11 +190,7 @@ def fix_shadow_dates(tree: Tree) -> None:
 )
 def lock_passwords(tree: Tree) -> None:
     """Lock each account that has an empty password."""
-
-    def change(fields: list[str]) -> None:
-        fields[1] = fields[1] or NO_PASSWORD
-
-    tree.change_accounts("etc/shadow", change)
+    tree.change_shadow(lambda password, day: (password or NO_PASSWORD, day))
 
 
 @rule(
@@ -264,9 +256,7 @@ def remove_logs(tree: Tree) -> None:
 )
 def remove_identity(tree: Tree) -> None:
     """Remove the identity that each droplet generates at its first boot."""
-    tree.remove(*MACHINE_ID, *SEEDS)
-    for path in sorted((tree.root / "etc/ssh").glob("ssh_host_*")):
-        path.unlink()
+    tree.remove(*MACHINE_ID, *SEEDS, *(tree.root / "etc/ssh").glob("ssh_host_*"))
 
 
 @rule("host-network", "the name servers are those of the machine that builds", "etc/resolv.conf")
@@ -282,9 +272,8 @@ def remove_host_network(tree: Tree) -> None:
 )
 def remove_histories(tree: Tree) -> None:
     """Remove the history files of shells and editors."""
-    for home in (tree.root / "root", *sorted((tree.root / "home").glob("*"))):
-        for name in SHELL_HISTORIES:
-            (home / name).unlink(missing_ok=True)
+    for home in (tree.root / "root", *(tree.root / "home").glob("*")):
+        tree.remove(*(home / name for name in SHELL_HISTORIES))
 
 
 @rule(
@@ -296,7 +285,7 @@ def empty_scratch(tree: Tree) -> None:
     """Empty the folders for temporary files."""
     for folder in (tree.root / name for name in SCRATCH):
         if folder.is_dir() and not folder.is_symlink():
-            tree.remove(*(str(path.relative_to(tree.root)) for path in sorted(folder.iterdir())))
+            tree.remove(*folder.iterdir())
 
 
 @rule(

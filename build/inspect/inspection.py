@@ -9,6 +9,7 @@ from typing import Any
 
 from build.errors import ImageError
 from build.inside.qcow2 import digest
+from build.inspect import rules
 from build.inspect.boot_code import BootCode, boot_digests, check_boot_code
 from build.inspect.external_checks import check_with_programs
 from build.inspect.readers.disk import Disk, Table, open_disk, read_table
@@ -16,16 +17,7 @@ from build.inspect.readers.ext4 import FileSystem, find_file_system
 from build.inspect.readers.packages import Database, read_database
 from build.inspect.readers.superblock import Superblock, features
 from build.inspect.readers.tree import Entry, read_tree
-from build.inspect.rules import (
-    Finding,
-    check_header,
-    check_packages,
-    check_system,
-    check_table,
-    check_triggers,
-    is_accepted,
-    unowned_reason,
-)
+from build.inspect.rules import Finding
 from build.inspect.secrets import check_secrets, secret_patterns
 from build.inspect.startup import Startup, check_startup, list_services, read_startup
 from build.snapshot.store import write_whole
@@ -133,7 +125,7 @@ class Inspection:
         }
         if owner:
             file["package"] = owner
-        elif reason := unowned_reason(entry):
+        elif reason := rules.unowned_reason(entry):
             file["reason"] = reason
         if entry.kind == "file":
             file["size"] = entry.size
@@ -159,13 +151,13 @@ def inspect_image(path: Path, options: InspectOptions) -> Inspection:
         database, startup = read_database(tree), read_startup(tree)
         listed = hashlib.sha256(tree.listing()).hexdigest()
         findings = [
-            *check_header(disk),
-            *check_table(disk, table, system),
+            *rules.check_header(disk),
+            *rules.check_table(disk, table, system),
             *check_boot_code(disk, options.boot_code),
-            *check_system(system),
+            *rules.check_system(system),
             *check_startup(tree, startup),
-            *check_packages(tree, database),
-            *check_triggers(tree),
+            *rules.check_packages(tree, database),
+            *rules.check_triggers(tree),
             *check_secrets(tree, database, patterns),
         ]
         if options.tree_sha256 not in ("", listed):
@@ -173,7 +165,7 @@ def inspect_image(path: Path, options: InspectOptions) -> Inspection:
             findings.append(Finding("tree", "tree", text))
         if options.programs:
             findings += check_with_programs(disk, system.offset, options.programs)
-        kept = {each for each in findings if not is_accepted(each, options.accept)}
+        kept = {each for each in findings if not rules.is_accepted(each, options.accept)}
         return Inspection(
             path=path,
             disk=_disk(disk, table),

@@ -78,9 +78,7 @@ SECRET_PATTERNS = (
     ),
 )
 """Secrets that are recognised by their content, in every file."""
-KNOWN_KEYS = {
-    ("private-key", "*/libgnutls.so.*"): "keys of GnuTLS's self-tests, which are public",
-}
+KNOWN_KEYS = {("private-key", "*/libgnutls.so.*"): "keys of GnuTLS's self-tests, which are public"}
 """By rule and path pattern: accepted in a file that is unchanged since its package."""
 HIT_NAMES = {
     "private-key": "a private key",

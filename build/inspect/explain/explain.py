@@ -1,12 +1,14 @@
 """The comparison of two images, layer by layer: read this module first."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from build.errors import ConfigError
 from build.inside.qcow2 import digest
+from build.inspect.explain import disks, systems
 from build.inspect.explain.difference import (
     OTHER_PACKAGE,
     UNKNOWN,
@@ -15,22 +17,9 @@ from build.inspect.explain.difference import (
     rule_name,
     sort_differences,
 )
-from build.inspect.explain.disks import (
-    compare_boot_sectors,
-    compare_containers,
-    compare_tables,
-    first_different_byte,
-)
 from build.inspect.explain.files import compare_contents
 from build.inspect.explain.inputs import Input, read_inputs
-from build.inspect.explain.systems import (
-    TreePair,
-    compare_folders,
-    compare_inodes,
-    compare_packages,
-    compare_superblocks,
-    unowned_cause,
-)
+from build.inspect.explain.systems import TreePair
 from build.inspect.inspection import root_system
 from build.inspect.readers.disk import Disk, open_disk, read_table
 from build.inspect.readers.packages import read_database
@@ -59,12 +48,9 @@ class Explanation:
             ],
         }
 
-    def causes(self) -> Mapping[tuple[str, str], int]:
+    def causes(self) -> Counter[tuple[str, str]]:
         """Return the number of differences for each cause and rule."""
-        found: dict[tuple[str, str], int] = {}
-        for each in self.differences:
-            found[each.cause, each.rule] = found.get((each.cause, each.rule), 0) + 1
-        return found
+        return Counter((each.cause, each.rule) for each in self.differences)
 
 
 def find_image(path: Path) -> Path:
@@ -103,20 +89,20 @@ def _compare(one: Disk, other: Disk) -> Iterator[Difference]:
         text = format_pair(found.one, found.other)
         cause = "another input: the images are expected to differ"
         yield Difference("record", found.name, text, cause)
-    yield from compare_containers(one, other)
-    offset = first_different_byte(one, other)
+    yield from disks.compare_containers(one, other)
+    offset = disks.first_different_byte(one, other)
     if offset is None:
         return
     tables = read_table(one), read_table(other)
-    yield from compare_tables(*tables)
-    yield from compare_boot_sectors(one, other)
-    systems = root_system(one, tables[0]), root_system(other, tables[1])
-    yield from compare_superblocks(systems[0].superblock, systems[1].superblock)
-    trees = [read_tree(system) for system in systems]
+    yield from disks.compare_tables(*tables)
+    yield from disks.compare_boot_sectors(one, other)
+    roots = root_system(one, tables[0]), root_system(other, tables[1])
+    yield from systems.compare_superblocks(roots[0].superblock, roots[1].superblock)
+    trees = [read_tree(system) for system in roots]
     pair = TreePair(trees, [read_database(tree) for tree in trees])
-    yield from compare_packages(pair)
-    yield from compare_folders(pair)
-    yield from compare_inodes(pair)
+    yield from systems.compare_packages(pair)
+    yield from systems.compare_folders(pair)
+    yield from systems.compare_inodes(pair)
     yield from _files(pair, inputs)
     yield Difference(
         "disk",
@@ -136,7 +122,7 @@ def _files(pair: TreePair, inputs: Sequence[Input]) -> Iterator[Difference]:
         if pair.is_updated(path) or left.kind != right.kind:
             yield Difference("files", where, "another content", OTHER_PACKAGE, follows=True)
         elif left.kind != "file":
-            cause = UNKNOWN if pair.owner(path) else unowned_cause(pair, path)
+            cause = UNKNOWN if pair.owner(path) else systems.unowned_cause(pair, path)
             yield Difference("files", where, format_pair(left.content, right.content), cause)
         else:
             contents = (_read(pair.one, path), _read(pair.other, path))

@@ -32,8 +32,8 @@ def read_inputs(one: Path, other: Path) -> list[Input]:
     first, second = (_record(path.with_suffix(RECORD)) for path in (one, other))
     if not first or not second:
         return []
-    values = ((name, _at(first, keys), _at(second, keys)) for name, keys in INPUTS.items())
-    return [Input(name, left, right) for name, left, right in values if left != right]
+    inputs = (Input(name, _at(first, keys), _at(second, keys)) for name, keys in INPUTS.items())
+    return [each for each in inputs if each.one != each.other]
 
 
 def _record(path: Path) -> Mapping[str, Any]:

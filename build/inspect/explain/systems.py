@@ -188,12 +188,7 @@ def _unlisted(entry: Entry) -> dict[str, object]:
     """Return the fields of an inode that a listing does not contain."""
     inode = entry.inode
     times = {name: _format_time(inode.times.get(name, 0)) for name in ("ctime", "atime", "crtime")}
-    return {
-        "links": inode.links,
-        "flags": inode.flags,
-        "generation": inode.generation,
-        **times,
-    }
+    return {"links": inode.links, "flags": inode.flags, "generation": inode.generation, **times}
 
 
 def _extents(tree: Tree, path: str) -> object:

@@ -286,12 +286,11 @@ def read_table(disk: Disk) -> Table:
     if sector[510:512] != b"\x55\xaa":
         return Table("none", "", ())
     found = []
-    for number in range(4):
-        entry = sector[MBR_TABLE + 16 * number : MBR_TABLE + 16 * number + 16]
-        flag, kind, start, count = struct.unpack("<B3xB3xII", entry)
+    entries = struct.iter_unpack("<B3xB3xII", sector[MBR_TABLE : MBR_TABLE + 64])
+    for number, (flag, kind, start, count) in enumerate(entries, 1):
         if kind:
             size, name = count * SECTOR, f"0x{kind:02x}"
-            found.append(Partition(number + 1, start * SECTOR, size, name, flag == 0x80))
+            found.append(Partition(number, start * SECTOR, size, name, flag == 0x80))
     if any(part.type == f"0x{GPT_GUARD:02x}" for part in found) and disk.size >= 3 * SECTOR:
         return _gpt(disk)
     # The boot sector of a file system on a whole disk may end in the same signature.

@@ -62,10 +62,7 @@ class Tree:
     """The entries of a file system by path, sorted as bytes."""
 
     def __init__(
-        self,
-        system: FileSystem,
-        entries: Mapping[str, Entry],
-        order: Mapping[str, tuple[str, ...]],
+        self, system: FileSystem, entries: Mapping[str, Entry], order: Mapping[str, tuple[str, ...]]
     ) -> None:
         self.system = system
         self.entries = entries
