@@ -104,13 +104,16 @@ def _write_disk(
         file.truncate(plan["disk"])
     bootloader.write_partition_table(RAW, plan["disk_id"], variables)
     bootloader.write_boot_code(RAW, variables)
-    system = ext4.FileSystem(
+    ext4.write_ext4(
+        RAW,
+        TREE,
+        variables,
         uuid=plan["root_uuid"],
         hash_seed=plan["hash_seed"],
         label=plan["label"],
+        offset=offset,
         size=plan["disk"] - offset,
     )
-    ext4.write_ext4(RAW, TREE, system, offset=offset, variables=variables)
 
 
 @contextmanager

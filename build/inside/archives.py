@@ -11,8 +11,6 @@ from build.inside.programs import StepError
 
 TAR_BLOCK = 512
 GZIP_MAGIC = b"\x1f\x8b\x08"
-GZIP_HEADER = bytes.fromhex("1f8b0800000000000203")
-"""No name, no time, "slowest algorithm", Unix (RFC 1952, 2.3): what `gzip -n9` writes."""
 XZ_MAGIC = b"\xfd7zXZ\0"
 
 
@@ -70,10 +68,9 @@ def fix_initramfs(content: bytes, epoch: int) -> bytes:
 
 def _gzip(content: bytes) -> bytes:
     """Compress with the builder's zlib, which the lock names: the same bytes everywhere."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    size = len(content) & 0xFFFFFFFF
-    trailer = zlib.crc32(content).to_bytes(4, "little") + size.to_bytes(4, "little")
-    return GZIP_HEADER + packer.compress(content) + packer.flush() + trailer
+    # zlib's own gzip header has no name and no time (RFC 1952, 2.3), as that of `gzip -n9`.
+    stream = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return stream.compress(content) + stream.flush()
 
 
 def _fix_cpio(content: bytes, epoch: int) -> tuple[bytes, int]:

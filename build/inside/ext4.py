@@ -8,7 +8,6 @@ own configuration replaces that of the builder's package.
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from build.inside.programs import FREE_SPACE, StepError, run
@@ -45,17 +44,6 @@ CONFIGURATION = """\
     }
 """
 """mke2fs.conf(5); no setting comes from the package's own file."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileSystem:
-    """Identity and size of the file system."""
-
-    uuid: str
-    hash_seed: str
-    label: str
-    size: int
-    """In bytes, a multiple of 1 MiB."""
 
 
 def check_version(output: str) -> None:
@@ -127,9 +115,17 @@ def check_memory(folder: Path, content: int) -> None:
 
 
 def write_ext4(
-    raw: Path, tree: Path, system: FileSystem, *, offset: int, variables: Mapping[str, str]
+    raw: Path,
+    tree: Path,
+    variables: Mapping[str, str],
+    *,
+    uuid: str,
+    hash_seed: str,
+    label: str,
+    offset: int,
+    size: int,
 ) -> None:
-    """Write `tree` as a file system into `raw`, `offset` bytes from its start, and check it.
+    """Write `tree` as a file system of `size` bytes into `raw` at `offset`, and check it.
 
     Raises:
         StepError: mke2fs is too old or failed, or e2fsck finds an error.
@@ -138,26 +134,22 @@ def write_ext4(
     configuration.write_text(CONFIGURATION)
     settings = {**variables, "MKE2FS_CONFIG": str(configuration)}
     check_version(run(["mke2fs", "-V"], settings))
-    argv = [
-        *("mke2fs", "-q", "-F", "-t", "ext4", "-O", FEATURES, "-b", str(BLOCK), "-I", str(INODE)),
-        *("-i", str(INODE_RATIO), "-m", str(RESERVED_PERCENT), "-G", "16", "-e", "continue"),
-        *("-J", f"size={journal_size(system.size) // MIB}", "-L", system.label, "-U", system.uuid),
-        *("-E", _extended(system, offset), "-d", str(tree)),
-        *(str(raw), f"{system.size // 1024}k"),
-    ]
-    run(argv, settings)
-    run(["e2fsck", "-f", "-n", f"{raw}?offset={offset}"], settings)
-
-
-def _extended(system: FileSystem, offset: int) -> str:
-    options = (
+    extended = (
         f"offset={offset}",
         # Without it mke2fs takes a random seed, and with it the order of each hashed folder.
-        f"hash_seed={system.hash_seed}",
+        f"hash_seed={hash_seed}",
         "root_owner=0:0",
-        # Lazy initialisation leaves it to the kernel of the droplet to zero the tables.
+        # Lazy initialisation would leave the zeroing of tables to the kernel of the droplet.
         "lazy_itable_init=0",
         "lazy_journal_init=0",
         "nodiscard",
     )
-    return ",".join(options)
+    argv = [
+        *("mke2fs", "-q", "-F", "-t", "ext4", "-O", FEATURES, "-b", str(BLOCK), "-I", str(INODE)),
+        *("-i", str(INODE_RATIO), "-m", str(RESERVED_PERCENT), "-G", "16", "-e", "continue"),
+        *("-J", f"size={journal_size(size) // MIB}", "-L", label, "-U", uuid),
+        *("-E", ",".join(extended), "-d", str(tree)),
+        *(str(raw), f"{size // 1024}k"),
+    ]
+    run(argv, settings)
+    run(["e2fsck", "-f", "-n", f"{raw}?offset={offset}"], settings)

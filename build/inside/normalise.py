@@ -175,8 +175,9 @@ def check_clock(root: Path, epoch: int) -> None:
     parts=("content", "size"),
 )
 def fix_shadow_dates(tree: Tree) -> None:
-    """Set the day of the last change where one is written; 0 means a change is due (shadow(5))."""
+    """Set the day of the last change where one is written."""
     today = str(tree.epoch // DAY)
+    # 0 stays: it means that the password must be changed at the next login (shadow(5)).
     tree.change_shadow(
         lambda password, day: (password, today if day.isdigit() and int(day) else day)
     )

@@ -58,16 +58,14 @@ class Entry:
         return self.content[2:] if self.kind == "link" else ""
 
 
+@dataclass(frozen=True, slots=True)
 class Tree:
     """The entries of a file system by path, sorted as bytes."""
 
-    def __init__(
-        self, system: FileSystem, entries: Mapping[str, Entry], order: Mapping[str, tuple[str, ...]]
-    ) -> None:
-        self.system = system
-        self.entries = entries
-        self.order = order
-        """Paths in each folder, in the order of its directory entries."""
+    system: FileSystem
+    entries: Mapping[str, Entry]
+    order: Mapping[str, tuple[str, ...]]
+    """Paths in each folder, in the order of its directory entries."""
 
     def read(self, path: str) -> bytes:
         """Return the content of a file, nothing where there is no such file.
