@@ -1,4 +1,4 @@
-"""A program in the container sees its own root and nothing of this machine."""
+"""A program in a container sees its root and nothing else of the host."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from build.errors import BuildError, ProcessError
 
 PACKAGES = Path(__file__).parents[3] / "shared/alpine-v3.19/repo/v3.19/main/x86_64"
 FROM_ENGINES = {"HOME", "HOSTNAME", "TERM", "container", "PWD", "SHLVL"}
-"""What engines and a shell set by themselves."""
+"""Variables that engines and a shell set."""
 APPLETS = ("chown", "env", "hostname", "mknod", "sleep", "tail", "touch")
 SH = ("/bin/busybox", "sh", "-c")
 
@@ -43,7 +43,7 @@ def engine(request: pytest.FixtureRequest, root: Path) -> Engine:
 
 
 @pytest.fixture
-def odd_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def other_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("LANG", "de_DE.UTF-8")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example")
@@ -58,13 +58,13 @@ def test_there_is_no_network(engine: Engine, root: Path) -> None:
     assert interfaces == ["lo"]
 
 
-def test_only_what_was_listed_is_writable(engine: Engine, root: Path, tmp_path: Path) -> None:
+def test_only_mounts_of_the_job_are_writable(engine: Engine, root: Path, tmp_path: Path) -> None:
     for name in ("in", "out"):
         (tmp_path / name).mkdir()
     (tmp_path / "in/inner").mkdir()
     script = (
-        "for place in / /data /data/inner /out /tmp; do"
-        '  touch $place/new 2>/dev/null && echo "$place"; done;'
+        "for folder in / /data /data/inner /out /tmp; do"
+        '  touch $folder/new 2>/dev/null && echo "$folder"; done;'
         "mknod /data/inner/null c 1 3 && echo gone >/data/inner/null && chown 100:101 /data/inner"
     )
     mounts = [Mount(tmp_path / "in", "/data", read_only=True), Mount(tmp_path / "out", "/out")]
@@ -74,7 +74,7 @@ def test_only_what_was_listed_is_writable(engine: Engine, root: Path, tmp_path: 
     assert not list((tmp_path / "in/inner").iterdir())
 
 
-@pytest.mark.usefixtures("odd_host")
+@pytest.mark.usefixtures("other_settings")
 def test_environment_umask_and_host_name_are_those_of_the_job(engine: Engine, root: Path) -> None:
     environment = {"PATH": "/bin", "ONE": "two words"}
     argv = [*SH, "umask; hostname; env"]
@@ -104,7 +104,7 @@ def test_a_program_that_hangs_is_killed_with_all_its_processes(engine: Engine, r
     assert not list((root / "out").iterdir())
 
 
-def test_an_engine_is_chosen_by_what_really_runs(root: Path) -> None:
+def test_an_engine_is_chosen_by_running_a_program(root: Path) -> None:
     choice = choose_engine(root, [*SH, "true"])
     assert choice.engine.version
     assert all(reason and "\n" not in reason for _, reason in choice.refused)

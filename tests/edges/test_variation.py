@@ -13,7 +13,7 @@ from build.edges import container, variation
 MEMORY = "/dev/shm"  # noqa: S108 - looked at before it is used
 
 
-def test_files_made_anew_are_the_same_files(tmp_path: Path) -> None:
+def test_copies_in_reverse_order_are_equal(tmp_path: Path) -> None:
     folder = tmp_path / "root"
     (folder / "bin").mkdir(parents=True, mode=0o700)
     for name in ("a", "b", "c"):
@@ -45,7 +45,7 @@ def test_files_made_anew_are_the_same_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="needs a tmpfs to write to")
-def test_a_reader_gets_another_order_where_the_file_system_keeps_one() -> None:
+def test_a_tmpfs_lists_copies_in_reverse_order() -> None:
     with TemporaryDirectory(dir=MEMORY) as held:
         folder = Path(held) / "packages"
         folder.mkdir()
@@ -58,7 +58,7 @@ def test_a_reader_gets_another_order_where_the_file_system_keeps_one() -> None:
 
 @pytest.fixture
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The engines that were tried, in this order; `podman` is the only one that works."""
+    """Return the list of engines that were tried; only `podman` works."""
     names: list[str] = []
 
     def probe(name: str, job: container.Job) -> tuple[container.Engine | None, str]:
@@ -76,13 +76,13 @@ def choose(last: str) -> container.Choice:
     return container.choose_engine(Path("/root"), ["true"], last=last)
 
 
-def test_another_engine_is_taken_where_there_is_one(tried: list[str]) -> None:
+def test_another_engine_is_preferred_to_the_last_one(tried: list[str]) -> None:
     choice = choose("unshare")
     assert (choice.engine.name, tried) == ("podman", ["docker", "podman"])
     assert choice.refused == (("docker", "not here"),)
 
 
-def test_the_same_engine_is_taken_only_when_no_other_works(tried: list[str]) -> None:
+def test_the_last_engine_is_used_when_no_other_works(tried: list[str]) -> None:
     choice = choose("podman")
     assert (choice.engine.name, tried) == ("podman", ["docker", "unshare", "podman"])
     assert choice.refused == (("docker", "not here"), ("unshare", "not here"))

@@ -1,4 +1,4 @@
-"""What is installed is what the lock says, or the build stops with the names."""
+"""The installed packages are those of the lock, or the build fails and names the difference."""
 
 import os
 from pathlib import Path
@@ -11,18 +11,18 @@ from build.inside.programs import StepError
 EXPECTED = {"musl": "1.2.5-r9", "busybox": "1.37.0-r8"}
 
 
-def database(tree: Path, text: str, place: str = "lib/apk/db") -> None:
-    (tree / place).mkdir(parents=True)
-    (tree / place / "installed").write_text(text)
+def database(tree: Path, text: str, folder: str = "lib/apk/db") -> None:
+    (tree / folder).mkdir(parents=True)
+    (tree / folder / "installed").write_text(text)
 
 
 def record(name: str, version: str, *more: str) -> str:
     return "\n".join(["C:Q1x=", f"P:{name}", f"V:{version}", *more, "F:etc", "R:file"]) + "\n\n"
 
 
-@pytest.mark.parametrize("place", ["lib/apk/db", "usr/lib/apk/db"])
-def test_the_database_is_read_where_either_apk_keeps_it(tmp_path: Path, place: str) -> None:
-    database(tmp_path, record("musl", "1.2.5-r9") + record("busybox", "1.37.0-r8"), place)
+@pytest.mark.parametrize("folder", ["lib/apk/db", "usr/lib/apk/db"])
+def test_the_database_of_either_apk_is_read(tmp_path: Path, folder: str) -> None:
+    database(tmp_path, record("musl", "1.2.5-r9") + record("busybox", "1.37.0-r8"), folder)
     install.check_installed(install.read_installed(tmp_path), EXPECTED)
 
 
@@ -56,7 +56,7 @@ def test_a_difference_names_the_package(tmp_path: Path, text: str, message: str)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="device nodes need root")
-def test_triggers_are_off_during_the_build_and_on_in_the_image(tmp_path: Path) -> None:
+def test_triggers_are_disabled_during_the_build_only(tmp_path: Path) -> None:
     install.prepare(tmp_path)
     setting = tmp_path / "etc/mkinitfs/mkinitfs.conf"
     assert setting.read_text() == "disable_trigger=yes\n"
@@ -66,7 +66,7 @@ def test_triggers_are_off_during_the_build_and_on_in_the_image(tmp_path: Path) -
     assert [path.name for path in (tmp_path / "etc").rglob("*") if path.is_file()] == [setting.name]
 
 
-def test_a_second_owner_of_a_setting_is_refused(tmp_path: Path) -> None:
+def test_a_configuration_file_of_two_packages_is_refused(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/motd.apk-new").touch()
     with pytest.raises(StepError, match=r"^/etc/motd\.apk-new: two packages have this file"):
@@ -82,7 +82,7 @@ def test_world_holds_plain_names(tmp_path: Path) -> None:
         install.check_world(tmp_path, ["musl", "busybox"])
 
 
-def test_the_builders_key_never_reaches_the_image(tmp_path: Path) -> None:
+def test_an_image_with_the_key_of_the_local_packages_is_refused(tmp_path: Path) -> None:
     keys = tmp_path / "etc/apk/keys"
     keys.mkdir(parents=True)
     (keys / "alpine.rsa.pub").touch()

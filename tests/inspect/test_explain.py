@@ -1,4 +1,4 @@
-"""One thing is changed between two images: it is named, with its cause, and nothing else is."""
+"""One change between two images is reported with its cause, and nothing else."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def _base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def replaced(old: str | bytes, new: str | bytes) -> Callable[[Path], None]:
-    """Return what writes other bytes of the same length into a file's blocks."""
+    """Return a function that replaces bytes of a file in its blocks by as many others."""
     before, after = (word if isinstance(word, bytes) else word.encode() for word in (old, new))
 
     def change(raw: Path) -> None:
@@ -55,18 +55,18 @@ def replaced(old: str | bytes, new: str | bytes) -> Callable[[Path], None]:
 
 
 def swap_entries(raw: Path) -> None:
-    """Let the first two entries of /etc change places."""
+    """Swap the first two directory entries of /etc."""
     with open_disk(raw) as disk:
         system = root_system(disk, read_table(disk))
         folder = next(inode for name, inode in system.names(system.inode(2)) if name == b"etc")
         (extent,) = system.extents(system.inode(folder))
         block, found = system.blocks(extent.start, 1), []
-        place = 24
+        offset = 24
         # The last 12 bytes of the block are its checksum.
-        while place < system.block_size - 12:
-            number, length, size, kind = struct.unpack_from("<IHBB", block, place)
-            found.append((number, size, kind, block[place + 8 : place + 8 + size]))
-            place += length
+        while offset < system.block_size - 12:
+            number, length, size, kind = struct.unpack_from("<IHBB", block, offset)
+            found.append((number, size, kind, block[offset + 8 : offset + 8 + size]))
+            offset += length
     found[:2] = found[1], found[0]
     written = b""
     for number, size, kind, name in found:
@@ -210,7 +210,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("change", "layer", "line"), CHANGES)
-def test_a_made_difference_is_named_with_its_cause(
+def test_a_change_is_reported_with_its_cause(
     change: Callable[[Path], None], layer: str, line: str, base: Path, tmp_path: Path
 ) -> None:
     other = copied(base, tmp_path / "other.raw")
@@ -225,7 +225,7 @@ def lines(explanation: Explanation, *, without: str = "ctime") -> list[str]:
     return [each.line for each in explanation.differences if without not in each.text]
 
 
-def test_members_in_another_order_are_named(base: Path, tmp_path: Path) -> None:
+def test_another_order_of_members_is_reported(base: Path, tmp_path: Path) -> None:
     other = copied(base, tmp_path / "other.raw")
     first, second = cpio(MEMBERS), cpio([MEMBERS[1], MEMBERS[0], MEMBERS[2]])
     replaced(first, second)(other)
@@ -233,7 +233,7 @@ def test_members_in_another_order_are_named(base: Path, tmp_path: Path) -> None:
     assert any("member 1 is init and etc/modules: mkinitfs packed" in each for each in found), found
 
 
-def test_a_package_more_is_one_line_and_not_one_for_each_file(tmp_path: Path) -> None:
+def test_an_additional_package_is_one_line_and_not_one_for_each_file(tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     root.folder.mkdir()
     one = raw_disk(root.fill(), tmp_path / "one.raw")
@@ -249,7 +249,7 @@ def test_a_package_more_is_one_line_and_not_one_for_each_file(tmp_path: Path) ->
     assert len(found) <= 4, found
 
 
-def test_a_file_of_nobody_is_named_with_the_rule_that_takes_it_out(tmp_path: Path) -> None:
+def test_a_file_without_owner_is_reported_with_the_rule_that_removes_it(tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     root.folder.mkdir()
     one = raw_disk(root.fill(), tmp_path / "one.raw")
@@ -260,23 +260,23 @@ def test_a_file_of_nobody_is_named_with_the_rule_that_takes_it_out(tmp_path: Pat
 
 
 def swap_clusters(image: Path) -> None:
-    """Let the first two clusters of an unpacked qcow2 change places in the file."""
+    """Swap the first two clusters of an uncompressed qcow2 in the file."""
     content = image.read_bytes()
     (table,) = struct.unpack_from(">Q", content, 40)
     (second,) = struct.unpack_from(">Q", content, table)
     start = second & 0x00FF_FFFF_FFFF_FE00
-    places = [n for n in range(64) if struct.unpack_from(">Q", content, start + 8 * n)[0]][:2]
-    entries = [struct.unpack_from(">Q", content, start + 8 * n)[0] for n in places]
+    numbers = [n for n in range(64) if struct.unpack_from(">Q", content, start + 8 * n)[0]][:2]
+    entries = [struct.unpack_from(">Q", content, start + 8 * n)[0] for n in numbers]
     offsets = [entry & 0x00FF_FFFF_FFFF_FE00 for entry in entries]
     blocks = [content[offset : offset + 65536] for offset in offsets]
-    for place, entry, offset, block in zip(
-        places, reversed(entries), offsets, reversed(blocks), strict=True
+    for number, entry, offset, block in zip(
+        numbers, reversed(entries), offsets, reversed(blocks), strict=True
     ):
-        patch(image, start + 8 * place, struct.pack(">Q", entry))
+        patch(image, start + 8 * number, struct.pack(">Q", entry))
         patch(image, offset, block)
 
 
-def test_clusters_in_another_order_are_named(base: Path, tmp_path: Path) -> None:
+def test_another_order_of_clusters_is_reported(base: Path, tmp_path: Path) -> None:
     one, other = tmp_path / "one.qcow2", tmp_path / "other.qcow2"
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", base, one)
     other.write_bytes(one.read_bytes())
@@ -287,7 +287,7 @@ def test_clusters_in_another_order_are_named(base: Path, tmp_path: Path) -> None
     assert "`qemu-img convert -W`" in found.cause
 
 
-def test_the_same_disk_in_other_clusters_is_told_to_be_that(base: Path, tmp_path: Path) -> None:
+def test_the_same_disk_in_other_clusters_is_reported_as_such(base: Path, tmp_path: Path) -> None:
     one, other = qcow2(base, tmp_path / "one.qcow2"), tmp_path / "other.qcow2"
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=32k", base, other)
     (found,) = explain_images(one, other).differences
@@ -297,7 +297,7 @@ def test_the_same_disk_in_other_clusters_is_told_to_be_that(base: Path, tmp_path
     assert {each.where for each in explain_images(one, plain).differences} == {"compression"}
 
 
-def test_the_command_ends_with_0_for_the_same_and_3_for_others(base: Path, tmp_path: Path) -> None:
+def test_the_command_exits_with_0_for_equal_images_else_3(base: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         record = {"lock": {"id": name}, "source": {"commit": "1"}}

@@ -1,4 +1,4 @@
-"""The reader sees what the kernel sees, and damaged disks end in one sentence."""
+"""The readers return the tree that the disk was made from; damage is one error or a finding."""
 
 import os
 import random
@@ -21,7 +21,7 @@ DAMAGES = 200
 
 @pytest.fixture(name="root", scope="module")
 def _root(tmp_path_factory: pytest.TempPathFactory) -> Root:
-    """A tree with one of everything that a file system can hold."""
+    """Return a tree with every kind of file and attribute."""
     root = Root(tmp_path_factory.mktemp("reader") / "root")
     root.folder.mkdir()
     root.fill()
@@ -48,7 +48,7 @@ def _root(tmp_path_factory: pytest.TempPathFactory) -> Root:
 
 
 @pytest.mark.parametrize("kind", ["raw", "qcow2", "plain qcow2", "small clusters", "version 2"])
-def test_the_listing_is_that_of_the_tree_it_was_made_of(
+def test_the_listing_equals_that_of_the_original_tree(
     root: Root, kind: str, tmp_path: Path
 ) -> None:
     disk = raw_disk(root, tmp_path / "disk.raw", size=48 * MIB)
@@ -77,7 +77,7 @@ def test_a_file_system_without_a_partition_is_read(root: Root, tmp_path: Path) -
     assert {"partition-table", "boot-code", "unowned"} <= rules
 
 
-def test_a_gpt_disk_is_read_and_found_to_be_none_of_ours(root: Root, tmp_path: Path) -> None:
+def test_a_gpt_disk_is_read_and_has_findings(root: Root, tmp_path: Path) -> None:
     disk = raw_disk(root, tmp_path / "disk.raw", size=48 * MIB)
     entry = struct.pack("<16s16sQQQ72s", b"\1" * 16, b"\2" * 16, 2048, 48 * 2048 - 1, 4, b"")
     header = struct.pack("<8s48x16sQII", b"EFI PART", b"\3" * 16, 2, 128, 128).ljust(512, b"\0")
@@ -91,7 +91,7 @@ def test_a_gpt_disk_is_read_and_found_to_be_none_of_ours(root: Root, tmp_path: P
     assert [(part.start, part.active) for part in table.partitions] == [(MIB, True)]
 
 
-def test_a_disk_without_linux_is_refused(tmp_path: Path) -> None:
+def test_a_disk_without_a_file_system_is_refused(tmp_path: Path) -> None:
     disk = tmp_path / "empty.img"
     disk.write_bytes(bytes(MIB))
     with pytest.raises(ImageError, match=r"empty.img: no ext4 file system in none partitions"):
@@ -104,14 +104,14 @@ def test_a_disk_without_linux_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_damage_ends_in_a_sentence_or_in_findings(tmp_path: Path) -> None:
+def test_damage_is_an_error_or_a_finding(tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     root.folder.mkdir()
     raw = raw_disk(root.fill(), tmp_path / "disk.raw")
     image = qcow2(raw, tmp_path / "disk.qcow2")
     whole = copied(raw, tmp_path / "whole.raw")
     generator = random.Random(7)  # noqa: S311 - the same damages every time
-    told = set()
+    messages = set()
     for disk, ranges in (
         (image, [(0, 112), (65536, 65536 * 5), (0, image.stat().st_size)]),
         (raw, [(446, 512), (MIB + 1024, MIB + 2048), (MIB + 4096, 6 * MIB)]),
@@ -129,11 +129,11 @@ def test_damage_ends_in_a_sentence_or_in_findings(tmp_path: Path) -> None:
                 explain_images(whole, disk)
                 inspected(disk)
             except ImageError as error:
-                told.add(str(error).split(": ", 1)[1][:12])
-    assert len(told) > 5, told
+                messages.add(str(error).split(": ", 1)[1][:12])
+    assert len(messages) > 5, messages
 
 
-def test_no_file_of_this_machine_is_opened_for_an_image(tmp_path: Path) -> None:
+def test_an_image_with_an_external_data_file_is_refused(tmp_path: Path) -> None:
     image = tmp_path / "data.qcow2"
     data = tmp_path / "data.raw"
     run(

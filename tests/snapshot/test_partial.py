@@ -23,7 +23,7 @@ from build.snapshot.pin import pin
 from build.snapshot.solve import parse_simulation
 from build.snapshot.store import Store
 from tests.apk.makers import APK3, EPOCH, SMALL, key, needs_alpine, real_apk, trusted
-from tests.image.test_image import ORIGIN, PaperEngine
+from tests.image.test_image import ORIGIN, FakeEngine
 from tests.snapshot.served import ARCH, Mirror, Notes, mirror_of
 from tests.snapshot.test_archive import archived, installed_by_the_readme
 from tests.snapshot.test_pin import as_root, config, engine_for
@@ -87,7 +87,7 @@ def serve(folder: Path, packages: Sequence[bytes], description: str = "made") ->
     (place / INDEX).write_bytes(write_index(packages, key(), description))
 
 
-class Asking(PaperEngine):
+class Asking(FakeEngine):
     """An engine that builds nothing, but asks apk what it would install."""
 
     def __init__(self, folder: Path) -> None:
