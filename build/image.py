@@ -129,6 +129,7 @@ def build_image(
     steps = _Steps(progress, clock)
     with file_errors(work), build_dirs(work, out) as dirs:
         check_free_space(dirs.builder, UNPACKED_RATIO * _size(lock, "builder", "apk"))
+        # An upper bound for the compressed image, from the sizes of compressed packages.
         check_free_space(dirs.out, _size(lock, variant) * 3 // 2)
         with steps.step("unpack"):
             _unpack(lock.closure("builder"), store, dirs.builder)

@@ -121,6 +121,7 @@ def _run_podman(options: tuple[str, ...], job: Job) -> Finished:
     with _named("podman") as label:
         argv = [
             *("podman", "run", f"--name={label}", *options),
+            # Defaults of podman: an /etc/hosts, the host's proxies, more writable folders.
             *("--no-hosts", "--http-proxy=false", "--read-only-tmpfs=false"),
             *_common_options(job),
             *("--rootfs", str(job.root)),
@@ -229,6 +230,7 @@ def _version(argv: Sequence[str]) -> str:
 def _common_options(job: Job) -> list[str]:
     """Return the options that docker and podman share (docker-run(1), podman-run(1))."""
     options = [
+        # Privileged: the builder mounts /proc in the tree, and makes device nodes.
         *("--rm", "--privileged", "--network=none", "--read-only"),
         *(f"--hostname={job.host_name}", "--user=0:0", "--workdir=/"),
         *(f"--env={name}={value}" for name, value in job.environment.items()),

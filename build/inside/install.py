@@ -204,6 +204,7 @@ def _add(tree: Path, request: Request, variables: Mapping[str, str]) -> str:
     inside = tree.relative_to(APK_ROOT)
     argv = [
         *(apk_program(APK_ROOT), "--arch", request.arch, "--root", f"/{inside}", "--initdb"),
+        # Keys and repositories of the snapshot only, none of a package in the tree.
         *("--keys-dir", "/packages/keys", "--repositories-file", "/dev/null"),
         *(word for name in request.repositories for word in ("--repository", f"/packages/{name}")),
         *("--no-network", "--no-cache", "--no-progress", "add", *request.world),

@@ -44,6 +44,7 @@ def list_tree(tree: Path) -> Listing:
     paths = [tree]
     for parent, folders, files in os.walk(tree):
         paths += [Path(parent, name) for name in folders + files]
+    # As bytes: the order of text may depend on how names that are not UTF-8 were decoded.
     for path in sorted(paths, key=lambda path: os.fsencode(path.relative_to(tree))):
         status = path.lstat()
         lines.append(_line(tree, path, status))
@@ -102,16 +103,11 @@ def _line(tree: Path, path: Path, status: os.stat_result) -> str:
         content = "->" + escape_name(os.fsencode(path.readlink()))
     elif kind in ("char", "block"):
         content = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    name, mode = escape_name(os.fsencode(path.relative_to(tree))), stat.S_IMODE(status.st_mode)
     fields = (
-        escape_name(os.fsencode(path.relative_to(tree))),
-        kind,
-        f"{stat.S_IMODE(status.st_mode):04o}",
-        status.st_uid,
-        status.st_gid,
-        size,
-        int(status.st_mtime),
-        content,
-        _attributes(path),
+        *(name, kind, f"{mode:04o}", status.st_uid, status.st_gid),
+        # The size of a folder depends on the file system.
+        *(size, int(status.st_mtime), content, _attributes(path)),
     )
     return "\t".join(str(field) for field in fields)
 

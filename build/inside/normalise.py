@@ -21,7 +21,7 @@ from build.inside.module_lists import INDEXES, TEXTS, sort_module_lists
 from build.inside.programs import StepError
 
 DAY = 86400
-NO_PASSWORD = "*"  # noqa: S105 - no password matches it, and sshd still accepts keys
+NO_PASSWORD = "*"  # noqa: S105 - matches no password
 ACCOUNT_BACKUPS = ("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-")
 MACHINE_ID = ("etc/machine-id", "var/lib/dbus/machine-id")
 SEEDS = (
@@ -53,6 +53,7 @@ class Tree:
         start = self.root / folder
         # A folder that is a link is never entered, and neither does os.walk follow links.
         if not start.is_symlink() and start.is_dir():
+            # Deepest first: a change in a folder would set a new time of the folder.
             for parent, folders, files in os.walk(start, topdown=False):
                 for name in sorted(files + folders):
                     yield Path(parent, name)
@@ -191,6 +192,7 @@ def fix_shadow_dates(tree: Tree) -> None:
 )
 def lock_passwords(tree: Tree) -> None:
     """Lock each account that has an empty password."""
+    # Not `!`: sshd refuses every login to a locked account (sshd(8), "AUTHENTICATION").
     tree.change_shadow(lambda password, day: (password or NO_PASSWORD, day))
 
 
@@ -382,6 +384,7 @@ def fix_initramfs_files(tree: Tree) -> None:
 )
 def clamp_times(tree: Tree) -> None:
     """Set times newer than the epoch to it, in whole seconds; a package's own times stay."""
+    # Whole seconds, the unit of SOURCE_DATE_EPOCH.
     for path in (*tree.below(), tree.root):
         when = min(path.lstat().st_mtime_ns, tree.epoch * 10**9) // 10**9 * 10**9
         os.utime(path, ns=(when, when), follow_symlinks=False)

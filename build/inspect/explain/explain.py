@@ -76,6 +76,7 @@ def explain_images(one: Path, other: Path) -> Explanation:
     """
     images = (one, other)
     with open_disk(one) as first, open_disk(other) as second:
+        # Opened before: a file that is no disk image is an error, even compared with itself.
         if digest(one) == digest(other):
             return Explanation(images, ())
         found = sort_differences(_compare(first, second))

@@ -69,6 +69,7 @@ def _comparer(path: str, one: bytes, other: bytes) -> Comparer:
             return comparer
     if one.startswith(GZIP_MAGIC) and other.startswith(GZIP_MAGIC):
         return _gzip
+    # A zero byte near the start marks a binary file, as in git.
     if b"\0" in one[:8192] or b"\0" in other[:8192]:
         return _bytes
     return _lines

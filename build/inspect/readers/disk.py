@@ -183,6 +183,7 @@ class Qcow2(Disk):
         where = f"{self.path}: cluster at byte {cluster.offset}"
         length = min(cluster.length, self.length - cluster.offset)
         stored = self._read_file(cluster.offset, length)
+        # Raw deflate (RFC 1951) with a window of 12 bits (QEMU, block/qcow2-threads.c).
         stream = zlib.decompressobj(-12)
         try:
             content = stream.decompress(stored, self.cluster)

@@ -147,6 +147,7 @@ def _set_attribute(owned: Owned, letter: str, value: str) -> Owned:
 
 def _sha1(value: str) -> str:
     """Return the checksum as hex digits, or an empty string when it is of another kind."""
+    # Another prefix is another digest; `tree` computes SHA-1 only.
     if not value.startswith(SHA1):
         return ""
     try:
