@@ -149,7 +149,7 @@ class Root:
         os.utime(self.folder, (EPOCH, EPOCH))
 
 
-def raw_disk(
+def write_raw_disk(
     root: Root, target: Path, *, size: int = 40 * MIB, options: str = FEATURES, active: bool = True
 ) -> Path:
     """Write the tree as a raw disk: MBR, boot code, one partition from 1 MiB on."""
@@ -170,7 +170,7 @@ def raw_disk(
     return target
 
 
-def qcow2(raw: Path, target: Path) -> Path:
+def write_qcow2(raw: Path, target: Path) -> Path:
     """Write a raw disk as a compressed qcow2."""
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", raw, target)
     return target
@@ -190,7 +190,7 @@ def debugfs(raw: Path, *requests: str) -> None:
         assert (done.returncode, said) == (0, []), f"{request}: {done.stderr}"
 
 
-def inspected(
+def inspect_disk(
     path: Path, *, programs: Path | None = None, build_paths: tuple[str, ...] = ()
 ) -> Inspection:
     """Return the inspection of a disk with the boot code of this module."""
@@ -199,7 +199,7 @@ def inspected(
     )
 
 
-def copied(source: Path, target: Path) -> Path:
+def copy_disk(source: Path, target: Path) -> Path:
     """Copy a raw disk as a sparse file."""
     run("cp", "--sparse=always", source, target)
     return target
@@ -208,13 +208,13 @@ def copied(source: Path, target: Path) -> Path:
 Change = Callable[[Root], object]
 
 
-def changed_disk(folder: Path, change: Change) -> Path:
+def make_disk(folder: Path, change: Change) -> Path:
     """Return a raw disk of a clean tree after `change`."""
     shutil.rmtree(folder, ignore_errors=True)
     root = Root(folder / "root")
     root.folder.mkdir(parents=True)
     change(root.fill())
-    return raw_disk(root, folder / "disk.raw")
+    return write_raw_disk(root, folder / "disk.raw")
 
 
 def patch(disk: Path, offset: int, content: bytes) -> None:
@@ -224,7 +224,7 @@ def patch(disk: Path, offset: int, content: bytes) -> None:
         file.write(content)
 
 
-def ci(*words: object) -> subprocess.CompletedProcess[str]:
+def run_ci(*words: object) -> subprocess.CompletedProcess[str]:
     """Run `python -m ci WORDS` as a session does."""
     return subprocess.run(
         [sys.executable, "-m", "ci", *map(str, words)],

@@ -13,12 +13,12 @@ from build.edges.progress import Silent
 from build.errors import ImageError
 from build.image import Image
 from ci.release.build_job import Order, build_variant
-from tests.inspect.makers import CODE, Root, changed_disk, ci, inspected, qcow2
+from tests.inspect.makers import CODE, Root, inspect_disk, make_disk, run_ci, write_qcow2
 
 
 def test_an_image_without_findings_exits_with_0(tmp_path: Path) -> None:
-    image = qcow2(changed_disk(tmp_path / "d", lambda root: None), tmp_path / "x.qcow2")
-    done = ci("inspect", image, "--config", tmp_path / "none.toml", "--files")
+    image = write_qcow2(make_disk(tmp_path / "d", lambda root: None), tmp_path / "x.qcow2")
+    done = run_ci("inspect", image, "--config", tmp_path / "none.toml", "--files")
     assert (done.returncode, done.stderr) == (0, "")
     for words in (
         "partition     1: 0x83 active",
@@ -34,31 +34,31 @@ def test_an_image_without_findings_exits_with_0(tmp_path: Path) -> None:
 
 
 def test_an_image_with_findings_exits_with_1_and_names_file_and_rule(tmp_path: Path) -> None:
-    disk = changed_disk(tmp_path / "d", lambda root: root.write("root/.ash_history", "x\n"))
-    done = ci("inspect", disk, "--config", tmp_path / "none.toml", "--json")
+    disk = make_disk(tmp_path / "d", lambda root: root.write("root/.ash_history", "x\n"))
+    done = run_ci("inspect", disk, "--config", tmp_path / "none.toml", "--json")
     assert done.returncode == 1
     found = [(each["where"], each["rule"]) for each in json.loads(done.stdout)["findings"]]
     assert found == [("/root/.ash_history", "history"), ("/root/.ash_history", "unowned")]
-    printed = ci("inspect", disk, "--config", tmp_path / "none.toml").stdout
+    printed = run_ci("inspect", disk, "--config", tmp_path / "none.toml").stdout
     assert "/root/.ash_history  exists and is not empty" in printed
     assert "2 findings" in printed
 
 
 def test_a_missing_image_is_an_error_of_one_line(tmp_path: Path) -> None:
-    done = ci("inspect", tmp_path / "x.qcow2")
+    done = run_ci("inspect", tmp_path / "x.qcow2")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"error: {tmp_path}/x.qcow2: No such file or directory"]
 
 
-def built(
+def fake_build(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[Root], object],
     *accept: str,
 ) -> tuple[Order, Image]:
     """Return a job whose build returns an image of our own disk, and that image."""
-    path = qcow2(changed_disk(folder / "d", change), folder / "x.qcow2")
-    record = {"tree": {"sha256": inspected(path).tree_sha256}}
+    path = write_qcow2(make_disk(folder / "d", change), folder / "x.qcow2")
+    record = {"tree": {"sha256": inspect_disk(path).tree_sha256}}
     image = Image(path, folder / "x.build.json", record)
     image.record_path.write_text("{}")
     monkeypatch.setattr(order_module, "build_image", lambda *_, **__: image)
@@ -75,7 +75,7 @@ def built(
 def test_a_build_writes_image_json_beside_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order, image = built(tmp_path, monkeypatch, lambda root: None)
+    order, image = fake_build(tmp_path, monkeypatch, lambda root: None)
     assert build_variant(order, "droplet", tmp_path, Silent()) is image
     document = json.loads((tmp_path / "x.image.json").read_text())
     assert document["tree"]["sha256"] == image.record["tree"]["sha256"]
@@ -94,7 +94,7 @@ def leak(root: Root) -> None:
 def test_a_build_with_a_finding_fails_and_leaves_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order, image = built(tmp_path, monkeypatch, leak)
+    order, image = fake_build(tmp_path, monkeypatch, leak)
     with pytest.raises(ImageError, match=r"1 finding\n  /etc/motd: a path of the build at byte 8"):
         build_variant(order, "droplet", tmp_path, Silent())
     assert not image.record_path.exists()
@@ -105,12 +105,12 @@ def test_a_finding_is_accepted_by_rule_and_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = "unowned /etc/udev/hwdb.bin: made by a trigger", "host-key /etc/udev/*: of no use"
-    order, image = built(
+    order, image = fake_build(
         tmp_path, monkeypatch, lambda root: root.write("etc/udev/hwdb.bin", "x"), *lines
     )
     with pytest.raises(ImageError, match=r"/etc/udev: dir of no package"):
         build_variant(order, "droplet", tmp_path, Silent())
-    order, image = built(
+    order, image = fake_build(
         tmp_path,
         monkeypatch,
         lambda root: root.write("etc/udev/hwdb.bin", "x"),

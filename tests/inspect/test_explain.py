@@ -17,15 +17,15 @@ from tests.inspect.makers import (
     SHADOW,
     UUID,
     Root,
-    changed_disk,
-    ci,
-    copied,
+    copy_disk,
     cpio,
     debugfs,
+    make_disk,
     patch,
-    qcow2,
-    raw_disk,
     run,
+    run_ci,
+    write_qcow2,
+    write_raw_disk,
 )
 
 OTHER_UUID = "99999999-2222-4333-8444-555555555555"
@@ -39,10 +39,10 @@ def _base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root.write("lib/modules/6.1.0-virt/modules.dep", MODULES)
         root.write("srv/log", f"started at {EPOCH + 5} by job\n")
 
-    return changed_disk(tmp_path_factory.mktemp("explain") / "d", plain)
+    return make_disk(tmp_path_factory.mktemp("explain") / "d", plain)
 
 
-def replaced(old: str | bytes, new: str | bytes) -> Callable[[Path], None]:
+def replace_bytes(old: str | bytes, new: str | bytes) -> Callable[[Path], None]:
     """Return a function that replaces bytes of a file in its blocks by as many others."""
     before, after = (word if isinstance(word, bytes) else word.encode() for word in (old, new))
 
@@ -117,45 +117,45 @@ CHANGES = [
         id="label",
     ),
     pytest.param(
-        replaced(SHADOW, SHADOW.replace("sshd:!:19675", "sshd:!:20815")),
+        replace_bytes(SHADOW, SHADOW.replace("sshd:!:19675", "sshd:!:20815")),
         "files",
         r"inode \d+ /etc/shadow \(package shadow\): sshd, field 3, day of last change: "
         r"19675 and 20815: the wall clock; rule shadow-days was not applied",
         id="day of shadow",
     ),
     pytest.param(
-        replaced("root:*:19675", "root:!:19675"),
+        replace_bytes("root:*:19675", "root:!:19675"),
         "files",
         r"/etc/shadow .*: root, field 2, password: another one",
         id="password",
     ),
     pytest.param(
-        replaced("kernel\nkernel\n" * 200, "kernel\nkernal\n" + "kernel\nkernel\n" * 199),
+        replace_bytes("kernel\nkernel\n" * 200, "kernel\nkernal\n" + "kernel\nkernel\n" * 199),
         "files",
         r"/boot/vmlinuz-virt .*: line 2: kernel and kernal: another input",
         id="content",
     ),
     pytest.param(
-        replaced(f"started at {EPOCH + 5}", f"started at {EPOCH + 9}"),
+        replace_bytes(f"started at {EPOCH + 5}", f"started at {EPOCH + 9}"),
         "files",
         rf"/srv/log: line 1: started at {EPOCH + 5} by job and .*: the wall clock$",
         id="time in a text",
     ),
     pytest.param(
-        replaced(MODULES, "b.ko:\na.ko: b.ko\n"),
+        replace_bytes(MODULES, "b.ko:\na.ko: b.ko\n"),
         "files",
         r"modules.dep: the same lines in another order, line 1 .* rule module-order",
         id="order of lines",
     ),
     pytest.param(
-        replaced("console=ttyS0", "console=ttyS1"),
+        replace_bytes("console=ttyS0", "console=ttyS1"),
         "files",
         r"/boot/grub/grub.cfg: kernel command line, only console=ttyS0 and console=ttyS1: "
         r"`kernel_options` in release.toml",
         id="command line",
     ),
     pytest.param(
-        replaced(cpio(MEMBERS), cpio(MEMBERS, mtime=EPOCH + 60)),
+        replace_bytes(cpio(MEMBERS), cpio(MEMBERS, mtime=EPOCH + 60)),
         "files",
         r"/boot/initramfs-virt: member init: mtime .*, and of 2 more: the wall clock; "
         r"rule initramfs was not applied",
@@ -213,7 +213,7 @@ CHANGES = [
 def test_a_change_is_reported_with_its_cause(
     change: Callable[[Path], None], layer: str, line: str, base: Path, tmp_path: Path
 ) -> None:
-    other = copied(base, tmp_path / "other.raw")
+    other = copy_disk(base, tmp_path / "other.raw")
     change(other)
     found = explain_images(base, other).differences
     assert [each.layer for each in found] == [layer], found
@@ -226,9 +226,9 @@ def lines(explanation: Explanation, *, without: str = "ctime") -> list[str]:
 
 
 def test_another_order_of_members_is_reported(base: Path, tmp_path: Path) -> None:
-    other = copied(base, tmp_path / "other.raw")
+    other = copy_disk(base, tmp_path / "other.raw")
     first, second = cpio(MEMBERS), cpio([MEMBERS[1], MEMBERS[0], MEMBERS[2]])
-    replaced(first, second)(other)
+    replace_bytes(first, second)(other)
     found = lines(explain_images(base, other))
     assert any("member 1 is init and etc/modules: mkinitfs packed" in each for each in found), found
 
@@ -236,13 +236,13 @@ def test_another_order_of_members_is_reported(base: Path, tmp_path: Path) -> Non
 def test_an_additional_package_is_one_line_and_not_one_for_each_file(tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     root.folder.mkdir()
-    one = raw_disk(root.fill(), tmp_path / "one.raw")
+    one = write_raw_disk(root.fill(), tmp_path / "one.raw")
     extra = {f"usr/share/extra/{number}": f"{number}\n" for number in range(30)}
     root.packages["extra"] = extra
     for path, content in extra.items():
         root.write(path, content)
     root.write_database()
-    found = lines(explain_images(one, raw_disk(root, tmp_path / "two.raw")))
+    found = lines(explain_images(one, write_raw_disk(root, tmp_path / "two.raw")))
     wanted = "package extra: 1.0-r0 in the second only, 30 files and folders: `packages` in release"
     assert found[0].startswith(wanted)
     assert not any("/usr/share/extra/1" in each for each in found)
@@ -252,9 +252,9 @@ def test_an_additional_package_is_one_line_and_not_one_for_each_file(tmp_path: P
 def test_a_file_without_owner_is_reported_with_the_rule_that_removes_it(tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     root.folder.mkdir()
-    one = raw_disk(root.fill(), tmp_path / "one.raw")
+    one = write_raw_disk(root.fill(), tmp_path / "one.raw")
     root.write("etc/shadow-", SHADOW)
-    found = lines(explain_images(one, raw_disk(root, tmp_path / "two.raw")))
+    found = lines(explain_images(one, write_raw_disk(root, tmp_path / "two.raw")))
     assert any("/etc/shadow-: in the second only" in each for each in found)
     assert any("rule account-backups was not applied" in each for each in found)
 
@@ -288,7 +288,7 @@ def test_another_order_of_clusters_is_reported(base: Path, tmp_path: Path) -> No
 
 
 def test_the_same_disk_in_other_clusters_is_reported_as_such(base: Path, tmp_path: Path) -> None:
-    one, other = qcow2(base, tmp_path / "one.qcow2"), tmp_path / "other.qcow2"
+    one, other = write_qcow2(base, tmp_path / "one.qcow2"), tmp_path / "other.qcow2"
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=32k", base, other)
     (found,) = explain_images(one, other).differences
     assert found.line == "header: cluster bits 16 and 15: another cluster_size= of qemu-img"
@@ -302,19 +302,19 @@ def test_the_command_exits_with_0_for_equal_images_else_3(base: Path, tmp_path: 
         (tmp_path / name).mkdir()
         record = {"lock": {"id": name}, "source": {"commit": "1"}}
         (tmp_path / name / "x.build.json").write_text(json.dumps(record))
-    one = qcow2(base, tmp_path / "a/x.qcow2")
-    same = ci("explain", one, one)
+    one = write_qcow2(base, tmp_path / "a/x.qcow2")
+    same = run_ci("explain", one, one)
     assert (same.returncode, same.stdout, same.stderr) == (0, "the same bytes\n", "")
-    raw = copied(base, tmp_path / "other.raw")
+    raw = copy_disk(base, tmp_path / "other.raw")
     debugfs(raw, "sif /etc/motd uid 22")
-    qcow2(raw, tmp_path / "b/x.qcow2")
-    done = ci("explain", tmp_path / "a", tmp_path / "b")
+    write_qcow2(raw, tmp_path / "b/x.qcow2")
+    done = run_ci("explain", tmp_path / "a", tmp_path / "b")
     assert (done.returncode, done.stderr) == (3, "")
     assert "lock: a and b: another input: the images are expected to differ" in done.stdout
     assert "owner 0 and 22" in done.stdout
     assert "differences  cause" in done.stdout
-    data = json.loads(ci("explain", one, tmp_path / "b", "--json").stdout)
+    data = json.loads(run_ci("explain", one, tmp_path / "b", "--json").stdout)
     assert [each["layer"] for each in data["differences"]] == ["record", "inodes"]
-    missing = ci("explain", one, tmp_path)
+    missing = run_ci("explain", one, tmp_path)
     assert missing.returncode == 2
     assert missing.stderr.startswith(f"error: {tmp_path}: images: none; expected one\n")
