@@ -168,9 +168,9 @@ def check_world(tree: Path, world: Sequence[str]) -> None:
         StepError: it holds something else (a pinned hash, a repository tag).
     """
     found = (tree / "etc/apk/world").read_text().split()
-    odd = sorted(set(found) ^ set(world))
-    if odd:
-        raise StepError(f"/etc/apk/world: {', '.join(odd)}, expected the names of the plan")
+    unexpected = sorted(set(found) ^ set(world))
+    if unexpected:
+        raise StepError(f"/etc/apk/world: {', '.join(unexpected)}, expected the names of the plan")
 
 
 def check_keys(tree: Path, local_key: str) -> None:

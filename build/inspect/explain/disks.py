@@ -34,8 +34,8 @@ def _compare_clusters(one: Qcow2, other: Qcow2) -> Iterator[Difference]:
     first, second = dict(one.clusters()), dict(other.clusters())
     common = [number for number in first if number in second]
     yield from _compare_order(first, second, common)
-    if lonely := first.keys() ^ second.keys():
-        text = f"cluster {min(lonely)} is in one of them only"
+    if unshared := first.keys() ^ second.keys():
+        text = f"cluster {min(unshared)} is in one of them only"
         cause = "one stores zeros that the other omits, or other content"
         yield Difference("qcow2", "clusters", text, cause, follows=True)
     stored = [n for n in common if _is_stored_otherwise(one, other, first[n], second[n], n)]
