@@ -1,6 +1,6 @@
-"""Where the world is touched, and nowhere else in `build`.
+"""Access to the host: processes, containers, network and temporary folders.
 
 `process` starts programs, `container` runs them in a root of their own without network,
-`build_dirs` makes the folders of one build, `manner` is how it goes about it,
-`progress` tells what is going on.
+`download` reads files over HTTP, `build_dirs` makes the folders of one build, `variation` holds
+the settings of a build that must not change its bytes, `progress` is the display of steps.
 """

@@ -1,4 +1,4 @@
-"""The folders of one build: all fresh, all gone afterwards, and what a full disk says."""
+"""Temporary folders of one build, and errors of the file system they are on."""
 
 import errno
 import shutil
@@ -14,12 +14,12 @@ from build.errors import BuildError
 
 BUILD = Path(__file__).parent.parent
 """The folder of the package `build`."""
-ELSEWHERE = "make room there, or set another `work` in [snapshot] of release.toml"
+FREE_SPACE = "free some space there, or set another `work` in [snapshot] of release.toml"
 
 
 @dataclass(frozen=True, slots=True)
 class BuildDirs:
-    """Where things are, on the host."""
+    """Paths of the folders on the host."""
 
     builder: Path
     apk: Path
@@ -30,7 +30,7 @@ class BuildDirs:
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
-        """What the builder sees of them, and where."""
+        """The mounts of the builder."""
         return (
             Mount(self.apk, "/apk", read_only=True),
             Mount(self.packages, "/apk/packages", read_only=True),
@@ -47,54 +47,55 @@ class BuildDirs:
 
 @contextmanager
 def build_dirs(work: Path, out: Path) -> Iterator[BuildDirs]:
-    """Make the folders; that for results lies beside them, so that a rename is enough."""
+    """Make the folders, and remove them afterwards.
+
+    `BuildDirs.out` is below `out`, on the same file system, so that a rename publishes a result.
+    """
     work.mkdir(parents=True, exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(prefix="build-", dir=work) as folder,
         TemporaryDirectory(prefix=".build-", dir=out) as results,
     ):
-        builder, apk, packages, program, plan = (
-            Path(folder).resolve() / name
-            for name in ("builder", "apk", "packages", "program", "plan")
-        )
-        for path in (builder, apk, packages, program, plan):
+        names = ("builder", "apk", "packages", "program", "plan")
+        paths = [Path(folder).resolve() / name for name in names]
+        for path in paths:
             path.mkdir()
+        builder, apk, packages, program, plan = paths
         yield BuildDirs(builder, apk, packages, program, plan, Path(results).resolve())
 
 
 @contextmanager
-def told(work: Path) -> Iterator[None]:
-    """Turn what a full, read-only or foreign folder does to us into one line.
+def file_errors(work: Path) -> Iterator[None]:
+    """Turn an OSError of a full, read-only or inaccessible folder into one line.
 
     Raises:
-        BuildError: naming the file.
+        BuildError: names the file.
     """
     try:
         yield
     except OSError as error:
         raise BuildError(
             f"{error.filename or work}: {error.strerror}",
-            hint=ELSEWHERE if error.errno == errno.ENOSPC else "",
+            hint=FREE_SPACE if error.errno == errno.ENOSPC else "",
         ) from None
 
 
-def check_room(folder: Path, needed: int) -> None:
+def check_free_space(folder: Path, needed: int) -> None:
     """Check that `folder` has `needed` bytes free.
 
     Raises:
-        BuildError: it has not.
+        BuildError: there is less.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BuildError(
-            f"{folder}: {free // MIB} MiB free, about {needed // MIB} MiB needed",
-            hint=ELSEWHERE,
+            f"{folder}: {free // MIB} MiB free, about {needed // MIB} MiB needed", hint=FREE_SPACE
         )
 
 
 def copy_program(folder: Path) -> None:
-    """Copy what runs inside, and nothing else: the builder sees no other file of the host."""
+    """Copy `build.inside` to `folder`; the builder sees no other source file of the host."""
     for source in (BUILD / "__init__.py", *sorted((BUILD / "inside").glob("*.py"))):
         target = folder / "build" / source.relative_to(BUILD)
         target.parent.mkdir(parents=True, exist_ok=True)

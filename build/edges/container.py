@@ -1,21 +1,22 @@
-"""A root without network: run a program in a folder as if that were the whole machine.
+"""Run a program in a folder as its root file system, without network.
 
-Three engines do the same thing: docker, podman and the bare `unshare` of util-linux. In each
-the root is read-only, mounts and tmpfs are what the caller lists, there is no interface but
-`lo`, the umask is 022 and the environment is the caller's. The program runs as root with all
-capabilities: it makes device nodes and gives files to other users, in a tmpfs.
+Three engines do the same: docker, podman and the plain `unshare` of util-linux. In each the root
+is read-only, mounts and tmpfs are those of the job, `lo` is the only interface, the umask is 022
+and the environment is the job's. The program runs as root with all capabilities, since it makes
+device nodes and gives files to other users, in a tmpfs.
 
-Docker and podman add variables of their own (HOME, HOSTNAME, container): a program for which
-that matters gives its children an environment of its own.
+Docker and podman add variables of their own (HOME, HOSTNAME, container); a program for which
+that matters starts its children with an explicit environment.
 """
 
 import secrets
+import shlex
 import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -25,29 +26,27 @@ from build.edges.process import PATH, PLAIN, Finished, run
 from build.errors import BuildError, MissingToolError, ProcessError, SnowdropError
 
 HOST_NAME = "snowdrop"
-"""What a program in any engine sees as host name, unless another is asked for."""
+"""Host name inside any engine, unless the job sets another."""
 ENGINE_FOLDERS = ("dev", "etc", "proc", "run", "sys", "tmp")
-"""What the engines themselves mount on or put files into."""
+"""Folders that the engines mount on or put files into."""
 SCRATCH = ("/run", "/tmp")  # noqa: S108 - paths in the root, each a tmpfs of its own
-"""Always there and writable, as programs expect."""
+"""Always present and writable, as programs expect."""
 ENGINES = ("docker", "podman", "unshare")
 """In the order in which they are tried."""
 PROBE_SECONDS = 120.0
 CLIENT = {**PLAIN, "HOME": "/root"}
 """For docker and podman themselves: a user's own settings (proxies, contexts) stay out."""
 ULIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
-"""Within the limits of a host that may not raise them (no CAP_SYS_RESOURCE)."""
+"""Within the limits of a host that cannot raise them (no CAP_SYS_RESOURCE)."""
 PODMAN_VARIANTS = ((), ("--runtime=runc",), ("--runtime=runc", *ULIMITS))
-"""As it is; without crun, which refuses hybrid cgroups; and where limits cannot be raised."""
+"""As configured; without crun, which refuses hybrid cgroups; and where limits cannot be raised."""
 TMPFS_OPTIONS = "rw,exec,suid,dev,mode=0755"
-"""Engines forbid programs and devices on a tmpfs unless told: the image's own scripts run there."""
-
-OnLine = Callable[[str], None]
+"""Engines mount a tmpfs noexec and nodev by default; the image's own scripts run in ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A folder of the host that shows up in the root."""
+    """A folder of the host that appears in the root."""
 
     source: Path
     target: str
@@ -57,23 +56,29 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One program and what it sees."""
+    """A program and everything it sees."""
 
     root: Path
-    argv: tuple[str, ...]
-    mounts: tuple[Mount, ...]
-    tmpfs: tuple[str, ...]
-    environment: Mapping[str, str]
+    argv: Sequence[str]
+    mounts: Sequence[Mount] = ()
+    tmpfs: Sequence[str] = ()
+    """Absolute paths in the root; mount points must exist, see `prepare_root`."""
+    environment: Mapping[str, str] = field(default_factory=lambda: PLAIN)
     host_name: str = HOST_NAME
+    timeout: float | None = None
+    """In seconds."""
+    on_line: Callable[[str], None] | None = None
+    """Called with each line of standard output when it arrives."""
 
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """The mount points, those nearer to `/` first."""
-        return tuple(sorted([mount.target for mount in self.mounts] + list(self.tmpfs)))
+    def targets(self) -> Iterator[tuple[str, Mount | None]]:
+        """Yield each mount point with its mount, None for a tmpfs; those nearer to `/` first."""
+        mounts = {mount.target: mount for mount in self.mounts}
+        for target in sorted([*mounts, *self.tmpfs]):
+            yield target, mounts.get(target)
 
 
 class Engine(Protocol):
-    """Something that runs a program in a root."""
+    """Something that runs a job."""
 
     @property
     def name(self) -> str:
@@ -81,26 +86,13 @@ class Engine(Protocol):
 
     @property
     def version(self) -> str:
-        """As the program itself says it."""
+        """The version that the program itself prints."""
 
-    def run(
-        self,
-        root: Path,
-        argv: Sequence[str],
-        *,
-        mounts: Sequence[Mount] = (),
-        tmpfs: Sequence[str] = (),
-        environment: Mapping[str, str],
-        timeout: float | None = None,
-        on_line: OnLine | None = None,
-    ) -> Finished:
-        """Return what `argv` wrote and its status, whatever that is; `timeout` in seconds.
-
-        The mount points must exist: see `prepare_root`. `on_line` gets each line of standard
-        output as it comes.
+    def run(self, job: Job) -> Finished:
+        """Return what the program wrote and its status, whatever that is.
 
         Raises:
-            ProcessError: it was still running after `timeout`.
+            ProcessError: it was still running after the job's timeout.
         """
 
 
@@ -117,56 +109,36 @@ class Choice:
 class _Engine:
     name: str
     version: str
-    start: Callable[[Job, float | None, OnLine | None], Finished]
-    host_name: str = HOST_NAME
+    start: Callable[[Job], Finished]
 
-    def run(
-        self,
-        root: Path,
-        argv: Sequence[str],
-        *,
-        mounts: Sequence[Mount] = (),
-        tmpfs: Sequence[str] = (),
-        environment: Mapping[str, str],
-        timeout: float | None = None,
-        on_line: OnLine | None = None,
-    ) -> Finished:
-        """Return what `argv` wrote and its status (see `Engine.run`)."""
-        job = Job(
-            root=root.resolve(),
-            argv=tuple(argv),
-            mounts=tuple(mounts),
-            tmpfs=(*SCRATCH, *tmpfs),
-            environment=environment,
-            host_name=self.host_name,
-        )
-        return self.start(job, timeout, on_line)
+    def run(self, job: Job) -> Finished:
+        """Run the job with a tmpfs on /run and /tmp (see `Engine.run`)."""
+        return self.start(replace(job, root=job.root.resolve(), tmpfs=(*SCRATCH, *job.tmpfs)))
 
 
-def _run_podman(
-    options: tuple[str, ...], job: Job, timeout: float | None, on_line: OnLine | None
-) -> Finished:
+def _run_podman(options: tuple[str, ...], job: Job) -> Finished:
     """Run the job with the folder itself as root file system, nothing copied (podman-run(1))."""
     with _named("podman") as label:
         argv = [
             *("podman", "run", f"--name={label}", *options),
+            # Defaults of podman: an /etc/hosts, the host's proxies, more writable folders.
             *("--no-hosts", "--http-proxy=false", "--read-only-tmpfs=false"),
             *_common_options(job),
             *("--rootfs", str(job.root)),
             *job.argv,
         ]
-        return _stream(argv, CLIENT, timeout, on_line)
+        return _stream(argv, CLIENT, job)
 
 
-def _run_docker(job: Job, timeout: float | None, on_line: OnLine | None) -> Finished:
-    """Run the job in an image that the root becomes for a while: docker runs no folder."""
+def _run_docker(job: Job) -> Finished:
+    """Run the job in a temporary image of the folder: docker has no `--rootfs`."""
     with _named("docker") as label, _imported(job.root, label) as image:
         argv = [*("docker", "run", f"--name={label}"), *_common_options(job), image, *job.argv]
-        return _stream(argv, CLIENT, timeout, on_line)
+        return _stream(argv, CLIENT, job)
 
 
-def _run_unshare(job: Job, timeout: float | None, on_line: OnLine | None) -> Finished:
-    """Run the job in new namespaces; its end takes every process of it along (unshare(1))."""
+def _run_unshare(job: Job) -> Finished:
+    """Run the job in new namespaces; all its processes end with it (unshare(1), --kill-child)."""
     chroot = shutil.which("chroot", path=PATH) or "chroot"
     argv = [
         *("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork"),
@@ -175,14 +147,13 @@ def _run_unshare(job: Job, timeout: float | None, on_line: OnLine | None) -> Fin
         *("env", "-i", *(f"{name}={value}" for name, value in job.environment.items())),
         *(chroot, str(job.root), *job.argv),
     ]
-    return _stream(argv, PLAIN, timeout, on_line)
+    return _stream(argv, PLAIN, job)
 
 
 def prepare_root(root: Path, targets: Sequence[str] = ()) -> None:
     """Make the folders in `root` that the engines and the mount points `targets` need."""
     for target in (*ENGINE_FOLDERS, *targets):
-        folder = root / target.lstrip("/")
-        folder.mkdir(parents=True, exist_ok=True)
+        (root / target.lstrip("/")).mkdir(parents=True, exist_ok=True)
 
 
 def choose_engine(
@@ -191,55 +162,55 @@ def choose_engine(
     *,
     wanted: str | None = None,
     tmpfs: Sequence[str] = (),
-    host_name: str = HOST_NAME,
+    last: str = "",
 ) -> Choice:
-    """Return the first engine in which `argv` really runs in `root`, and why not the others.
+    """Return the first engine that runs `argv` in `root`, and why those before it do not.
 
-    `wanted` tries only the engine of that name; `host_name` is what programs in it see.
+    Each engine is tried with a real job, since an installed engine may still be unusable (no
+    daemon, no rights, no cgroups). `wanted` allows only the engine of that name; `last` names
+    the engine to try after all others.
 
     Raises:
-        BuildError: there is none; the message gives each one's reason.
+        BuildError: no engine works; the message gives each one's reason.
     """
     refused: list[tuple[str, str]] = []
-    for name in ENGINES:
+    probe = Job(root=root, argv=argv, tmpfs=tmpfs, timeout=PROBE_SECONDS)
+    for name in sorted(ENGINES, key=lambda name: name == last):
         if wanted in (None, name):
-            engine, reason = _probe(name, root, argv, tmpfs, host_name)
+            engine, reason = _probe(name, probe)
             if engine:
                 return Choice(engine, tuple(refused))
             refused.append((name, reason))
-    told = "; ".join(f"{name}: {reason}" for name, reason in refused)
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in refused)
     raise BuildError(
-        f"no container engine works here: {told}",
+        f"no container engine works here: {reasons}",
         hint="install one with `sudo apt-get install podman runc`, or run as root for `unshare`",
     )
 
 
-def _probe(
-    name: str, root: Path, argv: Sequence[str], tmpfs: Sequence[str], host_name: str
-) -> tuple[Engine | None, str]:
-    """Return the engine of that name, or why there is none."""
+def _probe(name: str, job: Job) -> tuple[Engine | None, str]:
+    """Return the engine of that name, or the reason why it does not work."""
     reason = ""
     try:
-        for candidate in _candidates(name):
-            engine = replace(candidate, host_name=host_name)
-            done = engine.run(root, argv, environment=PLAIN, tmpfs=tmpfs, timeout=PROBE_SECONDS)
+        for engine in _candidates(name):
+            done = engine.run(job)
             if done.status == 0:
                 return engine, ""
-            reason = one_line(done.last_lines(1)) or f"status {done.status}"
+            reason = last_line(done.last_lines(1)) or f"status {done.status}"
     except SnowdropError as error:
-        reason = one_line(str(error))
+        reason = last_line(str(error))
     return None, reason
 
 
-def one_line(text: str, limit: int = 160) -> str:
-    """Return the last line of `text` that says something, at most `limit` characters."""
+def last_line(text: str, limit: int = 160) -> str:
+    """Return the last line of `text` that is not empty, at most `limit` characters."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = lines[-1] if lines else ""
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _candidates(name: str) -> Iterator[_Engine]:
-    """Give the ways of one engine to try, the plainest first."""
+    """Yield the ways to start one engine, the plainest first."""
     match name:
         case "docker":
             argv = ["docker", "version", "--format", "{{.Server.Version}}"]
@@ -257,35 +228,30 @@ def _version(argv: Sequence[str]) -> str:
 
 
 def _common_options(job: Job) -> list[str]:
+    """Return the options that docker and podman share (docker-run(1), podman-run(1))."""
     options = [
-        "--rm",
-        "--privileged",
-        "--network=none",
-        "--read-only",
-        f"--hostname={job.host_name}",
+        # Privileged: the builder mounts /proc in the tree, and makes device nodes.
+        *("--rm", "--privileged", "--network=none", "--read-only"),
+        *(f"--hostname={job.host_name}", "--user=0:0", "--workdir=/"),
+        *(f"--env={name}={value}" for name, value in job.environment.items()),
     ]
-    options += ["--user=0:0", "--workdir=/"]
-    options += [f"--env={name}={value}" for name, value in job.environment.items()]
-    sources = {mount.target: mount for mount in job.mounts}
-    for target in job.targets:
-        if target in sources:
-            mount = sources[target]
-            suffix = ",readonly" if mount.read_only else ""
-            source = mount.source.resolve()
-            if "," in str(source):
-                raise BuildError(
-                    f"{source}: has a comma, which docker and podman take for an end",
-                    hint="use another folder, or `--engine unshare` as root",
-                )
-            options.append(f"--mount=type=bind,source={source},target={target}{suffix}")
-        else:
+    for target, mount in job.targets():
+        if mount is None:
             options.append(f"--tmpfs={target}:{TMPFS_OPTIONS}")
+            continue
+        source = mount.source.resolve()
+        if "," in str(source):
+            raise BuildError(
+                f"{source}: contains a comma, which separates options of `--mount`",
+                hint="use another folder, or `--engine unshare` as root",
+            )
+        suffix = ",readonly" if mount.read_only else ""
+        options.append(f"--mount=type=bind,source={source},target={target}{suffix}")
     return options
 
 
 def _enter_script(job: Job) -> str:
     """Return the shell lines that make the root's mounts; `$1` is the root, the rest runs."""
-    sources = {mount.target: mount for mount in job.mounts}
     lines = [
         "root=$1; shift; umask 022; cd /",
         f"hostname {job.host_name} 2>/dev/null || echo {job.host_name} >/proc/sys/kernel/hostname",
@@ -298,31 +264,27 @@ def _enter_script(job: Job) -> str:
         '  : >"$root/dev/$node"; mount --bind "/dev/$node" "$root/dev/$node"; done',
         'ln -s /proc/self/fd "$root/dev/fd"; mkdir "$root/dev/shm"',
     ]
-    for target in job.targets:
-        place = _quoted(f"{job.root}{target}")
-        if target in sources:
-            mount = sources[target]
-            lines.append(f"mount --bind {_quoted(str(mount.source.resolve()))} {place}")
-            if mount.read_only:
-                lines.append(f"mount -o remount,bind,ro {place}")
-        else:
-            lines.append(f"mount -t tmpfs -o {TMPFS_OPTIONS} tmpfs {place}")
+    for target, mount in job.targets():
+        path = shlex.quote(f"{job.root}{target}")
+        if mount is None:
+            lines.append(f"mount -t tmpfs -o {TMPFS_OPTIONS} tmpfs {path}")
+            continue
+        lines.append(f"mount --bind {shlex.quote(str(mount.source.resolve()))} {path}")
+        if mount.read_only:
+            # With MS_BIND the kernel ignores MS_RDONLY: it takes a second call (mount(2)).
+            lines.append(f"mount -o remount,bind,ro {path}")
     lines.append('exec "$@"')
     return "\n".join(lines)
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
 @contextmanager
 def _named(program: str) -> Iterator[str]:
-    """Give a name to one container, and leave none of it behind when we are interrupted."""
+    """Yield a container name; remove the container of that name when interrupted."""
     label = f"snowdrop-{secrets.token_hex(8)}"
     try:
         yield label
     except BaseException:
-        # Killed first: podman's `rm --force` asks politely and waits ten seconds.
+        # Killed first: podman's `rm --force` waits ten seconds for a container to stop.
         for words in (["kill", label], ["rm", "--force", label]):
             run([program, *words], environment=CLIENT, check=False, timeout=60)
         raise
@@ -330,7 +292,7 @@ def _named(program: str) -> Iterator[str]:
 
 @contextmanager
 def _imported(root: Path, label: str) -> Iterator[str]:
-    """Make docker's image of a folder, numeric owners and all; remove it afterwards."""
+    """Make a docker image of a folder, with numeric owners; remove it afterwards."""
     image = f"{label}:latest"
     pack = ("tar", "--numeric-owner", "-C", str(root), "-c", ".")
     take = ("docker", "import", "-", image)
@@ -339,21 +301,24 @@ def _imported(root: Path, label: str) -> Iterator[str]:
             take, stdin=packing.stdout, capture_output=True, env=dict(CLIENT), check=False
         )
     if packing.returncode or importing.returncode:
-        said = importing.stderr.decode(errors="backslashreplace")
-        raise ProcessError(f"docker import failed: {one_line(said)}")
+        errors = importing.stderr.decode(errors="backslashreplace")
+        raise ProcessError(f"docker import failed: {last_line(errors)}")
     try:
         yield image
     finally:
         run(["docker", "image", "rm", "--force", image], environment=CLIENT, check=False)
 
 
-def _stream(
-    argv: Sequence[str],
-    environment: Mapping[str, str],
-    timeout: float | None,
-    on_line: OnLine | None,
-) -> Finished:
-    """Run a program, telling its lines as they come; standard error is kept for the end."""
+def _stream(argv: Sequence[str], environment: Mapping[str, str], job: Job) -> Finished:
+    """Run a program and pass on its lines as they come; kill it after the job's timeout."""
+    lines: list[bytes] = []
+    overdue = threading.Event()
+
+    def kill() -> None:
+        overdue.set()
+        process.kill()
+
+    # A file and not a pipe: it is read at the end only, and a full pipe would block the program.
     with TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
@@ -366,41 +331,21 @@ def _stream(
             )
         except FileNotFoundError:
             raise MissingToolError(f"{argv[0]}: no such program on this machine") from None
-        overdue = threading.Event()
-        lines = _read_lines(process, timeout, on_line, overdue)
+        timer = threading.Timer(threading.TIMEOUT_MAX if job.timeout is None else job.timeout, kill)
+        timer.start()
+        with process:
+            try:
+                for line in process.stdout or ():
+                    lines.append(line)
+                    if job.on_line:
+                        job.on_line(line.decode(errors="backslashreplace").rstrip("\n"))
+                process.wait()
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                timer.cancel()
         if overdue.is_set():
-            raise ProcessError(f"{argv[0]}: still running after {timeout} s, ended")
+            raise ProcessError(f"{argv[0]}: still running after {job.timeout} s, killed")
         errors.seek(0)
         return Finished(tuple(argv), process.returncode, b"".join(lines), errors.read())
-
-
-def _read_lines(
-    process: "subprocess.Popen[bytes]",
-    timeout: float | None,
-    on_line: OnLine | None,
-    overdue: threading.Event,
-) -> list[bytes]:
-    def end() -> None:
-        overdue.set()
-        process.kill()
-
-    lines: list[bytes] = []
-    clock = threading.Timer(timeout, end) if timeout is not None else None
-    if clock:
-        clock.start()
-    try:
-        for line in process.stdout or ():
-            lines.append(line)
-            if on_line:
-                on_line(line.decode(errors="backslashreplace").rstrip("\n"))
-        process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        if clock:
-            clock.cancel()
-        if process.stdout:
-            process.stdout.close()
-    return lines

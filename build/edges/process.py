@@ -1,4 +1,4 @@
-"""One way to start a program: a list of words, the whole environment, the output kept."""
+"""Programs of the host: started without a shell, with an explicit environment."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,13 @@ from build.errors import MissingToolError, ProcessError
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PLAIN = {"PATH": PATH, "LC_ALL": "C", "TZ": "UTC"}
-"""The environment a program gets unless the caller gives another."""
+"""Default environment of a program: nothing of the user's settings can change its output."""
 LAST_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a program left behind."""
+    """Result of a program."""
 
     argv: tuple[str, ...]
     status: int
@@ -25,11 +25,11 @@ class Finished:
 
     @property
     def text(self) -> str:
-        """Standard output as text; bytes that are not UTF-8 are shown as escapes."""
+        """Standard output as text; bytes that are not UTF-8 become escapes."""
         return self.stdout.decode(errors="backslashreplace")
 
     def last_lines(self, count: int = LAST_LINES) -> str:
-        """Return the end of what it wrote, standard error last."""
+        """Return the last lines of its output, standard error last."""
         written = self.stdout + b"\n" + self.stderr
         lines = [line for line in written.decode(errors="backslashreplace").splitlines() if line]
         return "\n".join(lines[-count:])
@@ -45,13 +45,13 @@ def run(
     check: bool = True,
     umask: int = 0o022,
 ) -> Finished:
-    """Return what `argv` wrote and its status; no shell, nothing inherited but the user.
+    """Run `argv` and return its output and status.
 
-    `timeout` in seconds. With `check` a status other than 0 raises.
+    `timeout` is in seconds. With `check` a status other than 0 raises.
 
     Raises:
         MissingToolError: there is no such program.
-        ProcessError: it failed or took too long; the message ends in its last lines.
+        ProcessError: it failed, or was killed after `timeout`; the message ends in its last lines.
     """
     try:
         done = subprocess.run(
@@ -67,7 +67,7 @@ def run(
     except FileNotFoundError:
         raise MissingToolError(f"{argv[0]}: no such program on this machine") from None
     except subprocess.TimeoutExpired as error:
-        raise ProcessError(f"{argv[0]}: still running after {error.timeout} s, ended") from None
+        raise ProcessError(f"{argv[0]}: still running after {error.timeout} s, killed") from None
     finished = Finished(tuple(argv), done.returncode, done.stdout, done.stderr)
     if check and finished.status != 0:
         raise ProcessError(

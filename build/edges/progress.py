@@ -1,19 +1,18 @@
-"""What long work tells the person who waits: an object that is passed in and may be silent."""
+"""Progress reports of long work: an object that is passed in and may print nothing."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 
 class Step(Protocol):
-    """One piece of work under way."""
+    """A piece of work in progress."""
 
     def advance(self, amount: int) -> None:
-        """Say that `amount` more units (bytes, packages, ...) are done."""
+        """Report that `amount` more units (bytes, packages, ...) are done."""
 
 
 class Progress(Protocol):
-    """Where steps and notes are told."""
+    """A display of steps and notes."""
 
     def step(
         self, title: str, *, total: int | None = None, unit: str = "B"
@@ -21,26 +20,25 @@ class Progress(Protocol):
         """Return a context that shows `title` while it is open; `total` in units, if known."""
 
     def note(self, text: str) -> None:
-        """Tell one line."""
+        """Print one line."""
 
 
 class SilentStep:
-    """A step that nobody watches."""
+    """A step that is not displayed."""
 
     def advance(self, amount: int) -> None:
         """Do nothing."""
 
 
 class Silent:
-    """Progress that nobody watches: for tests and for output as JSON."""
+    """Progress that is not displayed, for tests and for output as JSON."""
 
-    @contextmanager
     def step(
         self, title: str, *, total: int | None = None, unit: str = "B"
-    ) -> Iterator[SilentStep]:
-        """Return a step that says nothing."""
+    ) -> AbstractContextManager[Step]:
+        """Return a step that prints nothing."""
         del title, total, unit
-        yield SilentStep()
+        return nullcontext(SilentStep())
 
     def note(self, text: str) -> None:
         """Do nothing."""

@@ -1,6 +1,6 @@
-"""How a build goes about its work, in what must make no difference to a single byte.
+"""Variations of a build that must not change a single byte of the image.
 
-A build takes the usual variation. `--prove` takes another on purpose and compares the images.
+A build uses `USUAL`. `build --prove` builds again with another variation and compares the images.
 """
 
 import os
@@ -9,71 +9,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from build.edges.container import (
-    ENGINES,
-    HOST_NAME,
-    Choice,
-    Engine,
-    choose_engine,
-)
+from build.edges.container import HOST_NAME, Engine
 from build.edges.process import PLAIN
-from build.errors import BuildError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
-    """What a build may do one way or another."""
+    """Settings that a build may choose freely."""
 
     reverse: bool = False
-    """Make every file that the builder sees anew, the last name of each folder first."""
+    """Copy every file that the builder sees, the last name of each folder first."""
     tree: Path | None = None
-    """A folder of this machine in which tree and disk grow; None is a tmpfs."""
+    """A folder of the host for the tree and the disk; None is a tmpfs."""
     host_name: str = HOST_NAME
-    """What the builder takes for the name of its machine."""
+    """Host name inside the builder."""
     environment: Mapping[str, str] = field(default_factory=lambda: PLAIN)
-    """What the builder is started with."""
+    """Environment of the builder."""
     engine: Engine | None = None
-    """Run the builder by this, and look for no other."""
-    rather_not: str = ""
-    """An engine to be taken only when no other works."""
+    """The engine to use, without trying any other."""
+    last_engine: str = ""
+    """Name of the engine to try after all others."""
     without_rules: tuple[str, ...] = ()
-    """Rules of `build.inside.normalise` that are left out, to see what they are there for."""
+    """Rules of `build.inside.normalise` to skip, so that tests can show what they remove."""
 
 
 USUAL = Variation()
 
 
-def choose(
-    variation: Variation, root: Path, argv: list[str], *, wanted: str | None, tmpfs: list[str]
-) -> Choice:
-    """Return the engine for a build: that of the variation, or the first that works.
+def copy_reversed(folder: Path) -> None:
+    """Replace everything below `folder` with a copy made in the opposite order of names.
 
-    Raises:
-        BuildError: there is none; the message gives each one's reason.
-    """
-    if variation.engine:
-        return Choice(variation.engine, ())
-    if not variation.rather_not:
-        return choose_engine(root, argv, wanted=wanted, tmpfs=tmpfs, host_name=variation.host_name)
-    refused: list[tuple[str, str]] = []
-    for name in (*(name for name in ENGINES if name != variation.rather_not), variation.rather_not):
-        try:
-            choice = choose_engine(
-                root, argv, wanted=name, tmpfs=tmpfs, host_name=variation.host_name
-            )
-        except BuildError as error:
-            refused.append((name, str(error).partition(f"{name}: ")[2] or str(error)))
-        else:
-            return Choice(choice.engine, tuple(refused))
-    told = "; ".join(f"{name}: {reason}" for name, reason in refused)
-    raise BuildError(f"no container engine works here: {told}")
-
-
-def lay_out_anew(folder: Path) -> None:
-    """Make everything below `folder` again, in the opposite order of names.
-
-    Content, modes, times, links and hard links stay; where a file system gives its entries in
-    the order in which they were made, readers get another one.
+    Content, modes, times, links and hard links stay. On a file system that lists entries in the
+    order in which they were made (tmpfs does), readers get another order.
     """
     old = folder.with_name(f"{folder.name}.old")
     folder.rename(old)
@@ -81,19 +48,21 @@ def lay_out_anew(folder: Path) -> None:
     shutil.rmtree(old)
 
 
-def _copy(source: Path, target: Path, made: dict[int, Path]) -> None:
+def _copy(source: Path, target: Path, copies: dict[int, Path]) -> None:
+    """Copy one path; `copies` maps the inode of a file with several names to its first copy."""
     status = source.lstat()
     if source.is_symlink():
         target.symlink_to(source.readlink())
     elif source.is_dir():
         target.mkdir()
         for path in sorted(source.iterdir(), reverse=True):
-            _copy(path, target / path.name, made)
+            _copy(path, target / path.name, copies)
         target.chmod(status.st_mode & 0o7777)
-    elif status.st_nlink > 1 and status.st_ino in made:
-        os.link(made[status.st_ino], target)
+    elif status.st_nlink > 1 and status.st_ino in copies:
+        os.link(copies[status.st_ino], target)
     else:
-        made[status.st_ino] = target
+        copies[status.st_ino] = target
         shutil.copyfile(source, target)
         target.chmod(status.st_mode & 0o7777)
+    # Last: making an entry in a folder changes the folder's own time.
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)

@@ -1,6 +1,6 @@
-"""What a droplet runs first and what says which release it is, as local packages.
+"""The local packages of an image: first boot, identity of the release, maintainer's files.
 
-Reading order: `files/` (what snowdrop-init brings, as it lies on the droplet; begin with
-`usr/libexec/snowdrop-init`; docs/first-boot.md tells the order), overlay (the maintainer's own
-files), packages (all of it as signed `.apk` files with an index).
+Reading order: `files/` (the files of snowdrop-init with their paths on the droplet, starting with
+`usr/libexec/snowdrop-init`; docs/first-boot.md describes the order of the boot), `overlay` (the
+maintainer's files), `packages` (all of them as signed `.apk` files with an index).
 """

@@ -1,7 +1,7 @@
-"""The maintainer's own files: a folder as it will lie on the droplet, as entries of a package.
+"""The overlay: a folder of the maintainer's files, as entries of a package.
 
-Git keeps of a file's mode only whether it is executable, and so does an overlay: 0755 or
-0644, folders 0755, all root's. Nothing of the checkout (umask, owner, time) gets in.
+Of a file's mode git keeps only the executable bit, and so does an overlay: 0755 or 0644, folders
+0755, all owned by root. Umask, owner and times of the checkout have no influence.
 """
 
 import stat
@@ -19,19 +19,18 @@ SPECIAL = {
 
 
 def overlay_entries(folder: Path) -> tuple[Entry, ...]:
-    """Return what is in `folder`, sorted, each path from `folder` on.
+    """Return everything in `folder`, sorted, with paths relative to `folder`.
 
-    Symbolic links stay links and keep their target, an absolute one too: it is meant on
-    the droplet, and is not followed here.
+    Symbolic links are not followed; their targets are paths on the droplet.
 
     Raises:
         ConfigError: there is no such folder.
-        BuildError: something in it cannot be part of a package; the message names it.
+        BuildError: an entry cannot be part of a package; the message names it.
     """
     if not folder.is_dir():
         raise ConfigError(
             f"{folder}: no such folder, expected the overlay that release.toml names",
-            hint="make it, or take `overlay` out of release.toml",
+            hint="create it, or remove `overlay` from release.toml",
         )
     found = sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).parts)
     return tuple(_entry(folder, path) for path in found)
@@ -53,7 +52,7 @@ def _entry(folder: Path, path: Path) -> Entry:
 
 def _name(folder: Path, path: Path) -> str:
     name = _text(folder, path, path.relative_to(folder).as_posix())
-    # apk takes a name at the top that begins with a dot for one of its own scripts.
+    # In a package, names that begin with a dot are metadata and scripts (apk-package(5)).
     if name.startswith("."):
         raise BuildError(f"{path}: hidden, expected no hidden file at the top of an overlay")
     return name
@@ -62,5 +61,5 @@ def _name(folder: Path, path: Path) -> str:
 def _text(folder: Path, path: Path, value: str) -> str:
     if value.isprintable():
         return value
-    shown = str(path.relative_to(folder)).encode(errors="surrogateescape")
-    raise BuildError(f"{folder}: {shown!r}, expected printable names and targets in UTF-8")
+    name = str(path.relative_to(folder)).encode(errors="surrogateescape")
+    raise BuildError(f"{folder}: {name!r}, expected printable names and targets in UTF-8")

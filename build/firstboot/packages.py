@@ -1,14 +1,14 @@
-"""Whatever snowdrop adds to an image, as signed packages with their own index.
+"""The files that snowdrop adds to an image, as signed packages with an index.
 
-Three packages: `snowdrop-init` (the service that a droplet runs first, and what it needs
-of sshd and the network), `snowdrop-release` (which release this is) and, when release.toml
-names an overlay, `snowdrop-overlay`. Equal arguments and equal files give equal bytes.
+Three packages: `snowdrop-init` (the service that a droplet runs first, with its settings of sshd
+and the network), `snowdrop-release` (the identity of the release) and, when release.toml names an
+overlay, `snowdrop-overlay`. Equal arguments and equal files give equal bytes.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
@@ -16,15 +16,15 @@ from build.errors import BuildError
 from build.firstboot.overlay import overlay_entries
 
 DEPENDS = ("busybox", "e2fsprogs-extra", "openrc", "openssh-server", "partx", "sfdisk")
-"""What the local packages need of the repositories."""
+"""Packages of the repositories that the local packages depend on."""
 KEY_NAME = "snowdrop-local.rsa.pub"
 KEY_SEED = b"snowdrop local packages"
-"""Public: the packages' bytes are vouched for by the image and by the release, not by this."""
+"""Not a secret: the signatures of the release protect the packages, this one satisfies apk."""
 
 INIT_VERSION = "0.2.0-r0"
-"""Of the service; raised when a file in `files/` changes, so that living droplets get it."""
-INIT_DIGEST = "49989dd7c0a8165439f8992b0af99b8acad48cab4fdc192be39d74c64ccaf813"
-"""SHA-256 of what this version brings; a test compares, and says what to write here."""
+"""Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
+INIT_DIGEST = "7d1c34adf6ce6b82b1ae44ae6a858e47491cc8c995e857a139ed088105bc3fb2"
+"""SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {
     "etc/conf.d/snowdrop-init": 0o644,
@@ -52,14 +52,14 @@ RELEASE_VERSION = re.compile(
     r"[A-Za-z.-]*(?P<numbers>\d+(?:\.\d+)*)(?P<dirty>-dirty)?", flags=re.ASCII
 )
 WORD = re.compile(r"[A-Za-z0-9._+-]*", flags=re.ASCII)
-"""A value in /etc/snowdrop-release that needs no quotes, whoever reads it."""
+"""A value in /etc/snowdrop-release that needs no quotes in a shell."""
 PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*-[0-9][A-Za-z0-9._~]*-r[0-9]+", flags=re.ASCII)
 """Name and version (apk-tools, apk-package(5))."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalPackages:
-    """A repository of our own."""
+    """The repository of the local packages."""
 
     packages: tuple[tuple[str, bytes], ...]
     """File name such as `snowdrop-init-0.1.0-r0.apk`, and its bytes; sorted by name."""
@@ -68,8 +68,8 @@ class LocalPackages:
     key_name: str
     """File name of the public key."""
     public_pem: bytes
-    names: tuple[str, ...]
-    """For `apk add`: plain names."""
+    versions: Mapping[str, str]
+    """By name, as in `1.2-r0`."""
 
 
 def local_packages(
@@ -85,18 +85,22 @@ def local_packages(
     replaces: Iterable[str] = (),
     locked: Sequence[str] = (),
 ) -> LocalPackages:
-    """Return the packages that go into the image `variant` of release `version`.
+    """Return the packages for the image `variant` of release `version`.
 
-    `epoch` in seconds since 1970 is the time of every file. `overlay` is the folder of the
-    maintainer's own files; they win over files of the packages that `replaces` names, and
-    over snowdrop-init's. `locked` are the image's other packages as `NAME-VERSION`; with
-    ours, if there are any, they become the list that `snowdrop-status` compares with.
+    `epoch`, in seconds since 1970, is the time of every file. `overlay` is the folder of the
+    maintainer's files; they replace files of snowdrop-init and of the packages in `replaces`.
+    `locked` are the image's other packages as `NAME-VERSION`; unless it is empty, they and the
+    local packages become the list that `snowdrop-status` compares with.
 
     Raises:
-        ConfigError: there is no folder `overlay`.
-        BuildError: a value or a file that cannot be in a package; the message names it.
+        ConfigError: the folder `overlay` does not exist.
+        BuildError: a value or a file cannot be in a package; the message names it.
     """
     release = _apk_version(version)
+    recipe = partial(Recipe, arch=arch, epoch=epoch, commit=commit)
+    recipes = [_init_recipe(recipe)]
+    if overlay is not None:
+        recipes.append(_overlay_recipe(recipe, release, overlay, replaces))
     identity = _release_file(
         NAME="snowdrop",
         VARIANT=variant,
@@ -107,36 +111,44 @@ def local_packages(
         LOCK=lock_id,
         EPOCH=str(epoch),
     )
-    own = [f"snowdrop-init-{INIT_VERSION}", f"snowdrop-release-{release}"]
-    if overlay is not None:
-        own.append(f"snowdrop-overlay-{release}")
-    recipes = [
-        _init(arch, epoch, commit),
-        Recipe(
+    own = [f"snowdrop-release-{release}", *(f"{each.name}-{each.version}" for each in recipes)]
+    recipes.append(
+        recipe(
             name="snowdrop-release",
             version=release,
             description="Which release this system was installed from",
-            arch=arch,
-            epoch=epoch,
-            commit=commit,
             entries=(identity, *([_locked_file([*locked, *own])] if locked else [])),
-        ),
-    ]
-    if overlay is not None:
-        recipes.append(
-            Recipe(
-                name="snowdrop-overlay",
-                version=release,
-                description="Files of the image's maintainer",
-                arch=arch,
-                license="custom",
-                epoch=epoch,
-                commit=commit,
-                replaces=tuple(sorted({"snowdrop-init", *replaces})),
-                entries=overlay_entries(overlay),
-            )
         )
+    )
     return _repository(recipes, f"snowdrop {version}")
+
+
+def _init_recipe(recipe: Callable[..., Recipe]) -> Recipe:
+    files = [
+        Entry(path, mode, "file", content=(FILES / path).read_bytes())
+        for path, mode in INIT_FILES.items()
+    ]
+    return recipe(
+        name="snowdrop-init",
+        version=INIT_VERSION,
+        description="Makes the system the droplet that it runs on",
+        license="Apache-2.0",
+        depends=DEPENDS,
+        entries=(*files, *(Entry(path, mode, "dir") for path, mode in INIT_FOLDERS.items())),
+    )
+
+
+def _overlay_recipe(
+    recipe: Callable[..., Recipe], release: str, overlay: Path, replaces: Iterable[str]
+) -> Recipe:
+    return recipe(
+        name="snowdrop-overlay",
+        version=release,
+        description="Files of the image's maintainer",
+        license="custom",
+        replaces=tuple(sorted({"snowdrop-init", *replaces})),
+        entries=overlay_entries(overlay),
+    )
 
 
 def _repository(recipes: list[Recipe], description: str) -> LocalPackages:
@@ -148,33 +160,14 @@ def _repository(recipes: list[Recipe], description: str) -> LocalPackages:
         index=write_index([content for _, content in packages], key, description),
         key_name=KEY_NAME,
         public_pem=key.public_pem(),
-        names=tuple(recipe.name for recipe in recipes),
+        versions={recipe.name: recipe.version for recipe in recipes},
     )
 
 
 @cache
 def local_key() -> SigningKey:
-    """Return the key of what is made here: local packages, and subsets of indexes."""
+    """Return the key of the local packages and of subsets of indexes."""
     return derive_key(KEY_SEED, KEY_NAME)
-
-
-def _init(arch: str, epoch: int, commit: str) -> Recipe:
-    files = [
-        Entry(path, mode, "file", content=(FILES / path).read_bytes())
-        for path, mode in INIT_FILES.items()
-    ]
-    folders = [Entry(path, mode, "dir") for path, mode in INIT_FOLDERS.items()]
-    return Recipe(
-        name="snowdrop-init",
-        version=INIT_VERSION,
-        description="Makes the system the droplet that it runs on",
-        arch=arch,
-        license="Apache-2.0",
-        epoch=epoch,
-        commit=commit,
-        depends=DEPENDS,
-        entries=(*files, *folders),
-    )
 
 
 def _release_file(**values: str) -> Entry:
@@ -197,10 +190,10 @@ def _locked_file(names: Iterable[str]) -> Entry:
 
 
 def _apk_version(version: str) -> str:
-    """Return a release's version as apk compares them (apk-tools, apk-package(5)).
+    """Return a release's version in the form that apk compares (apk-tools, apk-package(5)).
 
-    A dirty tree's packages count as older than those of the clean release of that name, so
-    that a system which has them goes on to the release.
+    Packages of a dirty tree are older than those of the clean release of that name, so that
+    `apk upgrade` replaces them.
 
     >>> _apk_version("v3.24.20261123.1"), _apk_version("edge.20261123-dirty")
     ('3.24.20261123.1-r0', '20261123_pre-r0')

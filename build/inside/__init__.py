@@ -1,11 +1,11 @@
-"""What runs in the builder, from a closure of packages to a qcow2 file.
+"""The program that runs in the builder: from a closure of packages to a qcow2 file.
 
-`__main__` is the walk. Its rooms in the order of the work: `install` runs the snapshot's apk,
-`services` writes what no package brings, `initramfs` makes what the kernel starts from,
-`normalise` takes out whatever differs between two runs, `tree` lists what is left, `ext4`
-makes the file system, `bootloader` makes the disk start, `qcow2` makes the file that is
-published; `programs` starts other programs for all of them, `archives` and `modules` look
-into what they wrote, `machine` says what could be seen of the machine.
+`__main__` runs the steps. In their order: `install` runs the snapshot's apk, `services` enables
+services and writes the files that belong to no package, `initramfs` makes what the kernel starts
+from, `normalise` removes differences between builds, `listing` lists the tree, `ext4` makes the
+file system, `bootloader` makes the disk bootable, `qcow2` compresses it. `programs` starts other
+programs; `archives`, `cpio` and `module_lists` rewrite files that these made; `environment`
+reports what the builder can read of its machine.
 
-Only the standard library is imported: nothing else is installed in the builder.
+Only the standard library and `build.inside` are imported: nothing else exists in the builder.
 """

@@ -1,24 +1,25 @@
-"""What the BIOS starts: a partition table, GRUB's two images, and its menu in the tree.
+"""Boot code of the disk: the partition table, GRUB's two images, and its menu in the tree.
 
 The kernel's command line of every image, one line:
 
     root=UUID=<uuid> rootfstype=ext4 modules=virtio_pci,virtio_blk,virtio_scsi,sd-mod,ext4
     console=tty0 console=ttyS0,115200
 
-and then the words of `kernel_options` in release.toml. `modules=` is what Alpine's initramfs
-loads before it looks for the root. The last console is the one that the first process writes
-to, so its messages are on the serial line; the kernel's are on both.
+and then the words of `kernel_options` in release.toml. Alpine's initramfs loads `modules=`
+before it looks for the root. The last console becomes /dev/console (Linux,
+Documentation/admin-guide/serial-console), so the messages of the first process are on the serial
+line; the kernel's are on both.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from build.inside.initramfs import Kernel
-from build.inside.programs import Failure, run
+from build.inside.programs import StepError, run
 
 SECTOR = 512
 FIRST_SECTOR = 2048
-"""Where the partition starts: 1 MiB, as every partitioning tool does it."""
+"""Start of the partition: 1 MiB, the default of sfdisk and other partitioning tools."""
 BOOT_CODE = 440
 """Bytes of the first sector before the disk's id and the partition table (the MBR's layout)."""
 GRUB_FOLDER = Path("/usr/lib/grub/i386-pc")
@@ -26,9 +27,9 @@ GRUB_MODULES = (
     *("biosdisk", "part_msdos", "ext2", "normal", "linux", "serial", "terminal", "configfile"),
     *("test", "echo", "ls", "cat", "reboot", "halt"),
 )
-"""What it takes to read the menu and start Linux, and four commands for a person at its prompt."""
+"""What GRUB needs to read the menu and start Linux, and commands for use at its prompt."""
 PREFIX = "(,msdos1)/boot/grub"
-"""The first partition of whatever disk the BIOS started from (GRUB manual, `grub-mkimage -p`)."""
+"""The first partition of the disk that the BIOS started from (GRUB manual, `grub-mkimage -p`)."""
 MODULES = "virtio_pci,virtio_blk,virtio_scsi,sd-mod,ext4"
 
 
@@ -50,10 +51,10 @@ def kernel_options(root_uuid: str, more: str = "") -> str:
 
 
 def menu(kernel: Kernel, options: str) -> str:
-    """Return grub.cfg: one entry, whose names stay the same when the kernel is upgraded.
+    """Return grub.cfg: one entry, whose file names stay the same when the kernel is upgraded.
 
-    The menu is hidden for one second: a key pressed, or noise on a serial line, cannot stop
-    the start by accident; Escape shows it. Without a serial port GRUB keeps to the screen.
+    The menu is hidden for one second; Escape shows it. A visible menu stops at any key, so that
+    noise on the serial line could stop the boot. Without a serial port GRUB uses the screen only.
     """
     return f"""\
 set default=0
@@ -83,7 +84,7 @@ def write_partition_table(raw: Path, disk_id: int, variables: Mapping[str, str])
     """Write an MBR with one bootable Linux partition up to the end of the disk (sfdisk(8)).
 
     Raises:
-        Failure: sfdisk failed.
+        StepError: sfdisk failed.
     """
     script = (
         f"label: dos\nlabel-id: 0x{disk_id:08x}\nunit: sectors\n"
@@ -95,16 +96,16 @@ def write_partition_table(raw: Path, disk_id: int, variables: Mapping[str, str])
 def write_boot_code(raw: Path, variables: Mapping[str, str]) -> None:
     """Write GRUB's first stage into the first sector and its core image behind it.
 
-    Nothing is patched: boot.img looks for the core image in sector 1, where it goes.
+    Nothing is patched: boot.img expects the core image in sector 1, its default.
 
     Raises:
-        Failure: GRUB is not among the builder's packages, or the core image is too large.
+        StepError: GRUB is not among the builder's packages, or the core image is too large.
     """
     first = GRUB_FOLDER / "boot.img"
     if not first.exists():
-        raise Failure(
+        raise StepError(
             f"{first}: missing in the builder",
-            hint="name `grub` and `grub-bios` in the packages of [builder]",
+            hint="add `grub` and `grub-bios` to the packages of [builder]",
         )
     core = raw.with_name("core.img")
     run(
@@ -115,10 +116,10 @@ def write_boot_code(raw: Path, variables: Mapping[str, str]) -> None:
         variables,
     )
     content = core.read_bytes()
-    room = (FIRST_SECTOR - 1) * SECTOR
-    if len(content) > room:
-        raise Failure(
-            f"GRUB's core image: {len(content)} bytes, at most {room} before the partition"
+    limit = (FIRST_SECTOR - 1) * SECTOR
+    if len(content) > limit:
+        raise StepError(
+            f"GRUB's core image: {len(content)} bytes, at most {limit} fit before the partition"
         )
     with raw.open("r+b") as disk:
         disk.write(first.read_bytes()[:BOOT_CODE])

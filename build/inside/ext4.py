@@ -1,19 +1,18 @@
-"""The tree as an ext4 file system: the same bytes every time, no mount, no loop device.
+"""The ext4 file system, written by mke2fs without a mount or a loop device.
 
-e2fsprogs 1.47.1 is the first that takes SOURCE_DATE_EPOCH for every time it writes and clamps
-those of the tree (its release notes). Every feature and every size is written out, and a
-configuration of our own stands in for the one of the builder's package.
+e2fsprogs 1.47.1 is the first version that uses SOURCE_DATE_EPOCH for every time it writes and
+clamps those of the tree (its release notes). Every feature and size is given explicitly, and our
+own configuration replaces that of the builder's package.
 """
 
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from build.inside.programs import MAKE_ROOM, Failure, run
+from build.inside.programs import FREE_SPACE, StepError, run
 
-OLDEST = (1, 47, 1)
+MIN_VERSION = (1, 47, 1)
 MIB = 1024 * 1024
 BLOCK = 4096
 INODE_RATIO = 16384
@@ -22,7 +21,7 @@ INODE = 256
 """Bytes of an inode."""
 RESERVED_PERCENT = 1
 SPARE = 8 * MIB
-"""What a droplet needs to come up before its root has grown: host keys, logs, leases."""
+"""Free bytes that a droplet needs before its root has grown: host keys, logs, leases."""
 FEATURES = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,"
     "sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
@@ -44,38 +43,27 @@ CONFIGURATION = """\
         auto_64-bit_support = 0
     }
 """
-"""mke2fs.conf(5): nothing is left to the package's own file."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileSystem:
-    """What the file system is called, and how large it is."""
-
-    uuid: str
-    hash_seed: str
-    label: str
-    size: int
-    """In bytes, a multiple of 1 MiB."""
+"""mke2fs.conf(5); no setting comes from the package's own file."""
 
 
 def check_version(output: str) -> None:
-    """Refuse an mke2fs that is too old, from the words of `mke2fs -V`.
+    """Check the version in the output of `mke2fs -V`.
 
     Raises:
-        Failure: older than 1.47.1, or the version cannot be read.
+        StepError: older than 1.47.1, or the version cannot be read.
     """
     found = re.search(r"mke2fs (\d+)\.(\d+)(?:\.(\d+))?", output)
-    if not found or tuple(int(part or 0) for part in found.groups()) < OLDEST:
+    if not found or tuple(int(part or 0) for part in found.groups()) < MIN_VERSION:
         version = found.group(0) if found else "mke2fs of unknown version"
-        raise Failure(
-            f"{version}: 1.47.1 or newer is needed for the same bytes every time",
-            hint="take the builder's packages from Alpine 3.21 or newer: "
+        raise StepError(
+            f"{version}: 1.47.1 or newer is needed for reproducible file systems",
+            hint="use the packages of Alpine 3.21 or newer: "
             "`repositories` in [builder] of release.toml",
         )
 
 
 def smallest_disk(content: int, entries: int) -> int:
-    """Return the bytes of the smallest disk, whole MiB, that holds `content` in `entries`.
+    """Return the size of the smallest disk for `content` bytes in `entries`, in whole MiB.
 
     >>> smallest_disk(100 * MIB, 3000) // MIB
     118
@@ -90,72 +78,78 @@ def smallest_disk(content: int, entries: int) -> int:
 
 
 def journal_size(size: int) -> int:
-    """Return the bytes of the journal in a file system of `size` bytes."""
+    """Return the size of the journal of a file system of `size` bytes."""
     if size >= 1024 * MIB:
         return 32 * MIB
     return 16 * MIB if size >= 512 * MIB else 4 * MIB
 
 
 def check_space(disk: int, *, content: int, entries: int, variant: str) -> None:
-    """Check that the tree fits a disk of `disk` bytes.
+    """Check that the tree fits on a disk of `disk` bytes.
 
     Raises:
-        Failure: it does not; the hint says what to write in release.toml.
+        StepError: it does not; the hint is the line for release.toml.
     """
     needed = smallest_disk(content, entries)
     if needed > disk:
         rounded = -(-needed // (64 * MIB)) * 64
-        raise Failure(
+        raise StepError(
             f"image.{variant}.disk: {disk // MIB} MiB, the files need {needed // MIB} MiB",
             hint=f'write `disk = "{rounded} MiB"` in [image.{variant}] of release.toml',
         )
 
 
 def check_memory(folder: Path, content: int) -> None:
-    """Check that `folder`, where the disk will lie, has room for `content` bytes of files.
+    """Check that `folder`, a tmpfs, has space for a disk with `content` bytes of files.
 
     Raises:
-        Failure: it has not, since the machine has too little memory.
+        StepError: the machine has too little memory.
     """
     needed = content + content // INODE_RATIO * INODE + 64 * MIB
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise Failure(
+        raise StepError(
             f"memory for the disk: {free // MIB} MiB free, {needed // MIB} MiB needed",
-            hint=MAKE_ROOM,
+            hint=FREE_SPACE,
         )
 
 
 def write_ext4(
-    raw: Path, tree: Path, system: FileSystem, *, offset: int, variables: Mapping[str, str]
+    raw: Path,
+    tree: Path,
+    variables: Mapping[str, str],
+    *,
+    uuid: str,
+    hash_seed: str,
+    label: str,
+    offset: int,
+    size: int,
 ) -> None:
-    """Write `tree` as a file system into `raw`, `offset` bytes from its start, and check it.
+    """Write `tree` as a file system of `size` bytes into `raw` at `offset`, and check it.
 
     Raises:
-        Failure: mke2fs is too old or failed, or e2fsck finds something.
+        StepError: mke2fs is too old or failed, or e2fsck finds an error.
     """
     configuration = raw.with_name("mke2fs.conf")
     configuration.write_text(CONFIGURATION)
     settings = {**variables, "MKE2FS_CONFIG": str(configuration)}
     check_version(run(["mke2fs", "-V"], settings))
-    argv = [
-        *("mke2fs", "-q", "-F", "-t", "ext4", "-O", FEATURES, "-b", str(BLOCK), "-I", str(INODE)),
-        *("-i", str(INODE_RATIO), "-m", str(RESERVED_PERCENT), "-G", "16", "-e", "continue"),
-        *("-J", f"size={journal_size(system.size) // MIB}", "-L", system.label, "-U", system.uuid),
-        *("-E", _extended(system, offset), "-d", str(tree)),
-        *(str(raw), f"{system.size // 1024}k"),
-    ]
-    run(argv, settings)
-    run(["e2fsck", "-f", "-n", f"{raw}?offset={offset}"], settings)
-
-
-def _extended(system: FileSystem, offset: int) -> str:
-    options = (
+    extended = (
         f"offset={offset}",
-        f"hash_seed={system.hash_seed}",
+        # Without it mke2fs takes a random seed, and with it the order of each hashed folder.
+        f"hash_seed={hash_seed}",
         "root_owner=0:0",
+        # Lazy initialisation would leave the zeroing of tables to the kernel of the droplet.
         "lazy_itable_init=0",
         "lazy_journal_init=0",
         "nodiscard",
     )
-    return ",".join(options)
+    argv = [
+        *("mke2fs", "-q", "-F", "-t", "ext4", "-O", FEATURES, "-b", str(BLOCK), "-I", str(INODE)),
+        *("-i", str(INODE_RATIO), "-m", str(RESERVED_PERCENT), "-G", "16", "-e", "continue"),
+        *("-J", f"size={journal_size(size) // MIB}", "-L", label, "-U", uuid),
+        *("-E", ",".join(extended), "-d", str(tree)),
+        *(str(raw), f"{size // 1024}k"),
+    ]
+    run(argv, settings)
+    run(["e2fsck", "-f", "-n", f"{raw}?offset={offset}"], settings)

@@ -1,14 +1,14 @@
-"""What the kernel starts from: module lists and the initramfs, made with a fixed clock."""
+"""Module lists and initramfs of the image's kernel, made with a fixed clock."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.inside.programs import Failure, mounted, run
+from build.inside.programs import StepError, mounted, run
 
 KERNELS = "usr/share/kernel"
-"""Alpine's kernel packages leave FLAVOR/kernel.release here, the version of the modules."""
+"""Folder where Alpine's kernel packages have FLAVOR/kernel.release, the version of the modules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,9 @@ class Kernel:
     """The kernel of an image."""
 
     flavor: str
-    """`virt` or `lts`: the end of the file names, which an upgrade does not change."""
+    """`virt` or `lts`: the suffix of the file names, which an upgrade does not change."""
     release: str
-    """What `uname -r` will say."""
+    """The output of `uname -r`."""
 
     @property
     def image(self) -> str:
@@ -35,30 +35,30 @@ def find_kernel(tree: Path) -> Kernel:
     """Return the one kernel of the tree.
 
     Raises:
-        Failure: there is none, more than one, or a part of it is missing.
+        StepError: there is none, more than one, or a part of it is missing.
     """
     found = sorted((tree / KERNELS).glob("*/kernel.release"))
     if len(found) != 1:
         flavors = ", ".join(path.parent.name for path in found) or "none"
-        raise Failure(
+        raise StepError(
             f"kernels of the image: {flavors}, expected one",
             hint="name one kernel in the image's packages, `linux-virt` for a droplet",
         )
     kernel = Kernel(found[0].parent.name, found[0].read_text().strip())
     for part in (kernel.image, f"lib/modules/{kernel.release}"):
         if not (tree / part).exists():
-            raise Failure(f"/{part}: missing, expected it from the kernel's package")
+            raise StepError(f"/{part}: missing, expected it from the kernel's package")
     return kernel
 
 
 def make_initramfs(tree: Path, kernel: Kernel, variables: Mapping[str, str]) -> None:
-    """Run the image's own depmod (unless done) and mkinitfs, as its trigger would at upgrade.
+    """Run the image's own depmod (unless done) and mkinitfs, as its trigger does at an upgrade.
 
     The features are those of the package's settings; SOURCE_DATE_EPOCH in `variables` clamps
     the times of the archive's members (mkinitfs 3.6 and newer).
 
     Raises:
-        Failure: one of them failed, or there is no initramfs afterwards.
+        StepError: one of them failed, or there is no initramfs afterwards.
     """
     with ExitStack() as mounts:
         mounts.enter_context(mounted("/dev", tree / "dev"))
@@ -68,5 +68,5 @@ def make_initramfs(tree: Path, kernel: Kernel, variables: Mapping[str, str]) -> 
         run(["mkinitfs", "-o", f"/{kernel.initramfs}", kernel.release], variables, root=tree)
     path = tree / kernel.initramfs
     if not path.exists() or path.stat().st_size == 0:
-        raise Failure(f"/{kernel.initramfs}: mkinitfs did not make it")
+        raise StepError(f"/{kernel.initramfs}: mkinitfs did not make it")
     path.chmod(0o600)

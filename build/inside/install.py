@@ -1,8 +1,8 @@
-"""Install the closure with the snapshot's own apk, and check that it did what was asked.
+"""Installation of the closure by the snapshot's own apk, and checks of its result.
 
-apk 2.14 and apk 3 both run chrooted in the apk root, whose `/build` is where the tree grows.
-Package scripts and triggers run; those that make an initramfs or a boot menu are told by
-their own settings not to, since `initramfs` and `bootloader` do that with a fixed clock.
+apk 2.14 and apk 3 both run chrooted in the apk root, with the tree below its `/build`. Package
+scripts and triggers run. Settings disable those triggers that make an initramfs or a boot menu,
+since `initramfs` and `bootloader` do that with a fixed clock.
 """
 
 import os
@@ -12,26 +12,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.inside.programs import Failure, last_lines, mounted, run
+from build.inside.programs import StepError, last_lines, mounted, run
 
 APK_ROOT = Path("/apk")
 PROGRAMS = ("sbin/apk.static", "usr/sbin/apk.static", "sbin/apk", "usr/sbin/apk")
-"""Where a snapshot's apk is looked for in the apk root; the static one first."""
+"""Paths of apk in the apk root; the static one is preferred."""
 DATABASES = ("lib/apk/db", "usr/lib/apk/db")
-"""Where apk keeps what is installed: before and after the merge of / and /usr."""
-OPT_OUTS: Mapping[str, str] = {
-    # mkinitfs.trigger would pack an initramfs with today's times in it.
+"""Folders of apk's database: before and after the merge of / and /usr."""
+DISABLED_TRIGGERS: Mapping[str, str] = {
+    # mkinitfs.trigger would make an initramfs with the current time.
     "etc/mkinitfs/mkinitfs.conf": "disable_trigger=yes\n",
     # update-extlinux's trigger would look for the disk of the machine that builds.
     "etc/update-extlinux.conf": "disable_trigger=1\n",
-    # grub's trigger would write a menu of the kernels and disks that it sees here.
+    # grub's trigger would write a menu of the kernels and disks that it finds in the builder.
     "etc/update-grub.conf": "disable_trigger=1\n",
 }
-"""Settings in whose presence a trigger does nothing; the package's own come back afterwards."""
+"""Settings that disable triggers; the packages' own settings replace them afterwards."""
 NOISE = r"\(\d+/\d+\) |Executing "
-"""What apk says when all goes well."""
+"""apk's output of successful steps."""
 NEW = ".apk-new"
-"""What apk appends to a configuration file of a package when another is there already."""
+"""Suffix of a package's configuration file when another file has its name already."""
 NODES = (
     ("null", 0o666, 1, 3),
     ("zero", 0o666, 1, 5),
@@ -39,43 +39,41 @@ NODES = (
     ("urandom", 0o666, 1, 9),
     ("console", 0o600, 5, 1),
 )
-"""What scripts find in /dev: name, mode, major, minor (Linux, devices.txt). As apk 2 makes them."""
+"""Device nodes for scripts, as apk 2 makes them: name, mode, major, minor (Linux, devices.txt)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is to be installed."""
+    """The packages to install."""
 
     arch: str
     repositories: tuple[str, ...]
     """Folder names under /packages, the first preferred among equals."""
     world: tuple[str, ...]
-    """Names as they stand in /etc/apk/world afterwards."""
+    """Names for /etc/apk/world."""
     expected: Mapping[str, str]
-    """Version by name of every package that must be there afterwards, and no other."""
+    """Version by name of exactly the packages that must be installed afterwards."""
     local_key: str
-    """File name of the key that signed the local packages: it must not get into the image."""
+    """File name of the key that signed the local packages; it must not be in the image."""
 
 
-def install(tree: Path, request: Request, variables: Mapping[str, str]) -> int:
-    """Install into `tree`, which is below the apk root, and return how many packages there are.
+def install(tree: Path, request: Request, variables: Mapping[str, str]) -> None:
+    """Install packages into `tree`, a folder below the apk root.
 
     Raises:
-        Failure: apk or a script of a package failed, or what is installed is not what the
-            lock says.
+        StepError: apk or a script of a package failed, or other packages are installed than
+            the lock names.
     """
     prepare(tree)
     output = _add(tree, request, variables)
     restore_settings(tree)
-    records = read_installed(tree)
-    check_installed(records, request.expected, output)
+    check_installed(read_installed(tree), request.expected, output)
     check_world(tree, request.world)
     check_keys(tree, request.local_key)
-    return len(records)
 
 
 def prepare(tree: Path) -> None:
-    """Make an empty tree with what scripts need: device nodes, and settings that opt out."""
+    """Make a tree with the device nodes that scripts need and with DISABLED_TRIGGERS."""
     for folder in ("dev", "proc", "sys", "tmp"):
         (tree / folder).mkdir(parents=True)
     (tree / "tmp").chmod(0o1777)
@@ -83,54 +81,47 @@ def prepare(tree: Path) -> None:
         path = tree / "dev" / name
         os.mknod(path, mode | stat.S_IFCHR, os.makedev(major, minor))
         path.chmod(mode)
-    for setting, text in OPT_OUTS.items():
+    for setting, text in DISABLED_TRIGGERS.items():
         path = tree / setting
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
 
 def restore_settings(tree: Path) -> None:
-    """Put the packages' own settings in the place of those that opted out.
+    """Replace DISABLED_TRIGGERS by the packages' own settings.
 
     Raises:
-        Failure: another file of a package could not be put in its place.
+        StepError: two packages have another configuration file of the same name.
     """
-    for setting in OPT_OUTS:
+    for setting in DISABLED_TRIGGERS:
         path = tree / setting
         new = path.with_name(path.name + NEW)
         if new.exists():
             new.replace(path)
         elif path.exists():
-            # Not of this image: the package that reads it is not installed.
+            # The package that reads it is not in this image.
             path.unlink()
             if path.parent != tree / "etc":
                 path.parent.rmdir()
     left = sorted(str(path.relative_to(tree)) for path in tree.rglob(f"*{NEW}"))
     if left:
-        raise Failure(f"/{left[0]}: two packages want this file, expected one owner")
-
-
-def database(tree: Path) -> Path:
-    """Return the folder of apk's database.
-
-    Raises:
-        Failure: there is none where apk 2 and apk 3 keep it.
-    """
-    for place in DATABASES:
-        if (tree / place / "installed").exists():
-            return tree / place
-    raise Failure(f"no apk database: looked for {' and '.join(DATABASES)}")
+        raise StepError(f"/{left[0]}: two packages have this file, expected one owner")
 
 
 def read_installed(tree: Path) -> Sequence[Mapping[str, str]]:
-    """Return name (P), version (V) and what went wrong (f) of each installed package.
+    """Return name (P), version (V) and failures (f) of each installed package.
 
     Source: apk-tools, doc/apk-v2 and src/database.c (`apk_db_fdb_write`); `f` has a letter
     for each of broken files, scripts and extended attributes.
+
+    Raises:
+        StepError: there is no database.
     """
+    found = [path for folder in DATABASES if (path := tree / folder / "installed").exists()]
+    if not found:
+        raise StepError(f"no apk database in {' or '.join(DATABASES)}")
     records = []
-    text = (database(tree) / "installed").read_text(encoding="utf-8")
-    for block in text.split("\n\n"):
+    for block in found[0].read_text(encoding="utf-8").split("\n\n"):
         fields = {
             line[0]: line[2:] for line in block.splitlines() if line[:2] in ("P:", "V:", "f:")
         }
@@ -142,54 +133,58 @@ def read_installed(tree: Path) -> Sequence[Mapping[str, str]]:
 def check_installed(
     records: Sequence[Mapping[str, str]], expected: Mapping[str, str], output: str = ""
 ) -> None:
-    """Check that exactly the packages of the lock are there, whole.
+    """Check that exactly the packages of the lock are installed, without failures.
 
     Raises:
-        Failure: naming the packages that are missing, too many, of another version or broken.
+        StepError: names the packages that are missing, unexpected, broken or of another version.
     """
     broken = sorted(record["P"] for record in records if record.get("f"))
     if broken:
-        said = last_lines(output, NOISE)
-        raise Failure(f"{', '.join(broken)}: installed, but not whole:\n{said}")
+        lines = last_lines(output, NOISE)
+        raise StepError(f"{', '.join(broken)}: installed with failures:\n{lines}")
     found = {record["P"]: record["V"] for record in records}
     differences = [
-        f"{name} {expected[name]} is missing" for name in sorted(expected.keys() - found)
+        f"missing package {name} {expected[name]}" for name in sorted(expected.keys() - found)
     ]
-    differences += [f"{name} {found[name]} is too much" for name in sorted(found.keys() - expected)]
+    differences += [
+        f"unexpected package {name} {found[name]}" for name in sorted(found.keys() - expected)
+    ]
     differences += [
         f"{name} is {found[name]} instead of {expected[name]}"
         for name in sorted(expected.keys() & found.keys())
         if found[name] != expected[name]
     ]
     if differences:
-        raise Failure(
-            f"apk did not install what the lock says: {'; '.join(differences)}",
-            hint="make the lock anew with `nox -s pin`",
+        raise StepError(
+            f"apk installed other packages than the lock names: {'; '.join(differences)}",
+            hint="make a new lock with `nox -s pin`",
         )
 
 
 def check_world(tree: Path, world: Sequence[str]) -> None:
-    """Check that /etc/apk/world holds the plain names that were asked for.
+    """Check that /etc/apk/world holds the plain names of the plan.
 
     Raises:
-        Failure: it holds anything else (a pinned hash, a repository tag).
+        StepError: it holds something else (a pinned hash, a repository tag).
     """
     found = (tree / "etc/apk/world").read_text().split()
-    odd = sorted(set(found) ^ set(world))
-    if odd:
-        raise Failure(f"/etc/apk/world: {', '.join(odd)}, expected the names that were asked for")
+    unexpected = sorted(set(found) ^ set(world))
+    if unexpected:
+        raise StepError(f"/etc/apk/world: {', '.join(unexpected)}, expected the names of the plan")
 
 
 def check_keys(tree: Path, local_key: str) -> None:
-    """Check that the key of the local packages did not get into the image.
+    """Check that the key of the local packages is not in the image.
+
+    Its private half is derived from public source: anybody could sign packages for every droplet.
 
     Raises:
-        Failure: it did: whoever has the source could sign packages for every droplet.
+        StepError: the key is in the image.
     """
     for folder in ("etc/apk/keys", "usr/share/apk/keys"):
         for path in (tree / folder).rglob(local_key):
-            raise Failure(
-                f"/{path.relative_to(tree)}: the builder's own key, expected Alpine's only"
+            raise StepError(
+                f"/{path.relative_to(tree)}: the key of the local packages, expected Alpine's only"
             )
 
 
@@ -197,18 +192,19 @@ def apk_program(root: Path) -> str:
     """Return the absolute path of apk in the apk root.
 
     Raises:
-        Failure: there is none.
+        StepError: there is none.
     """
     for program in PROGRAMS:
         if (root / program).exists():
             return f"/{program}"
-    raise Failure(f"no apk in the apk root: looked for {', '.join(PROGRAMS)}")
+    raise StepError(f"no apk in the apk root: looked for {', '.join(PROGRAMS)}")
 
 
 def _add(tree: Path, request: Request, variables: Mapping[str, str]) -> str:
     inside = tree.relative_to(APK_ROOT)
     argv = [
         *(apk_program(APK_ROOT), "--arch", request.arch, "--root", f"/{inside}", "--initdb"),
+        # Keys and repositories of the snapshot only, none of a package in the tree.
         *("--keys-dir", "/packages/keys", "--repositories-file", "/dev/null"),
         *(word for name in request.repositories for word in ("--repository", f"/packages/{name}")),
         *("--no-network", "--no-cache", "--no-progress", "add", *request.world),

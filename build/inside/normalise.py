@@ -1,7 +1,9 @@
-"""Take out of the tree whatever differs between two runs, or belongs to this machine only.
+"""Rules that remove from the tree everything that differs between two builds.
 
-One rule a cause, in the list `RULES`: its name, why there is a difference, and what takes it
-out. None follows a symbolic link out of the tree. docs/determinism.md says what shows each.
+Each rule is one function with the decorator `@rule(NAME, REASON, ...)`; they run in the order in
+which they are defined. To add a rule, write such a function, a leak for it in
+tests/inside/test_normalise.py, and its line in docs/determinism.md. No rule follows a symbolic
+link: it could lead out of the tree, to files of the builder.
 """
 
 import errno
@@ -13,13 +15,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from build.inside import modules
 from build.inside.archives import clamp_tar, fix_initramfs
 from build.inside.install import DATABASES, NODES
-from build.inside.programs import Failure
+from build.inside.module_lists import INDEXES, TEXTS, sort_module_lists
+from build.inside.programs import StepError
 
 DAY = 86400
-NO_PASSWORD = "*"  # noqa: S105 - no password matches it, and sshd still takes keys
+NO_PASSWORD = "*"  # noqa: S105 - matches no password
+ACCOUNT_BACKUPS = ("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-")
 MACHINE_ID = ("etc/machine-id", "var/lib/dbus/machine-id")
 SEEDS = (
     "var/lib/misc/random-seed",
@@ -32,196 +35,301 @@ KEPT_NODES = ("console", "null")
 """What the kernel's first process needs before devtmpfs is mounted."""
 MOUNT_POINTS = {"dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "tmp": 0o1777}
 CACHES = ("var/cache", "etc/apk/cache", "root/.cache")
-WHOLE = ("presence", "size", "content")
+SCRATCH = ("tmp", "run", "var/tmp")
 CAPABILITY = "security.capability"
-"""The one extended attribute of the kernel's security modules that a package brings."""
+"""The one extended attribute of the kernel's security modules that packages contain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The files of an image before they become a disk."""
+
+    root: Path
+    epoch: int
+    """The newest time that anything may have, in seconds."""
+
+    def below(self, folder: str = ".") -> Iterator[Path]:
+        """Yield everything below a folder, deepest first and sorted."""
+        start = self.root / folder
+        # A folder that is a link is never entered, and neither does os.walk follow links.
+        if not start.is_symlink() and start.is_dir():
+            # Deepest first: a change in a folder would set a new time of the folder.
+            for parent, folders, files in os.walk(start, topdown=False):
+                for name in sorted(files + folders):
+                    yield Path(parent, name)
+
+    def remove_files(self, folder: str) -> None:
+        """Remove all files below a folder; the folders stay, since packages own them."""
+        for path in self.below(folder):
+            if path.is_symlink() or not path.is_dir():
+                path.unlink()
+
+    def remove(self, *names: str | Path) -> None:
+        """Remove files, links, and folders with all that is in them."""
+        for path in (self.root / name for name in names):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def change_shadow(self, change: Callable[[str, str], tuple[str, str]]) -> None:
+        """Change password and day of the last change of each account (shadow(5))."""
+        path = self.root / "etc/shadow"
+        if not path.exists():
+            return
+        lines = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            fields = line.split(":")
+            if len(fields) > 2:
+                fields[1:3] = change(*fields[1:3])
+            lines.append(":".join(fields) + "\n")
+        # Written in place: mode and owner stay.
+        path.write_text("".join(lines), encoding="utf-8")
+
+
+Apply = Callable[[Tree], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One cause of a difference, and what takes it out of a tree."""
+    """One cause of differences, and the function that removes them."""
 
     name: str
-    """As `explain` says it when the rule was not applied."""
     reason: str
-    apply: Callable[[Path, int], None]
-    """Given the tree and the epoch, which is the newest time anything may have."""
+    """Printed with the name when a difference is explained."""
+    apply: Apply
     parts: tuple[str, ...]
-    """What of an entry it sees to: `presence`, or words of `tree.PARTS`."""
-    paths: tuple[str, ...] = ("*",)
-    """Of which entries: patterns of paths without the first slash; `*` goes over slashes."""
+    """What of an entry it changes: `presence`, or words of `listing.PARTS`."""
+    paths: tuple[str, ...]
+    """Which entries: patterns of paths without the first slash; `*` matches slashes too."""
 
 
-def normalise(tree: Path, epoch: int, *, without: Collection[str] = ()) -> None:
-    """Apply every rule; `epoch` in seconds is the newest time anything may have.
+RULES: list[Rule] = []
+"""In the order in which they run: `times` is the last, since every other changes times."""
 
-    `without` names rules that are left out, to see what they are there for.
+
+def rule(
+    name: str, reason: str, *paths: str, parts: tuple[str, ...] = ("presence", "size", "content")
+) -> Callable[[Apply], Apply]:
+    """Add the decorated function to RULES."""
+
+    def add(apply: Apply) -> Apply:
+        RULES.append(Rule(name, reason, apply, parts, paths))
+        return apply
+
+    return add
+
+
+def normalise(root: Path, epoch: int, *, without: Collection[str] = ()) -> None:
+    """Apply every rule to the tree at `root`; `epoch` is the newest time anything may have.
+
+    `without` names rules to skip, so that tests can show what they remove.
 
     Raises:
-        Failure: this machine's clock is earlier than `epoch`: what is new could not be told
-            from what is old.
+        StepError: a rule of `without` does not exist, or this machine's clock is earlier than
+            `epoch`.
     """
     unknown = sorted(set(without) - {rule.name for rule in RULES})
     if unknown:
-        raise Failure(f"rules to leave out: {', '.join(unknown)}: there is no such rule")
-    refuse_early_clock(tree, epoch)
-    for rule in RULES:
-        if rule.name not in without:
-            rule.apply(tree, epoch)
+        raise StepError(f"rules to skip: {', '.join(unknown)}: no such rule")
+    check_clock(root, epoch)
+    for each in RULES:
+        if each.name not in without:
+            each.apply(Tree(root, epoch))
 
 
-def rule_of(path: str, part: str) -> Rule | None:
-    """Return the rule that would have taken out a difference, or None.
+def find_rule(path: str, part: str) -> Rule | None:
+    """Return the rule that removes such a difference, or None.
 
     `path` is the entry's without the first slash, `part` what differs: a word of `Rule.parts`.
 
-    >>> rule_of("etc/shadow", "content").name, rule_of("bin", "mtime").name
+    >>> find_rule("etc/shadow", "content").name, find_rule("bin", "mtime").name
     ('shadow-days', 'times')
     """
-    for rule in RULES:
-        if part in rule.parts and any(fnmatchcase(path, pattern) for pattern in rule.paths):
-            return rule
+    for each in RULES:
+        if part in each.parts and any(fnmatchcase(path, pattern) for pattern in each.paths):
+            return each
     return None
 
 
-def refuse_early_clock(tree: Path, epoch: int) -> None:
-    """A file made now carries the machine's time; below `epoch` clamping would keep it."""
-    probe = tree / ".snowdrop-now"
+def check_clock(root: Path, epoch: int) -> None:
+    """Check that files made now are newer than `epoch`: older times would not be clamped.
+
+    Raises:
+        StepError: the machine's clock is earlier than `epoch`.
+    """
+    probe = root / ".snowdrop-now"
     probe.touch()
     now = int(probe.stat().st_mtime)
     probe.unlink()
     if now < epoch:
-        raise Failure(
+        raise StepError(
             f"this machine's clock: {now}, earlier than the newest package, {epoch}",
-            hint="set the clock; seconds since 1970 are meant",
+            hint="set the clock; both are seconds since 1970",
         )
 
 
-def fix_shadow_dates(tree: Path, epoch: int) -> None:
-    """Set the day of the last change (shadow(5), third field) where one is written."""
+@rule(
+    "shadow-days",
+    "adduser writes today's day number as the day of the last change",
+    "etc/shadow",
+    parts=("content", "size"),
+)
+def fix_shadow_dates(tree: Tree) -> None:
+    """Set the day of the last change where one is written."""
+    today = str(tree.epoch // DAY)
+    # 0 stays: it means that the password must be changed at the next login (shadow(5)).
+    tree.change_shadow(
+        lambda password, day: (password, today if day.isdigit() and int(day) else day)
+    )
 
-    def fix(fields: list[str]) -> list[str]:
-        if fields[2].isdigit() and int(fields[2]):
-            fields[2] = str(epoch // DAY)
-        return fields
 
-    _rewrite(tree / "etc/shadow", fix)
-
-
-def lock_passwords(tree: Path, epoch: int) -> None:
+@rule(
+    "empty-passwords",
+    "an account without a password lets anybody log in on the console",
+    "etc/shadow",
+    parts=("content", "size"),
+)
+def lock_passwords(tree: Tree) -> None:
     """Lock each account that has an empty password."""
-    del epoch
-
-    def fix(fields: list[str]) -> list[str]:
-        fields[1] = fields[1] or NO_PASSWORD
-        return fields
-
-    _rewrite(tree / "etc/shadow", fix)
+    # Not `!`: sshd refuses every login to a locked account (sshd(8), "AUTHENTICATION").
+    tree.change_shadow(lambda password, day: (password or NO_PASSWORD, day))
 
 
-def remove_account_backups(tree: Path, epoch: int) -> None:
-    """Remove the copies that adduser and addgroup make of what they change."""
-    del epoch
-    for name in ("passwd-", "group-", "shadow-", "gshadow-"):
-        (tree / "etc" / name).unlink(missing_ok=True)
+@rule(
+    "account-backups",
+    "adduser and addgroup keep a copy of each file from before their last change",
+    *ACCOUNT_BACKUPS,
+)
+def remove_account_backups(tree: Tree) -> None:
+    """Remove the copies that adduser and addgroup make."""
+    tree.remove(*ACCOUNT_BACKUPS)
 
 
-def fix_script_archive(tree: Path, epoch: int) -> None:
+@rule(
+    "script-archive",
+    "apk 2.14.0 stores package scripts with the time of the run",
+    *(f"{folder}/scripts.tar" for folder in DATABASES),
+    parts=("content",),
+)
+def fix_script_archive(tree: Tree) -> None:
     """Clamp the times in the tar of package scripts."""
-    for place in DATABASES:
-        path = tree / place / "scripts.tar"
+    for folder in DATABASES:
+        path = tree.root / folder / "scripts.tar"
         if path.is_file():
-            path.write_bytes(clamp_tar(path.read_bytes(), epoch))
+            path.write_bytes(clamp_tar(path.read_bytes(), tree.epoch))
 
 
-def remove_installer_traces(tree: Path, epoch: int) -> None:
-    """Remove what apk keeps for itself while it works."""
-    del epoch
-    for place in DATABASES:
-        (tree / place / "lock").unlink(missing_ok=True)
-    for path in _below(tree / "var/log"):
+@rule(
+    "installer-traces",
+    "apk leaves a lock file, and version 3 a log with command line and date",
+    *(f"{folder}/lock" for folder in DATABASES),
+    "var/log/apk.log*",
+)
+def remove_installer_traces(tree: Tree) -> None:
+    """Remove apk's lock files and logs."""
+    tree.remove(*(f"{folder}/lock" for folder in DATABASES))
+    for path in tree.below("var/log"):
         if path.name.startswith("apk.log"):
             path.unlink()
 
 
-def empty_caches(tree: Path, epoch: int) -> None:
-    """Remove every file in a cache; the folders stay, since packages own them."""
-    del epoch
+@rule(
+    "caches",
+    "a cache has the times, the order or the random names of the run that filled it",
+    *(f"{folder}/*" for folder in CACHES),
+)
+def empty_caches(tree: Tree) -> None:
+    """Remove every file in a cache."""
     for folder in CACHES:
-        for path in _below(tree / folder):
-            if path.is_symlink() or not path.is_dir():
-                path.unlink()
+        tree.remove_files(folder)
 
 
-def remove_logs(tree: Path, epoch: int) -> None:
-    """Remove every file of the log folder."""
-    del epoch
-    for path in _below(tree / "var/log"):
-        if not path.is_dir() or path.is_symlink():
-            path.unlink()
+@rule("logs", "logs that were written while packages were installed contain times", "var/log/*")
+def remove_logs(tree: Tree) -> None:
+    """Remove every log file."""
+    tree.remove_files("var/log")
 
 
-def remove_identity(tree: Path, epoch: int) -> None:
-    """Remove what is to be random on each droplet anew."""
-    del epoch
-    for name in (*MACHINE_ID, *SEEDS):
-        _remove(tree / name)
-    for path in sorted((tree / "etc/ssh").glob("ssh_host_*")):
-        path.unlink()
+@rule(
+    "random-identity",
+    "machine id, random seeds and host keys are random, and all droplets would share them",
+    *(*MACHINE_ID, *SEEDS, *(f"{seed}/*" for seed in SEEDS)),
+    "etc/ssh/ssh_host_*",
+)
+def remove_identity(tree: Tree) -> None:
+    """Remove the identity that each droplet generates at its first boot."""
+    tree.remove(*MACHINE_ID, *SEEDS, *(tree.root / "etc/ssh").glob("ssh_host_*"))
 
 
-def remove_host_network(tree: Path, epoch: int) -> None:
+@rule("host-network", "the name servers are those of the machine that builds", "etc/resolv.conf")
+def remove_host_network(tree: Tree) -> None:
     """Remove the list of name servers: DHCP writes the droplet's."""
-    del epoch
-    (tree / "etc/resolv.conf").unlink(missing_ok=True)
+    tree.remove("etc/resolv.conf")
 
 
-def remove_histories(tree: Path, epoch: int) -> None:
-    """Remove the files in which shells and editors remember."""
-    del epoch
-    for home in (tree / "root", *sorted((tree / "home").glob("*"))):
-        for name in SHELL_HISTORIES:
-            (home / name).unlink(missing_ok=True)
+@rule(
+    "histories",
+    "shells and editors keep a history of commands",
+    *(f"{home}/{name}" for home in ("root", "home/*") for name in SHELL_HISTORIES),
+)
+def remove_histories(tree: Tree) -> None:
+    """Remove the history files of shells and editors."""
+    for home in (tree.root / "root", *(tree.root / "home").glob("*")):
+        tree.remove(*(home / name for name in SHELL_HISTORIES))
 
 
-def empty_scratch(tree: Path, epoch: int) -> None:
+@rule(
+    "scratch",
+    "temporary files of package scripts have random names",
+    *(f"{folder}/*" for folder in SCRATCH),
+)
+def empty_scratch(tree: Tree) -> None:
     """Empty the folders for temporary files."""
-    del epoch
-    for folder in ("tmp", "run", "var/tmp"):
-        _empty(tree / folder)
+    for folder in (tree.root / name for name in SCRATCH):
+        if folder.is_dir() and not folder.is_symlink():
+            tree.remove(*folder.iterdir())
 
 
-def fix_mount_points(tree: Path, epoch: int) -> None:
+@rule(
+    "mount-points",
+    "apk 2 and apk 3 make other device nodes, and mount points with other modes",
+    *(".", *MOUNT_POINTS, "dev/*"),
+    parts=("presence", "mode", "owner", "group"),
+)
+def fix_mount_points(tree: Tree) -> None:
     """Make the device nodes and mount points a fixed set with fixed modes."""
-    del epoch
-    for path in _below(tree / "dev"):
-        if path.is_symlink() or not path.is_dir():
-            path.unlink()
-    (tree / "dev").mkdir(exist_ok=True)
+    tree.remove_files("dev")
+    (tree.root / "dev").mkdir(exist_ok=True)
     for name, mode, major, minor in NODES:
         if name in KEPT_NODES:
-            os.mknod(tree / "dev" / name, mode | stat.S_IFCHR, os.makedev(major, minor))
-            (tree / "dev" / name).chmod(mode)
-    for name, mode in MOUNT_POINTS.items():
-        folder = tree / name
+            path = tree.root / "dev" / name
+            os.mknod(path, mode | stat.S_IFCHR, os.makedev(major, minor))
+            # mknod(2) applies the umask to the mode, chmod(2) does not.
+            path.chmod(mode)
+    for name, mode in {**MOUNT_POINTS, ".": 0o755}.items():
+        folder = tree.root / name
         folder.mkdir(exist_ok=True)
         folder.chmod(mode)
         os.chown(folder, 0, 0)
-    tree.chmod(0o755)
-    os.chown(tree, 0, 0)
 
 
-def remove_labels(tree: Path, epoch: int) -> None:
-    """Remove the security attributes that no package brings.
+@rule(
+    "host-labels",
+    "a kernel with SELinux, Smack or IMA labels every file that is made",
+    "*",
+    parts=("attributes",),
+)
+def remove_labels(tree: Tree) -> None:
+    """Remove the security attributes that no package contains.
 
     Raises:
-        Failure: SELinux lets nobody take a label off (xattr(7), selinux(8)).
+        StepError: the kernel refuses, as SELinux does (xattr(7), selinux(8)).
     """
-    del epoch
-    for path in (*_below(tree), tree):
+    for path in (*tree.below(), tree.root):
         for name in os.listxattr(path, follow_symlinks=False):
             if name.startswith("security.") and name != CAPABILITY:
-                _remove_attribute(path, name, f"/{path.relative_to(tree)}")
+                _remove_attribute(path, name, f"/{path.relative_to(tree.root)}")
 
 
 def _remove_attribute(path: Path, name: str, where: str) -> None:
@@ -230,182 +338,53 @@ def _remove_attribute(path: Path, name: str, where: str) -> None:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM):
             raise
-        raise Failure(
-            f"{where}: this machine's kernel gave it {name} and does not take it back",
+        raise StepError(
+            f"{where}: this machine's kernel set {name} and does not remove it",
             hint="build where SELinux is off: its labels would be in the image",
         ) from None
 
 
-def sort_lists(tree: Path, epoch: int) -> None:
-    """Sort the lines of what busybox's depmod writes, and the values in its indexes."""
-    del epoch
-    for folder in sorted((tree / "lib/modules").glob("*")):
-        modules.sort_module_lists(folder)
+@rule(
+    "module-order",
+    "busybox's depmod takes the modules in the order in which the file system gives them",
+    *(f"lib/modules/*/{name}" for name in (*TEXTS, *INDEXES)),
+    parts=("content",),
+)
+def sort_lists(tree: Tree) -> None:
+    """Sort the lines of the files that busybox's depmod writes, and the values in its indexes."""
+    for folder in sorted((tree.root / "lib/modules").glob("*")):
+        sort_module_lists(folder)
 
 
-def fix_initramfs_files(tree: Path, epoch: int) -> None:
+@rule(
+    "initramfs",
+    "a cpio archive has the times, inode and device numbers of where it was made",
+    "boot/initramfs-*",
+    parts=("content", "size"),
+)
+def fix_initramfs_files(tree: Tree) -> None:
     """Set times, inode and device numbers in what the kernel starts from.
 
-    mkinitfs clamps times since 3.6.0, when SOURCE_DATE_EPOCH tells it to, and numbers inodes
-    anew; the device number of the file system it worked on stays in each member.
+    mkinitfs clamps times since 3.6.0, when SOURCE_DATE_EPOCH is set, and numbers inodes itself;
+    the device number of the file system that it worked on stays in each member.
     """
-    for path in sorted((tree / "boot").glob("initramfs-*")):
+    for path in sorted((tree.root / "boot").glob("initramfs-*")):
         if path.is_file() and not path.is_symlink():
             content = path.read_bytes()
-            fixed = fix_initramfs(content, epoch)
+            fixed = fix_initramfs(content, tree.epoch)
             if fixed != content:
                 path.write_bytes(fixed)
 
 
-def clamp_times(tree: Path, epoch: int) -> None:
-    """Set what is newer than `epoch` to it, whole seconds; a package's own times stay."""
-    for path in (*_below(tree), tree):
-        status = path.lstat()
-        when = min(status.st_mtime_ns, epoch * 10**9) // 10**9 * 10**9
-        os.utime(path, ns=(when, when), follow_symlinks=False)
-
-
-RULES: tuple[Rule, ...] = (
-    Rule(
-        "shadow-days",
-        "adduser writes today's day number as the day of the last change",
-        fix_shadow_dates,
-        ("content", "size"),
-        ("etc/shadow",),
-    ),
-    Rule(
-        "empty-passwords",
-        "an account without a password lets anybody log in on the console",
-        lock_passwords,
-        ("content", "size"),
-        ("etc/shadow",),
-    ),
-    Rule(
-        "account-backups",
-        "adduser and addgroup keep the state before their last call, day numbers and all",
-        remove_account_backups,
-        WHOLE,
-        ("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"),
-    ),
-    Rule(
-        "script-archive",
-        "apk 2.14.0 gives the package scripts that it keeps the time of the run",
-        fix_script_archive,
-        ("content",),
-        tuple(f"{place}/scripts.tar" for place in DATABASES),
-    ),
-    Rule(
-        "installer-traces",
-        "apk leaves a lock, and version 3 a log with command line and date",
-        remove_installer_traces,
-        WHOLE,
-        (*(f"{place}/lock" for place in DATABASES), "var/log/apk.log*"),
-    ),
-    Rule(
-        "caches",
-        "a cache has the times, the order or the random names of the run that filled it",
-        empty_caches,
-        WHOLE,
-        tuple(f"{folder}/*" for folder in CACHES),
-    ),
-    Rule(
-        "logs",
-        "whatever wrote a log while the packages were installed wrote times into it",
-        remove_logs,
-        WHOLE,
-        ("var/log/*",),
-    ),
-    Rule(
-        "random-identity",
-        "machine id, random seeds and host keys are random, and all droplets would share them",
-        remove_identity,
-        WHOLE,
-        (*MACHINE_ID, *SEEDS, *(f"{seed}/*" for seed in SEEDS), "etc/ssh/ssh_host_*"),
-    ),
-    Rule(
-        "host-network",
-        "the name servers are those of the machine that builds",
-        remove_host_network,
-        WHOLE,
-        ("etc/resolv.conf",),
-    ),
-    Rule(
-        "histories",
-        "a shell or an editor remembers whoever typed into it",
-        remove_histories,
-        WHOLE,
-        tuple(f"{home}/{name}" for home in ("root", "home/*") for name in SHELL_HISTORIES),
-    ),
-    Rule(
-        "scratch",
-        "temporary files of package scripts have random names",
-        empty_scratch,
-        WHOLE,
-        ("tmp/*", "run/*", "var/tmp/*"),
-    ),
-    Rule(
-        "mount-points",
-        "apk 2 and apk 3 make other device nodes, and mount points with other modes",
-        fix_mount_points,
-        ("presence", "mode", "owner", "group"),
-        (".", *MOUNT_POINTS, "dev/*"),
-    ),
-    Rule(
-        "host-labels",
-        "a kernel with SELinux, Smack or IMA labels every file that is made",
-        remove_labels,
-        ("attributes",),
-    ),
-    Rule(
-        "module-order",
-        "busybox's depmod takes the modules in the order in which the file system gives them",
-        sort_lists,
-        ("content",),
-        tuple(f"lib/modules/*/{name}" for name in (*modules.TEXTS, *modules.INDEXES)),
-    ),
-    Rule(
-        "initramfs",
-        "a cpio archive has the times, inode and device numbers of where it was made",
-        fix_initramfs_files,
-        ("content", "size"),
-        ("boot/initramfs-*",),
-    ),
-    Rule(
-        "times",
-        "folders, links and what a script made have the time of the run",
-        clamp_times,
-        ("mtime",),
-    ),
+@rule(
+    "times",
+    "folders, links and files of package scripts have the time of the run",
+    "*",
+    parts=("mtime",),
 )
-"""In the order in which they are applied: times last, since every other touches something."""
-
-
-def _rewrite(path: Path, fix: Callable[[list[str]], list[str]]) -> None:
-    """Change the fields of each account in a colon-separated file, keeping mode and owner."""
-    if not path.exists():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines()
-    fixed = [":".join(fix(line.split(":"))) if line.count(":") > 1 else line for line in lines]
-    path.write_text("".join(f"{line}\n" for line in fixed), encoding="utf-8")
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Give everything below a folder, sorted, deepest first; links are not followed."""
-    if folder.is_symlink() or not folder.is_dir():
-        return
-    for where, folders, files in os.walk(folder, topdown=False):
-        for name in sorted(files + folders):
-            yield Path(where, name)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _empty(folder: Path) -> None:
-    if folder.is_dir() and not folder.is_symlink():
-        for path in sorted(folder.iterdir()):
-            _remove(path)
+def clamp_times(tree: Tree) -> None:
+    """Set times newer than the epoch to it, in whole seconds; a package's own times stay."""
+    # Whole seconds, the unit of SOURCE_DATE_EPOCH.
+    for path in (*tree.below(), tree.root):
+        when = min(path.lstat().st_mtime_ns, tree.epoch * 10**9) // 10**9 * 10**9
+        os.utime(path, ns=(when, when), follow_symlinks=False)

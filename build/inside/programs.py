@@ -1,4 +1,4 @@
-"""Start the builder's programs: a list of words, one small environment, the output kept."""
+"""Programs of the builder and of the image, started with one small environment."""
 
 import ctypes
 import os
@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 FULL = "No space left on device"
-MAKE_ROOM = (
-    "the tree and the disk lie in memory, half of it at most, and the image in the folder "
-    "of results: make room there"
+FREE_SPACE = (
+    "the tree and the disk are in memory and use half of it at most, the image is in the folder "
+    "for results: free some space there"
 )
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 LAST_LINES = 12
@@ -21,8 +21,8 @@ MNT_DETACH = 2
 """Flags of mount(2) and umount2(2); Linux, include/uapi/linux/mount.h."""
 
 
-class Failure(Exception):  # noqa: N818 - it is not our bug, but a sentence for the host to tell
-    """A step cannot be done. The host shows the message and the hint."""
+class StepError(Exception):
+    """A step failed. The host prints the message and the hint."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class Failure(Exception):  # noqa: N818 - it is not our bug, but a sentence for 
 def environment(epoch: int) -> dict[str, str]:
     """Return the environment of every program: no locale, no time zone, one clock.
 
-    SOURCE_DATE_EPOCH is what mke2fs, mkinitfs and apk 2 take for the present
+    mke2fs, mkinitfs and apk 2 use SOURCE_DATE_EPOCH as the present time
     (reproducible-builds.org, source-date-epoch specification 1.1).
     """
     return {"PATH": PATH, "LC_ALL": "C", "TZ": "UTC", "SOURCE_DATE_EPOCH": str(epoch)}
@@ -46,13 +46,13 @@ def run(
     stdin: str = "",
     noise: str = "",
 ) -> str:
-    """Return what `argv` wrote, standard error included; with `root` it runs chrooted there.
+    """Run `argv`, with `root` chrooted there, and return its output, standard error included.
 
-    `noise` is a regular expression: lines that start so are not told when it fails.
+    `noise` is a regular expression: lines that start so are left out of the error message.
 
     Raises:
-        Failure: there is no such program, or its status is not 0; the message ends in the
-            last lines it wrote.
+        StepError: there is no such program, or its status is not 0; the message ends in the
+            last lines of its output.
     """
     try:
         done = subprocess.run(
@@ -66,12 +66,12 @@ def run(
         )
     except FileNotFoundError:
         where = "the image's packages" if root else "the builder's packages"
-        raise Failure(f"{argv[0]}: no such program in {where}") from None
+        raise StepError(f"{argv[0]}: no such program in {where}") from None
     output = done.stdout.decode(errors="backslashreplace")
     if done.returncode != 0:
         if FULL in output:
-            raise Failure(f"{argv[0]}: no space left", hint=MAKE_ROOM)
-        raise Failure(
+            raise StepError(f"{argv[0]}: no space left", hint=FREE_SPACE)
+        raise StepError(
             f"{argv[0]} failed with status {done.returncode}:\n{last_lines(output, noise)}"
         )
     return output
@@ -83,7 +83,7 @@ def _enter(root: Path) -> None:
 
 
 def last_lines(output: str, noise: str = "") -> str:
-    """Return the end of what a program wrote, without empty lines and those that are `noise`."""
+    """Return the last lines of a program's output, without empty lines and `noise`."""
     lines = [line for line in output.splitlines() if line.strip()]
     if noise:
         lines = [line for line in lines if not re.match(noise, line)]
@@ -95,14 +95,15 @@ def mounted(source: str, target: Path, kind: str = "") -> Iterator[None]:
     """Mount while the context is open: a file system of `kind`, or the folder `source` again.
 
     Raises:
-        Failure: the kernel refuses.
+        StepError: the kernel refuses.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     flags = 0 if kind else MS_BIND | MS_REC
     name = (kind or "none").encode()
     if libc.mount(source.encode(), bytes(target), name, ctypes.c_ulong(flags), None) != 0:
-        raise Failure(f"mount of {source} on {target}: {os.strerror(ctypes.get_errno())}")
+        raise StepError(f"mount of {source} on {target}: {os.strerror(ctypes.get_errno())}")
     try:
         yield
     finally:
+        # Detached: a daemon that a package script left behind may still use the mount.
         libc.umount2(bytes(target), MNT_DETACH)

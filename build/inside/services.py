@@ -1,25 +1,25 @@
-"""What no package brings: which services start, and the few files that name this very disk."""
+"""Files that belong to no package: enabled services, and files that name this disk."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from build.inside.programs import Failure
+from build.inside.programs import StepError
 
 
 def enable(tree: Path, services: Mapping[str, Sequence[str]]) -> None:
-    """Let OpenRC start `services`, given by runlevel, as `rc-update add` would.
+    """Enable `services`, given by runlevel, as `rc-update add` does (rc-update(8)).
 
     Raises:
-        Failure: a service has no script.
+        StepError: a service has no script.
     """
     for level, names in services.items():
         folder = tree / "etc/runlevels" / level
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
             if not (tree / "etc/init.d" / name).exists():
-                raise Failure(
+                raise StepError(
                     f"service {name} of runlevel {level}: no /etc/init.d/{name} in the image",
-                    hint=f"add the package that brings it (often `{name}-openrc`), or leave it out",
+                    hint=f"add the package that has it (often `{name}-openrc`), or leave it out",
                 )
             link = folder / name
             link.unlink(missing_ok=True)
@@ -27,17 +27,18 @@ def enable(tree: Path, services: Mapping[str, Sequence[str]]) -> None:
 
 
 def write_files(tree: Path, *, root_uuid: str, repositories: Sequence[str]) -> None:
-    """Write the files that depend on the disk and on the snapshot, not on a package.
+    """Write the files that depend on the disk and on the snapshot.
 
-    /etc/fstab, since only the builder knows the file system's UUID: without it the root is
-    never checked nor made writable. /etc/apk/repositories, so that `apk upgrade` on a droplet
-    goes on with the branch the image was made of; a package's (the maintainer's overlay) stays.
+    /etc/fstab names the UUID of the root file system: without the line it is never checked nor
+    made writable. /etc/apk/repositories lets `apk upgrade` on a droplet use the branch that the
+    image was built from; a file of the maintainer's overlay is kept.
     """
     _write(tree / "etc/fstab", f"UUID={root_uuid} / ext4 rw,noatime 0 1\n")
     path = tree / "etc/apk/repositories"
     if path.exists() and path.stat().st_size:
         return
     lines = "".join(f"{url}\n" for url in repositories)
+    # The text is part of the image: another one changes its digest.
     note = "# No public repository belongs to this image: write the URL of one here.\n"
     _write(path, lines or note)
 

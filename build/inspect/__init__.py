@@ -1,11 +1,11 @@
-"""Reads a finished disk without mounting it, judges it, and tells why two differ.
+"""Inspection of a finished disk without mounting it, and explanation of why two differ.
 
-`inventory` is the walk of an inspection (read me first). `reading/` makes the bytes a disk, a
-tree and a list of packages; `start` says what it starts: menu, kernel, services. What is wrong
-comes from `rules` (disk and packages), `boot` (the sectors that the BIOS starts), `scan`
-(secrets) and `programs` (qemu-img and e2fsck), each a line of `findings`. `explain/` walks two
-disks layer by layer to the causes of their differences.
+`inspection` runs the checks (read it first). `readers/` parses the disk, its tree and its list of
+packages. The checks are in `rules` (disk and packages; the table of all rules), `secrets`,
+`startup` (menu, kernel, services), `boot_code` and `external_checks` (qemu-img and e2fsck).
+`explain/` compares two disks layer by layer.
 
-Only the standard library: a build judges its disk before anybody sees it, and the archive of
-a release does the same with nothing but a Python.
+Only the standard library is used: every build inspects its disk, and a release's archive can be
+rebuilt with nothing but Python. The readers of qcow2, partition tables and ext4 share no code
+with the programs that wrote the disk, so that an error of those is found and not repeated.
 """

@@ -1,4 +1,4 @@
-"""The sectors that the BIOS starts, held against GRUB's own files."""
+"""The boot sectors of a disk, compared with the files of GRUB's package."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from tempfile import TemporaryDirectory
 
 from build.apk.package import unpack_data
 from build.inside.bootloader import BOOT_CODE, FIRST_SECTOR, GRUB_FOLDER
-from build.inspect.findings import Finding
 from build.inspect.readers.disk import SECTOR, Disk
+from build.inspect.rules import Finding
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 
-PATCHED = 500
-"""Of the second sector: behind it grub-mkimage writes where the rest of the core image is."""
+FIXED_BYTES = 500
+"""Of the second sector; behind them grub-mkimage writes where the rest of the core image is."""
 
 
 @dataclass(frozen=True, slots=True)
 class BootCode:
-    """GRUB's two first sectors as its package has them."""
+    """The first two sectors as GRUB's package has them."""
 
     package: str
     first: bytes
@@ -28,31 +28,31 @@ class BootCode:
     """diskboot.img, the start of the core image."""
 
 
-def boot_code_of(lock: Lock, store: Store, work: Path) -> BootCode | None:
-    """Return the boot code of the builder's GRUB package, None when none brings it.
+def read_boot_code(lock: Lock, store: Store, work: Path) -> BootCode | None:
+    """Return the boot code of the builder's GRUB package, None without such a package.
 
-    `work` is for a folder that is gone afterwards.
+    `work` is a folder for temporary files.
     """
     folder = GRUB_FOLDER.relative_to("/")
     for package in lock.closure("builder"):
         if not package.name.startswith("grub"):
             continue
-        with TemporaryDirectory(prefix="grub-", dir=work) as place:
-            unpack_data(store.read(package.sha256), Path(place))
-            first, second = (Path(place, folder, name) for name in ("boot.img", "diskboot.img"))
+        with TemporaryDirectory(prefix="grub-", dir=work) as target:
+            unpack_data(store.read(package.sha256), Path(target))
+            first, second = (Path(target, folder, name) for name in ("boot.img", "diskboot.img"))
             if first.is_file() and second.is_file():
                 return BootCode(package.name, first.read_bytes(), second.read_bytes())
     return None
 
 
 def read_boot_sectors(disk: Disk) -> tuple[bytes, bytes]:
-    """Return the code of the first sector, and everything up to where partitions start."""
-    room = min(disk.size, FIRST_SECTOR * SECTOR) - SECTOR
-    return disk.read(0, BOOT_CODE), disk.read(SECTOR, max(0, room))
+    """Return the code of the first sector, and everything from there to the first partition."""
+    length = min(disk.size, FIRST_SECTOR * SECTOR) - SECTOR
+    return disk.read(0, BOOT_CODE), disk.read(SECTOR, max(0, length))
 
 
 def boot_digests(disk: Disk) -> dict[str, str]:
-    """Return the SHA-256 of both, trailing zeros of the second left out."""
+    """Return the SHA-256 of both boot sectors, the second without trailing zeros."""
     first, rest = read_boot_sectors(disk)
     return {
         "first": hashlib.sha256(first).hexdigest(),
@@ -61,24 +61,22 @@ def boot_digests(disk: Disk) -> dict[str, str]:
 
 
 def check_boot_code(disk: Disk, code: BootCode | None) -> Iterator[Finding]:
-    """Give what differs from `code`; without it, whether there is any code at all."""
+    """Yield differences from `code`; without it, boot sectors that are empty."""
     first, rest = read_boot_sectors(disk)
-    for where, found, wanted in (
+    for where, found, expected in (
         ("boot sector", first, code.first[:BOOT_CODE] if code else b""),
-        ("sector 1", rest[:PATCHED], code.second[:PATCHED] if code else b""),
+        ("sector 1", rest[:FIXED_BYTES], code.second[:FIXED_BYTES] if code else b""),
     ):
         if not any(found):
             yield Finding(where, "boot-code", "nothing but zeros")
-        elif code and found != wanted:
-            place = first_difference(found, wanted)
+        elif code and found != expected:
+            offset = first_difference(found, expected)
             yield Finding(
-                where, "boot-code", f"differs from package {code.package} at byte {place}"
+                where, "boot-code", f"differs from package {code.package} at byte {offset}"
             )
 
 
 def first_difference(one: bytes, other: bytes) -> int:
-    """Return where two contents start to differ: the length of the shorter when it is a part."""
-    return next(
-        (place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]),
-        min(len(one), len(other)),
-    )
+    """Return the offset of the first difference, at most the length of the shorter content."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((offset for offset, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -1,77 +1,81 @@
-"""The walk of an inspection, from a file to findings and image.json: read me first."""
+"""The inspection of an image, from a file to findings and image.json: read this module first."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from build.edges.files import hash_file, write_file
 from build.errors import ImageError
+from build.inspect import rules
 from build.inspect.boot_code import BootCode, boot_digests, check_boot_code
 from build.inspect.external_checks import check_with_programs
-from build.inspect.findings import Finding, accepted
 from build.inspect.readers.disk import Disk, Table, open_disk, read_table
 from build.inspect.readers.ext4 import FileSystem, find_file_system
 from build.inspect.readers.packages import Database, read_database
 from build.inspect.readers.superblock import Superblock, features
 from build.inspect.readers.tree import Entry, read_tree
-from build.inspect.rules import (
-    check_header,
-    check_packages,
-    check_system,
-    check_table,
-    check_triggers,
-    unowned_reason,
-)
-from build.inspect.secrets import scan, search_for
-from build.inspect.startup import Start, check_start, read_start, services
+from build.inspect.rules import Finding
+from build.inspect.secrets import check_secrets, secret_patterns
+from build.inspect.startup import Startup, check_startup, list_services, read_startup
 
 FORMAT = 1
 SUFFIX = ".image.json"
 SET_ID = 0o6000
-ROOT_SIGNS = ("etc", "bin", "sbin", "usr")
-"""Folders of which a root file system has at least two."""
-SHOWN = 20
+"""Bits of set-user-id and set-group-id (inode(7))."""
+ROOT_FOLDERS = {"etc", "bin", "sbin", "usr"}
+"""A root file system has at least two of these."""
+MAX_PRINTED = 20
+DETAILS = {"file": "sha256", "link": "target", "char": "device", "block": "device"}
+"""Key of an entry's content in image.json, by the kind of the entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectOptions:
-    """What an image is judged by, beside what holds for every one."""
+    """Facts about one image that its checks need."""
 
     boot_code: BootCode | None = None
-    """GRUB's, when the builder's packages are at hand."""
+    """GRUB's, when the builder's packages are available."""
     build_paths: tuple[str, ...] = ()
-    """Paths of the machine that built, which no file may hold."""
+    """Paths of the machine that built the image, which no file may contain."""
     tree_sha256: str = ""
-    """Of the listing that the builder wrote; empty when it is not known."""
+    """Digest of the listing that the builder wrote; empty when it is unknown."""
     accept: tuple[str, ...] = ()
-    """Findings that are meant so, as release.toml has them: `RULE /PATH: REASON`."""
+    """Accepted findings, as in release.toml: `RULE /PATH: REASON`."""
     programs: Path | None = None
-    """A folder to work in, when qemu-img and e2fsck are to look too."""
+    """Folder for temporary files of qemu-img and e2fsck; None does not run them."""
+
+    def skipped_checks(self) -> tuple[str, ...]:
+        """Return a line for each check that needs an unknown fact."""
+        lines = {
+            "boot code not compared: no lock with the builder's GRUB": self.boot_code is None,
+            "tree not compared: no build record beside the image": not self.tree_sha256,
+        }
+        return tuple(line for line, is_skipped in lines.items() if is_skipped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """Everything that is said of an image."""
+    """The content of an image and its findings."""
 
     path: Path
     disk: Mapping[str, Any]
     superblock: Superblock
     tree_sha256: str
-    """Of the listing, as `build.inside.tree` takes it."""
+    """Digest of the listing, as `build.inside.listing` computes it."""
     entries: Mapping[str, Entry]
     database: Database
-    start: Start
+    startup: Startup
     services: Mapping[str, tuple[str, ...]]
     findings: tuple[Finding, ...]
 
     @property
     def set_id(self) -> tuple[Entry, ...]:
         """Files that run with the rights of their owner or group."""
-        found = (entry for entry in self.entries.values() if entry.kind == "file")
-        return tuple(entry for entry in found if entry.mode & SET_ID)
+        files = (entry for entry in self.entries.values() if entry.kind == "file")
+        return tuple(entry for entry in files if entry.mode & SET_ID)
 
     @property
     def free(self) -> int:
@@ -79,7 +83,7 @@ class Inspection:
         return int(self.superblock["free blocks"]) * int(self.superblock["block size"])
 
     def document(self) -> dict[str, Any]:
-        """Return image.json: the same for the same bytes, whoever looks, whenever."""
+        """Return image.json, which depends on the bytes of the image only."""
         block = self.superblock
         return {
             "format": FORMAT,
@@ -97,10 +101,10 @@ class Inspection:
             },
             "tree": {"sha256": self.tree_sha256},
             "kernel": {
-                "file": self.start.kernel,
-                "initramfs": self.start.initramfs,
-                "releases": list(self.start.releases),
-                "command_line": self.start.options,
+                "file": self.startup.kernel,
+                "initramfs": self.startup.initramfs,
+                "releases": list(self.startup.releases),
+                "command_line": self.startup.options,
             },
             "packages": self.database.packages,
             "services": {level: list(names) for level, names in self.services.items()},
@@ -110,8 +114,7 @@ class Inspection:
 
     def _file(self, entry: Entry) -> dict[str, Any]:
         inode, owner = entry.inode, self.database.owner(entry.path)
-        what = {"file": "sha256", "link": "target", "char": "device", "block": "device"}
-        told: dict[str, Any] = {
+        file: dict[str, Any] = {
             "path": f"/{entry.path}" if entry.path != "." else "/",
             "kind": entry.kind,
             "mode": entry.mode_text,
@@ -120,47 +123,48 @@ class Inspection:
             "mtime": inode.times["mtime"] // 10**9,
         }
         if owner:
-            told["package"] = owner
-        elif reason := unowned_reason(entry):
-            told["reason"] = reason
+            file["package"] = owner
+        elif reason := rules.unowned_reason(entry):
+            file["reason"] = reason
         if entry.kind == "file":
-            told["size"] = entry.size
-        if entry.kind in what:
-            told[what[entry.kind]] = entry.target or entry.content
+            file["size"] = entry.size
+        if entry.kind in DETAILS:
+            file[DETAILS[entry.kind]] = entry.target or entry.content
         if inode.attributes:
-            told["attributes"] = {name: value.hex() for name, value in inode.attributes.items()}
-        return told
+            file["attributes"] = {name: value.hex() for name, value in inode.attributes.items()}
+        return file
 
 
-def inspect_image(path: Path, measures: InspectOptions) -> Inspection:
-    """Return what the image at `path` holds and everything that is wrong with it.
+def inspect_image(path: Path, options: InspectOptions) -> Inspection:
+    """Return the content of the image at `path` and its findings.
 
     Raises:
-        ImageError: it cannot be read, or holds no ext4 file system.
-        MissingToolError: a program is asked for and is not on this machine.
+        ImageError: it cannot be read, or has no ext4 file system.
+        MissingToolError: `options.programs` is set, and a program is not on this machine.
     """
     with open_disk(path) as disk:
         table = read_table(disk)
         system = root_system(disk, table)
-        search = search_for(measures.build_paths)
-        tree = read_tree(system, search)
-        database, start = read_database(tree), read_start(tree)
+        patterns = secret_patterns(options.build_paths)
+        tree = read_tree(system, patterns)
+        database, startup = read_database(tree), read_startup(tree)
         listed = hashlib.sha256(tree.listing()).hexdigest()
         findings = [
-            *check_header(disk),
-            *check_table(disk, table, system),
-            *check_boot_code(disk, measures.boot_code),
-            *check_system(system),
-            *check_start(tree, start),
-            *check_packages(tree, database),
-            *check_triggers(tree),
-            *scan(tree, database, search),
+            *rules.check_header(disk),
+            *rules.check_table(disk, table, system),
+            *check_boot_code(disk, options.boot_code),
+            *rules.check_system(system),
+            *check_startup(tree, startup),
+            *rules.check_packages(tree, database),
+            *rules.check_triggers(tree),
+            *check_secrets(tree, database, patterns),
         ]
-        if measures.tree_sha256 not in ("", listed):
-            text = f"sha256 {listed}, the builder listed {measures.tree_sha256}"
+        if options.tree_sha256 not in ("", listed):
+            text = f"sha256 {listed}, the builder listed {options.tree_sha256}"
             findings.append(Finding("tree", "tree", text))
-        if measures.programs:
-            findings += check_with_programs(disk, system.offset, measures.programs)
+        if options.programs:
+            findings += check_with_programs(disk, system.offset, options.programs)
+        kept = {each for each in findings if not rules.is_accepted(each, options.accept)}
         return Inspection(
             path=path,
             disk=_disk(disk, table),
@@ -168,14 +172,10 @@ def inspect_image(path: Path, measures: InspectOptions) -> Inspection:
             tree_sha256=listed,
             entries=tree.entries,
             database=database,
-            start=start,
-            services=services(tree),
-            findings=_kept(findings, measures.accept),
+            startup=startup,
+            services=list_services(tree),
+            findings=tuple(sorted(kept)),
         )
-
-
-def _kept(findings: Sequence[Finding], accept: Sequence[str]) -> tuple[Finding, ...]:
-    return tuple(sorted(each for each in set(findings) if not accepted(each, accept)))
 
 
 def root_system(disk: Disk, table: Table) -> FileSystem:
@@ -184,78 +184,54 @@ def root_system(disk: Disk, table: Table) -> FileSystem:
     Raises:
         ImageError: there is no ext4 file system that looks like a root.
     """
-    places = [(part.start, part.size) for part in table.partitions] or [(0, disk.size)]
-    found = [find_file_system(disk, start, size) for start, size in places]
+    ranges = [(part.start, part.size) for part in table.partitions] or [(0, disk.size)]
+    found = [find_file_system(disk, start, size) for start, size in ranges]
     systems = [system for system in found if system is not None]
     for system in systems:
         names = {name.decode(errors="replace") for name, _ in system.names(system.inode(2))}
-        if len(names & set(ROOT_SIGNS)) > 1 or len(systems) == 1:
+        if len(names & ROOT_FOLDERS) > 1 or len(systems) == 1:
             return system
     raise ImageError(f"{disk.path}: no ext4 file system in {table.kind} partitions, expected one")
 
 
 def write_image_json(inspection: Inspection, path: Path) -> None:
-    """Write image.json, whole or not at all."""
+    """Write image.json atomically."""
     content = json.dumps(inspection.document(), sort_keys=True, indent=1, ensure_ascii=True)
     write_file(path, f"{content}\n".encode())
 
 
-def refuse(inspection: Inspection) -> None:
-    """Check that nothing was found.
+def check_findings(inspection: Inspection) -> None:
+    """Check that there are no findings.
 
     Raises:
         ImageError: a line for each of the first findings.
     """
     if not inspection.findings:
         return
-    lines = [finding.line for finding in inspection.findings[:SHOWN]]
-    more = len(inspection.findings) - SHOWN
+    lines = [finding.line for finding in inspection.findings[:MAX_PRINTED]]
+    more = len(inspection.findings) - MAX_PRINTED
     lines += [f"and {more} more"] if more > 0 else []
-    name = inspection.path.name
+    title = f"{inspection.path.name}: {format_count(inspection.findings)}"
     raise ImageError(
-        "\n  ".join([f"{name}: {counted(inspection.findings)}", *lines]),
-        hint=f"`nox -s inspect -- {inspection.path}` shows all of the image",
+        "\n  ".join([title, *lines]),
+        hint=f"`nox -s inspect -- {inspection.path}` shows the whole image",
     )
 
 
 def _disk(disk: Disk, table: Table) -> dict[str, Any]:
-    made = hash_file(disk.path)
+    file = {"file": disk.path.name, "format": disk.format, **asdict(hash_file(disk.path))}
     return {
-        "image": {
-            "file": disk.path.name,
-            "format": disk.format,
-            "size": made.size,
-            "sha256": made.sha256,
-        },
+        "image": file,
         "disk": {
             "size": disk.size,
             "table": table.kind,
             "id": table.identity,
-            "partitions": [
-                {
-                    "number": part.number,
-                    "start": part.start,
-                    "size": part.size,
-                    "type": part.kind,
-                    "active": part.active,
-                }
-                for part in table.partitions
-            ],
+            "partitions": [asdict(part) for part in table.partitions],
             "boot_code": boot_digests(disk),
         },
     }
 
 
-def counted(findings: Sequence[Finding]) -> str:
-    """Return how many findings there are, in words."""
+def format_count(findings: Sequence[Finding]) -> str:
+    """Return the number of findings as text."""
     return f"{len(findings)} finding{'s' * (len(findings) != 1)}" if findings else "no findings"
-
-
-def measures_text(measures: InspectOptions) -> Sequence[str]:
-    """Return a line for everything that could not be looked at."""
-    lines = []
-    if measures.boot_code is None:
-        lines.append("boot code not compared: no lock with the builder's GRUB at hand")
-    if not measures.tree_sha256:
-        lines.append("tree not compared: no build record beside the image")
-    return lines

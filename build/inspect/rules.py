@@ -1,143 +1,188 @@
-"""What an image must be, apart from secrets: its disk, and whose every file is."""
+"""Rules for an image, apart from secrets: its disk, and the owner of every file."""
 
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from build.inside import ext4
 from build.inside.bootloader import FIRST_SECTOR
-from build.inside.install import DATABASES, OPT_OUTS
-from build.inside.normalise import KEPT_NODES, MOUNT_POINTS, rule_of
-from build.inspect.findings import Finding
+from build.inside.install import DATABASES, DISABLED_TRIGGERS
+from build.inside.normalise import KEPT_NODES, MOUNT_POINTS, find_rule
 from build.inspect.readers.disk import LINUX, SECTOR, Disk, Table
 from build.inspect.readers.ext4 import FileSystem
 from build.inspect.readers.packages import Database, Owned
 from build.inspect.readers.superblock import features
 from build.inspect.readers.tree import LOST, Entry, Tree
 
+RULES = {
+    "partition-table": "a droplet's disk has one active Linux partition up to its end",
+    "boot-code": "the sectors that the BIOS starts are those of the builder's GRUB",
+    "qcow2": "the image has no backing file, no snapshot and no error mark",
+    "qemu-img": "`qemu-img check` finds nothing",
+    "e2fsck": "`e2fsck -fn` finds nothing",
+    "features": "older kernels, GRUB and e2fsck refuse features that they do not know",
+    "space": "a droplet needs free space before its root has grown",
+    "tree": "the disk holds what the builder listed",
+    "start": "the menu names a kernel, an initramfs and a root that exist",
+    "database": "every file is owned by a package, so that it can be upgraded and accounted for",
+    "unowned": "a file that no package owns is never upgraded, and its origin is unknown",
+    "changed": "a package's file differs from the content in the package",
+    "missing": "a package's file does not exist",
+    "rights": "mode or owner of a package's file are not those of the package",
+    "writable": "every user may write there",
+    "trigger-off": "an upgrade on the droplet would not run the package's trigger",
+    "host-key": "all droplets would share it, and anybody with the image could impersonate them",
+    "private-key": "anybody with the image has the key",
+    "authorized-key": "its owner could log in to every droplet",
+    "token": "anybody with the image can use it",
+    "credentials": "anybody with the image can use them",
+    "password": "it is empty, or its hash can be attacked offline",
+    "machine-id": "all droplets would share it",
+    "random-seed": "all droplets would start with the same randomness",
+    "history": "it contains commands of the people who built the image",
+    "build-path": "it shows where the image was built, and another folder gives other bytes",
+    "name-servers": "they are those of the machine that built the image",
+}
+"""The reason of each rule, printed with every finding."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """A violation of a rule."""
+
+    where: str
+    """A path with its first slash, or a part of the disk."""
+    rule: str
+    """A word of RULES."""
+    text: str
+    """What was found; never the secret itself."""
+
+    @property
+    def reason(self) -> str:
+        """The reason of the rule."""
+        return RULES[self.rule]
+
+    @property
+    def line(self) -> str:
+        """The finding as a sentence."""
+        return f"{self.where}: {self.text} (rule {self.rule}: {self.reason})"
+
+
+def is_accepted(finding: Finding, accept: Sequence[str]) -> bool:
+    """Return whether release.toml accepts a finding; `accept` has lines of `RULE /PATH: REASON`.
+
+    `*` in a path matches everything, slashes too.
+
+    >>> is_accepted(Finding("/etc/x", "unowned", ""), ["unowned /etc/*: made by a trigger"])
+    True
+    """
+    words = (line.partition(": ")[0].partition(" ") for line in accept)
+    return any(
+        rule == finding.rule and fnmatchcase(finding.where, pattern) for rule, _, pattern in words
+    )
+
+
 APPLETS = re.compile(r"(?:/?(?:\.\./)*(?:usr/)?s?bin/)?(?:busybox|bbsuid)(?:\.static)?")
 TRIGGER_OFF = re.compile(
     r"^[ \t]*disable_trigger[ \t]*=[ \t]*[\"']?(?:1|y|yes|true|on)\b", re.M | re.I
 )
+MODULE_LISTS = tuple(
+    f"{root}lib/modules/*/modules.{name}"
+    for root in ("", "usr/")
+    for name in (
+        *("alias", "builtin", "builtin.alias", "dep", "devname", "softdep", "symbols", "weakdep"),
+        *("alias.bin", "builtin.bin", "builtin.alias.bin", "dep.bin", "symbols.bin"),
+    )
+)
+"""Files that busybox's and kmod's depmod write."""
 STICKY_WRITABLE = stat.S_ISVTX | stat.S_IWOTH
 
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Files that are as they are for a reason."""
-
-    paths: tuple[str, ...]
-    """Patterns without the first slash; `*` goes over slashes."""
-    reason: str
-
-
-UNOWNED = (
-    Known((".", LOST), "the file system itself"),
-    Known(
+Exemptions = tuple[tuple[str, tuple[str, ...]], ...]
+"""Reason, and patterns of paths without the first slash; `*` matches slashes too."""
+UNOWNED: Exemptions = (
+    ("the file system itself", (".", LOST)),
+    (
+        "apk's own: what is installed",
         tuple(
-            f"{place}{name}"
-            for place in DATABASES
+            f"{folder}{name}"
+            for folder in DATABASES
             for name in ("", "/installed", "/scripts.tar*", "/triggers")
         ),
-        "apk's own: what is installed",
     ),
-    Known(
-        ("lib/apk", "lib/apk/exec", "usr/lib/apk", "usr/lib/apk/exec"),
+    (
         "apk's own: where it runs packages' scripts",
+        ("lib/apk", "lib/apk/exec", "usr/lib/apk", "usr/lib/apk/exec"),
     ),
-    Known(
-        ("etc/apk", "etc/apk/world", "etc/apk/arch", "etc/apk/repositories", "var/cache/apk"),
+    (
         "apk's own: what is wanted, and from where",
+        ("etc/apk", "etc/apk/world", "etc/apk/arch", "etc/apk/repositories", "var/cache/apk"),
     ),
-    Known(("etc/runlevels/*",), "the services that are to start"),
-    Known(("boot/grub", "boot/grub/grub.cfg"), "the menu, which names this file system"),
-    Known(("boot/initramfs-*",), "made by mkinitfs for this kernel"),
-    Known(
-        tuple(
-            f"{root}lib/modules/*/modules.{name}{more}"
-            for root in ("", "usr/")
-            for name in (
-                "alias",
-                "builtin",
-                "builtin.alias",
-                "dep",
-                "devname",
-                "symbols",
-                "softdep",
-            )
-            for more in ("", ".bin")
-        ),
-        "made by depmod for this kernel",
-    ),
-    Known(
-        tuple(f"{root}lib/modules/*/modules.weakdep" for root in ("", "usr/")),
-        "made by depmod for this kernel",
-    ),
-    Known(
-        (*(f"dev/{name}" for name in KEPT_NODES), *MOUNT_POINTS), "what the kernel's start needs"
-    ),
-    Known(("etc/ssl/certs/*",), "made by update-ca-certificates of the certificates' packages"),
-    Known(("etc/fstab",), "names this file system"),
+    ("the services that are to start", ("etc/runlevels/*",)),
+    ("the menu, which names this file system", ("boot/grub", "boot/grub/grub.cfg")),
+    ("made by mkinitfs for this kernel", ("boot/initramfs-*",)),
+    ("made by depmod for this kernel", MODULE_LISTS),
+    ("what the kernel's start needs", (*(f"dev/{name}" for name in KEPT_NODES), *MOUNT_POINTS)),
+    ("made by update-ca-certificates of the certificates' packages", ("etc/ssl/certs/*",)),
+    ("names this file system", ("etc/fstab",)),
 )
-"""What no package owns, and may be there."""
-CHANGED = (
-    Known(("etc/passwd", "etc/group", "etc/shadow"), "packages' scripts add their accounts"),
-    Known(("etc/shells",), "shells' scripts add themselves"),
-    Known(("etc/fstab",), "names this file system"),
-    Known(("etc/ssl/certs/ca-certificates.crt",), "made anew by update-ca-certificates"),
-    Known(tuple(f"{root}lib/modules/*/modules.*" for root in ("", "usr/")), "made anew by depmod"),
-    Known(("dev/*",), "set to fixed nodes"),
+"""Files that no package owns, and that are expected; image.json contains the reasons."""
+CHANGED: Exemptions = (
+    ("packages' scripts add their accounts", ("etc/passwd", "etc/group", "etc/shadow")),
+    ("shells' scripts add themselves", ("etc/shells",)),
+    ("names this file system", ("etc/fstab",)),
+    ("made again by update-ca-certificates", ("etc/ssl/certs/ca-certificates.crt",)),
+    ("made again by depmod", tuple(f"{root}lib/modules/*/modules.*" for root in ("", "usr/"))),
+    ("set to fixed nodes", ("dev/*",)),
 )
-"""Files of packages that differ from what the package brought."""
+"""Files of packages that are expected to differ from the package."""
 
 
-def known(path: str, table: tuple[Known, ...]) -> str:
-    """Return the reason why a path is as it is, or nothing.
+def find_exemption(path: str, exemptions: Exemptions) -> str:
+    """Return the reason why a path is exempt, or an empty string.
 
-    >>> known("etc/fstab", CHANGED)
+    >>> find_exemption("etc/fstab", CHANGED)
     'names this file system'
     """
-    for each in table:
-        if any(fnmatchcase(path, pattern) for pattern in each.paths):
-            return each.reason
+    for reason, patterns in exemptions:
+        if any(fnmatchcase(path, pattern) for pattern in patterns):
+            return reason
     return ""
 
 
 def unowned_reason(entry: Entry) -> str:
-    """Return why an entry may be there without an owner, or nothing."""
+    """Return why an entry may exist without an owner, or an empty string."""
     if entry.kind == "link" and APPLETS.fullmatch(entry.target):
         return "an applet of busybox, made by its trigger"
-    return known(entry.path, UNOWNED)
+    return find_exemption(entry.path, UNOWNED)
 
 
 def check_table(disk: Disk, table: Table, system: FileSystem) -> Iterator[Finding]:
-    """Give what the disk's division is and should not be."""
+    """Yield the errors of the partition table."""
 
-    def wrong(text: str) -> Finding:
+    def error(text: str) -> Finding:
         return Finding("partition table", "partition-table", text)
 
     if table.kind != "dos" or len(table.partitions) != 1:
-        count = len(table.partitions)
-        yield wrong(f"{table.kind}, {count} partitions; expected dos with one")
+        yield error(f"{table.kind}, {len(table.partitions)} partitions; expected dos with one")
         return
     (part,) = table.partitions
-    if part.kind != f"0x{LINUX:02x}":
-        yield wrong(f"partition of type {part.kind}, expected 0x{LINUX:02x}")
+    if part.type != f"0x{LINUX:02x}":
+        yield error(f"partition of type {part.type}, expected 0x{LINUX:02x}")
     if not part.active:
-        yield wrong("the partition is not active: the BIOS would not start it")
+        yield error("the partition is not active: the BIOS would not start it")
     if part.start != FIRST_SECTOR * SECTOR:
-        yield wrong(f"starts at byte {part.start}, expected {FIRST_SECTOR * SECTOR}")
+        yield error(f"starts at byte {part.start}, expected {FIRST_SECTOR * SECTOR}")
     if part.start + part.size != disk.size:
-        yield wrong(f"ends at byte {part.start + part.size} of {disk.size}")
+        yield error(f"ends at byte {part.start + part.size} of {disk.size}")
     length = int(system.superblock["blocks"]) * system.block_size
     if length != part.size:
-        yield wrong(f"{part.size} bytes, the file system in it has {length}")
+        yield error(f"{part.size} bytes, its file system has {length}")
 
 
 def check_header(disk: Disk) -> Iterator[Finding]:
-    """Give what a qcow2 header says and should not."""
+    """Yield the errors of a qcow2 header."""
     if disk.format != "qcow2":
         return
     if disk.header["incompatible features"] != "none":
@@ -147,9 +192,8 @@ def check_header(disk: Disk) -> Iterator[Finding]:
 
 
 def check_system(system: FileSystem) -> Iterator[Finding]:
-    """Give features that are too new, and a lack of room."""
-    on = set(features(system.superblock))
-    for name in sorted(on - set(ext4.FEATURES.split(","))):
+    """Yield features of the file system that are too new, and a lack of space."""
+    for name in sorted(set(features(system.superblock)) - set(ext4.FEATURES.split(","))):
         yield Finding("ext4", "features", f"{name} is on")
     free = int(system.superblock["free blocks"]) * system.block_size
     if free < ext4.SPARE:
@@ -157,10 +201,10 @@ def check_system(system: FileSystem) -> Iterator[Finding]:
 
 
 def check_packages(tree: Tree, database: Database) -> Iterator[Finding]:
-    """Give each entry that no package owns, and each that is not as its package brought it."""
+    """Yield each entry without an owner, and each that differs from its package."""
     if not database.packages:
-        places = " and ".join(f"/{place}" for place in DATABASES)
-        yield Finding("/", "database", f"no apk database, looked in {places}")
+        folders = " and ".join(f"/{folder}" for folder in DATABASES)
+        yield Finding("/", "database", f"no apk database in {folders}")
         return
     for path, entry in tree.entries.items():
         owned = database.owned.get(path)
@@ -168,38 +212,39 @@ def check_packages(tree: Tree, database: Database) -> Iterator[Finding]:
             if not unowned_reason(entry):
                 yield Finding(f"/{path}", "unowned", f"{entry.kind} of no package")
         elif owned.kind == "file":
-            yield from _owned(entry, owned)
+            yield from _compare_owned(entry, owned)
         if entry.kind in ("file", "dir") and entry.mode & STICKY_WRITABLE == stat.S_IWOTH:
             yield Finding(f"/{path}", "writable", f"mode {entry.mode_text}")
     for path, owned in database.owned.items():
-        if path not in tree.entries and rule_of(path, "presence") is None:
+        if path not in tree.entries and find_rule(path, "presence") is None:
             yield Finding(f"/{path}", "missing", f"of package {owned.package}")
 
 
-def _owned(entry: Entry, owned: Owned) -> Iterator[Finding]:
+def _compare_owned(entry: Entry, owned: Owned) -> Iterator[Finding]:
     where, inode = f"/{entry.path}", entry.inode
-    if owned.sha1 and entry.checksum != owned.sha1 and not known(entry.path, CHANGED):
+    is_exempt = bool(find_exemption(entry.path, CHANGED))
+    if owned.sha1 and entry.checksum != owned.sha1 and not is_exempt:
         yield Finding(
             where,
             "changed",
-            f"sha1 {entry.checksum or entry.kind}, package {owned.package} brought {owned.sha1}",
+            f"sha1 {entry.checksum or entry.kind}, package {owned.package} has {owned.sha1}",
         )
     if entry.kind == "link":
         return
-    # A package's script may give what it changes to another group, etc/shadow for one.
-    group = owned.group if known(entry.path, CHANGED) else inode.group
+    # A package's script may give a file that it changes to another group, etc/shadow for example.
+    group = owned.group if is_exempt else inode.group
     if (entry.mode, inode.owner, group) != (owned.mode, owned.owner, owned.group):
         yield Finding(
             where,
             "rights",
             f"{entry.mode_text} of {inode.owner}:{inode.group}, package {owned.package} "
-            f"brought {owned.mode:04o} of {owned.owner}:{owned.group}",
+            f"has {owned.mode:04o} of {owned.owner}:{owned.group}",
         )
 
 
 def check_triggers(tree: Tree) -> Iterator[Finding]:
-    """Give each setting that keeps a trigger from running on the droplet."""
-    for path in sorted({*OPT_OUTS, *(entry.path for entry in tree.below("etc"))}):
+    """Yield each setting that disables a trigger on the droplet."""
+    for path in sorted({*DISABLED_TRIGGERS, *(entry.path for entry in tree.below("etc"))}):
         entry = tree.entries.get(path)
         if entry is None or entry.kind != "file" or entry.size > ext4.MIB:
             continue

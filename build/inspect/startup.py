@@ -1,4 +1,4 @@
-"""What a disk starts: its menu, the kernel in it, and the services of each runlevel."""
+"""The boot menu of a disk, its kernel, and the services of each runlevel."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from build.inside.initramfs import KERNELS
-from build.inspect.findings import Finding
 from build.inspect.readers.tree import Tree
+from build.inspect.rules import Finding
 
 MENUS = ("boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/extlinux.conf", "extlinux.conf")
 LINUX = re.compile(
@@ -20,8 +20,8 @@ MODULES = "lib/modules"
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """The first entry of a menu; all empty where there is none."""
+class Startup:
+    """The first entry of a boot menu; empty where there is none."""
 
     menu: str = ""
     kernel: str = ""
@@ -29,11 +29,11 @@ class Start:
     options: str = ""
     """The kernel's command line."""
     releases: tuple[str, ...] = ()
-    """What `uname -r` can say: of the kernels' packages, else of the folders of modules."""
+    """Kernel versions (`uname -r`): of the kernels' packages, else of the folders of modules."""
 
 
-def read_start(tree: Tree) -> Start:
-    """Return what the disk starts."""
+def read_startup(tree: Tree) -> Startup:
+    """Return the first entry of the menu, GRUB's before extlinux's."""
     releases = [
         tree.text(entry.path).strip()
         for entry in tree.below(KERNELS)
@@ -47,35 +47,35 @@ def read_start(tree: Tree) -> Start:
         if first := LINUX.search(text):
             initramfs, append = INITRD.search(text), APPEND.search(text)
             options = append.group(1) if append else first.group(2)
-            return Start(
+            return Startup(
                 menu,
                 first.group(1).lstrip("/"),
                 initramfs.group(1).lstrip("/") if initramfs else "",
                 options.strip(),
                 tuple(sorted(releases)),
             )
-    return Start(releases=tuple(sorted(releases)))
+    return Startup(releases=tuple(sorted(releases)))
 
 
-def check_start(tree: Tree, start: Start) -> Iterator[Finding]:
-    """Give what the menu names and the disk has not."""
-    if not start.menu:
-        yield Finding("/boot", "start", f"no menu, looked for {', '.join(MENUS)}")
+def check_startup(tree: Tree, startup: Startup) -> Iterator[Finding]:
+    """Yield files and file systems that the menu names and the disk does not have."""
+    if not startup.menu:
+        yield Finding("/boot", "start", f"no menu, expected one of {', '.join(MENUS)}")
         return
-    where = f"/{start.menu}"
-    for what, path in (("kernel", start.kernel), ("initramfs", start.initramfs)):
-        # A /boot that is mounted elsewhere has its names without `boot`.
+    where = f"/{startup.menu}"
+    for role, path in (("kernel", startup.kernel), ("initramfs", startup.initramfs)):
+        # In a boot partition of its own, paths start below /boot.
         if not path or not ({path, f"boot/{path}"} & tree.entries.keys()):
-            yield Finding(where, "start", f"{what} /{path} is not there")
+            yield Finding(where, "start", f"{role} /{path} does not exist")
     uuid = str(tree.system.superblock["UUID"])
-    for word in start.options.split():
+    for word in startup.options.split():
         if word.startswith("root=UUID=") and word.removeprefix("root=UUID=") != uuid:
             yield Finding(where, "start", f"{word}, the file system is {uuid}")
-    if "root=" not in start.options:
+    if "root=" not in startup.options:
         yield Finding(where, "start", "no root= on the kernel's command line")
 
 
-def services(tree: Tree) -> Mapping[str, tuple[str, ...]]:
+def list_services(tree: Tree) -> Mapping[str, tuple[str, ...]]:
     """Return the names of the services that OpenRC starts, by runlevel."""
     found: dict[str, list[str]] = {}
     for entry in tree.below(RUNLEVELS):

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 from build.apk.index import INDEX, Index, IndexRecord
 from build.apk.version import VersionKey, version_key
-from build.edges.container import Engine, Mount, prepare_root
-from build.edges.process import PLAIN, Finished
+from build.edges.container import Engine, Job, Mount, prepare_root
+from build.edges.process import Finished
 from build.errors import SnapshotError
 from build.snapshot.solver_errors import explain, is_out_of_step
 
@@ -184,7 +184,7 @@ class Solver:
             SnapshotError: it does not start.
         """
         done = self.engine.run(
-            self.root, [self.program, "--version"], environment=PLAIN, timeout=SECONDS
+            Job(root=self.root, argv=[self.program, "--version"], timeout=SECONDS)
         )
         if done.status != 0 or not done.text.startswith("apk-tools "):
             raise SnapshotError(
@@ -223,7 +223,7 @@ class Solver:
 
     def _run(self, argv: Sequence[str], shared: Path, closure: str) -> Finished:
         done = self.engine.run(
-            self.root, argv, mounts=[Mount(shared, WORK)], environment=PLAIN, timeout=SECONDS
+            Job(root=self.root, argv=argv, mounts=[Mount(shared, WORK)], timeout=SECONDS)
         )
         if done.status != 0:
             raise UnsolvedError(closure, done.last_lines(REASON_LINES))

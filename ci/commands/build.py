@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--twice",
         action="store_true",
-        help="build again from nothing and compare; exit 3 when the bytes differ",
+        help="build a second time and compare; exit 3 when the bytes differ",
     )
     parser.add_argument(
         "--prove",
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--another-day",
         action="store_true",
-        help=f"with --prove: a third time, in QEMU, {DAYS} days ahead (minutes)",
+        help=f"with --prove: build a third time in QEMU, {DAYS} days ahead (takes minutes)",
     )
     parser.add_argument(
         "--snapshot",
@@ -48,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ARCHIVE",
         help="read every package from a snapshot archive, and use no mirror",
     )
-    parser.add_argument("--engine", choices=["docker", "podman", "unshare"], help="use only this")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -106,7 +105,7 @@ def _prepare_lock(
     """Return the lock to build from, after putting all that it names into `store`.
 
     Raises:
-        StaleLockError: the archive is that of another lock.
+        StaleLockError: the archive belongs to another lock.
     """
     if snapshot is None:
         lock = fresh_lock(config.build)
@@ -133,7 +132,7 @@ def _build_again(job: BuildJob, variant: str, first: Image, console: Console) ->
     with TemporaryDirectory(prefix="again-", dir=job.config.build.work) as folder:
         second = build_variant(job, variant, Path(folder), console.progress)
         compare_images(first, second)
-    console.line(f"{variant}: built twice from nothing, the same bytes both times")
+    console.line(f"{variant}: built twice, the same bytes both times")
 
 
 def _print_image(image: Image, console: Console) -> None:

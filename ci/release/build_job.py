@@ -8,15 +8,15 @@ from build.config import Origin
 from build.edges.progress import Progress
 from build.edges.variation import USUAL, Variation
 from build.image import Image, build_image
-from build.inspect.boot_code import boot_code_of
+from build.inspect.boot_code import read_boot_code
 from build.inspect.inspection import (
     SUFFIX,
     InspectOptions,
+    check_findings,
     inspect_image,
-    refuse,
     write_image_json,
 )
-from build.inspect.secrets import BUILD_TREE, places
+from build.inspect.secrets import BUILD_TREE, searchable_paths
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 from ci.config import ReleaseConfig
@@ -80,11 +80,11 @@ def _inspect(job: BuildJob, variant: str, image: Image) -> None:
     """
     work = job.config.build.work
     options = InspectOptions(
-        boot_code=boot_code_of(job.lock, job.store, work),
-        build_paths=(BUILD_TREE, *places(work, ROOT)),
+        boot_code=read_boot_code(job.lock, job.store, work),
+        build_paths=(BUILD_TREE, *searchable_paths(work, ROOT)),
         tree_sha256=image.record["tree"]["sha256"],
         accept=job.config.build.images[variant].accept,
     )
     inspection = inspect_image(image.path, options)
-    refuse(inspection)
+    check_findings(inspection)
     write_image_json(inspection, image.path.with_suffix(SUFFIX))

@@ -128,7 +128,7 @@ def compare_environments(builds: Sequence[ComparedBuild]) -> tuple[Row, ...]:
 
 def _properties(build: ComparedBuild) -> dict[str, str]:
     """Return everything that one build observed, by the names of the table."""
-    engine, seen = build.image.record["engine"], build.image.seen
+    engine, seen = build.image.record["engine"], build.image.environment
     variables = [f"{name}={seen[name]}" for name in ("TZ", "LC_ALL") if seen.get(name)]
     return {
         **build.host,

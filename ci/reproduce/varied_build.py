@@ -102,7 +102,7 @@ def _build(home: Path, reasons: Mapping[str, str]) -> dict[str, Any]:
         tree=Path(request["tree"]) if request["tree"] else None,
         host_name=BUILDER_NAME,
         environment=dict(os.environ),
-        rather_not=request["engine"],
+        last_engine=request["engine"],
         without_rules=tuple(request["without_rules"]),
     )
     out, progress = Path(request["out"]), Silent() if request["silent"] else progress_for()
@@ -117,7 +117,7 @@ def _build(home: Path, reasons: Mapping[str, str]) -> dict[str, Any]:
         "record": dict(image.record),
         # A path in it may be of any bytes, and JSON holds text only.
         "listing": image.listing.decode(errors="surrogateescape"),
-        "seen": dict(image.seen),
+        "seen": dict(image.environment),
         "host": describe_host(work),
         "reasons": dict(reasons),
     }

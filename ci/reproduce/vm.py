@@ -13,12 +13,12 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from build.edges.container import Mount, OnLine
+from build.edges.container import Job, Mount
 from build.edges.process import PATH, PLAIN, Finished, run
 from build.errors import BuildError, MissingToolError
 from ci.boot.machine import INSTALL, QEMU
@@ -53,46 +53,36 @@ class VirtualMachine:
     version: str
     name: str = "qemu"
 
-    def run(
-        self,
-        root: Path,
-        argv: Sequence[str],
-        *,
-        mounts: Sequence[Mount] = (),
-        tmpfs: Sequence[str] = (),
-        environment: Mapping[str, str],
-        timeout: float | None = None,
-        on_line: OnLine | None = None,
-    ) -> Finished:
-        """Return what `argv` wrote and its status; of the mounts, /out is copied back.
+    def run(self, job: Job) -> Finished:
+        """Return the output and status of the program; of the mounts, /out is copied back.
 
         Raises:
             BuildError: the machine ended before the program did.
         """
         with tempfile.TemporaryDirectory(prefix="machine-", dir=self.work) as folder:
             initramfs, disk = Path(folder) / "initramfs", Path(folder) / "disk"
-            job = {
-                "argv": list(argv),
-                "binds": sorted(mount.target for mount in mounts if mount.target != "/out"),
-                "environment": dict(environment),
+            request = {
+                "argv": list(job.argv),
+                "binds": sorted(mount.target for mount in job.mounts if mount.target != "/out"),
+                "environment": dict(job.environment),
                 "host_name": HOST_NAME,
                 "modules": [f"/modules/{name}.ko" for name, _ in self.kernel.modules],
-                "tmpfs": ["/run", "/tmp", *tmpfs],  # noqa: S108 - paths in the machine
+                "tmpfs": ["/run", "/tmp", *job.tmpfs],  # noqa: S108 - paths in the machine
                 "umask": UMASK,
             }
             with initramfs.open("wb") as file:
-                _pack(CpioWriter(file), root, mounts, job, self.kernel)
+                _pack(CpioWriter(file), job.root, job.mounts, request, self.kernel)
             with disk.open("wb") as file:
                 file.truncate(DISK)
-            status, lines = self._start(initramfs, disk, timeout or MAX_SECONDS, on_line)
-            for mount in mounts:
+            status, lines = self._start(initramfs, disk, job.timeout or MAX_SECONDS, job.on_line)
+            for mount in job.mounts:
                 if mount.target == "/out":
                     with tarfile.open(disk, "r:") as archive:
                         archive.extractall(mount.source, filter="data")
-        return Finished(tuple(argv), status, "\n".join(lines).encode(), b"")
+        return Finished(tuple(job.argv), status, "\n".join(lines).encode(), b"")
 
     def _start(
-        self, initramfs: Path, disk: Path, seconds: float, on_line: OnLine | None
+        self, initramfs: Path, disk: Path, seconds: float, on_line: Callable[[str], None] | None
     ) -> tuple[int, list[str]]:
         """Start QEMU; return status and output lines of the program."""
         argv = [
@@ -140,7 +130,7 @@ def _pack(
     writer: CpioWriter,
     root: Path,
     mounts: Sequence[Mount],
-    job: Mapping[str, object],
+    request: Mapping[str, object],
     kernel: Kernel,
 ) -> None:
     """Write the root of the machine: a mount point comes after the folders above it."""
@@ -156,12 +146,12 @@ def _pack(
         writer.add(f"/modules/{name}.ko", stat.S_IFREG | 0o644, content)
     program = (Path(__file__).parent / "vm_guest.py").read_bytes()
     writer.add("/init", stat.S_IFREG | 0o755, b"#!/usr/bin/python3 -ISB\n" + program)
-    writer.add("/job.json", stat.S_IFREG | 0o644, json.dumps(job).encode())
+    writer.add("/job.json", stat.S_IFREG | 0o644, json.dumps(request).encode())
     writer.end()
 
 
 def _read_output(
-    process: "subprocess.Popen[bytes]", on_line: OnLine | None
+    process: "subprocess.Popen[bytes]", on_line: Callable[[str], None] | None
 ) -> tuple[int, list[str]]:
     """Return status and output lines of the program; `on_line` gets each as it arrives.
 

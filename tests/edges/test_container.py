@@ -1,4 +1,4 @@
-"""A program in the container sees its own root and nothing of this machine."""
+"""A program in a container sees its root and nothing else of the host."""
 
 import os
 import subprocess
@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from build.apk.package import unpack_data
-from build.edges.container import Engine, Mount, choose_engine, prepare_root
-from build.edges.process import PLAIN
+from build.edges.container import Engine, Job, Mount, choose_engine, prepare_root
 from build.errors import BuildError, ProcessError
 from tests import skips
 
 PACKAGES = Path(__file__).parents[3] / "shared/alpine-v3.19/repo/v3.19/main/x86_64"
 FROM_ENGINES = {"HOME", "HOSTNAME", "TERM", "container", "PWD", "SHLVL"}
-"""What engines and a shell set by themselves."""
+"""Variables that engines and a shell set."""
 APPLETS = ("chown", "env", "hostname", "mknod", "sleep", "tail", "touch")
 SH = ("/bin/busybox", "sh", "-c")
 
@@ -45,7 +44,7 @@ def engine(request: pytest.FixtureRequest, root: Path) -> Engine:
 
 
 @pytest.fixture
-def odd_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def other_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("LANG", "de_DE.UTF-8")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example")
@@ -55,39 +54,34 @@ def odd_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_there_is_no_network(engine: Engine, root: Path) -> None:
-    done = engine.run(root, [*SH, "tail -n +3 /proc/net/dev"], environment=PLAIN)
+    done = engine.run(Job(root=root, argv=[*SH, "tail -n +3 /proc/net/dev"]))
     interfaces = [line.split(":")[0].strip() for line in done.text.splitlines()]
     assert interfaces == ["lo"]
 
 
-def test_only_what_was_listed_is_writable(engine: Engine, root: Path, tmp_path: Path) -> None:
+def test_only_mounts_of_the_job_are_writable(engine: Engine, root: Path, tmp_path: Path) -> None:
     for name in ("in", "out"):
         (tmp_path / name).mkdir()
     (tmp_path / "in/inner").mkdir()
     script = (
-        "for place in / /data /data/inner /out /tmp; do"
-        '  touch $place/new 2>/dev/null && echo "$place"; done;'
+        "for folder in / /data /data/inner /out /tmp; do"
+        '  touch $folder/new 2>/dev/null && echo "$folder"; done;'
         "mknod /data/inner/null c 1 3 && echo gone >/data/inner/null && chown 100:101 /data/inner"
     )
-    done = engine.run(
-        root,
-        [*SH, script],
-        mounts=[Mount(tmp_path / "in", "/data", read_only=True), Mount(tmp_path / "out", "/out")],
-        tmpfs=["/data/inner"],
-        environment=PLAIN,
-    )
+    mounts = [Mount(tmp_path / "in", "/data", read_only=True), Mount(tmp_path / "out", "/out")]
+    done = engine.run(Job(root=root, argv=[*SH, script], mounts=mounts, tmpfs=["/data/inner"]))
     assert (done.status, done.text.split()) == (0, ["/data/inner", "/out", "/tmp"])  # noqa: S108
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
     assert not list((tmp_path / "in/inner").iterdir())
 
 
-@pytest.mark.usefixtures("odd_host")
-def test_neither_environment_nor_umask_come_along(engine: Engine, root: Path) -> None:
-    done = engine.run(
-        root, [*SH, "umask; hostname; env"], environment={"PATH": "/bin", "ONE": "two words"}
-    )
+@pytest.mark.usefixtures("other_settings")
+def test_environment_umask_and_host_name_are_those_of_the_job(engine: Engine, root: Path) -> None:
+    environment = {"PATH": "/bin", "ONE": "two words"}
+    argv = [*SH, "umask; hostname; env"]
+    done = engine.run(Job(root=root, argv=argv, environment=environment, host_name="elsewhere"))
     umask, name, *variables = done.text.splitlines()
-    assert (umask, name) == ("0022", "snowdrop")
+    assert (umask, name) == ("0022", "elsewhere")
     found = dict(line.split("=", 1) for line in variables)
     assert {key: found[key] for key in found.keys() - FROM_ENGINES} == {
         "PATH": "/bin",
@@ -95,23 +89,23 @@ def test_neither_environment_nor_umask_come_along(engine: Engine, root: Path) ->
     }
 
 
-def test_lines_are_told_and_the_status_is_kept(engine: Engine, root: Path) -> None:
+def test_lines_are_passed_on_and_the_status_is_kept(engine: Engine, root: Path) -> None:
     lines: list[str] = []
     script = "echo one; echo two; echo wrong >&2; exit 7"
-    done = engine.run(root, [*SH, script], environment=PLAIN, on_line=lines.append)
+    done = engine.run(Job(root=root, argv=[*SH, script], on_line=lines.append))
     assert (done.status, lines, done.stdout) == (7, ["one", "two"], b"one\ntwo\n")
     assert b"wrong" in done.stderr
 
 
-def test_a_program_that_hangs_is_ended_and_leaves_nothing(engine: Engine, root: Path) -> None:
-    with pytest.raises(ProcessError, match=r"still running after 0\.5 s, ended$"):
-        engine.run(root, [*SH, "sleep 4321"], environment=PLAIN, timeout=0.5)
+def test_a_program_that_hangs_is_killed_with_all_its_processes(engine: Engine, root: Path) -> None:
+    with pytest.raises(ProcessError, match=r"still running after 0\.5 s, killed$"):
+        engine.run(Job(root=root, argv=[*SH, "sleep 4321"], timeout=0.5))
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert "sleep 4321" not in listed.stdout
     assert not list((root / "out").iterdir())
 
 
-def test_an_engine_is_chosen_by_what_really_runs(root: Path) -> None:
+def test_an_engine_is_chosen_by_running_a_program(root: Path) -> None:
     choice = choose_engine(root, [*SH, "true"])
     assert choice.engine.version
     assert all(reason and "\n" not in reason for _, reason in choice.refused)

@@ -1,4 +1,4 @@
-"""Another manner of building: other names, another order, another engine, the same content."""
+"""Variations of a build: another order of files, another engine."""
 
 import os
 from pathlib import Path
@@ -8,15 +8,13 @@ from typing import cast
 
 import pytest
 
-from build.edges import variation
-from build.edges.container import Choice, Engine
-from build.errors import BuildError
+from build.edges import container, variation
 from tests import skips
 
 MEMORY = "/dev/shm"  # noqa: S108 - looked at before it is used
 
 
-def test_files_made_anew_are_the_same_files(tmp_path: Path) -> None:
+def test_copies_in_reverse_order_are_equal(tmp_path: Path) -> None:
     folder = tmp_path / "root"
     (folder / "bin").mkdir(parents=True, mode=0o700)
     for name in ("a", "b", "c"):
@@ -40,7 +38,7 @@ def test_files_made_anew_are_the_same_files(tmp_path: Path) -> None:
         return found
 
     before, old = seen(), (folder / "bin/b").stat().st_ino
-    variation.lay_out_anew(folder)
+    variation.copy_reversed(folder)
     assert seen() == before
     assert (folder / "bin/a").samefile(folder / "bin/z")
     assert (folder / "bin/b").stat().st_ino != old
@@ -48,45 +46,44 @@ def test_files_made_anew_are_the_same_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason=skips.TMPFS)
-def test_a_reader_gets_another_order_where_the_file_system_keeps_one() -> None:
+def test_a_tmpfs_lists_copies_in_reverse_order() -> None:
     with TemporaryDirectory(dir=MEMORY) as held:
         folder = Path(held) / "packages"
         folder.mkdir()
         for number in range(20):
             (folder / f"{number:02}").touch()
         before = os.listdir(folder)  # noqa: PTH208 - its order is the point
-        variation.lay_out_anew(folder)
+        variation.copy_reversed(folder)
         assert os.listdir(folder) == before[::-1]  # noqa: PTH208
 
 
 @pytest.fixture
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The engines that were tried, in this order; `podman` is the only one that works."""
+    """Return the list of engines that were tried; only `podman` works."""
     names: list[str] = []
 
-    def choose_engine(*_: object, wanted: str, host_name: str, **__: object) -> Choice:
-        names.append(wanted)
-        if wanted != "podman":
-            raise BuildError(f"no container engine works here: {wanted}: not here")
-        return Choice(cast("Engine", SimpleNamespace(name=wanted, host_name=host_name)), ())
+    def probe(name: str, job: container.Job) -> tuple[container.Engine | None, str]:
+        del job
+        names.append(name)
+        if name != "podman":
+            return None, "not here"
+        return cast("container.Engine", SimpleNamespace(name=name)), ""
 
-    monkeypatch.setattr(variation, "choose_engine", choose_engine)
+    monkeypatch.setattr(container, "_probe", probe)
     return names
 
 
-def choose(other_than: str) -> Choice:
-    wish = variation.Variation(rather_not=other_than, host_name="elsewhere")
-    return variation.choose(wish, Path("/root"), ["true"], wanted=None, tmpfs=[])
+def choose(last: str) -> container.Choice:
+    return container.choose_engine(Path("/root"), ["true"], last=last)
 
 
-def test_another_engine_is_taken_where_there_is_one(tried: list[str]) -> None:
+def test_another_engine_is_preferred_to_the_last_one(tried: list[str]) -> None:
     choice = choose("unshare")
     assert (choice.engine.name, tried) == ("podman", ["docker", "podman"])
     assert choice.refused == (("docker", "not here"),)
-    assert vars(choice.engine)["host_name"] == "elsewhere"
 
 
-def test_the_same_engine_is_taken_only_when_no_other_works(tried: list[str]) -> None:
+def test_the_last_engine_is_used_when_no_other_works(tried: list[str]) -> None:
     choice = choose("podman")
     assert (choice.engine.name, tried) == ("podman", ["docker", "unshare", "podman"])
     assert choice.refused == (("docker", "not here"), ("unshare", "not here"))

@@ -77,7 +77,7 @@ def install(apk: list[str], local: LocalPackages, work: Path) -> tuple[Path, str
         *("--arch", "x86_64", "--root", str(root), "--keys-dir", str(keys)),
         *("--repositories-file", "/dev/null", "--no-network", "--no-cache", "--no-progress"),
         *("--repository", str(repository.parent), "--repository", str(main)),
-        *("--initdb", "add", *IMAGE, *local.names),
+        *("--initdb", "add", *IMAGE, *local.versions),
     ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -101,7 +101,7 @@ def test_apk_of_alpine_installs_the_local_packages(
     sshd_config = (overlay / "etc/ssh/sshd_config").read_text()
     assert (root / "etc/ssh/sshd_config").read_text() == sshd_config
     world = (root / "etc/apk/world").read_text().split()
-    assert world == sorted([*IMAGE, *local.names])
+    assert world == sorted([*IMAGE, *local.versions])
     assert not list(root.rglob("*.apk-new"))
     assert not (root / "etc/apk/keys" / local.key_name).exists()
 

@@ -1,1 +1,1 @@
-"""A whole image from lock and store."""
+"""The build of an image from lock and store."""

@@ -1,4 +1,4 @@
-"""The sample distribution, pinned once for all tests that build real images of it."""
+"""The sample distribution, pinned once for all tests that build real images from it."""
 
 import pytest
 
@@ -19,7 +19,7 @@ NOBODY = Addresses(github="http://127.0.0.1:1", s3="http://127.0.0.1:1")
 
 @pytest.fixture(scope="package")
 def release(tmp_path_factory: pytest.TempPathFactory) -> ReleaseConfig:
-    """A folder with the sample's packages and a release.toml that wants an image of them."""
+    """Return the configuration of an image of the sample's packages."""
     folder = tmp_path_factory.mktemp("sample")
     sample = make_sample(out=folder / "out", work=folder / "debs", mirror=None, progress=Silent())
     contents = Contents(
@@ -39,13 +39,13 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> ReleaseConfig:
 
 @pytest.fixture(scope="package")
 def config(release: ReleaseConfig) -> BuildConfig:
-    """What of it a build needs."""
+    """Return the part of the configuration that a build needs."""
     return release.build
 
 
 @pytest.fixture(scope="package")
 def lock(config: BuildConfig) -> Lock:
-    """The lock; the store has all that it names."""
+    """Return the lock; the store has everything that it names."""
     return pin(
         PinRequest(
             config=config,

@@ -1,4 +1,4 @@
-"""An image is written whole with its record, or not at all and with the reason."""
+"""A build writes the image and its record, or neither and an error with the reason."""
 
 import hashlib
 import json
@@ -12,9 +12,10 @@ import pytest
 
 from build.apk.writing import Entry, Recipe, derive_key, write_index, write_package
 from build.config import MIB, BuildConfig, ImageConfig, Origin, Source
-from build.edges.container import Choice, Mount, OnLine
+from build.edges.container import Choice, Job
 from build.edges.process import Finished
 from build.edges.progress import Silent
+from build.edges.variation import USUAL, Variation
 from build.errors import BuildError, NotReproducibleError, VerificationError
 from build.image import Image, build_image, compare_images
 from build.inside.normalise import RULES
@@ -29,39 +30,30 @@ KEY = derive_key(b"tests of image", "tests.rsa.pub")
 
 
 @dataclass
-class PaperEngine:
-    """An engine that starts nothing: it reads the plan and leaves what the builder would."""
+class FakeEngine:
+    """An engine that runs no program: it reads the plan and writes results as the builder does."""
 
-    name: str = "paper"
+    name: str = "fake"
     version: str = "1"
     lines: Sequence[Mapping[str, object]] = ()
     status: int = 0
     plan: Mapping[str, object] = field(default_factory=dict)
     seen: dict[str, list[str]] = field(default_factory=dict)
+    job: Job | None = None
 
-    def run(
-        self,
-        root: Path,
-        argv: Sequence[str],
-        *,
-        mounts: Sequence[Mount] = (),
-        tmpfs: Sequence[str] = (),
-        environment: Mapping[str, str],
-        timeout: float | None = None,
-        on_line: OnLine | None = None,
-    ) -> Finished:
-        """Leave the results that the builder would, and keep what was given."""
-        del tmpfs, environment, timeout
-        places = {mount.target: mount.source for mount in mounts} | {"/": root}
-        self.plan = json.loads((places["/in"] / "plan.json").read_text())
+    def run(self, job: Job) -> Finished:
+        """Write the results of a builder, and keep the job."""
+        self.job = job
+        folders = {mount.target: mount.source for mount in job.mounts} | {"/": job.root}
+        self.plan = json.loads((folders["/in"] / "plan.json").read_text())
         self.seen = {
             target: sorted(str(path.relative_to(source)) for path in source.rglob("*"))
-            for target, source in places.items()
+            for target, source in folders.items()
         }
         for line in self.lines:
-            if on_line:
-                on_line(json.dumps(line))
-        out = places["/out"]
+            if job.on_line:
+                job.on_line(json.dumps(line))
+        out = folders["/out"]
         if self.status == 0:
             (out / str(self.plan["image"])).write_bytes(b"an image")
             (out / "tree.txt").write_text(".\tdir\n")
@@ -69,22 +61,22 @@ class PaperEngine:
             raw = {"size": 64 * MIB, "sha256": "2" * 64}
             result = {"raw": raw, "tree": tree, "seconds": {"install": 1.5}}
             (out / "result.json").write_text(json.dumps(result))
-        return Finished(tuple(argv), self.status, b"", b"the last words")
+        return Finished(tuple(job.argv), self.status, b"", b"the last lines")
 
 
 @dataclass(frozen=True)
 class World:
-    """One snapshot in a store, and where its image goes."""
+    """One snapshot in a store, and the folders of its image."""
 
     config: BuildConfig
     lock: Lock
     store: Store
     work: Path
     out: Path
-    engine: PaperEngine
+    engine: FakeEngine
 
-    def build(self) -> Image:
-        """Build the one image there is."""
+    def build(self, variation: Variation = USUAL) -> Image:
+        """Build the image of the snapshot."""
         return build_image(
             self.config,
             "droplet",
@@ -96,10 +88,11 @@ class World:
             out=self.out,
             progress=Silent(),
             clock=lambda: 0.0,
+            variation=variation,
         )
 
     def left(self) -> list[str]:
-        """Return the names of what lies in both folders."""
+        """Return the names of everything in both folders."""
         return sorted(path.name for folder in (self.work, self.out) for path in folder.glob("*"))
 
 
@@ -178,13 +171,13 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         store=tmp_path / "store",
         work=tmp_path / "work",
     )
-    engine = PaperEngine()
+    engine = FakeEngine()
     chosen: Callable[..., Choice] = lambda *_, **__: Choice(engine, (("docker", "not here"),))  # noqa: E731
-    monkeypatch.setattr("build.image.choose", chosen)
+    monkeypatch.setattr("build.image.choose_engine", chosen)
     return World(config, snapshot(store), store, tmp_path / "work", tmp_path / "dist", engine)
 
 
-def test_image_and_record_are_written_and_nothing_else_stays(world: World) -> None:
+def test_a_build_leaves_image_record_and_local_packages_only(world: World) -> None:
     image = world.build()
     assert [name for name in world.left() if not name.endswith(".apk")] == [
         f"{STEM}.build.json",
@@ -205,7 +198,7 @@ def test_image_and_record_are_written_and_nothing_else_stays(world: World) -> No
     }
 
 
-def test_the_builder_sees_the_closure_and_no_other_file_of_this_machine(world: World) -> None:
+def test_the_builder_sees_the_closure_and_no_other_file_of_the_host(world: World) -> None:
     world.build()
     seen, plan = world.engine.seen, world.engine.plan
     assert "usr/share/python3" in seen["/"]
@@ -219,7 +212,16 @@ def test_the_builder_sees_the_closure_and_no_other_file_of_this_machine(world: W
     assert plan["public_repositories"] == ["https://mirror.example/v3.24/main"]
 
 
-def test_what_an_image_is_called_depends_on_the_lock_alone(world: World) -> None:
+def test_a_variation_reaches_the_job_of_the_builder(world: World) -> None:
+    tree = world.work / "tree"
+    world.build(Variation(tree=tree, host_name="elsewhere", environment={"TZ": "Asia/Tokyo"}))
+    job = world.engine.job
+    assert job is not None
+    assert (job.host_name, job.environment, job.tmpfs) == ("elsewhere", {"TZ": "Asia/Tokyo"}, [])
+    assert [mount.target for mount in job.mounts if mount.source == tree] == ["/apk/build"]
+
+
+def test_uuids_and_names_depend_on_the_lock_only(world: World) -> None:
     world.build()
     first = world.engine.plan
     world.build()
@@ -229,7 +231,7 @@ def test_what_an_image_is_called_depends_on_the_lock_alone(world: World) -> None
         assert world.engine.plan[key] != first[key]
 
 
-def test_a_damaged_package_is_not_even_unpacked(world: World) -> None:
+def test_a_damaged_package_is_not_unpacked(world: World) -> None:
     damaged = world.store.path(world.lock.closure("droplet")[0].sha256)
     damaged.chmod(0o644)
     damaged.write_bytes(damaged.read_bytes() + b"!")
@@ -238,7 +240,7 @@ def test_a_damaged_package_is_not_even_unpacked(world: World) -> None:
     assert world.left() == []
 
 
-def test_a_failed_step_is_told_and_leaves_nothing(world: World) -> None:
+def test_a_failed_step_is_reported_and_leaves_nothing(world: World) -> None:
     world.engine.status = 1
     world.engine.lines = [
         {"step": "install"},
@@ -250,13 +252,13 @@ def test_a_failed_step_is_told_and_leaves_nothing(world: World) -> None:
     assert world.left() == []
 
 
-def test_a_builder_that_dies_shows_its_last_words(world: World) -> None:
+def test_the_output_of_a_builder_that_dies_is_reported(world: World) -> None:
     world.engine.status = 137
-    with pytest.raises(BuildError, match=r"ended with status 137:\nthe last words$"):
+    with pytest.raises(BuildError, match=r"ended with status 137:\nthe last lines$"):
         world.build()
 
 
-def test_a_full_disk_is_one_line(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_in_one_line(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     free = type("Usage", (), {"free": 1})
     monkeypatch.setattr("shutil.disk_usage", lambda _: free)
     with pytest.raises(BuildError, match=r"0 MiB free, about \d+ MiB needed$"):
@@ -264,7 +266,7 @@ def test_a_full_disk_is_one_line(world: World, monkeypatch: pytest.MonkeyPatch) 
     assert world.left() == []
 
 
-def test_builds_that_differ_say_in_what(world: World) -> None:
+def test_differences_between_builds_are_listed_by_cause(world: World) -> None:
     first = world.build()
     compare_images(first, first)
     record = dict(first.record) | {"tree": {"sha256": "3" * 64}}
@@ -279,7 +281,7 @@ def test_builds_that_differ_say_in_what(world: World) -> None:
     reasons = {rule.name: rule.reason for rule in RULES}
     assert str(caught.value).splitlines() == [
         f"two builds of {STEM}.qcow2 differ in: tree",
-        "  no rule is there for these",
+        "  not covered by any rule",
         "    /etc/odd: only in one: -, file",
         f"  rule `times`: {reasons['times']}",
         *(f"    /bin/{n}: mtime: 1700000000, 1800000000" for n in range(4)),
@@ -289,7 +291,7 @@ def test_builds_that_differ_say_in_what(world: World) -> None:
     ]
 
 
-def test_a_bare_python_is_enough_to_build() -> None:
-    # The archive of a release is built again by a python without any package installed.
+def test_a_build_needs_nothing_but_python() -> None:
+    # A release's archive is rebuilt by a Python without any package installed.
     script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import build.image"
     subprocess.run([sys.executable, "-I", "-S", "-B", "-c", script], check=True)

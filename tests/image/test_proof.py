@@ -1,4 +1,4 @@
-"""The whole proof, for real: the same bytes, or each leak told by the name of its rule."""
+"""The proof with real builds: the same bytes, or each leak reported with the name of its rule."""
 
 import shutil
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ EXCUSED = {
     "first package in its folder",
     "processor",
 }
-"""What some machines have only one of; then the report says so."""
+"""Things that some machines cannot vary; the report then gives the reason."""
 LEAKS_AT_ONCE = ("times",)
 LEAKS_ANOTHER_DAY = ("shadow-days",)
 """Rules for which the sample has a leak; `tests/inside/test_normalise.py` makes one for each."""
@@ -47,8 +47,8 @@ needs_qemu = pytest.mark.skipif(shutil.which(QEMU) is None, reason=skips.QEMU)
 
 
 @pytest.fixture
-def job(release: ReleaseConfig, lock: Lock, tmp_path: Path) -> Iterator[BuildJob]:
-    """A job for the sample's image; afterwards only the kept images are in its work folder."""
+def order(release: ReleaseConfig, lock: Lock, tmp_path: Path) -> Iterator[BuildJob]:
+    """Return the job of the sample's image; only kept images may be left in `work`."""
     work = tmp_path / "work"
     yield BuildJob(
         config=replace(release, build=replace(release.build, work=work)),
@@ -68,18 +68,18 @@ def proof_of(job: BuildJob, *without: str, another_day: bool = False) -> Proof:
 
 
 def check_named(errors: tuple[NotReproducibleError, ...], *names: str) -> None:
-    """Check that all differences are explained, and by these rules alone."""
+    """Check that these rules, and no others, explain all differences."""
     (error,) = errors
     reasons = {rule.name: rule.reason for rule in RULES}
-    rules = [line.strip() for line in str(error).splitlines() if line.startswith("  rule ")]
-    assert rules == [f"rule `{name}`: {reasons[name]}" for name in names]
-    assert "no rule is there" not in str(error)
+    printed = [line.strip() for line in str(error).splitlines() if line.startswith("  rule ")]
+    assert printed == [f"rule `{name}`: {reasons[name]}" for name in names]
+    assert "not covered by any rule" not in str(error)
     kept = Path(error.hint.rstrip("`").rpartition(" ")[2])
     assert kept.stat().st_size > 0
 
 
-def test_builds_that_differ_in_all_that_may_not_matter_give_the_same_bytes(job: BuildJob) -> None:
-    proof = proof_of(job)
+def test_varied_builds_give_the_same_bytes(order: BuildJob) -> None:
+    proof = proof_of(order)
     assert proof.differences == ()
     plain, varied = (built.image for built in proof.builds)
     for what in ("tree", "raw", "image"):
@@ -100,14 +100,14 @@ def test_another_day_under_another_kernel_gives_the_same_bytes(job: BuildJob) ->
 
 
 @pytest.mark.parametrize("name", LEAKS_AT_ONCE)
-def test_without_its_rule_a_leak_breaks_the_proof_and_is_named(name: str, job: BuildJob) -> None:
-    check_named(proof_of(job, name).differences, name)
+def test_without_its_rule_a_leak_fails_the_proof_and_is_named(name: str, order: BuildJob) -> None:
+    check_named(proof_of(order, name).differences, name)
 
 
 @needs_qemu
 @pytest.mark.parametrize("name", LEAKS_ANOTHER_DAY)
-def test_a_leak_that_only_another_day_shows_is_named(name: str, job: BuildJob) -> None:
-    proof = proof_of(job, name, another_day=True)
+def test_a_leak_that_depends_on_the_day_is_named(name: str, order: BuildJob) -> None:
+    proof = proof_of(order, name, another_day=True)
     check_named(proof.differences, name)
     plain, varied, later = (built.image.record["tree"] for built in proof.builds)
     assert plain == varied != later

@@ -1,4 +1,4 @@
-"""One lock and one source give the same bytes, whatever machine, engine, path or setting."""
+"""One lock and one source give the same bytes with any engine, path and setting."""
 
 import os
 import shutil
@@ -30,8 +30,8 @@ pytestmark = [
 
 
 @contextmanager
-def odd_machine() -> Iterator[None]:
-    """Another time zone, language and umask than usual."""
+def other_settings() -> Iterator[None]:
+    """Set another time zone, language and umask."""
     before, mask = dict(os.environ), os.umask(0o077)
     os.environ.update(TZ="Asia/Tokyo", LANG="de_DE.UTF-8", LC_ALL="C", SOURCE_DATE_EPOCH="1")
     time.tzset()
@@ -68,7 +68,7 @@ def image(config: BuildConfig, lock: Lock, tmp_path_factory: pytest.TempPathFact
 def test_another_engine_path_umask_and_time_zone_give_the_same_bytes(
     config: BuildConfig, lock: Lock, image: Image, engine: str, tmp_path: Path
 ) -> None:
-    with odd_machine():
+    with other_settings():
         second = build(config, lock, tmp_path / "a longer path", engine)
     compare_images(image, second)
     assert second.path.read_bytes() == image.path.read_bytes()

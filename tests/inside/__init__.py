@@ -1,1 +1,1 @@
-"""What runs in the builder: each step on its own, and each leak shown."""
+"""The program in the builder: each step by itself, and each rule with a leak."""

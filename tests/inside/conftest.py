@@ -1,4 +1,4 @@
-"""A folder in memory, where a file system names files in the order in which they were made."""
+"""A folder on a tmpfs, which lists files in the order in which they were made."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,6 @@ import pytest
 
 @pytest.fixture
 def memory() -> Iterator[Path]:
-    """A folder in memory that is gone afterwards."""
+    """Return a temporary folder on a tmpfs."""
     with TemporaryDirectory(dir="/dev/shm") as folder:
         yield Path(folder)

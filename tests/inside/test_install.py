@@ -1,37 +1,39 @@
-"""What is installed is what the lock says, or the build stops with the names."""
+"""The installed packages are those of the lock, or the build fails and names the difference."""
 
 from pathlib import Path
 
 import pytest
 
 from build.inside import install
-from build.inside.programs import Failure
+from build.inside.programs import StepError
 
 EXPECTED = {"musl": "1.2.5-r9", "busybox": "1.37.0-r8"}
 
 
-def database(tree: Path, text: str, place: str = "lib/apk/db") -> None:
-    (tree / place).mkdir(parents=True)
-    (tree / place / "installed").write_text(text)
+def database(tree: Path, text: str, folder: str = "lib/apk/db") -> None:
+    (tree / folder).mkdir(parents=True)
+    (tree / folder / "installed").write_text(text)
 
 
 def record(name: str, version: str, *more: str) -> str:
     return "\n".join(["C:Q1x=", f"P:{name}", f"V:{version}", *more, "F:etc", "R:file"]) + "\n\n"
 
 
-@pytest.mark.parametrize("place", ["lib/apk/db", "usr/lib/apk/db"])
-def test_the_database_is_read_where_either_apk_keeps_it(tmp_path: Path, place: str) -> None:
-    database(tmp_path, record("musl", "1.2.5-r9") + record("busybox", "1.37.0-r8"), place)
+@pytest.mark.parametrize("folder", ["lib/apk/db", "usr/lib/apk/db"])
+def test_the_database_of_either_apk_is_read(tmp_path: Path, folder: str) -> None:
+    database(tmp_path, record("musl", "1.2.5-r9") + record("busybox", "1.37.0-r8"), folder)
     install.check_installed(install.read_installed(tmp_path), EXPECTED)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param(record("musl", "1.2.5-r9"), "busybox 1.37.0-r8 is missing$", id="missing"),
+        pytest.param(
+            record("musl", "1.2.5-r9"), "missing package busybox 1.37.0-r8$", id="missing"
+        ),
         pytest.param(
             record("musl", "1.2.5-r9") + record("busybox", "1.37.0-r8") + record("curl", "8-r0"),
-            "curl 8-r0 is too much$",
+            "unexpected package curl 8-r0$",
             id="too many",
         ),
         pytest.param(
@@ -41,19 +43,19 @@ def test_the_database_is_read_where_either_apk_keeps_it(tmp_path: Path, place: s
         ),
         pytest.param(
             record("musl", "1.2.5-r9") + record("busybox", "1.37.0-r8", "f:s"),
-            "^busybox: installed, but not whole",
+            "^busybox: installed with failures",
             id="script failed",
         ),
     ],
 )
 def test_a_difference_names_the_package(tmp_path: Path, text: str, message: str) -> None:
     database(tmp_path, text)
-    with pytest.raises(Failure, match=message):
+    with pytest.raises(StepError, match=message):
         install.check_installed(install.read_installed(tmp_path), EXPECTED)
 
 
 @pytest.mark.root
-def test_triggers_are_off_during_the_build_and_on_in_the_image(tmp_path: Path) -> None:
+def test_triggers_are_disabled_during_the_build_only(tmp_path: Path) -> None:
     install.prepare(tmp_path)
     setting = tmp_path / "etc/mkinitfs/mkinitfs.conf"
     assert setting.read_text() == "disable_trigger=yes\n"
@@ -63,10 +65,10 @@ def test_triggers_are_off_during_the_build_and_on_in_the_image(tmp_path: Path) -
     assert [path.name for path in (tmp_path / "etc").rglob("*") if path.is_file()] == [setting.name]
 
 
-def test_a_second_owner_of_a_setting_is_refused(tmp_path: Path) -> None:
+def test_a_configuration_file_of_two_packages_is_refused(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/motd.apk-new").touch()
-    with pytest.raises(Failure, match=r"^/etc/motd\.apk-new: two packages want this file"):
+    with pytest.raises(StepError, match=r"^/etc/motd\.apk-new: two packages have this file"):
         install.restore_settings(tmp_path)
 
 
@@ -75,22 +77,22 @@ def test_world_holds_plain_names(tmp_path: Path) -> None:
     (tmp_path / "etc/apk/world").write_text("busybox\nmusl\n")
     install.check_world(tmp_path, ["musl", "busybox"])
     (tmp_path / "etc/apk/world").write_text("busybox><Q1hash=\nmusl\n")
-    with pytest.raises(Failure, match=r"^/etc/apk/world: busybox, busybox><Q1hash="):
+    with pytest.raises(StepError, match=r"^/etc/apk/world: busybox, busybox><Q1hash="):
         install.check_world(tmp_path, ["musl", "busybox"])
 
 
-def test_the_builders_key_never_reaches_the_image(tmp_path: Path) -> None:
+def test_an_image_with_the_key_of_the_local_packages_is_refused(tmp_path: Path) -> None:
     keys = tmp_path / "etc/apk/keys"
     keys.mkdir(parents=True)
     (keys / "alpine.rsa.pub").touch()
     install.check_keys(tmp_path, "local.rsa.pub")
     (keys / "local.rsa.pub").touch()
-    with pytest.raises(Failure, match=r"^/etc/apk/keys/local\.rsa\.pub: "):
+    with pytest.raises(StepError, match=r"^/etc/apk/keys/local\.rsa\.pub: "):
         install.check_keys(tmp_path, "local.rsa.pub")
 
 
 def test_the_static_apk_is_preferred(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="no apk in the apk root"):
+    with pytest.raises(StepError, match="no apk in the apk root"):
         install.apk_program(tmp_path)
     (tmp_path / "sbin").mkdir()
     (tmp_path / "sbin/apk").touch()

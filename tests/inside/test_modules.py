@@ -1,4 +1,4 @@
-"""Whatever order a file system names the modules in, their lists come out the same."""
+"""The lists of modules do not depend on the order of files."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from build.apk.package import unpack_data
-from build.inside.modules import sort_index, sort_lines, sort_module_lists
+from build.inside.module_lists import sort_index, sort_lines, sort_module_lists
 from tests import skips
 from tests.alpine import SMALL
 from tests.apk.makers import needs_alpine
@@ -17,7 +17,7 @@ LISTS = ("dep", "alias", "symbols", "dep.bin", "alias.bin", "symbols.bin", "buil
 
 
 def module(number: int) -> bytes:
-    """Return what depmod reads of a module: many share one alias and one symbol."""
+    """Return the parts of a module that depmod reads; all share one alias and one symbol."""
     depends = f"m{number // 2:03}" if number else ""
     fields = [
         "",
@@ -32,7 +32,7 @@ def module(number: int) -> bytes:
 
 
 def depmod(root: Path, numbers: range) -> Path:
-    """Let Alpine's busybox make the lists of modules that were made in this order."""
+    """Run the depmod of Alpine's busybox on modules that were made in this order."""
     root.mkdir()
     for name in ("musl-1.2.4_git20230717-r4", "busybox-1.36.1-r15"):
         unpack_data((SMALL / f"x86_64/{name}.apk").read_bytes(), root)
@@ -69,7 +69,7 @@ def test_two_orders_of_the_same_modules_give_the_same_lists(memory: Path) -> Non
     assert ranked in after["alias.bin"]
 
 
-def test_what_kmod_wrote_stays(tmp_path: Path) -> None:
+def test_files_of_kmod_are_unchanged(tmp_path: Path) -> None:
     (tmp_path / "modules.dep").write_text("b.ko:\na.ko:\n")
     (tmp_path / "modules.softdep").write_text("# Soft dependencies\n")
     sort_module_lists(tmp_path)
@@ -99,8 +99,8 @@ def test_the_values_of_a_name_are_sorted_and_ranked() -> None:
         pytest.param(b"alias zz a\nalias a b\n", id="text"),
         pytest.param(INDEX[:8], id="no root"),
         pytest.param(INDEX[:-4], id="cut short"),
-        pytest.param(INDEX[:8] + b"\xef\xff\xff\xff" + INDEX[12:], id="leads out"),
+        pytest.param(INDEX[:8] + b"\xef\xff\xff\xff" + INDEX[12:], id="offset outside"),
     ],
 )
-def test_what_is_no_whole_index_stays(odd: bytes) -> None:
+def test_content_that_is_no_index_is_unchanged(odd: bytes) -> None:
     assert sort_index(odd) == odd

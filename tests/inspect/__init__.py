@@ -1,1 +1,1 @@
-"""Small disks, each with one thing wrong or different, and what is said of them."""
+"""Small disks, each with one error or one difference, and their inspection."""

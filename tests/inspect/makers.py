@@ -1,4 +1,4 @@
-"""Makes small disks: a root of a few files, their apk database, boot code, a partition."""
+"""Functions that make small disks: a few files, their apk database, boot code, a partition."""
 
 import base64
 import gzip
@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[2]
 MIB = 1024 * 1024
 EPOCH = 1_700_000_000
 FIXED = {**os.environ, "E2FSPROGS_FAKE_TIME": str(EPOCH)}
-"""What e2fsprogs takes for the present."""
+"""The present time of e2fsprogs."""
 UUID = "11111111-2222-4333-8444-555555555555"
 SEED = "66666666-7777-4888-8999-aaaaaaaaaaaa"
 CODE = BootCode("grub-bios", (b"\xeb\x63first" * 63)[:440], b"second!!" * 64)
@@ -48,7 +48,7 @@ OTHER_FILES = {
 
 
 def run(*argv: object, status: int = 0) -> str:
-    """Run a program of the host; the test fails when its status is another."""
+    """Run a program of the host, and check its status."""
     done = subprocess.run(
         [str(word) for word in argv], capture_output=True, text=True, check=False, env=FIXED
     )
@@ -72,7 +72,7 @@ def cpio(members: Sequence[tuple[str, bytes]], *, mtime: int = EPOCH) -> bytes:
 
 
 def initramfs(*members: tuple[str, bytes], mtime: int = EPOCH) -> bytes:
-    """Return a packed initramfs."""
+    """Return a compressed initramfs."""
     return gzip.compress(cpio(members or MEMBERS, mtime=mtime), mtime=0)
 
 
@@ -100,7 +100,7 @@ class Root:
         return target
 
     def fill(self) -> "Root":
-        """Write everything that a clean image has."""
+        """Write everything that an image without findings has."""
         for files in self.packages.values():
             for path, content in files.items():
                 self.write(path, content)
@@ -143,13 +143,13 @@ class Root:
         self.write("lib/apk/db/installed", text)
 
     def times(self) -> None:
-        """Give everything one time."""
+        """Set one time for everything."""
         for path in sorted(self.folder.rglob("*"), reverse=True):
             os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
         os.utime(self.folder, (EPOCH, EPOCH))
 
 
-def raw_disk(
+def write_raw_disk(
     root: Root, target: Path, *, size: int = 40 * MIB, options: str = FEATURES, active: bool = True
 ) -> Path:
     """Write the tree as a raw disk: MBR, boot code, one partition from 1 MiB on."""
@@ -170,14 +170,14 @@ def raw_disk(
     return target
 
 
-def qcow2(raw: Path, target: Path) -> Path:
-    """Write a raw disk as a packed qcow2."""
+def write_qcow2(raw: Path, target: Path) -> Path:
+    """Write a raw disk as a compressed qcow2."""
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", raw, target)
     return target
 
 
 def debugfs(raw: Path, *requests: str) -> None:
-    """Let debugfs change the file system of a raw disk."""
+    """Change the file system of a raw disk with debugfs."""
     for request in requests:
         done = subprocess.run(
             ["debugfs", "-w", "-R", request, f"{raw}?offset={MIB}"],
@@ -190,17 +190,17 @@ def debugfs(raw: Path, *requests: str) -> None:
         assert (done.returncode, said) == (0, []), f"{request}: {done.stderr}"
 
 
-def inspected(
+def inspect_disk(
     path: Path, *, programs: Path | None = None, build_paths: tuple[str, ...] = ()
 ) -> Inspection:
-    """Return the inspection of a disk by the makers' own boot code."""
+    """Return the inspection of a disk with the boot code of this module."""
     return inspect_image(
         path, InspectOptions(boot_code=CODE, build_paths=build_paths, programs=programs)
     )
 
 
-def copied(source: Path, target: Path) -> Path:
-    """Copy a raw disk, its holes too."""
+def copy_disk(source: Path, target: Path) -> Path:
+    """Copy a raw disk as a sparse file."""
     run("cp", "--sparse=always", source, target)
     return target
 
@@ -208,23 +208,23 @@ def copied(source: Path, target: Path) -> Path:
 Change = Callable[[Root], object]
 
 
-def changed_disk(folder: Path, change: Change) -> Path:
+def make_disk(folder: Path, change: Change) -> Path:
     """Return a raw disk of a clean tree after `change`."""
     shutil.rmtree(folder, ignore_errors=True)
     root = Root(folder / "root")
     root.folder.mkdir(parents=True)
     change(root.fill())
-    return raw_disk(root, folder / "disk.raw")
+    return write_raw_disk(root, folder / "disk.raw")
 
 
-def patch(disk: Path, place: int, content: bytes) -> None:
+def patch(disk: Path, offset: int, content: bytes) -> None:
     """Write bytes into a disk."""
     with disk.open("r+b") as file:
-        file.seek(place)
+        file.seek(offset)
         file.write(content)
 
 
-def ci(*words: object) -> subprocess.CompletedProcess[str]:
+def run_ci(*words: object) -> subprocess.CompletedProcess[str]:
     """Run `python -m ci WORDS` as a session does."""
     return subprocess.run(
         [sys.executable, "-m", "ci", *map(str, words)],

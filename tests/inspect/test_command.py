@@ -1,4 +1,4 @@
-"""`inspect` shows any image; a build fails on a finding and leaves nothing that can be signed."""
+"""`inspect` prints any image; a build with a finding fails and leaves no build record."""
 
 import json
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from build.errors import ImageError
 from build.image import Image
 from ci.release import build_job
 from ci.release.build_job import BuildJob, build_variant
-from tests.inspect.makers import CODE, Root, changed_disk, ci, inspected, qcow2
+from tests.inspect.makers import CODE, Root, inspect_disk, make_disk, run_ci, write_qcow2
 
 
-def test_a_clean_image_is_shown_and_ends_with_0(tmp_path: Path) -> None:
-    image = qcow2(changed_disk(tmp_path / "d", lambda root: None), tmp_path / "x.qcow2")
-    done = ci("inspect", image, "--config", tmp_path / "none.toml", "--files")
+def test_an_image_without_findings_exits_with_0(tmp_path: Path) -> None:
+    image = write_qcow2(make_disk(tmp_path / "d", lambda root: None), tmp_path / "x.qcow2")
+    done = run_ci("inspect", image, "--config", tmp_path / "none.toml", "--files")
     assert (done.returncode, done.stderr) == (0, "")
     for words in (
         "partition     1: 0x83 active",
@@ -33,36 +33,36 @@ def test_a_clean_image_is_shown_and_ends_with_0(tmp_path: Path) -> None:
         assert words in done.stdout, done.stdout
 
 
-def test_an_image_with_findings_ends_with_1_and_names_file_and_rule(tmp_path: Path) -> None:
-    disk = changed_disk(tmp_path / "d", lambda root: root.write("root/.ash_history", "x\n"))
-    done = ci("inspect", disk, "--config", tmp_path / "none.toml", "--json")
+def test_an_image_with_findings_exits_with_1_and_names_file_and_rule(tmp_path: Path) -> None:
+    disk = make_disk(tmp_path / "d", lambda root: root.write("root/.ash_history", "x\n"))
+    done = run_ci("inspect", disk, "--config", tmp_path / "none.toml", "--json")
     assert done.returncode == 1
     found = [(each["where"], each["rule"]) for each in json.loads(done.stdout)["findings"]]
     assert found == [("/root/.ash_history", "history"), ("/root/.ash_history", "unowned")]
-    told = ci("inspect", disk, "--config", tmp_path / "none.toml").stdout
-    assert "/root/.ash_history  is there" in told
-    assert "2 findings" in told
+    printed = run_ci("inspect", disk, "--config", tmp_path / "none.toml").stdout
+    assert "/root/.ash_history  exists and is not empty" in printed
+    assert "2 findings" in printed
 
 
-def test_what_is_no_image_is_one_line(tmp_path: Path) -> None:
-    done = ci("inspect", tmp_path / "x.qcow2")
+def test_a_missing_image_is_an_error_of_one_line(tmp_path: Path) -> None:
+    done = run_ci("inspect", tmp_path / "x.qcow2")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"error: {tmp_path}/x.qcow2: No such file or directory"]
 
 
-def built(
+def fake_build(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[Root], object],
     *accept: str,
 ) -> tuple[BuildJob, Image]:
-    """Return a job whose builder gives a disk of ours, and what it gives."""
-    path = qcow2(changed_disk(folder / "d", change), folder / "x.qcow2")
-    record = {"tree": {"sha256": inspected(path).tree_sha256}}
+    """Return a job whose build returns an image of our own disk, and that image."""
+    path = write_qcow2(make_disk(folder / "d", change), folder / "x.qcow2")
+    record = {"tree": {"sha256": inspect_disk(path).tree_sha256}}
     image = Image(path, folder / "x.build.json", record)
     image.record_path.write_text("{}")
     monkeypatch.setattr(build_job, "build_image", lambda *_, **__: image)
-    monkeypatch.setattr(build_job, "boot_code_of", lambda *_: CODE)
+    monkeypatch.setattr(build_job, "read_boot_code", lambda *_: CODE)
     config: Any = SimpleNamespace(
         build=SimpleNamespace(
             work=folder / "checkout/work", images={"droplet": SimpleNamespace(accept=accept)}
@@ -75,7 +75,7 @@ def built(
 def test_a_build_writes_image_json_beside_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, image = built(tmp_path, monkeypatch, lambda root: None)
+    job, image = fake_build(tmp_path, monkeypatch, lambda root: None)
     assert build_variant(job, "droplet", tmp_path, Silent()) is image
     document = json.loads((tmp_path / "x.image.json").read_text())
     assert document["tree"]["sha256"] == image.record["tree"]["sha256"]
@@ -83,7 +83,7 @@ def test_a_build_writes_image_json_beside_the_image(
 
 
 def leak(root: Root) -> None:
-    """A file that knows where it was made."""
+    """Write a file that contains the path of the build."""
     where = root.folder.parents[1] / "checkout/work"
     text = f"made in {where}\n"
     root.packages["alpine-base"]["etc/motd"] = text
@@ -94,23 +94,23 @@ def leak(root: Root) -> None:
 def test_a_build_with_a_finding_fails_and_leaves_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, image = built(tmp_path, monkeypatch, leak)
+    job, image = fake_build(tmp_path, monkeypatch, leak)
     with pytest.raises(ImageError, match=r"1 finding\n  /etc/motd: a path of the build at byte 8"):
         build_variant(job, "droplet", tmp_path, Silent())
     assert not image.record_path.exists()
     assert not (tmp_path / "x.image.json").exists()
 
 
-def test_a_finding_that_is_meant_so_is_accepted_by_rule_and_path(
+def test_a_finding_is_accepted_by_rule_and_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = "unowned /etc/udev/hwdb.bin: made by a trigger", "host-key /etc/udev/*: of no use"
-    job, image = built(
+    job, image = fake_build(
         tmp_path, monkeypatch, lambda root: root.write("etc/udev/hwdb.bin", "x"), *lines
     )
     with pytest.raises(ImageError, match=r"/etc/udev: dir of no package"):
         build_variant(job, "droplet", tmp_path, Silent())
-    job, image = built(
+    job, image = fake_build(
         tmp_path,
         monkeypatch,
         lambda root: root.write("etc/udev/hwdb.bin", "x"),

@@ -1,4 +1,4 @@
-"""One thing is changed between two images: it is named, with its cause, and nothing else is."""
+"""One change between two images is reported with its cause, and nothing else."""
 
 import json
 import re
@@ -17,15 +17,15 @@ from tests.inspect.makers import (
     SHADOW,
     UUID,
     Root,
-    changed_disk,
-    ci,
-    copied,
+    copy_disk,
     cpio,
     debugfs,
+    make_disk,
     patch,
-    qcow2,
-    raw_disk,
     run,
+    run_ci,
+    write_qcow2,
+    write_raw_disk,
 )
 
 OTHER_UUID = "99999999-2222-4333-8444-555555555555"
@@ -39,11 +39,11 @@ def _base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root.write("lib/modules/6.1.0-virt/modules.dep", MODULES)
         root.write("srv/log", f"started at {EPOCH + 5} by job\n")
 
-    return changed_disk(tmp_path_factory.mktemp("explain") / "d", plain)
+    return make_disk(tmp_path_factory.mktemp("explain") / "d", plain)
 
 
-def replaced(old: str | bytes, new: str | bytes) -> Callable[[Path], None]:
-    """Return what writes other bytes of the same length into a file's blocks."""
+def replace_bytes(old: str | bytes, new: str | bytes) -> Callable[[Path], None]:
+    """Return a function that replaces bytes of a file in its blocks by as many others."""
     before, after = (word if isinstance(word, bytes) else word.encode() for word in (old, new))
 
     def change(raw: Path) -> None:
@@ -55,18 +55,18 @@ def replaced(old: str | bytes, new: str | bytes) -> Callable[[Path], None]:
 
 
 def swap_entries(raw: Path) -> None:
-    """Let the first two entries of /etc change places."""
+    """Swap the first two directory entries of /etc."""
     with open_disk(raw) as disk:
         system = root_system(disk, read_table(disk))
         folder = next(inode for name, inode in system.names(system.inode(2)) if name == b"etc")
         (extent,) = system.extents(system.inode(folder))
-        block, found = system.blocks(extent.place, 1), []
-        place = 24
+        block, found = system.blocks(extent.start, 1), []
+        offset = 24
         # The last 12 bytes of the block are its checksum.
-        while place < system.block_size - 12:
-            number, length, size, kind = struct.unpack_from("<IHBB", block, place)
-            found.append((number, size, kind, block[place + 8 : place + 8 + size]))
-            place += length
+        while offset < system.block_size - 12:
+            number, length, size, kind = struct.unpack_from("<IHBB", block, offset)
+            found.append((number, size, kind, block[offset + 8 : offset + 8 + size]))
+            offset += length
     found[:2] = found[1], found[0]
     written = b""
     for number, size, kind, name in found:
@@ -74,7 +74,7 @@ def swap_entries(raw: Path) -> None:
         if name == found[-1][3]:
             length = 4096 - 12 - 24 - len(written)
         written += (struct.pack("<IHBB", number, length, size, kind) + name).ljust(length, b"\0")
-    patch(raw, system.offset + extent.place * 4096 + 24, written)
+    patch(raw, system.offset + extent.start * 4096 + 24, written)
 
 
 CHANGES = [
@@ -117,45 +117,45 @@ CHANGES = [
         id="label",
     ),
     pytest.param(
-        replaced(SHADOW, SHADOW.replace("sshd:!:19675", "sshd:!:20815")),
+        replace_bytes(SHADOW, SHADOW.replace("sshd:!:19675", "sshd:!:20815")),
         "files",
         r"inode \d+ /etc/shadow \(package shadow\): sshd, field 3, day of last change: "
         r"19675 and 20815: the wall clock; rule shadow-days was not applied",
         id="day of shadow",
     ),
     pytest.param(
-        replaced("root:*:19675", "root:!:19675"),
+        replace_bytes("root:*:19675", "root:!:19675"),
         "files",
         r"/etc/shadow .*: root, field 2, password: another one",
         id="password",
     ),
     pytest.param(
-        replaced("kernel\nkernel\n" * 200, "kernel\nkernal\n" + "kernel\nkernel\n" * 199),
+        replace_bytes("kernel\nkernel\n" * 200, "kernel\nkernal\n" + "kernel\nkernel\n" * 199),
         "files",
         r"/boot/vmlinuz-virt .*: line 2: kernel and kernal: another input",
         id="content",
     ),
     pytest.param(
-        replaced(f"started at {EPOCH + 5}", f"started at {EPOCH + 9}"),
+        replace_bytes(f"started at {EPOCH + 5}", f"started at {EPOCH + 9}"),
         "files",
         rf"/srv/log: line 1: started at {EPOCH + 5} by job and .*: the wall clock$",
         id="time in a text",
     ),
     pytest.param(
-        replaced(MODULES, "b.ko:\na.ko: b.ko\n"),
+        replace_bytes(MODULES, "b.ko:\na.ko: b.ko\n"),
         "files",
         r"modules.dep: the same lines in another order, line 1 .* rule module-order",
         id="order of lines",
     ),
     pytest.param(
-        replaced("console=ttyS0", "console=ttyS1"),
+        replace_bytes("console=ttyS0", "console=ttyS1"),
         "files",
         r"/boot/grub/grub.cfg: kernel command line, only console=ttyS0 and console=ttyS1: "
         r"`kernel_options` in release.toml",
         id="command line",
     ),
     pytest.param(
-        replaced(cpio(MEMBERS), cpio(MEMBERS, mtime=EPOCH + 60)),
+        replace_bytes(cpio(MEMBERS), cpio(MEMBERS, mtime=EPOCH + 60)),
         "files",
         r"/boot/initramfs-virt: member init: mtime .*, and of 2 more: the wall clock; "
         r"rule initramfs was not applied",
@@ -173,7 +173,7 @@ CHANGES = [
     pytest.param(
         lambda raw: debugfs(raw, f"ssv hash_seed {OTHER_UUID}"),
         "superblock",
-        rf"hash seed: \S+ and {OTHER_UUID}: .* random where mke2fs is not told it",
+        rf"hash seed: \S+ and {OTHER_UUID}: .* random in an mke2fs without -E",
         id="hash seed",
     ),
     pytest.param(
@@ -203,17 +203,17 @@ CHANGES = [
     pytest.param(
         lambda raw: patch(raw, raw.stat().st_size - 9, b"X"),
         "disk",
-        r"byte \d+: the first that differs: in a free block",
+        r"byte \d+: the first difference: in a free block",
         id="free block",
     ),
 ]
 
 
 @pytest.mark.parametrize(("change", "layer", "line"), CHANGES)
-def test_a_made_difference_is_named_with_its_cause(
+def test_a_change_is_reported_with_its_cause(
     change: Callable[[Path], None], layer: str, line: str, base: Path, tmp_path: Path
 ) -> None:
-    other = copied(base, tmp_path / "other.raw")
+    other = copy_disk(base, tmp_path / "other.raw")
     change(other)
     found = explain_images(base, other).differences
     assert [each.layer for each in found] == [layer], found
@@ -225,96 +225,96 @@ def lines(explanation: Explanation, *, without: str = "ctime") -> list[str]:
     return [each.line for each in explanation.differences if without not in each.text]
 
 
-def test_members_in_another_order_are_named(base: Path, tmp_path: Path) -> None:
-    other = copied(base, tmp_path / "other.raw")
+def test_another_order_of_members_is_reported(base: Path, tmp_path: Path) -> None:
+    other = copy_disk(base, tmp_path / "other.raw")
     first, second = cpio(MEMBERS), cpio([MEMBERS[1], MEMBERS[0], MEMBERS[2]])
-    replaced(first, second)(other)
+    replace_bytes(first, second)(other)
     found = lines(explain_images(base, other))
     assert any("member 1 is init and etc/modules: mkinitfs packed" in each for each in found), found
 
 
-def test_a_package_more_is_one_line_and_not_one_for_each_file(tmp_path: Path) -> None:
+def test_an_additional_package_is_one_line_and_not_one_for_each_file(tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     root.folder.mkdir()
-    one = raw_disk(root.fill(), tmp_path / "one.raw")
+    one = write_raw_disk(root.fill(), tmp_path / "one.raw")
     extra = {f"usr/share/extra/{number}": f"{number}\n" for number in range(30)}
     root.packages["extra"] = extra
     for path, content in extra.items():
         root.write(path, content)
     root.write_database()
-    found = lines(explain_images(one, raw_disk(root, tmp_path / "two.raw")))
+    found = lines(explain_images(one, write_raw_disk(root, tmp_path / "two.raw")))
     wanted = "package extra: 1.0-r0 in the second only, 30 files and folders: `packages` in release"
     assert found[0].startswith(wanted)
     assert not any("/usr/share/extra/1" in each for each in found)
     assert len(found) <= 4, found
 
 
-def test_a_file_of_nobody_is_named_with_the_rule_that_takes_it_out(tmp_path: Path) -> None:
+def test_a_file_without_owner_is_reported_with_the_rule_that_removes_it(tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     root.folder.mkdir()
-    one = raw_disk(root.fill(), tmp_path / "one.raw")
+    one = write_raw_disk(root.fill(), tmp_path / "one.raw")
     root.write("etc/shadow-", SHADOW)
-    found = lines(explain_images(one, raw_disk(root, tmp_path / "two.raw")))
+    found = lines(explain_images(one, write_raw_disk(root, tmp_path / "two.raw")))
     assert any("/etc/shadow-: in the second only" in each for each in found)
     assert any("rule account-backups was not applied" in each for each in found)
 
 
 def swap_clusters(image: Path) -> None:
-    """Let the first two clusters of an unpacked qcow2 change places in the file."""
+    """Swap the first two clusters of an uncompressed qcow2 in the file."""
     content = image.read_bytes()
     (table,) = struct.unpack_from(">Q", content, 40)
     (second,) = struct.unpack_from(">Q", content, table)
     start = second & 0x00FF_FFFF_FFFF_FE00
-    places = [n for n in range(64) if struct.unpack_from(">Q", content, start + 8 * n)[0]][:2]
-    entries = [struct.unpack_from(">Q", content, start + 8 * n)[0] for n in places]
+    numbers = [n for n in range(64) if struct.unpack_from(">Q", content, start + 8 * n)[0]][:2]
+    entries = [struct.unpack_from(">Q", content, start + 8 * n)[0] for n in numbers]
     offsets = [entry & 0x00FF_FFFF_FFFF_FE00 for entry in entries]
     blocks = [content[offset : offset + 65536] for offset in offsets]
-    for place, entry, offset, block in zip(
-        places, reversed(entries), offsets, reversed(blocks), strict=True
+    for number, entry, offset, block in zip(
+        numbers, reversed(entries), offsets, reversed(blocks), strict=True
     ):
-        patch(image, start + 8 * place, struct.pack(">Q", entry))
+        patch(image, start + 8 * number, struct.pack(">Q", entry))
         patch(image, offset, block)
 
 
-def test_clusters_in_another_order_are_named(base: Path, tmp_path: Path) -> None:
+def test_another_order_of_clusters_is_reported(base: Path, tmp_path: Path) -> None:
     one, other = tmp_path / "one.qcow2", tmp_path / "other.qcow2"
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", base, one)
     other.write_bytes(one.read_bytes())
     swap_clusters(other)
     run("qemu-img", "compare", one, other)
     (found,) = explain_images(one, other).differences
-    assert found.line.startswith("cluster order: place 1 of the file holds cluster 0 and 16")
+    assert found.line.startswith("cluster order: position 1 of the file has cluster 0 and 16")
     assert "`qemu-img convert -W`" in found.cause
 
 
-def test_the_same_disk_in_other_clusters_is_told_to_be_that(base: Path, tmp_path: Path) -> None:
-    one, other = qcow2(base, tmp_path / "one.qcow2"), tmp_path / "other.qcow2"
+def test_the_same_disk_in_other_clusters_is_reported_as_such(base: Path, tmp_path: Path) -> None:
+    one, other = write_qcow2(base, tmp_path / "one.qcow2"), tmp_path / "other.qcow2"
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=32k", base, other)
     (found,) = explain_images(one, other).differences
     assert found.line == "header: cluster bits 16 and 15: another cluster_size= of qemu-img"
     plain = tmp_path / "plain.qcow2"
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", base, plain)
-    assert {each.where for each in explain_images(one, plain).differences} == {"packing"}
+    assert {each.where for each in explain_images(one, plain).differences} == {"compression"}
 
 
-def test_the_command_ends_with_0_for_the_same_and_3_for_others(base: Path, tmp_path: Path) -> None:
+def test_the_command_exits_with_0_for_equal_images_else_3(base: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         record = {"lock": {"id": name}, "source": {"commit": "1"}}
         (tmp_path / name / "x.build.json").write_text(json.dumps(record))
-    one = qcow2(base, tmp_path / "a/x.qcow2")
-    same = ci("explain", one, one)
+    one = write_qcow2(base, tmp_path / "a/x.qcow2")
+    same = run_ci("explain", one, one)
     assert (same.returncode, same.stdout, same.stderr) == (0, "the same bytes\n", "")
-    raw = copied(base, tmp_path / "other.raw")
+    raw = copy_disk(base, tmp_path / "other.raw")
     debugfs(raw, "sif /etc/motd uid 22")
-    qcow2(raw, tmp_path / "b/x.qcow2")
-    done = ci("explain", tmp_path / "a", tmp_path / "b")
+    write_qcow2(raw, tmp_path / "b/x.qcow2")
+    done = run_ci("explain", tmp_path / "a", tmp_path / "b")
     assert (done.returncode, done.stderr) == (3, "")
-    assert "lock: a and b: another input: the images are to differ" in done.stdout
+    assert "lock: a and b: another input: the images are expected to differ" in done.stdout
     assert "owner 0 and 22" in done.stdout
     assert "differences  cause" in done.stdout
-    data = json.loads(ci("explain", one, tmp_path / "b", "--json").stdout)
+    data = json.loads(run_ci("explain", one, tmp_path / "b", "--json").stdout)
     assert [each["layer"] for each in data["differences"]] == ["record", "inodes"]
-    missing = ci("explain", one, tmp_path)
+    missing = run_ci("explain", one, tmp_path)
     assert missing.returncode == 2
     assert missing.stderr.startswith(f"error: {tmp_path}: images: none; expected one\n")

@@ -1,4 +1,4 @@
-"""Each thing that no image may hold is found, named by file and rule, and never shown."""
+"""Everything that no image may contain is found by file and rule; secrets are not printed."""
 
 import json
 import os
@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from build.errors import ImageError
-from build.inspect.inspection import refuse, write_image_json
+from build.inspect.inspection import check_findings, write_image_json
 from tests.inspect.makers import (
     MEMBERS,
     MIB,
     Root,
-    changed_disk,
     debugfs,
     initramfs,
-    inspected,
+    inspect_disk,
+    make_disk,
     patch,
-    qcow2,
-    raw_disk,
     run,
+    write_qcow2,
+    write_raw_disk,
 )
 
 BODY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n"
@@ -68,28 +68,28 @@ SECRETS = [
 
 
 @pytest.mark.parametrize(("path", "content", "rule"), SECRETS)
-def test_a_planted_secret_is_found_and_not_shown(
+def test_a_secret_is_found_and_not_printed(
     path: str, content: str, rule: str, tmp_path: Path
 ) -> None:
-    disk = changed_disk(tmp_path / "d", lambda root: root.write(path, content, 0o640))
-    found = inspected(disk, build_paths=("/srv/ci/checkout",)).findings
+    disk = make_disk(tmp_path / "d", lambda root: root.write(path, content, 0o640))
+    found = inspect_disk(disk, build_paths=("/srv/ci/checkout",)).findings
     assert (f"/{path}", rule) in {(each.where, each.rule) for each in found}
-    told = " ".join(each.line for each in found)
-    assert not any(word in told for word in (HASH, BODY[:20], "hunter2", "dop_v1_", "ghp_"))
+    lines = " ".join(each.line for each in found)
+    assert not any(word in lines for word in (HASH, BODY[:20], "hunter2", "dop_v1_", "ghp_"))
 
 
 def test_a_secret_in_the_initramfs_is_found(tmp_path: Path) -> None:
     members = (*MEMBERS, ("etc/ssh/ssh_host_rsa_key", pem("RSA ").encode()))
-    disk = changed_disk(
+    disk = make_disk(
         tmp_path / "d", lambda root: root.write("boot/initramfs-virt", initramfs(*members), 0o600)
     )
     where = "/boot/initramfs-virt: etc/ssh/ssh_host_rsa_key"
-    found = {(each.where, each.rule) for each in inspected(disk).findings}
+    found = {(each.where, each.rule) for each in inspect_disk(disk).findings}
     assert found == {(where, "host-key"), (where, "private-key")}
 
 
 def harmless(root: Root) -> None:
-    """Looks like secrets, and is none."""
+    """Write files that are similar to secrets."""
     root.write("etc/machine-id", "uninitialized\n")
     root.write("root/.ssh/authorized_keys", "# put yours here\n")
     root.write("etc/resolv.conf", "# written by DHCP\n")
@@ -101,15 +101,15 @@ def harmless(root: Root) -> None:
 
 @pytest.mark.parametrize("change", [lambda root: None, harmless], ids=["clean", "harmless"])
 def test_a_clean_image_has_no_finding(change: Callable[[Root], None], tmp_path: Path) -> None:
-    raw = changed_disk(tmp_path / "d", change)
-    for disk in (raw, qcow2(raw, tmp_path / "disk.qcow2")):
-        found = inspected(disk, programs=tmp_path, build_paths=("/srv/ci/checkout",))
+    raw = make_disk(tmp_path / "d", change)
+    for disk in (raw, write_qcow2(raw, tmp_path / "disk.qcow2")):
+        found = inspect_disk(disk, programs=tmp_path, build_paths=("/srv/ci/checkout",))
         assert [each.line for each in found.findings] == []
-        refuse(found)
+        check_findings(found)
 
 
 def merge(root: Root) -> None:
-    """Move /bin and /lib below /usr, as Alpine does since 3.23, the database unchanged."""
+    """Move /bin and /lib below /usr, as Alpine does since 3.23, without changing the database."""
     for name in ("bin", "lib"):
         for path in sorted((root.folder / name).iterdir()):
             target = root.folder / "usr" / name / path.name
@@ -119,8 +119,8 @@ def merge(root: Root) -> None:
         root.link(name, f"usr/{name}")
 
 
-def test_a_package_owns_what_lies_behind_a_link(tmp_path: Path) -> None:
-    assert inspected(changed_disk(tmp_path / "d", merge)).findings == ()
+def test_a_package_owns_files_behind_a_link(tmp_path: Path) -> None:
+    assert inspect_disk(make_disk(tmp_path / "d", merge)).findings == ()
 
 
 def remove(path: str) -> Callable[[Root], None]:
@@ -170,10 +170,10 @@ def remove(path: str) -> Callable[[Root], None]:
         pytest.param(remove("lib/apk/db/installed"), "/", "database", id="no database"),
     ],
 )
-def test_a_tree_that_is_not_as_its_packages_say(
+def test_a_tree_that_differs_from_its_packages_is_found(
     change: Callable[[Root], object], where: str, rule: str, tmp_path: Path
 ) -> None:
-    found = inspected(changed_disk(tmp_path / "d", change)).findings
+    found = inspect_disk(make_disk(tmp_path / "d", change)).findings
     assert (where, rule) in {(each.where, each.rule) for each in found}
     assert len(found) <= 2, found
 
@@ -206,12 +206,12 @@ def test_a_tree_that_is_not_as_its_packages_say(
         ),
     ],
 )
-def test_a_disk_that_is_not_as_it_must_be(
+def test_an_error_of_the_disk_is_found(
     change: Callable[[Path], None], rule: str, text: str, tmp_path: Path
 ) -> None:
-    disk = changed_disk(tmp_path / "d", lambda root: None)
+    disk = make_disk(tmp_path / "d", lambda root: None)
     change(disk)
-    found = inspected(disk, programs=tmp_path).findings
+    found = inspect_disk(disk, programs=tmp_path).findings
     assert any(each.rule == rule and text in each.text for each in found), found
 
 
@@ -219,43 +219,43 @@ def test_a_full_disk_is_found(tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     root.folder.mkdir()
     root.fill()
-    disk = raw_disk(root, tmp_path / "disk.raw", size=14 * MIB)
-    assert {each.rule for each in inspected(disk).findings} == {"space"}
+    disk = write_raw_disk(root, tmp_path / "disk.raw", size=14 * MIB)
+    assert {each.rule for each in inspect_disk(disk).findings} == {"space"}
 
 
-def test_an_image_with_a_backing_file_is_refused_unread(tmp_path: Path) -> None:
-    disk = changed_disk(tmp_path / "d", lambda root: None)
+def test_an_image_with_a_backing_file_is_refused(tmp_path: Path) -> None:
+    disk = make_disk(tmp_path / "d", lambda root: None)
     image = tmp_path / "thin.qcow2"
     run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disk, image)
     with pytest.raises(ImageError, match=r"thin.qcow2: has a backing file, expected"):
-        inspected(image)
+        inspect_disk(image)
 
 
-def test_a_qcow2_that_lost_count_of_its_clusters_is_found(tmp_path: Path) -> None:
-    image = qcow2(changed_disk(tmp_path / "d", lambda root: None), tmp_path / "disk.qcow2")
+def test_a_wrong_reference_count_of_a_qcow2_is_found(tmp_path: Path) -> None:
+    image = write_qcow2(make_disk(tmp_path / "d", lambda root: None), tmp_path / "disk.qcow2")
     table = int.from_bytes(image.read_bytes()[48:56], "big")
     block = int.from_bytes(image.read_bytes()[table : table + 8], "big")
     patch(image, block + 2 * 4, b"\0\7")
-    assert {each.rule for each in inspected(image, programs=tmp_path).findings} == {"qemu-img"}
+    assert {each.rule for each in inspect_disk(image, programs=tmp_path).findings} == {"qemu-img"}
 
 
-def test_findings_are_refused_by_name(tmp_path: Path) -> None:
-    disk = changed_disk(tmp_path / "d", lambda root: root.write("etc/motd", "Hacked\n"))
+def test_the_error_of_a_build_lists_the_findings(tmp_path: Path) -> None:
+    disk = make_disk(tmp_path / "d", lambda root: root.write("etc/motd", "Hacked\n"))
     with pytest.raises(ImageError, match=r"disk.raw: 1 finding\n  /etc/motd: sha1 .*changed"):
-        refuse(inspected(disk))
+        check_findings(inspect_disk(disk))
 
 
-def test_image_json_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:
-    raw = changed_disk(tmp_path / "d", lambda root: (root.folder / "etc/motd").chmod(0o2644))
-    image = qcow2(raw, tmp_path / "disk.qcow2")
-    write_image_json(inspected(image, programs=tmp_path), tmp_path / "a.json")
+def test_image_json_depends_on_the_image_only(tmp_path: Path) -> None:
+    raw = make_disk(tmp_path / "d", lambda root: (root.folder / "etc/motd").chmod(0o2644))
+    image = write_qcow2(raw, tmp_path / "disk.qcow2")
+    write_image_json(inspect_disk(image, programs=tmp_path), tmp_path / "a.json")
     other = tmp_path / "elsewhere"
     other.mkdir()
-    write_image_json(inspected(image.rename(other / image.name)), tmp_path / "b.json")
-    told = (tmp_path / "a.json").read_bytes()
-    assert told == (tmp_path / "b.json").read_bytes()
-    assert str(tmp_path) not in told.decode()
-    document = json.loads(told)
+    write_image_json(inspect_disk(image.rename(other / image.name)), tmp_path / "b.json")
+    content = (tmp_path / "a.json").read_bytes()
+    assert content == (tmp_path / "b.json").read_bytes()
+    assert str(tmp_path) not in content.decode()
+    document = json.loads(content)
     assert document["setuid"] == ["/etc/motd"]
     assert document["services"] == {"default": ["sshd"]}
     assert document["kernel"]["releases"] == ["6.1.0-virt"]

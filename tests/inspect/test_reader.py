@@ -1,4 +1,4 @@
-"""The reader sees what the kernel sees, and damaged disks end in one sentence."""
+"""The readers return the tree that the disk was made from; damage is one error or a finding."""
 
 import os
 import random
@@ -9,20 +9,29 @@ from pathlib import Path
 import pytest
 
 from build.errors import ImageError
-from build.inside.tree import list_tree
+from build.inside.listing import list_tree
 from build.inspect.explain.explain import explain_images
 from build.inspect.inspection import root_system
 from build.inspect.readers.disk import open_disk, read_table
-from build.inspect.readers.search import Search
 from build.inspect.readers.tree import read_tree
-from tests.inspect.makers import EPOCH, MIB, Root, copied, inspected, patch, qcow2, raw_disk, run
+from tests.inspect.makers import (
+    EPOCH,
+    MIB,
+    Root,
+    copy_disk,
+    inspect_disk,
+    patch,
+    run,
+    write_qcow2,
+    write_raw_disk,
+)
 
 DAMAGES = 200
 
 
 @pytest.fixture(name="root", scope="module")
 def _root(tmp_path_factory: pytest.TempPathFactory) -> Root:
-    """A tree with one of everything that a file system can hold."""
+    """Return a tree with every kind of file and attribute."""
     root = Root(tmp_path_factory.mktemp("reader") / "root")
     root.folder.mkdir()
     root.fill()
@@ -49,20 +58,20 @@ def _root(tmp_path_factory: pytest.TempPathFactory) -> Root:
 
 
 @pytest.mark.parametrize("kind", ["raw", "qcow2", "plain qcow2", "small clusters", "version 2"])
-def test_the_listing_is_that_of_the_tree_it_was_made_of(
+def test_the_listing_equals_that_of_the_original_tree(
     root: Root, kind: str, tmp_path: Path
 ) -> None:
-    disk = raw_disk(root, tmp_path / "disk.raw", size=48 * MIB)
+    disk = write_raw_disk(root, tmp_path / "disk.raw", size=48 * MIB)
     options = {"plain qcow2": (), "small clusters": ("-c", "-o", "cluster_size=4k")}
     if kind == "qcow2":
-        disk = qcow2(disk, tmp_path / "disk.qcow2")
+        disk = write_qcow2(disk, tmp_path / "disk.qcow2")
     elif kind != "raw":
         words = options.get(kind, ("-c", "-o", "compat=0.10"))
         raw, disk = disk, tmp_path / "disk.qcow2"
         run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", *words, raw, disk)
     made = list_tree(root.folder)
     with open_disk(disk) as opened:
-        tree = read_tree(root_system(opened, read_table(opened)), Search())
+        tree = read_tree(root_system(opened, read_table(opened)))
         found, wanted = (text.decode().splitlines() for text in (tree.listing(), made.text))
         # An mke2fs before 1.47.1 gives the root itself the time of the run.
         assert found[1:] == wanted[1:]
@@ -74,17 +83,17 @@ def test_the_listing_is_that_of_the_tree_it_was_made_of(
 def test_a_file_system_without_a_partition_is_read(root: Root, tmp_path: Path) -> None:
     disk = tmp_path / "whole.img"
     run("mke2fs", "-q", "-F", "-t", "ext4", "-d", root.folder, disk, "48m")
-    rules = {each.rule for each in inspected(disk).findings}
+    rules = {each.rule for each in inspect_disk(disk).findings}
     assert {"partition-table", "boot-code", "unowned"} <= rules
 
 
-def test_a_gpt_disk_is_read_and_found_to_be_none_of_ours(root: Root, tmp_path: Path) -> None:
-    disk = raw_disk(root, tmp_path / "disk.raw", size=48 * MIB)
+def test_a_gpt_disk_is_read_and_has_findings(root: Root, tmp_path: Path) -> None:
+    disk = write_raw_disk(root, tmp_path / "disk.raw", size=48 * MIB)
     entry = struct.pack("<16s16sQQQ72s", b"\1" * 16, b"\2" * 16, 2048, 48 * 2048 - 1, 4, b"")
     header = struct.pack("<8s48x16sQII", b"EFI PART", b"\3" * 16, 2, 128, 128).ljust(512, b"\0")
     patch(disk, 446, struct.pack("<B3xB3xII", 0, 0xEE, 1, 48 * 2048 - 1))
     patch(disk, 512, header + entry)
-    found = {each.rule: each.text for each in inspected(disk).findings}
+    found = {each.rule: each.text for each in inspect_disk(disk).findings}
     assert found["partition-table"] == "gpt, 1 partitions; expected dos with one"
     with open_disk(disk) as opened:
         table = read_table(opened)
@@ -92,27 +101,27 @@ def test_a_gpt_disk_is_read_and_found_to_be_none_of_ours(root: Root, tmp_path: P
     assert [(part.start, part.active) for part in table.partitions] == [(MIB, True)]
 
 
-def test_a_disk_without_linux_is_refused(tmp_path: Path) -> None:
+def test_a_disk_without_a_file_system_is_refused(tmp_path: Path) -> None:
     disk = tmp_path / "empty.img"
     disk.write_bytes(bytes(MIB))
     with pytest.raises(ImageError, match=r"empty.img: no ext4 file system in none partitions"):
-        inspected(disk)
+        inspect_disk(disk)
     disk.write_bytes(b"short")
     with pytest.raises(ImageError, match=r"empty.img: 5 bytes, expected a qcow2 or raw"):
-        inspected(disk)
+        inspect_disk(disk)
     with pytest.raises(ImageError, match=r"nowhere: No such file"):
-        inspected(tmp_path / "nowhere")
+        inspect_disk(tmp_path / "nowhere")
 
 
 @pytest.mark.full
-def test_damage_ends_in_a_sentence_or_in_findings(tmp_path: Path) -> None:
+def test_damage_is_an_error_or_a_finding(tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     root.folder.mkdir()
-    raw = raw_disk(root.fill(), tmp_path / "disk.raw")
-    image = qcow2(raw, tmp_path / "disk.qcow2")
-    whole = copied(raw, tmp_path / "whole.raw")
+    raw = write_raw_disk(root.fill(), tmp_path / "disk.raw")
+    image = write_qcow2(raw, tmp_path / "disk.qcow2")
+    whole = copy_disk(raw, tmp_path / "whole.raw")
     generator = random.Random(7)  # noqa: S311 - the same damages every time
-    told = set()
+    messages = set()
     for disk, ranges in (
         (image, [(0, 112), (65536, 65536 * 5), (0, image.stat().st_size)]),
         (raw, [(446, 512), (MIB + 1024, MIB + 2048), (MIB + 4096, 6 * MIB)]),
@@ -128,13 +137,13 @@ def test_damage_ends_in_a_sentence_or_in_findings(tmp_path: Path) -> None:
             disk.write_bytes(damaged)
             try:
                 explain_images(whole, disk)
-                inspected(disk)
+                inspect_disk(disk)
             except ImageError as error:
-                told.add(str(error).split(": ", 1)[1][:12])
-    assert len(told) > 5, told
+                messages.add(str(error).split(": ", 1)[1][:12])
+    assert len(messages) > 5, messages
 
 
-def test_no_file_of_this_machine_is_opened_for_an_image(tmp_path: Path) -> None:
+def test_an_image_with_an_external_data_file_is_refused(tmp_path: Path) -> None:
     image = tmp_path / "data.qcow2"
     data = tmp_path / "data.raw"
     run(
@@ -145,4 +154,4 @@ def test_no_file_of_this_machine_is_opened_for_an_image(tmp_path: Path) -> None:
     done = subprocess.run(["strings", image], capture_output=True, text=True, check=False)
     assert str(data) in done.stdout
     with pytest.raises(ImageError, match=r"data.qcow2: an external data file"):
-        inspected(image)
+        inspect_disk(image)

@@ -31,7 +31,7 @@ def test_an_image_that_could_not_be_inspected_keeps_no_record(
         raise VerificationError("blob: not what the lock says")
 
     monkeypatch.setattr(build_job_module, "build_image", lambda *_, **__: image)
-    monkeypatch.setattr(build_job_module, "boot_code_of", damaged)
+    monkeypatch.setattr(build_job_module, "read_boot_code", damaged)
     job = BuildJob(config=config, lock=lock, store=project.store, engine=None, origin=ORIGIN)
     with pytest.raises(VerificationError, match="not what the lock says"):
         build_variant(job, "droplet", tmp_path, Notes())

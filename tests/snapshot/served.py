@@ -18,7 +18,7 @@ from build.apk.index import read_index
 from build.apk.package import read_package
 from build.apk.writing import Entry, Recipe, write_index, write_package
 from build.config import BuildConfig, read_build_config
-from build.edges.container import Engine, Mount, OnLine
+from build.edges.container import Engine, Job
 from build.edges.process import Finished
 from build.edges.progress import Silent
 from build.snapshot.fetch import Fetcher
@@ -246,22 +246,12 @@ class Scripted:
     name: str = "scripted"
     version: str = "1"
 
-    def run(
-        self,
-        root: Path,
-        argv: Sequence[str],
-        *,
-        mounts: Sequence[Mount] = (),
-        tmpfs: Sequence[str] = (),
-        environment: object,
-        timeout: float | None = None,
-        on_line: OnLine | None = None,
-    ) -> Finished:
+    def run(self, job: Job) -> Finished:
         """Return what apk would have written."""
+        argv = list(job.argv)
         if "--simulate" not in argv:
             return Finished(tuple(argv), 0, b"apk-tools 3.0.6, compiled for x86_64.\n", b"")
-        wanted = list(argv[list(argv).index("add") + 1 :])
-        status, text = _simulated(mounts[0].source, wanted)
+        status, text = _simulated(job.mounts[0].source, argv[argv.index("add") + 1 :])
         return Finished(tuple(argv), status, text.encode(), b"")
 
 

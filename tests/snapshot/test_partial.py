@@ -1,7 +1,7 @@
 """One package moves with what it forces, as apk decides, and nothing else moves."""
 
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from build.apk.index import INDEX, read_index
 from build.apk.package import read_package
 from build.apk.writing import Entry, Recipe, write_index, write_package
 from build.config import BuildConfig
-from build.edges.container import Mount, OnLine
+from build.edges.container import Job
 from build.edges.process import PLAIN, Finished
 from build.edges.variation import Variation
 from build.errors import ConfigError, SnapshotError, StaleLockError
@@ -24,7 +24,7 @@ from build.snapshot.solve import parse_simulation
 from build.snapshot.store import Store
 from tests.alpine import SMALL
 from tests.apk.makers import EPOCH, apk_repository, key, needs_alpine, real_apk, trusted
-from tests.image.test_image import ORIGIN, PaperEngine
+from tests.image.test_image import ORIGIN, FakeEngine
 from tests.snapshot.served import ARCH, Mirror, Notes, mirror_of
 from tests.snapshot.test_archive import archived, installed_by_the_readme
 from tests.snapshot.test_pin import as_root, config, engine_for
@@ -88,27 +88,17 @@ def serve(folder: Path, packages: Sequence[bytes], description: str = "made") ->
     (served / INDEX).write_bytes(write_index(packages, key(), description))
 
 
-class Asking(PaperEngine):
+class Asking(FakeEngine):
     """Engine that builds nothing, but asks apk what it would install."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder, self.said = folder, ""
 
-    def run(
-        self,
-        root: Path,
-        argv: Sequence[str],
-        *,
-        mounts: Sequence[Mount] = (),
-        tmpfs: Sequence[str] = (),
-        environment: Mapping[str, str],
-        timeout: float | None = None,
-        on_line: OnLine | None = None,
-    ) -> Finished:
+    def run(self, job: Job) -> Finished:
         """Ask apk, and write the results that the builder would write."""
-        done = super().run(root, argv, mounts=mounts, environment=environment)
-        packages = next(mount.source for mount in mounts if mount.target == "/apk/packages")
+        done = super().run(job)
+        packages = next(mount.source for mount in job.mounts if mount.target == "/apk/packages")
         (self.folder / "apk").mkdir()
         (self.folder / "root").mkdir()
         apk = [*real_apk(self.folder / "apk"), "--root", str(self.folder / "root")]

@@ -1,7 +1,6 @@
-"""Why two images differ, from the outside in, each difference with its cause.
+"""Causes of the differences between two images, from the outermost layer inwards.
 
-`walk` goes through them (read me first): `inputs` (the build records), `disks` (qcow2, partition
-table, boot sectors), `systems` (superblock, packages, folders, inodes), `files` (contents, by
-kind of file); `causes` is the table of what a difference comes from, `difference` how one is
-told.
+`explain` compares the layers (read it first): `inputs` (build records), `disks` (qcow2, partition
+table, boot sectors), `systems` (superblock, packages, folders, inodes) and `files` (contents, by
+type of file). `causes` is the table of causes, `difference` the value that all of them yield.
 """

@@ -1,4 +1,4 @@
-"""What a pair of values looks like: a time, a random number, a path of some machine."""
+"""Causes of differences, by field and by the form of the values."""
 
 import re
 
@@ -14,9 +14,10 @@ RANDOMS = re.compile(
     r"|\b[A-Za-z0-9+/]{24,}={0,2}"
 )
 PATHS = re.compile(r"(?:/[\w.+~-]+){2,}/?")
+BUILD_PATH = "a path of the machine that built the image"
 SUPERBLOCK = {
     "UUID": "it is derived from lock and variant: another lock, or an mke2fs without -U",
-    "hash seed": "it is derived from lock and variant, or random where mke2fs is not told it",
+    "hash seed": "it is derived from lock and variant, or random in an mke2fs without -E hash_seed",
     "journal UUID": RANDOM,
     "label": "another -L of mke2fs",
     "features": "another -O of mke2fs, or its configuration",
@@ -26,13 +27,13 @@ SUPERBLOCK = {
     "last mount time": f"{CLOCK}: it was mounted",
     "mount count": "it was mounted",
     "last mounted on": "it was mounted",
-    "state": "it was mounted and not taken off",
+    "state": "it was mounted and not unmounted",
     "blocks": "another size: `disk` in release.toml",
     "inodes": "another size: `disk` in release.toml, or another -i of mke2fs",
     "default mount options": "another configuration of mke2fs",
     "reserved blocks": "another -m of mke2fs",
 }
-"""Cause by field; those that are not named come of another size or layout."""
+"""Cause by field; the other fields depend on size and layout."""
 SUPERBLOCK_FOLLOWS = ("free blocks", "free inodes", "kilobytes written", "checksum")
 QCOW2 = {
     "version": "another compat= of qemu-img",
@@ -44,13 +45,13 @@ QCOW2 = {
 QEMU_IMG = "another version of qemu-img, or other options"
 PARTS = {
     "mode": "another umask, or a script that sets another mode",
-    "owner": "accounts that were made in another order, or a script that gives it another owner",
-    "group": "groups that were made in another order, or a script that gives it another group",
+    "owner": "accounts that were made in another order, or a script that sets another owner",
+    "group": "groups that were made in another order, or a script that sets another group",
     "attributes": "a label of the kernel's security modules, or other file capabilities",
     "mtime": CLOCK,
 }
-"""Cause by word of `build.inside.tree.PARTS`, apart from kind, size and content."""
-OLD_MKE2FS = f"{CLOCK}: an mke2fs before 1.47.1 takes it from the tree, or the disk was written to"
+"""Cause by word of `build.inside.listing.PARTS`, apart from kind, size and content."""
+OLD_MKE2FS = f"{CLOCK}: an mke2fs before 1.47.1 copies it from the tree, or the disk was written to"
 INODE = {
     "ctime": OLD_MKE2FS,
     "atime": OLD_MKE2FS,
@@ -61,19 +62,15 @@ INODE = {
 }
 
 
-def guess(one: str, other: str) -> str:
-    """Return what two texts that differ look like; UNKNOWN when they look like nothing known.
+def classify(one: str, other: str) -> str:
+    """Return the cause that explains the whole difference between two texts, else UNKNOWN.
 
-    >>> guess("made 2026-11-26 05:32", "made 2026-11-27 11:02")
+    >>> classify("made 2026-11-26 05:32", "made 2026-11-27 11:02")
     'the wall clock'
-    >>> guess("in /srv/a/b", "in /home/c/d/e")
-    'a path of the machine that built'
+    >>> classify("in /srv/a/b", "in /home/c/d/e")
+    'a path of the machine that built the image'
     """
-    for pattern, cause in (
-        (TIMES, CLOCK),
-        (RANDOMS, RANDOM),
-        (PATHS, "a path of the machine that built"),
-    ):
+    for pattern, cause in ((TIMES, CLOCK), (RANDOMS, RANDOM), (PATHS, BUILD_PATH)):
         if pattern.sub("~", one) == pattern.sub("~", other):
             return cause
     return UNKNOWN

@@ -1,28 +1,20 @@
-"""One thing in which two disks differ, where it was found, and what it comes from."""
+"""One difference between two disks, with its layer and its cause."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from build.inside.normalise import Rule, rule_of
+from build.inside.normalise import find_rule
 
 LAYERS = (
-    "record",
-    "qcow2",
-    "partition table",
-    "boot sectors",
-    "superblock",
-    "packages",
-    "folders",
-    "inodes",
-    "files",
-    "disk",
+    *("record", "qcow2", "partition table", "boot sectors", "superblock"),
+    *("packages", "folders", "inodes", "files", "disk"),
 )
-"""From the outside in; in this order everything is told."""
-UNKNOWN = "another input, or a program that does not give the same bytes twice"
+"""From the outside inwards; differences are printed in this order."""
+UNKNOWN = "another input, or a program with output that is not reproducible"
 CLOCK = "the wall clock"
 RANDOM = "a random number, an id or a digest"
-OTHER_PACKAGE = "another lock, or a package that was made of another source"
-WALK = "the order in which the builder's file system gave the names, which `mke2fs -d` keeps"
+OTHER_PACKAGE = "another lock, or a package that was built from another source"
+FOLDER_ORDER = "the order in which the builder's file system lists names, which `mke2fs -d` keeps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +25,12 @@ class Difference:
     """A word of LAYERS."""
     where: str
     text: str
-    """What differs: the value of the first disk and that of the second."""
+    """The value of the first disk and that of the second."""
     cause: str = UNKNOWN
     rule: str = ""
-    """The rule of `normalise` that is there for it."""
+    """The rule of `normalise` that removes such differences."""
     follows: bool = False
-    """It comes of another difference, and is of interest only when it stands alone."""
+    """It is a consequence of other differences, and printed only when there is no other."""
 
     @property
     def line(self) -> str:
@@ -48,33 +40,51 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """What differs inside a file, before it is said which file."""
+class Change:
+    """A difference inside a file, without the name of the file."""
 
     text: str
     cause: str = UNKNOWN
     part: str = ""
-    """The word of `Rule.parts` by which a rule is looked for, when one could have helped."""
+    """The word of `Rule.parts` by which to look for a rule; empty when no rule can apply."""
 
 
 def rule_name(path: str, part: str) -> str:
-    """Return the name of the rule that would have taken out a difference, or nothing."""
-    rule: Rule | None = rule_of(path, part) if part else None
+    """Return the name of the rule that removes such a difference, or an empty string."""
+    rule = find_rule(path, part) if part else None
     return rule.name if rule else ""
 
 
-def both(one: object, other: object) -> str:
-    """Return two values as a sentence has them.
+def format_pair(one: object, other: object) -> str:
+    """Return two values for a sentence.
 
-    >>> both("", 3)
+    >>> format_pair("", 3)
     'nothing and 3'
     """
     first, second = (str(value) if value != "" else "nothing" for value in (one, other))
     return f"{first} and {second}"
 
 
-def told(differences: Iterator[Difference]) -> tuple[Difference, ...]:
-    """Return them in the order of the layers, without what only follows from another."""
+def format_more(found: Sequence[object]) -> str:
+    """Return the end of a sentence about the first of `found`: `, and of 2 more`."""
+    return f", and of {len(found) - 1} more" if len(found) > 1 else ""
+
+
+def first_reordered(one: Sequence[str], other: Sequence[str]) -> tuple[int, str, str] | None:
+    """Return number and values of the first difference between two orders of the same values.
+
+    None when the orders are equal, or when they contain different values.
+
+    >>> first_reordered("abc", "acb")
+    (2, 'b', 'c')
+    """
+    if sorted(one) != sorted(other):
+        return None
+    pairs = enumerate(zip(one, other, strict=True), 1)
+    return next(((number, a, b) for number, (a, b) in pairs if a != b), None)
+
+
+def sort_differences(differences: Iterator[Difference]) -> tuple[Difference, ...]:
+    """Return differences in the order of the layers, without those that follow from others."""
     found = sorted(dict.fromkeys(differences), key=lambda each: LAYERS.index(each.layer))
-    causes = tuple(each for each in found if not each.follows)
-    return causes or tuple(found)
+    return tuple(each for each in found if not each.follows) or tuple(found)

@@ -1,84 +1,63 @@
-"""The walk through two images, from the outside in, to the causes: read me first."""
+"""The comparison of two images, layer by layer: read this module first."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from build.edges.files import hash_file
 from build.errors import ConfigError
+from build.inspect.explain import disks, systems
 from build.inspect.explain.difference import (
     OTHER_PACKAGE,
     UNKNOWN,
     Difference,
-    both,
+    format_pair,
     rule_name,
-    told,
-)
-from build.inspect.explain.disks import (
-    compare_boot_sectors,
-    compare_containers,
-    compare_tables,
-    first_byte,
+    sort_differences,
 )
 from build.inspect.explain.files import compare_contents
 from build.inspect.explain.inputs import Input, read_inputs
-from build.inspect.explain.systems import (
-    Pair,
-    compare_folders,
-    compare_inodes,
-    compare_packages,
-    compare_superblocks,
-    ran_once,
-)
+from build.inspect.explain.systems import TreePair
 from build.inspect.inspection import root_system
 from build.inspect.readers.disk import Disk, open_disk, read_table
 from build.inspect.readers.packages import read_database
-from build.inspect.readers.search import Search
 from build.inspect.readers.tree import Tree, read_tree
 
 MAX_READ = 256 << 20
-"""Bytes of a file that are compared one by one."""
+"""Bytes of a file that is compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why two images differ."""
+    """The differences between two images."""
 
     images: tuple[Path, Path]
     differences: tuple[Difference, ...]
-    """From the outside in; empty when every byte is the same."""
+    """From the outside inwards; empty when every byte is the same."""
 
     def document(self) -> dict[str, Any]:
-        """Return it for --json."""
+        """Return the explanation as JSON values."""
         return {
             "images": [str(path) for path in self.images],
             "same": not self.differences,
             "differences": [
-                {
-                    "layer": each.layer,
-                    "where": each.where,
-                    "text": each.text,
-                    "cause": each.cause,
-                    "rule": each.rule,
-                }
+                {key: value for key, value in asdict(each).items() if key != "follows"}
                 for each in self.differences
             ],
         }
 
-    def causes(self) -> Mapping[tuple[str, str], int]:
-        """Return how many differences each cause has, with its rule, in order."""
-        found: dict[tuple[str, str], int] = {}
-        for each in self.differences:
-            found[each.cause, each.rule] = found.get((each.cause, each.rule), 0) + 1
-        return found
+    def causes(self) -> Counter[tuple[str, str]]:
+        """Return the number of differences for each cause and rule."""
+        return Counter((each.cause, each.rule) for each in self.differences)
 
 
 def find_image(path: Path) -> Path:
-    """Return the image that a path names: itself, or the only one of a folder.
+    """Return `path`, or the only image in it when it is a folder.
 
     Raises:
-        ConfigError: the folder holds none, or more than one.
+        ConfigError: the folder has none, or more than one.
     """
     if not path.is_dir():
         return path
@@ -90,63 +69,62 @@ def find_image(path: Path) -> Path:
 
 
 def explain_images(one: Path, other: Path) -> Explanation:
-    """Return why two images differ.
+    """Return the differences between two images with their causes.
 
     Raises:
         ImageError: one of them cannot be read.
     """
     images = (one, other)
     with open_disk(one) as first, open_disk(other) as second:
+        # Opened before: a file that is no disk image is an error, even compared with itself.
         if hash_file(one) == hash_file(other):
             return Explanation(images, ())
-        found = told(_walk(first, second))
-        if not found:
-            found = (
-                Difference("disk", "files", "other bytes outside of everything that is compared"),
-            )
-        return Explanation(images, found)
+        found = sort_differences(_compare(first, second))
+        text = "other bytes outside of everything that is compared"
+        return Explanation(images, found or (Difference("disk", "files", text),))
 
 
-def _walk(one: Disk, other: Disk) -> Iterator[Difference]:
+def _compare(one: Disk, other: Disk) -> Iterator[Difference]:
     inputs = read_inputs(one.path, other.path)
     for found in inputs:
-        text = both(found.one, found.other)
-        yield Difference("record", found.name, text, "another input: the images are to differ")
-    yield from compare_containers(one, other)
-    place = first_byte(one, other)
-    if place is None:
+        text = format_pair(found.one, found.other)
+        cause = "another input: the images are expected to differ"
+        yield Difference("record", found.name, text, cause)
+    yield from disks.compare_containers(one, other)
+    offset = disks.first_different_byte(one, other)
+    if offset is None:
         return
     tables = read_table(one), read_table(other)
-    yield from compare_tables(*tables)
-    yield from compare_boot_sectors(one, other)
-    systems = root_system(one, tables[0]), root_system(other, tables[1])
-    yield from compare_superblocks(systems[0].superblock, systems[1].superblock)
-    trees = [read_tree(system, Search()) for system in systems]
-    pair = Pair(trees, [read_database(tree) for tree in trees])
-    yield from compare_packages(pair)
-    yield from compare_folders(pair)
-    yield from compare_inodes(pair)
+    yield from disks.compare_tables(*tables)
+    yield from disks.compare_boot_sectors(one, other)
+    roots = root_system(one, tables[0]), root_system(other, tables[1])
+    yield from systems.compare_superblocks(roots[0].superblock, roots[1].superblock)
+    trees = [read_tree(system) for system in roots]
+    pair = TreePair(trees, [read_database(tree) for tree in trees])
+    yield from systems.compare_packages(pair)
+    yield from systems.compare_folders(pair)
+    yield from systems.compare_inodes(pair)
     yield from _files(pair, inputs)
     yield Difference(
         "disk",
-        f"byte {place}",
-        "the first that differs: in a free block, a journal or a table of the file system",
+        f"byte {offset}",
+        "the first difference: in a free block, a journal or a table of the file system",
         follows=True,
     )
 
 
-def _files(pair: Pair, inputs: Sequence[Input]) -> Iterator[Difference]:
-    """Give what differs inside the files that both trees have."""
+def _files(pair: TreePair, inputs: Sequence[Input]) -> Iterator[Difference]:
+    """Yield the differences inside the files that both trees have."""
     for path in pair.common:
         left, right = pair.one.entries[path], pair.other.entries[path]
         if left.content == right.content:
             continue
-        where, updated = pair.named(path), pair.updated(path)
-        if updated or left.kind != right.kind:
+        where = pair.describe(path)
+        if pair.is_updated(path) or left.kind != right.kind:
             yield Difference("files", where, "another content", OTHER_PACKAGE, follows=True)
         elif left.kind != "file":
-            cause = UNKNOWN if pair.owner(path) else ran_once(pair, path)
-            yield Difference("files", where, both(left.content, right.content), cause)
+            cause = UNKNOWN if pair.owner(path) else systems.unowned_cause(pair, path)
+            yield Difference("files", where, format_pair(left.content, right.content), cause)
         else:
             contents = (_read(pair.one, path), _read(pair.other, path))
             yield from _contents(where, path, contents, inputs)
@@ -158,8 +136,9 @@ def _contents(
     one, other = contents
     for found in inputs:
         if one.replace(found.one.encode(), found.other.encode()) == other:
-            cause = f"it names the {found.name}, which is another one"
-            yield Difference("files", where, both(found.one, found.other), cause, follows=True)
+            cause = f"it contains the {found.name}, which differs"
+            text = format_pair(found.one, found.other)
+            yield Difference("files", where, text, cause, follows=True)
             return
     for each in compare_contents(path, one, other):
         yield Difference("files", where, each.text, each.cause, rule_name(path, each.part))

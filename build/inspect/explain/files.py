@@ -1,4 +1,4 @@
-"""Two contents of one file: what differs in it, by what kind of file it is."""
+"""Comparison of two contents of one file, by the type of the file."""
 
 import gzip
 import io
@@ -8,14 +8,24 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import PurePosixPath
 
 from build.errors import ImageError
 from build.inside.archives import GZIP_MAGIC
+from build.inside.cpio import Member
 from build.inspect.boot_code import first_difference
-from build.inspect.explain.causes import guess
-from build.inspect.explain.difference import CLOCK, OTHER_PACKAGE, UNKNOWN, Content, both
-from build.inspect.readers.cpio import Member, members
+from build.inspect.explain.causes import classify
+from build.inspect.explain.difference import (
+    CLOCK,
+    OTHER_PACKAGE,
+    UNKNOWN,
+    Change,
+    first_reordered,
+    format_more,
+    format_pair,
+)
+from build.inspect.readers.cpio import read_members
 from build.inspect.startup import LINUX
 
 SHADOW_FIELDS = (
@@ -28,19 +38,19 @@ GROUP_FIELDS = ("name", "password", "number", "members")
 ACCOUNTS = "accounts that other packages' scripts made, or made in another order"
 INSTALLED = "other packages, or another order in which they were installed"
 OPTIONS = "`kernel_options` in release.toml, or another UUID of the file system"
-ORDER = "an order that nobody fixed: of a folder, a hash table or threads"
-SHOWN = 60
-"""Letters of a line that are told."""
+ORDER = "an order that is not fixed: of a folder, a hash table or threads"
+MAX_LINE = 60
+"""Characters of a line that are printed."""
 CONTENT = "content"
-WHOLE = 1 << 20
-"""Bytes of a text that is looked at as a whole, and not only the first line that differs."""
+MAX_CLASSIFIED = 1 << 20
+"""Bytes of a text whose cause is found from all lines, not only the first different one."""
 
 
-def compare_contents(path: str, one: bytes, other: bytes) -> Iterator[Content]:
-    """Give what differs in a file of that path.
+def compare_contents(path: str, one: bytes, other: bytes) -> Iterator[Change]:
+    """Yield the differences in a file of that path.
 
-    At least one thing when the bytes differ, but for apk's database: of it nothing when the
-    packages, which are told by themselves, are all that differs.
+    At least one when the bytes differ, except for apk's database: `compare_packages` reports
+    other packages and versions.
     """
     if one == other:
         return
@@ -50,7 +60,7 @@ def compare_contents(path: str, one: bytes, other: bytes) -> Iterator[Content]:
     yield from found
 
 
-Comparer = Callable[[str, bytes, bytes], Iterator[Content]]
+Comparer = Callable[[str, bytes, bytes], Iterator[Change]]
 
 
 def _comparer(path: str, one: bytes, other: bytes) -> Comparer:
@@ -59,32 +69,23 @@ def _comparer(path: str, one: bytes, other: bytes) -> Comparer:
             return comparer
     if one.startswith(GZIP_MAGIC) and other.startswith(GZIP_MAGIC):
         return _gzip
+    # A zero byte near the start marks a binary file, as in git.
     if b"\0" in one[:8192] or b"\0" in other[:8192]:
         return _bytes
     return _lines
 
 
-def _shadow(path: str, one: bytes, other: bytes) -> Iterator[Content]:
-    yield from _accounts(SHADOW_FIELDS, one, other)
-
-
-def _passwd(path: str, one: bytes, other: bytes) -> Iterator[Content]:
-    yield from _accounts(PASSWD_FIELDS, one, other)
-
-
-def _group(path: str, one: bytes, other: bytes) -> Iterator[Content]:
-    yield from _accounts(GROUP_FIELDS, one, other)
-
-
-def _accounts(names: Sequence[str], one: bytes, other: bytes) -> Iterator[Content]:
-    """Compare field by field; passwords are not shown."""
+def _accounts(names: Sequence[str], path: str, one: bytes, other: bytes) -> Iterator[Change]:
+    """Compare field by field; passwords are not printed."""
+    del path
     first, second = (
         {line.partition(":")[0]: line.split(":") for line in text(each).splitlines()}
         for each in (one, other)
     )
     for name in sorted(first.keys() ^ second.keys()):
-        yield Content(f"{name} in the {'first' if name in first else 'second'} only", ACCOUNTS)
-    for name in first.keys() & second.keys():
+        side = "first" if name in first else "second"
+        yield Change(f"{name} in the {side} only", ACCOUNTS)
+    for name in sorted(first.keys() & second.keys()):
         pairs = zip(first[name], second[name], strict=False)
         for number, (left, right) in enumerate(pairs):
             if left == right:
@@ -92,55 +93,52 @@ def _accounts(names: Sequence[str], one: bytes, other: bytes) -> Iterator[Conten
             title = names[number] if number < len(names) else "more"
             where = f"{name}, field {number + 1}, {title}"
             if title == "password":
-                yield Content(
-                    f"{where}: another one", UNKNOWN, CONTENT if not left or not right else ""
-                )
+                part = "" if left and right else CONTENT
+                yield Change(f"{where}: another one", UNKNOWN, part)
             elif title.startswith("day of last"):
-                yield Content(f"{where}: {both(left, right)}", CLOCK, CONTENT)
+                yield Change(f"{where}: {format_pair(left, right)}", CLOCK, CONTENT)
             else:
-                yield Content(f"{where}: {both(left, right)}", ACCOUNTS)
+                yield Change(f"{where}: {format_pair(left, right)}", ACCOUNTS)
     if list(first) != list(second) and sorted(first) == sorted(second):
-        yield Content("the same accounts in another order", ACCOUNTS)
+        yield Change("the same accounts in another order", ACCOUNTS)
 
 
-def _menu(path: str, one: bytes, other: bytes) -> Iterator[Content]:
-    """Tell a difference of the kernel's command line word by word."""
+def _menu(path: str, one: bytes, other: bytes) -> Iterator[Change]:
+    """Compare the kernel's command line word by word."""
     found = [LINUX.search(text(each)) for each in (one, other)]
     words = [match.group(2).split() if match else [] for match in found]
     if words[0] != words[1]:
         left, right = (Counter(each) for each in words)
-        only = both(" ".join((left - right).elements()), " ".join((right - left).elements()))
+        only = format_pair(" ".join((left - right).elements()), " ".join((right - left).elements()))
         same = "the same words in another order" if left == right else f"only {only}"
-        yield Content(f"kernel command line, {same}", OPTIONS)
+        yield Change(f"kernel command line, {same}", OPTIONS)
         return
     yield from _lines(path, one, other)
 
 
-def _initramfs(path: str, one: bytes, other: bytes) -> Iterator[Content]:
-    """Tell what differs in the members of an archive, or in how they were packed."""
+def _initramfs(path: str, one: bytes, other: bytes) -> Iterator[Change]:
+    """Compare the members of an archive, and their compression."""
     try:
-        first, second = (list(members(each, f"/{path}")) for each in (one, other))
+        first, second = (list(read_members(each, f"/{path}")) for each in (one, other))
     except ImageError as error:
-        yield Content(str(error).removeprefix(f"/{path}: "))
+        yield Change(str(error).removeprefix(f"/{path}: "))
         return
-    names = [[member.name for member in each] for each in (first, second)]
+    names = [[text(member.name) for member in each] for each in (first, second)]
     for name in sorted(set(names[0]) ^ set(names[1])):
         side = "first" if name in names[0] else "second"
-        yield Content(f"member {name} in the {side} only", "other features or kernel modules")
+        yield Change(f"member {name} in the {side} only", "other features or kernel modules")
     common = [[name for name in each if name in names[0] and name in names[1]] for each in names]
-    if sorted(common[0]) == sorted(common[1]) and common[0] != common[1]:
-        place = next(n for n, pair in enumerate(zip(*common, strict=True)) if pair[0] != pair[1])
-        yield Content(
-            f"member {place + 1} is {both(common[0][place], common[1][place])}",
-            "mkinitfs packed the members in another order",
-        )
+    if found := first_reordered(*common):
+        number, left, right = found
+        cause = "mkinitfs packed the members in another order"
+        yield Change(f"member {number} is {format_pair(left, right)}", cause)
     yield from _members(first, second)
     if not set(names[0]) ^ set(names[1]) and first == second:
-        yield Content("the same members, packed to other bytes", "another gzip or xz, or level")
+        yield Change("the same members, other bytes", "another gzip or xz, or level")
 
 
-def _members(first: Sequence[Member], second: Sequence[Member]) -> Iterator[Content]:
-    """Tell each kind of difference once, with how many members have it."""
+def _members(first: Sequence[Member], second: Sequence[Member]) -> Iterator[Change]:
+    """Yield each kind of difference once, with the number of members that have it."""
     others = {member.name: member for member in second}
     kinds: dict[str, list[tuple[str, object, object]]] = {}
     for member in first:
@@ -149,10 +147,12 @@ def _members(first: Sequence[Member], second: Sequence[Member]) -> Iterator[Cont
             continue
         for name, value in member.fields.items():
             if value != other.fields[name] and name not in ("size", "check", "name size"):
-                kinds.setdefault(name, []).append((member.name, value, other.fields[name]))
+                values = (text(member.name), value, other.fields[name])
+                kinds.setdefault(name, []).append(values)
         if member.content != other.content:
-            inside = next(compare_contents(member.name, member.content, other.content))
-            yield Content(f"member {member.name}: {inside.text}", inside.cause, inside.part)
+            title = text(member.name)
+            inside = next(compare_contents(title, member.content, other.content))
+            yield Change(f"member {title}: {inside.text}", inside.cause, inside.part)
     causes = {
         "mtime": CLOCK,
         "inode": "the numbers of the file system where it was made",
@@ -161,41 +161,37 @@ def _members(first: Sequence[Member], second: Sequence[Member]) -> Iterator[Cont
     }
     for name, found in kinds.items():
         title, left, right = found[0]
-        more = f", and of {len(found) - 1} more" if len(found) > 1 else ""
+        line = f"member {title}: {name} {format_pair(left, right)}{format_more(found)}"
         part = CONTENT if name in causes else ""
-        told = f"member {title}: {name} {both(left, right)}{more}"
-        yield Content(told, causes.get(name, UNKNOWN), part)
+        yield Change(line, causes.get(name, UNKNOWN), part)
 
 
-def _database(path: str, one: bytes, other: bytes) -> Iterator[Content]:
-    """Tell which packages' records differ; packages and their order are told elsewhere."""
+def _database(path: str, one: bytes, other: bytes) -> Iterator[Change]:
+    """Compare the records of packages; `compare_packages` compares versions and order."""
+    blocks = (text(each).split("\n\n") for each in (one, other))
     first, second = (
-        {
-            block.partition("\nV:")[0].rpartition("P:")[2]: block
-            for block in text(each).split("\n\n")
-        }
-        for each in (one, other)
+        {block.partition("\nV:")[0].rpartition("P:")[2]: block for block in each} for each in blocks
     )
     for name in sorted(first.keys() & second.keys()):
         versions = [re.findall(r"^V:.*$", each[name], re.MULTILINE) for each in (first, second)]
         if first[name] != second[name] and versions[0] == versions[1]:
             inside = next(_lines(path, first[name].encode(), second[name].encode()))
-            yield Content(f"record of {name}: {inside.text}", OTHER_PACKAGE)
+            yield Change(f"record of {name}: {inside.text}", OTHER_PACKAGE)
 
 
-def _tar(path: str, one: bytes, other: bytes) -> Iterator[Content]:
-    """Tell what differs in the members of a tar archive."""
+def _tar(path: str, one: bytes, other: bytes) -> Iterator[Change]:
+    """Compare names, order and times of the members of a tar archive."""
     try:
         first, second = (_tar_members(each) for each in (one, other))
     except tarfile.TarError:
         return
     if list(first) != list(second):
-        yield Content("other members, or in another order", INSTALLED)
-    for name in first.keys() & second.keys():
+        yield Change("other members, or in another order", INSTALLED)
+    for name in sorted(first.keys() & second.keys()):
         left, right = first[name], second[name]
         if left.mtime != right.mtime:
-            told = f"member {name}: mtime {both(int(left.mtime), int(right.mtime))}"
-            yield Content(told, CLOCK, CONTENT)
+            times = format_pair(int(left.mtime), int(right.mtime))
+            yield Change(f"member {name}: mtime {times}", CLOCK, CONTENT)
             return
 
 
@@ -204,77 +200,73 @@ def _tar_members(content: bytes) -> dict[str, tarfile.TarInfo]:
         return {member.name: member for member in archive}
 
 
-def _gzip(path: str, one: bytes, other: bytes) -> Iterator[Content]:
-    """Tell the time in a gzip header (RFC 1952), then what is packed."""
+def _gzip(path: str, one: bytes, other: bytes) -> Iterator[Change]:
+    """Compare the time in the gzip header (RFC 1952, 2.3.1), then the content."""
     if one[4:8] != other[4:8]:
         times = (int.from_bytes(each[4:8], "little") for each in (one, other))
-        yield Content(f"gzip header: time {both(*times)}", CLOCK)
+        yield Change(f"gzip header: time {format_pair(*times)}", CLOCK)
     try:
         first, second = gzip.decompress(one), gzip.decompress(other)
     except (OSError, EOFError, zlib.error):
         return
     inner = PurePosixPath(path).with_suffix("").name
     for found in compare_contents(inner, first, second):
-        yield Content(f"packed: {found.text}", found.cause)
+        yield Change(f"compressed: {found.text}", found.cause)
 
 
-def _lines(path: str, one: bytes, other: bytes) -> Iterator[Content]:
-    """Tell the first line that differs, or that only the order does."""
+def _lines(path: str, one: bytes, other: bytes) -> Iterator[Change]:
+    """Yield the first line that differs, or that only the order differs."""
     first, second = (text(each).splitlines() for each in (one, other))
-    if sorted(first) == sorted(second) and first != second:
-        place = next(
-            n for n, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1]
-        )
-        shown = both(short(first[place]), short(second[place]))
-        yield Content(
-            f"the same lines in another order, line {place + 1} is {shown}", ORDER, CONTENT
-        )
+    if found := first_reordered(first, second):
+        number, *pair = found
+        line = f"line {number} is {format_pair(*map(shorten, pair))}"
+        yield Change(f"the same lines in another order, {line}", ORDER, CONTENT)
         return
     pairs = zip([*first, *[""] * len(second)], [*second, *[""] * len(first)], strict=False)
     for number, (left, right) in enumerate(pairs):
         if left != right:
-            whole = len(first) == len(second) and len(one) <= WHOLE
-            cause = guess(text(one), text(other)) if whole else guess(left, right)
-            told = f"line {number + 1}: {both(short(left), short(right))}"
-            yield Content(told, cause, CONTENT if cause == CLOCK else "")
+            is_whole = len(first) == len(second) and len(one) <= MAX_CLASSIFIED
+            cause = classify(text(one), text(other)) if is_whole else classify(left, right)
+            line = f"line {number + 1}: {format_pair(shorten(left), shorten(right))}"
+            yield Change(line, cause, CONTENT if cause == CLOCK else "")
             return
 
 
-def _bytes(path: str, one: bytes, other: bytes) -> Iterator[Content]:
+def _bytes(path: str, one: bytes, other: bytes) -> Iterator[Change]:
     if len(one) != len(other):
-        yield Content(
-            f"{both(len(one), len(other))} bytes, from byte {first_difference(one, other)}"
+        yield Change(
+            f"{format_pair(len(one), len(other))} bytes, from byte {first_difference(one, other)}"
         )
         return
     count = sum(left != right for left, right in zip(one, other, strict=True))
-    place = first_difference(one, other)
-    shown = both(one[place : place + 8].hex(), other[place : place + 8].hex())
-    yield Content(f"{count} bytes, from byte {place}: {shown}")
+    start = first_difference(one, other)
+    values = format_pair(one[start : start + 8].hex(), other[start : start + 8].hex())
+    yield Change(f"{count} bytes, from byte {start}: {values}")
 
 
 def text(content: bytes) -> str:
-    """Return bytes as text, odd ones as escapes."""
+    """Return bytes as text, other bytes than UTF-8 as escapes."""
     return content.decode(errors="backslashreplace")
 
 
-def short(line: str) -> str:
-    """Return a line as it is told: its start when it is long.
+def shorten(line: str) -> str:
+    """Return a line, cut when it is longer than MAX_LINE.
 
-    >>> short("x" * 100) == "x" * 60 + "..."
+    >>> shorten("x" * 100) == "x" * 60 + "..."
     True
     """
     line = line.strip()
-    return line if len(line) <= SHOWN else f"{line[:SHOWN]}..."
+    return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}..."
 
 
 KINDS: dict[str, Comparer] = {
-    "etc/shadow*": _shadow,
-    "etc/passwd*": _passwd,
-    "etc/group*": _group,
+    "etc/shadow*": partial(_accounts, SHADOW_FIELDS),
+    "etc/passwd*": partial(_accounts, PASSWD_FIELDS),
+    "etc/group*": partial(_accounts, GROUP_FIELDS),
     "boot/grub*/grub.cfg": _menu,
     "boot/initramfs*": _initramfs,
     "boot/initrd*": _initramfs,
     "*/apk/db/installed": _database,
     "*.tar": _tar,
 }
-"""Comparer by pattern of the path, the first that fits."""
+"""Comparer by pattern of the path; the first that matches is used."""

@@ -1,4 +1,4 @@
-"""What two builds were told, by the records beside their images."""
+"""Inputs of two builds, from the build records beside their images."""
 
 import json
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ INPUTS = {
     "epoch": ("epoch",),
     "source commit": ("source", "commit"),
 }
-"""Where a build record has what the build was told."""
+"""Keys of each input in a build record."""
 MAX_RECORD = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What two builds were told, each something else."""
+    """An input in which two builds differ."""
 
     name: str
     one: str
@@ -32,12 +32,12 @@ def read_inputs(one: Path, other: Path) -> list[Input]:
     first, second = (_record(path.with_suffix(RECORD)) for path in (one, other))
     if not first or not second:
         return []
-    values = ((name, _at(first, keys), _at(second, keys)) for name, keys in INPUTS.items())
-    return [Input(name, left, right) for name, left, right in values if left != right]
+    inputs = (Input(name, _at(first, keys), _at(second, keys)) for name, keys in INPUTS.items())
+    return [each for each in inputs if each.one != each.other]
 
 
 def _record(path: Path) -> Mapping[str, Any]:
-    """Return a build record, an empty one where there is none that can be read."""
+    """Return a build record, an empty one where none can be read."""
     try:
         if path.stat().st_size > MAX_RECORD:
             return {}

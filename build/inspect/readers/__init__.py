@@ -1,6 +1,6 @@
-"""What the bytes of a finished disk say: nothing is judged here, damage is refused by name.
+"""Readers of a finished disk; they parse and refuse damage, and do not check any rule.
 
-In reading order: `disk` (qcow2 or raw, its partition table), `superblock`, `ext4` (inodes, what
-files and folders hold), `tree` (every path of the file system), `packages` (apk's database: who
-owns what), `cpio` (what an initramfs holds), `search` (words in files as they are read).
+In reading order: `disk` (qcow2 or raw, and its partition table), `superblock`, `ext4` (inodes and
+the content of files and folders), `tree` (every path of the file system), `packages` (apk's
+database: who owns what), `cpio` (an initramfs), `search` (patterns in files as they are read).
 """

@@ -1,32 +1,33 @@
-"""A disk image, qcow2 or raw, as bytes at an offset; and its partition table.
+"""Reader of a disk image, qcow2 or raw, and of its partition table.
 
-qcow2: QEMU, docs/interop/qcow2.rst. Nothing that an image names is ever opened: one with a
-backing file or an external data file is refused, for it could name any file of the reader's.
-Every length that the image says is checked against its own size first.
+qcow2: QEMU, docs/interop/qcow2.rst. An image with a backing file or an external data file is
+refused, since it could name any file of the host. Every length in the image is compared with the
+size of the file before it is used.
 """
 
 import struct
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from build.errors import ImageError
 
 QCOW2_MAGIC = b"QFI\xfb"
 CONVERT = "convert it with `qemu-img convert -O raw`"
 INCOMPATIBLE = {0: "dirty", 1: "corrupt", 2: "external data file", 3: "compression type"}
-"""Incompatible features by bit; 4 and up are not read."""
+"""Incompatible features by bit; 4 and up are not supported."""
 OFFSET = 0x00FF_FFFF_FFFF_FE00
-"""Bits 9 to 55 of an L1 or L2 entry: where the cluster is."""
+"""Bits 9 to 55 of an L1 or L2 entry: the offset of a cluster in the file."""
 COMPRESSED = 1 << 62
 ZERO = 1
 MAX_L1 = 32 << 20
 """Bytes of an L1 table; QEMU's own limit."""
-KEPT_CLUSTERS = 96
+MAX_CACHED = 96
+"""Clusters of each cache."""
 SECTOR = 512
 MBR_TABLE = 446
 LINUX = 0x83
@@ -37,7 +38,7 @@ MAX_GPT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where a piece of the disk lies in the file."""
+    """Position of a piece of the disk in the file."""
 
     kind: str
     """`plain`, `compressed`, `zero` or `absent`."""
@@ -52,13 +53,13 @@ class Partition:
     number: int
     start: int
     size: int
-    kind: str
+    type: str
     """MBR type as `0x83`, or GPT type as UUID."""
     active: bool
 
 
 class Disk:
-    """A raw disk image; the base of the other format."""
+    """A raw disk image, and the base class of the other format."""
 
     format = "raw"
 
@@ -70,26 +71,13 @@ class Disk:
         self.size = length
         """Bytes of the disk."""
         self.header: Mapping[str, int | str] = {}
-        """What the format's own header says, for comparing two of them."""
-
-    def __enter__(self) -> Self:
-        """Return the disk itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.file.close()
+        """Fields of the format's header."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes of the disk.
 
         Raises:
-            ImageError: they are not all on the disk.
+            ImageError: they are not on the disk.
         """
         if offset < 0 or length < 0 or offset + length > self.size:
             raise ImageError(
@@ -98,14 +86,14 @@ class Disk:
         return self._read(offset, length)
 
     def clusters(self) -> Iterator[tuple[int, Cluster]]:
-        """Give number and place of each 64 KiB that the file holds."""
+        """Yield number and position of each 64 KiB."""
         for number in range(-(-self.size // 65536)):
             yield number, Cluster("plain", number * 65536, 65536)
 
     def _read(self, offset: int, length: int) -> bytes:
-        return self._stored(offset, length)
+        return self._read_file(offset, length)
 
-    def _stored(self, offset: int, length: int) -> bytes:
+    def _read_file(self, offset: int, length: int) -> bytes:
         """Return bytes of the file itself."""
         if not 0 <= offset <= offset + length <= self.length:
             raise ImageError(
@@ -123,23 +111,24 @@ class Qcow2(Disk):
 
     def __init__(self, path: Path, file: BinaryIO, length: int) -> None:
         super().__init__(path, file, length)
-        self.header = _qcow2_header(path, self._stored(0, min(length, 112)).ljust(112, b"\0"))
-        self.size = self._number("size")
-        self.bits = self._number("cluster bits")
+        self.header = _qcow2_header(path, self._read_file(0, min(length, 112)).ljust(112, b"\0"))
+        self.size = int(self.header["size"])
+        self.bits = int(self.header["cluster bits"])
         self.cluster = 1 << self.bits
-        self.l1 = self._table(self._number("l1 offset"), self._number("l1 entries"))
-        self.l2: OrderedDict[int, tuple[int, ...]] = OrderedDict()
-        self.kept: OrderedDict[int, bytes] = OrderedDict()
+        self.l1 = self._table(int(self.header["l1 offset"]), int(self.header["l1 entries"]))
+        self._l2 = lru_cache(MAX_CACHED)(partial(self._table, entries=self.cluster // 8))
+        self._decompressed = lru_cache(MAX_CACHED)(self._decompress)
 
-    def place(self, number: int) -> Cluster:
-        """Return where the cluster of that number lies."""
+    def locate(self, number: int) -> Cluster:
+        """Return the position of the cluster of that number."""
         entries = self.cluster // 8
         first = self.l1[number // entries] & OFFSET if number // entries < len(self.l1) else 0
         if not first:
             return Cluster("absent")
         entry = self._l2(first)[number % entries]
         if entry & COMPRESSED:
-            # Sectors are counted from the one in which the data starts.
+            # qcow2.rst, "Compressed Clusters Descriptor": the number of additional sectors is
+            # counted from the sector in which the data starts.
             split = 62 - (self.bits - 8)
             offset = entry & ((1 << split) - 1)
             sectors = ((entry & (COMPRESSED - 1)) >> split) + 1
@@ -151,36 +140,24 @@ class Qcow2(Disk):
         return Cluster("plain", entry & OFFSET, self.cluster)
 
     def clusters(self) -> Iterator[tuple[int, Cluster]]:
-        """Give number and place of each cluster that the file holds."""
+        """Yield number and position of each cluster that is stored in the file."""
         entries = self.cluster // 8
         for number in range(-(-self.size // self.cluster)):
             if number // entries < len(self.l1) and self.l1[number // entries]:
-                where = self.place(number)
-                if where.kind in ("plain", "compressed"):
-                    yield number, where
+                cluster = self.locate(number)
+                if cluster.kind in ("plain", "compressed"):
+                    yield number, cluster
 
-    def packed(self, where: Cluster) -> bytes:
-        """Return what the file holds of a cluster, as it is written there."""
-        if where.kind == "compressed":
-            return self._unpacked(where)[1]
-        return self._stored(where.offset, min(where.length, self.length - where.offset))
-
-    def _number(self, name: str) -> int:
-        value = self.header[name]
-        assert isinstance(value, int)
-        return value
+    def stored(self, cluster: Cluster) -> bytes:
+        """Return the bytes of a cluster in the file, compressed or not."""
+        if cluster.kind == "compressed":
+            return self._decompressed(cluster)[1]
+        return self._read_file(cluster.offset, min(cluster.length, self.length - cluster.offset))
 
     def _table(self, offset: int, entries: int) -> tuple[int, ...]:
         if entries * 8 > MAX_L1 or entries * 8 > self.length:
             raise ImageError(f"{self.path}: a table of {entries} entries, larger than the file")
-        return struct.unpack(f">{entries}Q", self._stored(offset, entries * 8))
-
-    def _l2(self, offset: int) -> tuple[int, ...]:
-        if offset not in self.l2:
-            self.l2[offset] = self._table(offset, self.cluster // 8)
-            if len(self.l2) > KEPT_CLUSTERS:
-                self.l2.popitem(last=False)
-        return self.l2[offset]
+        return struct.unpack(f">{entries}Q", self._read_file(offset, entries * 8))
 
     def _read(self, offset: int, length: int) -> bytes:
         pieces = []
@@ -192,71 +169,63 @@ class Qcow2(Disk):
         return b"".join(pieces)
 
     def _piece(self, number: int, start: int, count: int) -> bytes:
-        where = self.place(number)
-        if where.kind == "plain":
-            # The last cluster of a file may be short: what is beyond is zero.
-            have = max(0, min(count, self.length - where.offset - start))
-            return self._stored(where.offset + start, have).ljust(count, b"\0")
-        if where.kind == "compressed":
-            return self._inflated(where)[start : start + count]
+        cluster = self.locate(number)
+        if cluster.kind == "plain":
+            # The last cluster of a file may be cut: the bytes behind the file are zero.
+            present = max(0, min(count, self.length - cluster.offset - start))
+            return self._read_file(cluster.offset + start, present).ljust(count, b"\0")
+        if cluster.kind == "compressed":
+            return self._decompressed(cluster)[0][start : start + count]
         return bytes(count)
 
-    def _inflated(self, where: Cluster) -> bytes:
-        if where.offset in self.kept:
-            self.kept.move_to_end(where.offset)
-            return self.kept[where.offset]
-        content = self._unpacked(where)[0]
-        self.kept[where.offset] = content
-        if len(self.kept) > KEPT_CLUSTERS:
-            self.kept.popitem(last=False)
-        return content
-
-    def _unpacked(self, where: Cluster) -> tuple[bytes, bytes]:
-        """Return what a packed cluster holds, and the bytes of the file that say so."""
-        stored = self._stored(where.offset, min(where.length, self.length - where.offset))
-        packer = zlib.decompressobj(-12)
+    def _decompress(self, cluster: Cluster) -> tuple[bytes, bytes]:
+        """Return the content of a compressed cluster, and its bytes in the file."""
+        where = f"{self.path}: cluster at byte {cluster.offset}"
+        length = min(cluster.length, self.length - cluster.offset)
+        stored = self._read_file(cluster.offset, length)
+        # Raw deflate (RFC 1951) with a window of 12 bits (QEMU, block/qcow2-threads.c).
+        stream = zlib.decompressobj(-12)
         try:
-            content = packer.decompress(stored, self.cluster)
+            content = stream.decompress(stored, self.cluster)
         except zlib.error as error:
-            raise ImageError(f"{self.path}: cluster at byte {where.offset}: {error}") from None
+            raise ImageError(f"{where}: {error}") from None
         if len(content) != self.cluster:
-            raise ImageError(f"{self.path}: cluster at byte {where.offset}: cut short")
-        # What follows in the last sector belongs to the next cluster.
-        rest = len(packer.unused_data) + len(packer.unconsumed_tail)
+            raise ImageError(f"{where}: cut short")
+        # The rest of the last sector belongs to the next cluster.
+        rest = len(stream.unused_data) + len(stream.unconsumed_tail)
         return content, stored[: len(stored) - rest]
 
 
-def open_disk(path: Path) -> Disk:
-    """Return the disk that the file `path` holds, to be used as a context.
+@contextmanager
+def open_disk(path: Path) -> Iterator[Disk]:
+    """Yield the disk in the file `path`.
 
     Raises:
-        ImageError: it cannot be opened, or is of a kind that is not read.
+        ImageError: it cannot be opened, or its format is not supported.
     """
     try:
-        length = path.stat().st_size
         file = path.open("rb")
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}") from None
-    try:
-        return _disk(path, file, length)
-    except OSError as error:
-        file.close()
-        raise ImageError(f"{path}: {error.strerror}, expected a disk image") from None
-    except ImageError:
-        file.close()
-        raise
-
-
-def _disk(path: Path, file: BinaryIO, length: int) -> Disk:
-    if file.read(4) == QCOW2_MAGIC:
-        return Qcow2(path, file, length)
-    if length < SECTOR or length % SECTOR:
-        raise ImageError(f"{path}: {length} bytes, expected a qcow2 or raw disk image")
-    return Disk(path, file, length)
+    with file:
+        try:
+            magic, length = file.read(4), path.stat().st_size
+        except OSError as error:
+            raise ImageError(f"{path}: {error.strerror}, expected a disk image") from None
+        if magic == QCOW2_MAGIC:
+            yield Qcow2(path, file, length)
+        elif length < SECTOR or length % SECTOR:
+            raise ImageError(f"{path}: {length} bytes, expected a qcow2 or raw disk image")
+        else:
+            yield Disk(path, file, length)
 
 
 def _qcow2_header(path: Path, raw: bytes) -> Mapping[str, int | str]:
-    """Return the fields of a header, having refused what cannot be read from it alone."""
+    """Return the fields of a header.
+
+    Raises:
+        ImageError: the image needs another file or has unsupported features.
+    """
     (version, backing, _, bits, size, crypt, l1_entries, l1_offset) = struct.unpack(
         ">IQIIQIIQ", raw[4:48]
     )
@@ -272,13 +241,13 @@ def _qcow2_header(path: Path, raw: bytes) -> Mapping[str, int | str]:
         "is encrypted": crypt != 0,
         f"clusters of 2^{bits} bytes": not 9 <= bits <= 21,
         "an external data file": incompatible & 4,
-        "features that are not read": incompatible >> 4,
+        "unsupported features": incompatible >> 4,
         "clusters that are not compressed with zlib": kind != 0,
         f"a disk of {size} bytes": size > 1 << 46,
     }
-    for what, refused in refusals.items():
-        if refused:
-            raise ImageError(f"{path}: {what}, expected a qcow2 image by itself", hint=CONVERT)
+    for text, is_refused in refusals.items():
+        if is_refused:
+            raise ImageError(f"{path}: {text}, expected a standalone qcow2 image", hint=CONVERT)
     marks = [name for bit, name in INCOMPATIBLE.items() if incompatible & 1 << bit]
     return {
         "version": version,
@@ -299,7 +268,7 @@ def _qcow2_header(path: Path, raw: bytes) -> Mapping[str, int | str]:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How a disk is divided."""
+    """A partition table."""
 
     kind: str
     """`dos`, `gpt` or `none`."""
@@ -309,7 +278,7 @@ class Table:
 
 
 def read_table(disk: Disk) -> Table:
-    """Return the partition table; extended partitions are not looked into.
+    """Return the partition table; extended partitions are not read.
 
     MBR: signature at 510, four entries of 16 bytes from 446, the disk's id at 440. GPT: UEFI
     specification 2.10, 5.3.
@@ -318,16 +287,14 @@ def read_table(disk: Disk) -> Table:
     if sector[510:512] != b"\x55\xaa":
         return Table("none", "", ())
     found = []
-    for number in range(4):
-        entry = sector[MBR_TABLE + 16 * number : MBR_TABLE + 16 * number + 16]
-        flag, kind, start, count = struct.unpack("<B3xB3xII", entry)
+    entries = struct.iter_unpack("<B3xB3xII", sector[MBR_TABLE : MBR_TABLE + 64])
+    for number, (flag, kind, start, count) in enumerate(entries, 1):
         if kind:
-            active = flag == 0x80
-            place = (number + 1, start * SECTOR, count * SECTOR)
-            found.append(Partition(*place, f"0x{kind:02x}", active))
-    if any(part.kind == f"0x{GPT_GUARD:02x}" for part in found) and disk.size >= 3 * SECTOR:
+            size, name = count * SECTOR, f"0x{kind:02x}"
+            found.append(Partition(number, start * SECTOR, size, name, flag == 0x80))
+    if any(part.type == f"0x{GPT_GUARD:02x}" for part in found) and disk.size >= 3 * SECTOR:
         return _gpt(disk)
-    # A file system without a table may have a boot sector that looks like one.
+    # The boot sector of a file system on a whole disk may end in the same signature.
     if found and not any(0 < part.start < disk.size for part in found):
         return Table("none", "", ())
     return Table("dos", f"0x{struct.unpack('<I', sector[440:444])[0]:08x}", tuple(found))
@@ -339,22 +306,24 @@ def _gpt(disk: Disk) -> Table:
         return Table("none", "", ())
     where, count, size = struct.unpack("<QII", header[72:88])
     if size < 128 or count * size > MAX_GPT:
-        raise ImageError(f"{disk.path}: GPT of {count} entries of {size} bytes, not read")
+        raise ImageError(f"{disk.path}: GPT of {count} entries of {size} bytes, not supported")
     raw = disk.read(where * SECTOR, count * size)
     found = []
     for number in range(count):
         entry = raw[number * size : number * size + 128]
         first, last, attributes = struct.unpack("<QQQ", entry[32:56])
         if any(entry[:16]):
-            place = (number + 1, first * SECTOR, (last - first + 1) * SECTOR)
-            found.append(Partition(*place, guid(entry[:16]), bool(attributes & 4)))
-    return Table("gpt", guid(header[56:72]), tuple(found))
+            length, name = (last - first + 1) * SECTOR, format_guid(entry[:16])
+            # Bit 2: "Legacy BIOS Bootable" (UEFI specification, table 5.8).
+            is_active = bool(attributes & 4)
+            found.append(Partition(number + 1, first * SECTOR, length, name, is_active))
+    return Table("gpt", format_guid(header[56:72]), tuple(found))
 
 
-def guid(raw: bytes) -> str:
-    """Return a GUID as it is written: the first three fields are little-endian.
+def format_guid(raw: bytes) -> str:
+    """Return a GUID as text; its first three fields are little-endian.
 
-    >>> guid(bytes(range(16)))
+    >>> format_guid(bytes(range(16)))
     '03020100-0504-0706-0809-0a0b0c0d0e0f'
     """
     one, two, three = struct.unpack("<IHH", raw[:8])

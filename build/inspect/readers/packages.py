@@ -1,8 +1,8 @@
-"""apk's database of a finished disk: which package owns what, and what it was when it came.
+"""apk's database of a finished disk: the owner of each path, and its attributes in the package.
 
 apk-tools, src/database.c (`apk_db_write_fdb`): F: a folder, M: its owner and mode, R: a file
-in it, a: owner and mode, Z: checksum. Where none is written, owner and group are 0 and the
-mode is 0755 of folders, 0644 of files.
+in it, a: owner and mode, Z: checksum. The defaults are owner and group 0, and mode 0755 of
+folders, 0644 of files.
 """
 
 import base64
@@ -15,7 +15,7 @@ from build.inside.install import DATABASES
 from build.inspect.readers.tree import Tree
 
 SHA1 = "Q1"
-"""What a checksum starts with that is a SHA-1 in base64."""
+"""Prefix of a SHA-1 checksum in base64."""
 MAX_LINKS = 16
 FIELDS = {
     "P": "name",
@@ -30,7 +30,7 @@ FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """A file or folder as a package brought it."""
+    """A file or folder as it is in its package."""
 
     package: str
     kind: str
@@ -39,12 +39,12 @@ class Owned:
     owner: int
     group: int
     sha1: str = ""
-    """Of the content or of a link's target; empty where the database holds none."""
+    """Of the content or of a link's target; empty where the database has none."""
 
 
 @dataclass(slots=True)
 class Database:
-    """What is installed."""
+    """The installed packages."""
 
     packages: list[dict[str, str]] = field(default_factory=list)
     """Each package's fields, by the words of FIELDS, sorted by name."""
@@ -54,7 +54,7 @@ class Database:
     """By path without the first slash."""
 
     def owner(self, path: str) -> str:
-        """Return the name of the package that owns a path, or nothing."""
+        """Return the name of the package that owns a path, or an empty string."""
         found = self.owned.get(path)
         return found.package if found else ""
 
@@ -65,15 +65,15 @@ class Database:
 
 
 def read_database(tree: Tree) -> Database:
-    """Return the database of a tree; one without packages when there is none."""
-    for place in DATABASES:
-        if f"{place}/installed" in tree.entries:
-            database = parse_database(tree.text(f"{place}/installed"))
+    """Return the database of a tree, empty when there is none."""
+    for folder in DATABASES:
+        if f"{folder}/installed" in tree.entries:
+            database = parse_database(tree.text(f"{folder}/installed"))
             moved = {
-                _through_links(tree, path, whole=owned.kind == "dir"): owned
+                _resolve_links(tree, path, whole=owned.kind == "dir"): owned
                 for path, owned in database.owned.items()
             }
-            # What a package has at a path itself counts before what came there through a link.
+            # A package's own path takes precedence over one that is reached through a link.
             database.owned = moved | {
                 path: owned
                 for path, owned in database.owned.items()
@@ -83,11 +83,12 @@ def read_database(tree: Tree) -> Database:
     return Database()
 
 
-def _through_links(tree: Tree, path: str, *, whole: bool) -> str:
-    """Return where a path of a package is when a folder above it is a link: `bin` to `usr/bin`.
+def _resolve_links(tree: Tree, path: str, *, whole: bool) -> str:
+    """Return a path with the links among its folders resolved: `bin` to `usr/bin`.
 
     With `whole` the path itself may be such a link.
     """
+    # Packages of before the merge of / and /usr still have paths such as bin/x in the database.
     folders = path.split("/")
     for _ in range(MAX_LINKS):
         for depth in range(1, len(folders) + whole):
@@ -103,63 +104,50 @@ def _through_links(tree: Tree, path: str, *, whole: bool) -> str:
 
 
 def parse_database(text: str) -> Database:
-    r"""Return what `installed` says; lines that are not known are passed over.
+    r"""Return the database in a file `installed`; unknown lines are ignored.
 
     >>> parse_database("P:a\nV:1-r0\nF:bin\nR:x\na:0:0:4755\n").owned["bin/x"].mode == 0o4755
     True
     """
     database = Database()
     for block in text.split("\n\n"):
-        fields = dict.fromkeys(FIELDS.values(), "")
-        reader = _Files(database)
+        package = dict.fromkeys(FIELDS.values(), "")
+        folder = path = ""
         for line in block.splitlines():
             letter, _, value = line.partition(":")
-            if letter == "P":
-                reader.package = value
             if letter in FIELDS:
-                fields[FIELDS[letter]] = value
-            elif len(letter) == 1 and letter in "FMRaZ":
-                reader.take(letter, value)
-        if fields["name"]:
-            database.packages.append(fields)
+                package[FIELDS[letter]] = value
+            elif letter == "F":
+                folder = path = value
+                # Folders belong to many packages; the first one in the database is kept.
+                if value and value not in database.owned:
+                    database.owned[path] = Owned(package["name"], "dir", 0o755, 0, 0)
+            elif letter == "R":
+                path = f"{folder}/{value}" if folder else value
+                database.owned[path] = Owned(package["name"], "file", 0o644, 0, 0)
+            elif letter in ("M", "a", "Z") and path in database.owned:
+                database.owned[path] = _set_attribute(database.owned[path], letter, value)
+        if package["name"]:
+            database.packages.append(package)
     database.installed = [package["name"] for package in database.packages]
     database.packages.sort(key=lambda package: package["name"])
     return database
 
 
-class _Files:
-    """The file lines of one package; each speaks of the entry before it."""
-
-    def __init__(self, database: Database) -> None:
-        self.owned = database.owned
-        self.package = ""
-        self.folder = ""
-        self.path = ""
-
-    def take(self, letter: str, value: str) -> None:
-        if letter == "F":
-            self.folder = self.path = value
-            # Folders belong to many packages; the first that says something of one counts.
-            if value and value not in self.owned:
-                self.owned[value] = Owned(self.package, "dir", 0o755, 0, 0)
-            return
-        if letter == "R":
-            self.path = f"{self.folder}/{value}" if self.folder else value
-            self.owned[self.path] = Owned(self.package, "file", 0o644, 0, 0)
-            return
-        before = self.owned.get(self.path)
-        if before is None:
-            return
-        parts = value.split(":")
-        if letter == "Z":
-            self.owned[self.path] = replace(before, sha1=_sha1(value))
-        elif len(parts) >= 3 and all(part.isdigit() for part in parts[:3]):
-            owner, group, mode = int(parts[0]), int(parts[1]), int(parts[2], 8)
-            self.owned[self.path] = replace(before, owner=owner, group=group, mode=mode)
+def _set_attribute(owned: Owned, letter: str, value: str) -> Owned:
+    """Return an entry with the checksum of a line `Z`, or owner and mode of another line."""
+    if letter == "Z":
+        return replace(owned, sha1=_sha1(value))
+    numbers = value.split(":")[:3]
+    if len(numbers) < 3 or not all(number.isdigit() for number in numbers):
+        return owned
+    owner, group, mode = numbers
+    return replace(owned, owner=int(owner), group=int(group), mode=int(mode, 8))
 
 
 def _sha1(value: str) -> str:
-    """Return the checksum as hex digits, or nothing when it is of another kind."""
+    """Return the checksum as hex digits, or an empty string when it is of another kind."""
+    # Another prefix is another digest; `tree` computes SHA-1 only.
     if not value.startswith(SHA1):
         return ""
     try:

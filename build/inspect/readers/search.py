@@ -1,84 +1,73 @@
-"""Words in files as they are read: each by a literal part of it, which is quick to look for."""
+"""Search for patterns in files while they are read, piece by piece."""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 OVERLAP = 4096
-"""Bytes of one piece that are seen again with the next: longer than anything that is looked for."""
+"""Bytes that are searched again with the next piece: more than any match is long."""
 MAX_HITS = 20
 """Of one file: one is enough to refuse it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Needle:
-    """Something that is looked for."""
+class Pattern:
+    """A regular expression, and a literal part of it that is fast to find."""
 
     rule: str
     literal: bytes
-    """A part that it always has."""
+    """A part of every match."""
     pattern: re.Pattern[bytes]
-    """All of it; matched from `before` bytes ahead of the literal part."""
     before: int = 0
+    """At most so many bytes of a match are before the literal part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Where something was found; what was found is never kept."""
+    """Position of a match; the matching bytes are never kept."""
 
     rule: str
     offset: int
     """In the file, in bytes."""
 
 
-class Search:
-    """What is looked for in every file."""
+class Scanner:
+    """Searches one file, piece by piece."""
 
-    def __init__(self, needles: Sequence[Needle] = ()) -> None:
-        self.needles = tuple(needles)
-
-    def finder(self) -> "Finder":
-        """Return what takes the pieces of one file."""
-        return Finder(self.needles)
-
-    def hits(self, content: bytes) -> list[Hit]:
-        """Return what is in a content that is at hand."""
-        finder = self.finder()
-        finder.feed(content)
-        return finder.hits
-
-
-class Finder:
-    """Takes a file piece by piece."""
-
-    def __init__(self, needles: Sequence[Needle]) -> None:
-        self.needles = needles
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
+        self.patterns = patterns
         self.hits: list[Hit] = []
         self.rest = b""
-        self.place = 0
+        self.offset = 0
 
     def feed(self, piece: bytes) -> None:
-        """Look through a piece and the end of the one before."""
-        if not self.needles:
+        """Search a piece together with the end of the one before."""
+        if not self.patterns:
             return
-        content, start = self.rest + piece, self.place - len(self.rest)
-        for needle in self.needles:
-            for offset in _found(needle, content):
-                hit = Hit(needle.rule, start + offset)
+        content, start = self.rest + piece, self.offset - len(self.rest)
+        for pattern in self.patterns:
+            for offset in _find(pattern, content):
+                hit = Hit(pattern.rule, start + offset)
                 if len(self.hits) >= MAX_HITS:
                     return
                 if hit not in self.hits:
                     self.hits.append(hit)
-        self.place += len(piece)
+        self.offset += len(piece)
         self.rest = content[-OVERLAP:]
 
 
-def _found(needle: Needle, content: bytes) -> Iterator[int]:
-    place = content.find(needle.literal)
-    while place >= 0:
-        start = max(0, place - needle.before)
-        window = content[start : place + OVERLAP]
-        match = needle.pattern.search(window)
-        if match:
+def search(patterns: Sequence[Pattern], content: bytes) -> list[Hit]:
+    """Return all matches in a content."""
+    scanner = Scanner(patterns)
+    scanner.feed(content)
+    return scanner.hits
+
+
+def _find(pattern: Pattern, content: bytes) -> Iterator[int]:
+    # `bytes.find` is many times faster than a regular expression that starts at every byte.
+    offset = content.find(pattern.literal)
+    while offset >= 0:
+        start = max(0, offset - pattern.before)
+        if match := pattern.pattern.search(content[start : offset + OVERLAP]):
             yield start + match.start()
-        place = content.find(needle.literal, place + 1)
+        offset = content.find(pattern.literal, offset + 1)

@@ -1,4 +1,4 @@
-# Say at an interactive login what this system was made from.
+# Print at an interactive login which release this system was installed from.
 case $- in
 	*i*)
 		if [ -r /etc/snowdrop-release ]; then

@@ -1,8 +1,8 @@
-# The root file system takes the whole disk, at every boot.
+# Grow the root file system to the size of the disk, at every boot.
 #
-# Partition first, file system second. Each step is decided by what is there, not by what was
-# done a moment ago: a power cut between the two, or in one of them, is made good at the next
-# boot. The partition table is one sector, and the kernel grows ext4 under its journal.
+# Partition first, file system second. Each step depends on the state of the disk and not on
+# earlier steps: after a power cut between the two, or in one of them, the next boot completes
+# the work. The partition table is one sector, and the kernel grows ext4 under its journal.
 # shellcheck shell=sh
 
 WORTH=32768           # sectors of 512 bytes: less than 16 MiB more is not worth a change
@@ -27,7 +27,7 @@ grow_partition() {
 	[ "$end" -le "$MBR_END" ] || end=$MBR_END
 	wanted=$(((end - start) / 2048 * 2048))
 	[ $((wanted - size)) -ge "$WORTH" ] && is_last || return 0
-	# Its type is at 4 in an entry: ee says that the true table is elsewhere (GPT).
+	# The type is byte 4 of an entry: ee marks a GPT disk.
 	if [ "$(byte_at 450 "/dev/${disk##*/}")" = ee ]; then
 		note "${disk##*/}: a GPT, which is not changed here"
 		return

@@ -1,9 +1,9 @@
-# Who this droplet is, and who may come in: id, SSH keys, host name, host keys.
+# Identity and access of the droplet: id, SSH keys, host name, host keys.
 # shellcheck shell=sh
 
 POOL_SECONDS=60
 
-# The droplet's id decides whether this disk was another droplet's before.
+# The droplet's id shows whether this disk belonged to another droplet before.
 identity() {
 	id=$(cat "$DMI/product_serial" 2>/dev/null)
 	if ! is_number "$id"; then
@@ -24,7 +24,7 @@ identity() {
 
 # --- SSH keys ------------------------------------------------------------------------------
 
-# Metadata's keys have a file of their own; the owner's ~/.ssh is never looked at.
+# Keys from metadata are in a separate file; the owner's ~/.ssh is never read.
 ssh_keys() {
 	fetch public-keys || fail "SSH keys: $reason; the former ones stay: $(count_keys)"
 	tr -d '\r' <"$WORK/public-keys" >"$WORK/lines"
@@ -63,7 +63,7 @@ is_key() {
 	case $2 in
 		'' | *[!A-Za-z0-9+/=]*) return 1 ;;
 	esac
-	# A key that was cut short looks right until somebody reads it.
+	# Only ssh-keygen detects a key that was cut short.
 	command -v ssh-keygen >/dev/null || return 0
 	printf '%s %s\n' "$1" "$2" >"$WORK/key"
 	ssh-keygen -l -f "$WORK/key" </dev/null >/dev/null 2>&1
@@ -75,14 +75,14 @@ count_keys() {
 
 # --- host name -----------------------------------------------------------------------------
 
-# Once for each droplet: what the owner calls it afterwards is not undone.
+# Once for each droplet: a name that the owner sets later is kept.
 host_name() {
 	[ ! -e "$STATE/hostname-done" ] || return 0
 	fetch hostname || fail "host name: $reason; it stays $(hostname)"
 	name=$(tr -d '\r' <"$WORK/hostname")
 	is_host_name "$name" ||
 		fail "host name: '$(printf '%s' "$name" | clean)' is none; it stays $(hostname)"
-	# The kernel takes 64 bytes at most; a longer name goes into /etc/hosts alone.
+	# The kernel accepts at most 64 bytes; a longer name is written to /etc/hosts only.
 	short=${name%%.*}
 	called=$name
 	[ "${#name}" -le 64 ] || called=$short
@@ -110,7 +110,7 @@ is_host_name() {
 	esac
 }
 
-# Write /etc/hosts anew with one line of ours; all others stay as they are.
+# Rewrite /etc/hosts with one line of ours; all other lines stay.
 hosts_line() {
 	names=$name
 	[ "$name" = "$short" ] || names="$name $short"
@@ -126,7 +126,7 @@ hosts_line() {
 
 # --- host keys -----------------------------------------------------------------------------
 
-# A new droplet's are made by sshd's own service, which starts after this one.
+# The service of sshd, which starts after this one, generates the keys of a new droplet.
 host_keys() {
 	if [ -e "$STATE/host-keys-of" ]; then
 		former=$(cat "$STATE/host-keys-of")
@@ -142,13 +142,13 @@ host_keys() {
 	fi
 }
 
-# /dev/random gives nothing before the kernel has enough to begin with (random(4)).
+# /dev/random blocks until the kernel's generator is seeded (random(4)).
 pool_is_ready() {
 	timeout "$POOL_SECONDS" dd if=/dev/random of=/dev/null bs=1 count=1 2>/dev/null ||
 		tell "random numbers: the kernel has none after $POOL_SECONDS s; sshd may be late"
 }
 
-# The old keys go when the new ones are there: without any, sshd does not start.
+# Old keys are removed after the new ones exist: without keys, sshd does not start.
 new_host_keys() {
 	made=$STATE/new-host-keys
 	rm -rf "$made"

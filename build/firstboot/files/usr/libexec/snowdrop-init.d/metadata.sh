@@ -1,4 +1,4 @@
-# Where values come from: the service at 169.254.169.254, and the config drive in its place.
+# Sources of values: the service at 169.254.169.254, or else the config drive.
 # shellcheck shell=sh
 
 REQUEST_SECONDS=5  # without one byte
@@ -8,7 +8,7 @@ DRIVE_FILE=digitalocean_meta_data.json
 DOCUMENT_BYTES=4194304
 USER_DATA_BYTES=1048576
 
-# Set until when a question may be asked again.
+# Set the deadline for repeated requests.
 wait_until() {
 	if is_settled; then
 		deadline=$patience_refresh
@@ -25,7 +25,7 @@ is_settled() {
 	[ -e "$STATE/hostname-done" ] && [ -s "$KEYS" ]
 }
 
-# fetch NAME: put the value of NAME into $WORK/NAME, or say in $reason why not; $absent is
+# fetch NAME: write the value of NAME to $WORK/NAME, or set $reason and fail; $absent is
 # not empty when there is no such value. NAME is a path of the service, or v1.json, all of
 # it, which is put into $WORK/values as flat lines.
 fetch() {
@@ -46,7 +46,7 @@ fetch() {
 	done
 }
 
-# A service that answers, without having the value, is asked for the next one again.
+# A service that answers without this value is asked again for the next one.
 instead() {
 	[ -e "$WORK/drive" ] || return 1
 	if [ -n "$again" ]; then
@@ -58,7 +58,7 @@ instead() {
 
 # ask NAME: one request. $again is empty when a second one cannot help.
 ask() {
-	# The address is on the link itself; eth0 may have come up only now.
+	# The address is link-local; eth0 may have come up just now.
 	ip route replace 169.254.169.254/32 dev eth0 2>/dev/null
 	answer=$WORK/$1.part
 	url=$metadata_url/$1
@@ -71,7 +71,7 @@ ask() {
 		user-data) limit=$((USER_DATA_BYTES + 512)) ;;
 	esac
 	rm -f "$answer"
-	# The limit on the size of files ends an answer without end, timeout one that trickles.
+	# The limit on file sizes ends an endless answer, timeout a slow one.
 	(
 		ulimit -f $((limit / 512))
 		exec timeout "$ANSWER_SECONDS" busybox wget -q -T "$REQUEST_SECONDS" -O "$answer" "$url"
@@ -100,7 +100,7 @@ ask() {
 	return 1
 }
 
-# take NAME FILE: a whole answer gets its name.
+# take NAME FILE: rename a complete answer.
 take() {
 	if [ "$1" != v1.json ]; then
 		mv -f "$2" "$WORK/$1"
@@ -129,7 +129,7 @@ value() {
 
 # --- the config drive ----------------------------------------------------------------------
 
-# Leave the drive's values, flattened, in $WORK/drive; fail without a word when there is none.
+# Write the drive's values, flattened, to $WORK/drive; fail silently when there is no drive.
 look_for_drive() {
 	find_drive || return 1
 	modprobe isofs 2>/dev/null

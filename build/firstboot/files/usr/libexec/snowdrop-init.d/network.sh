@@ -1,6 +1,6 @@
-# Addresses that DHCP does not give, at every boot: they can change when a droplet is moved.
+# Addresses that DHCP does not assign, at every boot: they can change when a droplet is moved.
 #
-# $STATE/network is what metadata said last, checked: a line each of
+# $STATE/network has the last values of metadata, checked, one line for each of
 #   public MAC ADDRESS PREFIX GATEWAY, anchor MAC ADDRESS PREFIX, private MAC ADDRESS PREFIX,
 #   nameserver ADDRESS
 # shellcheck shell=sh
@@ -12,7 +12,7 @@ NAMESERVERS_USED=3  # a resolver reads no more (resolv.conf(5))
 network() {
 	was=$STATE/network
 	if fetch v1.json; then
-		# The droplet's own entropy is in its vendor data; nothing in there is ever run.
+		# Vendor data contains entropy for the droplet; it is never executed.
 		cat "$WORK/values" >/dev/urandom
 		grep -E '^(interfaces|dns)\.' "$WORK/values" >"$WORK/wires"
 		read_network >"$WORK/network"
@@ -41,7 +41,7 @@ read_network() {
 	done
 }
 
-# card KIND NUMBER: its lines. A value that is no address leaves out its line alone.
+# card KIND NUMBER: write its lines. An invalid address omits its line only.
 card() {
 	from=interfaces.$1.$2
 	mac=$(value "$from.mac" "$WORK/wires" | lower)
@@ -91,7 +91,7 @@ is_ipv4() {
 	done
 }
 
-# prefix_of NETMASK: its length in $prefix; ones first, then zeros, or it is none.
+# prefix_of NETMASK: set $prefix to its length; fail unless it is ones followed by zeros.
 prefix_of() {
 	is_ipv4 "$1" || return 1
 	prefix=0
@@ -141,7 +141,7 @@ give_address() {
 	fi
 }
 
-# DHCP's word counts; this is for the day when it says nothing.
+# The address of DHCP takes precedence; this one is used when DHCP fails.
 public_address() {
 	! has_address "$nic" || return 0
 	tell "$nic: no address from DHCP; $address is taken from metadata"
@@ -154,7 +154,7 @@ public_address() {
 	fi
 }
 
-# An address that metadata had and has no more goes; one that is not ours stays.
+# Remove addresses that are no longer in metadata; others are not ours and stay.
 take_back() {
 	[ -e "$was" ] || return 0
 	while read -r kind mac address prefix gateway; do
@@ -169,7 +169,7 @@ take_back() {
 	return 0
 }
 
-# A bridge or a VLAN may have its card's hardware address too: a real device comes first.
+# A bridge or a VLAN may have the same hardware address: a physical device is preferred.
 nic_of() {
 	for real in device .; do
 		for net in /sys/class/net/*; do
@@ -185,7 +185,7 @@ has_address() {
 	[ -n "$(ip -4 -o address show dev "$1" scope global 2>/dev/null)" ]
 }
 
-# Without DHCP the service can be asked all the same: it is on the link (RFC 3927).
+# The service is reachable without DHCP, since its address is link-local (RFC 3927).
 first_address() {
 	if [ ! -e /sys/class/net/eth0 ]; then
 		tell 'eth0: there is no such network card'
@@ -207,7 +207,7 @@ first_address() {
 	ip address add "$(cat "$WORK/link-local")" scope link dev eth0
 }
 
-# DHCP's servers are left alone, and so is a file that some other program keeps.
+# Servers of DHCP are kept, and so is a file that another program maintains.
 name_servers() {
 	[ ! -L /etc/resolv.conf ] || return 0
 	if grep -q '^nameserver' /etc/resolv.conf 2>/dev/null; then
@@ -221,7 +221,7 @@ name_servers() {
 
 # --- who may ask ---------------------------------------------------------------------------
 
-# Metadata answers every program that asks, and user data may hold secrets.
+# The metadata service answers every program, and user data may contain secrets.
 shut_metadata() {
 	[ "$SNOWDROP_METADATA_ROOT_ONLY" = yes ] || return 0
 	if command -v nft >/dev/null; then
@@ -235,7 +235,7 @@ shut_metadata() {
 	fail 'metadata: the rule was not taken; every user can read it'
 }
 
-# One transaction: the table is made anew, whether it was there or not.
+# One transaction: replace the table, whether it exists or not.
 nft_rule() {
 	cat <<-'END'
 		add table ip snowdrop

@@ -1,6 +1,6 @@
 # The owner's own script, once for each droplet.
 #
-# Marked as done before it starts: one that restarts the droplet is not run for ever.
+# Marked as done before it starts: a script that reboots the droplet runs only once.
 # shellcheck shell=sh
 
 SCRIPT=$STATE/user-data
@@ -36,7 +36,7 @@ open_user_data() {
 	if [ "$(first_bytes)" = 1f8b ]; then
 		gzip -dc <"$WORK/user-data" 2>"$WORK/said" |
 			head -c $((USER_DATA_BYTES + 1)) >"$WORK/unpacked"
-		# gzip itself is cut off when head has enough; its complaint is about something else.
+		# gzip is ended by SIGPIPE when head has enough; its message would be misleading.
 		[ ! -s "$WORK/said" ] || [ "$(wc -c <"$WORK/unpacked")" -gt "$USER_DATA_BYTES" ] ||
 			refuse_user_data 'it begins like gzip, and cannot be unpacked'
 		mv -f "$WORK/unpacked" "$WORK/user-data"

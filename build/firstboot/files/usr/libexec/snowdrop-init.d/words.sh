@@ -1,4 +1,4 @@
-# What all steps use: log and console, settings, files that are never half-written.
+# Functions of all steps: log and console, settings, atomic writes.
 # shellcheck shell=sh
 
 LOG_BYTES=262144  # a longer log is put aside
@@ -10,7 +10,7 @@ prepare() {
 	fi
 	printf '' 2>/dev/null >>"$LOG"
 	chmod 600 "$LOG" 2>/dev/null
-	# What programs complain of goes there too. (A redirection that fails ends the shell.)
+	# Standard error of programs goes there too. (A redirection that fails ends the shell.)
 	if (exec 2>>"$LOG") 2>/dev/null; then
 		exec 2>>"$LOG"
 	fi
@@ -23,7 +23,7 @@ is_droplet() {
 	[ "$vendor" = DigitalOcean ]
 }
 
-# A mistake in the file must not keep the keys out: it is tried in a shell of its own first.
+# An error in the file must not prevent the keys: another shell reads it first.
 read_settings() {
 	[ -r "$CONF" ] || return 0
 	# shellcheck source=/dev/null
@@ -41,7 +41,7 @@ read_settings() {
 	is_number "$longest_delay" || longest_delay=16
 }
 
-# replace FILE TARGET MODE: TARGET is the old one or the new one, at every moment.
+# replace FILE TARGET MODE: replace TARGET atomically.
 replace() {
 	! cmp -s "$1" "$2" || return 0
 	if cp "$1" "$2.snowdrop-new" && chmod "$3" "$2.snowdrop-new" && sync &&
@@ -52,7 +52,7 @@ replace() {
 	return 1
 }
 
-# remember TEXT NAME: the same for a line of text in the state folder.
+# remember TEXT NAME: write a line of text to a file of the state folder atomically.
 remember() {
 	printf '%s\n' "$1" >"$WORK/remembered" && replace "$WORK/remembered" "$STATE/$2" 600
 }
@@ -64,7 +64,7 @@ is_number() {
 	[ "${#1}" -le 18 ]
 }
 
-# By uptime, since chrony may move the clock.
+# Uptime, since chrony may change the clock.
 now() {
 	cut -d . -f 1 /proc/uptime 2>/dev/null || date +%s
 }
@@ -91,7 +91,7 @@ lower() {
 	tr '[:upper:]' '[:lower:]'
 }
 
-# What comes from elsewhere is shown without what a terminal would act upon.
+# Received text is printed without control characters of terminals.
 clean() {
 	tr '\t\n' '  ' | tr -cd ' -~' | cut -c 1-100
 }

@@ -1,6 +1,6 @@
-"""What the builder sees of the machine it runs on: nothing of it may get into an image.
+"""What the builder can read of its machine; none of it may change the image.
 
-`build --prove` prints it for two builds side by side, and so shows what really was different.
+`build --prove` prints it for two builds side by side, to show what really was varied.
 """
 
 import os
@@ -11,26 +11,29 @@ from pathlib import Path
 MOUNTS = Path("/proc/self/mounts")
 PROCESSOR = Path("/proc/cpuinfo")
 VARIABLES = Path("/proc/self/environ")
-SHOWN = ("LC_ALL", "TZ")
+REPORTED_VARIABLES = ("LC_ALL", "TZ")
 
 
-def look_around(work: Path, packages: Path, mask: int) -> Mapping[str, object]:
-    """Return what a program in this place could read, by name.
+def read_environment(work: Path, packages: Path, umask: int) -> Mapping[str, object]:
+    """Return what any program in the builder could read, by name.
 
-    `mask` is the umask that the builder was started with.
+    `umask` is the one that the builder was started with.
     """
     variables = _variables()
+    # The file system's own order of names in the largest folder: it may differ between machines.
+    folders = [os.listdir(path) for path in packages.glob("*/*") if path.is_dir()]  # noqa: PTH208
+    largest: list[str] = max(folders, key=len, default=[])
     return {
         "cores": len(os.sched_getaffinity(0)),
         "day": time.strftime("%Y-%m-%d", time.gmtime()),
         "file system": _file_system(work),
-        "first file": next(iter(_files(packages)), ""),
+        "first file": next(iter(largest), ""),
         "host name": os.uname().nodename,
         "kernel": os.uname().release,
         "processor": _processor(PROCESSOR.read_text(errors="backslashreplace")),
-        "umask": f"{mask:03o}",
+        "umask": f"{umask:03o}",
         "variables": len(variables),
-        **{name: variables.get(name, "") for name in SHOWN},
+        **{name: variables.get(name, "") for name in REPORTED_VARIABLES},
     }
 
 
@@ -46,18 +49,12 @@ def _variables() -> Mapping[str, str]:
 
 
 def _file_system(work: Path) -> str:
-    """Return the kind of file system that a folder is on (proc(5), mounts)."""
+    """Return the type of the file system that a folder is on (proc(5), mounts)."""
     kinds = {"/": "?"}
     for line in MOUNTS.read_text(errors="backslashreplace").splitlines():
-        _, place, kind, *_ = line.split()
-        kinds[place] = kind
+        _, mount_point, kind, *_ = line.split()
+        kinds[mount_point] = kind
     for folder in (work, *work.parents):
         if str(folder) in kinds:
             return kinds[str(folder)]
     return "?"
-
-
-def _files(packages: Path) -> list[str]:
-    """Return the packages as the file system gives them, from the folder that holds the most."""
-    folders = [os.listdir(folder) for folder in packages.glob("*/*") if folder.is_dir()]  # noqa: PTH208 - its order is the point
-    return max(folders, key=len, default=[])

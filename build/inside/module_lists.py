@@ -1,34 +1,33 @@
-"""The lists that depmod makes of a kernel's modules, in an order of our own.
+"""The lists that depmod makes of a kernel's modules, sorted.
 
-busybox's depmod keeps the modules in 256 lists, each in the order in which the file system names
-its files, and writes them one list after the other. Alpine's also writes the binary indexes.
-kmod's depmod goes by the kernel's own modules.order: what it wrote stays as it is.
+busybox's depmod keeps the modules in 256 lists, each in the order in which the file system lists
+its files, and writes one list after the other; Alpine's also writes the binary indexes. kmod's
+depmod follows the kernel's own modules.order: its files are left unchanged.
 """
 
 from pathlib import Path
 
 TEXTS = ("modules.alias", "modules.dep", "modules.symbols")
 INDEXES = ("modules.alias.bin", "modules.symbols.bin")
-"""Those in which a name may have several values; in the others no order is to be seen."""
-KMODS = "modules.softdep"
-"""Written by kmod's depmod always, by busybox's never."""
+"""The indexes in which a name may have several values; the others have no order of their own."""
+KMOD_FILE = "modules.softdep"
+"""Always written by kmod's depmod, never by busybox's."""
 MAGIC = bytes.fromhex("b007f45700020001")
 """Number and version at the start of an index."""
 PREFIX, VALUES, CHILDREN = 0x80000000, 0x40000000, 0x20000000
-PLACE = 0x0FFFFFFF
+OFFSET = 0x0FFFFFFF
 
 
 def sort_module_lists(folder: Path) -> None:
-    """Sort what busybox's depmod wrote in lib/modules/RELEASE: no reader minds the order."""
-    if (folder / KMODS).exists():
+    """Sort the files that busybox's depmod wrote in lib/modules/RELEASE."""
+    if (folder / KMOD_FILE).exists():
         return
-    for name, in_order in [(name, sort_lines) for name in TEXTS] + [
-        (name, sort_index) for name in INDEXES
-    ]:
+    for name in (*TEXTS, *INDEXES):
         path = folder / name
         if path.is_file() and not path.is_symlink():
             content = path.read_bytes()
-            if (fixed := in_order(content)) != content:
+            fixed = sort_lines(content) if name in TEXTS else sort_index(content)
+            if fixed != content:
                 path.write_bytes(fixed)
 
 
@@ -44,13 +43,13 @@ def sort_lines(content: bytes) -> bytes:
 
 
 def sort_index(content: bytes) -> bytes:
-    """Return a binary index with the values of each name sorted, numbered in this order.
+    """Return a binary index with the values of each name sorted and ranked in this order.
 
-    Numbers are big-endian. Behind the magic: where the root is, its kind in the upper bits. A
-    node: by its kind a text that all its names share, then the first and last byte with which
-    they go on and where each is (0: none), then how many values and each one's rank and text;
-    texts end in a zero byte (kmod, libkmod/libkmod-index.c). What is no such index, or leads
-    out of the file, is returned as it is.
+    Format (kmod, libkmod/libkmod-index.c), numbers big-endian: behind the magic the offset of the
+    root node, with the node's kind in the upper bits. A node, depending on its kind: a prefix
+    of all its names; the first and last next byte and the offset of each child (0: none); the
+    number of values with rank and text of each. Texts end in a zero byte. Content that is no
+    such index, or that refers to offsets outside of it, is returned unchanged.
     """
     if not content.startswith(MAGIC):
         return content
@@ -60,7 +59,7 @@ def sort_index(content: bytes) -> bytes:
         to_do = [_number(content, len(MAGIC))]
         while to_do:
             node = to_do.pop()
-            if node & PLACE and node not in seen:
+            if node & OFFSET and node not in seen:
                 seen.add(node)
                 to_do += _sort_node(fixed, node)
     except (IndexError, ValueError):
@@ -70,18 +69,18 @@ def sort_index(content: bytes) -> bytes:
 
 def _sort_node(index: bytearray, node: int) -> list[int]:
     """Sort the values of one node in place; return its children."""
-    place, children = node & PLACE, []
+    offset, children = node & OFFSET, []
     if node & PREFIX:
-        place = index.index(0, place) + 1
+        offset = index.index(0, offset) + 1
     if node & CHILDREN:
-        first, last = index[place], index[place + 1]
+        first, last = index[offset], index[offset + 1]
         count = last - first + 1
-        children = [_number(index, place + 2 + 4 * number) for number in range(count)]
-        place += 2 + 4 * count
+        children = [_number(index, offset + 2 + 4 * number) for number in range(count)]
+        offset += 2 + 4 * count
     if node & VALUES:
-        start = place + 4
+        start = offset + 4
         values, end = [], start
-        for _ in range(_number(index, place)):
+        for _ in range(_number(index, offset)):
             begin, end = end + 4, index.index(0, end + 4) + 1
             values.append(bytes(index[begin:end]))
         ranked = (rank.to_bytes(4, "big") + text for rank, text in enumerate(sorted(values)))
@@ -89,8 +88,8 @@ def _sort_node(index: bytearray, node: int) -> list[int]:
     return children
 
 
-def _number(index: bytes | bytearray, place: int) -> int:
-    number = index[place : place + 4]
+def _number(index: bytes | bytearray, offset: int) -> int:
+    number = index[offset : offset + 4]
     if len(number) < 4:
-        raise IndexError(place)
+        raise IndexError(offset)
     return int.from_bytes(number, "big")

@@ -1,4 +1,4 @@
-"""What is in a tree, as one sorted text: two trees are the same when their texts are."""
+"""Listings of a tree: one sorted text, which is equal for equal trees."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BLOCK = 4096
-"""Bytes of a block of the file system that the tree will become."""
+"""Bytes of a block of the image's file system."""
 KINDS = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "dir",
@@ -18,38 +18,40 @@ KINDS = {
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket",
 }
-
-
 PARTS = ("kind", "mode", "owner", "group", "size", "mtime", "content", "attributes")
-"""What a line says of an entry, behind its path; the content of a device is its number."""
+"""The fields of a line behind the path; the content of a device is its number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A tree in words."""
+    """The entries of a tree as text."""
 
     text: bytes
-    """One line an entry: path and then PARTS, tabs between; UTF-8."""
+    """One line for each entry: path and PARTS, separated by tabs; UTF-8."""
     entries: int
     bytes: int
-    """Space that the contents take, in whole blocks."""
+    """Size of all contents, in whole blocks."""
 
     @property
     def sha256(self) -> str:
-        """Digest of the text, and so of everything in the tree."""
+        """Digest of the text, and thereby of everything in the tree."""
         return hashlib.sha256(self.text).hexdigest()
 
 
 def list_tree(tree: Path) -> Listing:
     """Return the listing of `tree`, the tree itself first as `.`, sorted by path as bytes."""
     lines, space = [], 0
-    for path in sorted(_walk(tree), key=lambda path: os.fsencode(path.relative_to(tree))):
+    paths = [tree]
+    for parent, folders, files in os.walk(tree):
+        paths += [Path(parent, name) for name in folders + files]
+    # As bytes: the order of text may depend on how names that are not UTF-8 were decoded.
+    for path in sorted(paths, key=lambda path: os.fsencode(path.relative_to(tree))):
         status = path.lstat()
         lines.append(_line(tree, path, status))
         if not stat.S_ISREG(status.st_mode) or status.st_nlink == 1:
             space += -(-status.st_size // BLOCK) * BLOCK
         else:
-            # Every name of a file counts its share, so that the file counts once.
+            # Each name of a file counts its share, so that the file counts once.
             space += -(-status.st_size // BLOCK) * BLOCK // status.st_nlink
     text = "".join(f"{line}\n" for line in lines).encode()
     return Listing(text, len(lines), space)
@@ -57,7 +59,7 @@ def list_tree(tree: Path) -> Listing:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing in which an entry of two trees differs."""
+    """One part in which an entry of two trees differs."""
 
     path: str
     """Without the first slash; `.` is the tree itself."""
@@ -65,11 +67,11 @@ class Difference:
     """A word of PARTS, or `presence` when one tree has no such entry."""
     first: str
     second: str
-    """The values, empty where there is no entry."""
+    """The values; empty where there is no entry."""
 
 
 def compare_listings(first: bytes, second: bytes) -> Iterator[Difference]:
-    r"""Give what differs between two listings, in the order of the paths.
+    r"""Yield the differences between two listings, in the order of the paths.
 
     >>> [d.part for d in compare_listings(b"a\tfile\t0644\n", b"a\tfile\t0600\nb\tdir\n")]
     ['mode', 'presence']
@@ -90,13 +92,6 @@ def _entries(listing: bytes) -> dict[str, list[str]]:
     return {path: values for path, *values in fields}
 
 
-def _walk(tree: Path) -> Iterator[Path]:
-    yield tree
-    for where, folders, files in os.walk(tree):
-        for name in folders + files:
-            yield Path(where, name)
-
-
 def _line(tree: Path, path: Path, status: os.stat_result) -> str:
     kind = KINDS[stat.S_IFMT(status.st_mode)]
     size, content = 0, "-"
@@ -105,19 +100,14 @@ def _line(tree: Path, path: Path, status: os.stat_result) -> str:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         size = status.st_size
     elif kind == "link":
-        content = "->" + shown(os.fsencode(path.readlink()))
+        content = "->" + escape_name(os.fsencode(path.readlink()))
     elif kind in ("char", "block"):
         content = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    name, mode = escape_name(os.fsencode(path.relative_to(tree))), stat.S_IMODE(status.st_mode)
     fields = (
-        shown(os.fsencode(path.relative_to(tree))),
-        kind,
-        f"{stat.S_IMODE(status.st_mode):04o}",
-        status.st_uid,
-        status.st_gid,
-        size,
-        int(status.st_mtime),
-        content,
-        _attributes(path),
+        *(name, kind, f"{mode:04o}", status.st_uid, status.st_gid),
+        # The size of a folder depends on the file system.
+        *(size, int(status.st_mtime), content, _attributes(path)),
     )
     return "\t".join(str(field) for field in fields)
 
@@ -129,7 +119,7 @@ def _attributes(path: Path) -> str:
     return ",".join(pairs) or "-"
 
 
-def shown(name: bytes) -> str:
-    """Return a name on one line, its odd bytes as escapes."""
+def escape_name(name: bytes) -> str:
+    """Return a file name as one line of text, other bytes than UTF-8 as escapes."""
     text = name.decode(errors="backslashreplace")
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
