@@ -47,7 +47,8 @@ START = (
     'runpy.run_module("build.inside", run_name="__main__")'
 )
 PROBE = (
-    "import ctypes, hashlib, os; os.mknod('/apk/build/n', 0o20600, os.makedev(1, 3)); "
+    "import ctypes, hashlib, os, sys; sys.tracebacklimit = 0; "
+    "os.mknod('/apk/build/n', 0o20600, os.makedev(1, 3)); "
     "os.chown('/apk/build/n', 100, 101)"
 )
 """What an engine must allow: devices and owners, which root of a user namespace may not."""
@@ -112,6 +113,7 @@ def build_image(
     origin: Origin,
     *,
     wanted_engine: str | None,
+    caller: Mapping[str, str],
     work: Path,
     out: Path,
     progress: Progress,
@@ -120,7 +122,8 @@ def build_image(
 ) -> Image:
     """Build the image of `variant`; write it, its record and the local packages to `out`.
 
-    Temporary folders are made in `work`; `clock` returns seconds, for the record only.
+    `caller` is the caller's environment, for the engine (see `choose_engine`). Temporary folders
+    are made in `work`; `clock` returns seconds, for the record only.
 
     Raises:
         VerificationError: a blob of the store does not have the digest that the lock names.
@@ -143,7 +146,7 @@ def build_image(
             for folder in dirs.read_only if variation.reverse else ():
                 copy_reversed(folder)
         with steps.step("engine"):
-            choice = _choose_engine(dirs, wanted_engine, variation)
+            choice = _choose_engine(dirs, wanted_engine, caller, variation)
         result = _run_builder(choice.engine, dirs, variation, progress)
         record = _record(task, choice, result, steps.seconds, dirs.out / f"{task.stem}.qcow2")
         image = _publish(task, dirs, out, record)
@@ -270,14 +273,20 @@ def _plan(task: _Task) -> Mapping[str, Any]:
     }
 
 
-def _choose_engine(dirs: BuildDirs, wanted: str | None, variation: Variation) -> Choice:
+def _choose_engine(
+    dirs: BuildDirs, wanted: str | None, caller: Mapping[str, str], variation: Variation
+) -> Choice:
     prepare_root(dirs.builder, [*(mount.target for mount in dirs.mounts), TREE])
     prepare_root(dirs.apk, ["/packages", "/build"])
     if variation.engine:
         return Choice(variation.engine, ())
-    argv = [*PYTHON, PROBE]
     return choose_engine(
-        dirs.builder, argv, wanted=wanted, tmpfs=[TREE], last=variation.last_engine
+        dirs.builder,
+        [*PYTHON, PROBE],
+        caller=caller,
+        wanted=wanted,
+        tmpfs=[TREE],
+        last=variation.last_engine,
     )
 
 
@@ -306,11 +315,11 @@ def _run_builder(
                 case {"error": str(error), "hint": str(hint)}:
                     errors.append((error, hint))
 
-        mounts = [*dirs.mounts, *([Mount(variation.tree, TREE)] if variation.tree else [])]
+        tree = [Mount(variation.tree, TREE, scratch=True)] if variation.tree else []
         job = Job(
             root=dirs.builder,
             argv=(*PYTHON, START),
-            mounts=mounts,
+            mounts=[*dirs.mounts, *tree],
             tmpfs=[] if variation.tree else [TREE],
             environment=variation.environment,
             host_name=variation.host_name,

@@ -157,9 +157,9 @@ def unpack_data(raw: bytes, into: Path) -> None:
     """Unpack the files of the package `raw` below the existing folder `into`.
 
     No script runs. Modes, symbolic and hard links and the times of files are kept, owners
-    are not; folders stay writable for the caller. An existing link to a folder stays, as in a
-    merged /usr, and is followed inside `into` only, as if that were `/`. Nothing is verified
-    here: the caller has checked the file's SHA-256.
+    are not; folders stay writable and files readable for the caller. An existing link to a
+    folder stays, as in a merged /usr, and is followed inside `into` only, as if that were `/`.
+    Nothing is verified here: the caller has checked the file's SHA-256.
 
     Raises:
         VerificationError: the data member is damaged or has a file that no package may
@@ -215,7 +215,8 @@ def _unpack_entry(reader: TarReader, member: TarMember, root: Path) -> None:
         with path.open("xb") as file:  # "x" fails if anything is there, also a dangling link
             for piece in reader.content():
                 file.write(piece)
-        path.chmod(member.mode & 0o7777)
+        # A caller that is not root must be able to read it: docker gets the root as a tar.
+        path.chmod((member.mode & 0o7777) | 0o400)
         os.utime(path, (member.mtime, member.mtime))
 
 

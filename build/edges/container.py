@@ -7,12 +7,18 @@ device nodes and gives files to other users, in a tmpfs.
 
 Docker and podman add variables of their own (HOME, HOSTNAME, container); a program for which
 that matters starts its children with an explicit environment.
+
+Whatever a job writes belongs to the caller, who need not be root: under docker a writable mount
+is a volume, and its files are copied out to the host by the caller. A bind mount would leave
+files of root there, which a caller in the docker group can neither change nor remove.
 """
 
+import os
 import secrets
 import shlex
 import shutil
 import subprocess
+import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,8 +40,13 @@ SCRATCH = ("/run", "/tmp")  # noqa: S108 - paths in the root, each a tmpfs of it
 ENGINES = ("docker", "podman", "unshare")
 """In the order in which they are tried."""
 PROBE_SECONDS = 120.0
-CLIENT = {**PLAIN, "HOME": "/root"}
-"""For docker and podman themselves: a user's own settings (proxies, contexts) stay out."""
+MAX_REASON = 1000
+"""Characters of the reason why an engine does not work."""
+CALLER_VARIABLES = ("HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONTEXT")
+"""What docker and podman get of the caller's environment: where their settings, sockets and
+storage are. Without these neither rootless engines nor docker contexts work."""
+PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+"""Variables that docker sets in a container by the caller's ~/.docker/config.json."""
 ULIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
 """Within the limits of a host that cannot raise them (no CAP_SYS_RESOURCE)."""
 PODMAN_VARIANTS = ((), ("--runtime=runc",), ("--runtime=runc", *ULIMITS))
@@ -52,6 +63,8 @@ class Mount:
     target: str
     """Absolute path in the root."""
     read_only: bool = False
+    scratch: bool = False
+    """Nothing reads the folder after the job, so an engine may use another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +88,10 @@ class Job:
         mounts = {mount.target: mount for mount in self.mounts}
         for target in sorted([*mounts, *self.tmpfs]):
             yield target, mounts.get(target)
+
+    def results(self) -> Iterator[Mount]:
+        """Yield the mounts whose files the caller reads after the job."""
+        yield from (each for each in self.mounts if not each.read_only and not each.scratch)
 
 
 class Engine(Protocol):
@@ -116,25 +133,43 @@ class _Engine:
         return self.start(replace(job, root=job.root.resolve(), tmpfs=(*SCRATCH, *job.tmpfs)))
 
 
-def _run_podman(options: tuple[str, ...], job: Job) -> Finished:
-    """Run the job with the folder itself as root file system, nothing copied (podman-run(1))."""
-    with _named("podman") as label:
+def _run_podman(client: Mapping[str, str], options: tuple[str, ...], job: Job) -> Finished:
+    """Run the job with the folder itself as root file system, nothing copied (podman-run(1)).
+
+    Root of a container of rootless podman is the caller, so bind mounts leave no other owner.
+    """
+    with _named("podman", client) as label:
         argv = [
-            *("podman", "run", f"--name={label}", *options),
+            *("podman", "run", "--rm", f"--name={label}", *options),
             # Defaults of podman: an /etc/hosts, the host's proxies, more writable folders.
             *("--no-hosts", "--http-proxy=false", "--read-only-tmpfs=false"),
             *_common_options(job),
             *("--rootfs", str(job.root)),
             *job.argv,
         ]
-        return _stream(argv, CLIENT, job)
+        return _stream(argv, client, job)
 
 
-def _run_docker(job: Job) -> Finished:
-    """Run the job in a temporary image of the folder: docker has no `--rootfs`."""
-    with _named("docker") as label, _imported(job.root, label) as image:
-        argv = [*("docker", "run", f"--name={label}"), *_common_options(job), image, *job.argv]
-        return _stream(argv, CLIENT, job)
+def _run_docker(client: Mapping[str, str], job: Job) -> Finished:
+    """Run the job in a temporary image of the folder: docker has no `--rootfs`.
+
+    The container is created first and removed last, since docker copies files to and from its
+    volumes while it exists (docker-container-cp(1)); `docker run` does both at once.
+    """
+    # The container goes before its image: docker keeps the layers of an image in use.
+    with _imported(job.root, client) as image, _named("docker", client) as label:
+        # Without a value: taken from the client's environment, where it is not set.
+        proxies = [f"--env={name}" for each in PROXIES for name in (each, each.upper())]
+        options = [*proxies, *_common_options(job, volumes=True)]
+        create = ["docker", "create", f"--name={label}", *options, image, *job.argv]
+        run(create, environment=client)
+        for mount in job.results():
+            if any(mount.source.iterdir()):
+                _feed(mount.source, ["docker", "cp", "-", f"{label}:{mount.target}"], client)
+        done = _stream(["docker", "start", "--attach", label], client, job)
+        for mount in job.results():
+            _copy_out(["docker", "cp", f"{label}:{mount.target}/.", "-"], mount.source, client)
+        return done
 
 
 def _run_unshare(job: Job) -> Finished:
@@ -160,6 +195,7 @@ def choose_engine(
     root: Path,
     argv: Sequence[str],
     *,
+    caller: Mapping[str, str],
     wanted: str | None = None,
     tmpfs: Sequence[str] = (),
     last: str = "",
@@ -167,17 +203,19 @@ def choose_engine(
     """Return the first engine that runs `argv` in `root`, and why those before it do not.
 
     Each engine is tried with a real job, since an installed engine may still be unusable (no
-    daemon, no rights, no cgroups). `wanted` allows only the engine of that name; `last` names
-    the engine to try after all others.
+    daemon, no rights, no cgroups). `caller` is the caller's environment, of which the engines get
+    CALLER_VARIABLES only; `wanted` allows only the engine of that name; `last` names the engine
+    to try after all others.
 
     Raises:
         BuildError: no engine works; the message gives each one's reason.
     """
     refused: list[tuple[str, str]] = []
     probe = Job(root=root, argv=argv, tmpfs=tmpfs, timeout=PROBE_SECONDS)
+    client = client_environment(caller)
     for name in sorted(ENGINES, key=lambda name: name == last):
         if wanted in (None, name):
-            engine, reason = _probe(name, probe)
+            engine, reason = _probe(name, probe, client)
             if engine:
                 return Choice(engine, tuple(refused))
             refused.append((name, reason))
@@ -188,56 +226,78 @@ def choose_engine(
     )
 
 
-def _probe(name: str, job: Job) -> tuple[Engine | None, str]:
+def client_environment(caller: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of docker and podman themselves: ours and CALLER_VARIABLES.
+
+    >>> client_environment({"HOME": "/home/ada", "http_proxy": "http://proxy"})["HOME"]
+    '/home/ada'
+    """
+    return PLAIN | {name: caller[name] for name in CALLER_VARIABLES if name in caller}
+
+
+def _probe(name: str, job: Job, client: Mapping[str, str]) -> tuple[Engine | None, str]:
     """Return the engine of that name, or the reason why it does not work."""
     reason = ""
     try:
-        for engine in _candidates(name):
+        for engine in _candidates(name, client):
             done = engine.run(job)
             if done.status == 0:
                 return engine, ""
-            reason = last_line(done.last_lines(1)) or f"status {done.status}"
+            errors = done.stderr or done.stdout
+            reason = one_line(errors.decode(errors="backslashreplace")) or f"status {done.status}"
     except SnowdropError as error:
-        reason = last_line(str(error))
+        reason = one_line(str(error))
     return None, reason
 
 
-def last_line(text: str, limit: int = 160) -> str:
-    """Return the last line of `text` that is not empty, at most `limit` characters."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    line = lines[-1] if lines else ""
+def one_line(text: str, limit: int = MAX_REASON) -> str:
+    r"""Return the lines of `text` that are not empty as one, at most `limit` characters.
+
+    All of them: the last line of docker's errors is a hint at its own help.
+
+    >>> one_line("docker failed:\n\nno daemon\nsee docker --help")
+    'docker failed: no daemon; see docker --help'
+    """
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    line = "; ".join(lines).replace(":; ", ": ")
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def _candidates(name: str) -> Iterator[_Engine]:
+def _candidates(name: str, client: Mapping[str, str]) -> Iterator[_Engine]:
     """Yield the ways to start one engine, the plainest first."""
     match name:
         case "docker":
             argv = ["docker", "version", "--format", "{{.Server.Version}}"]
-            yield _Engine(name, _version(argv), _run_docker)
+            yield _Engine(name, _version(argv, client), partial(_run_docker, client))
         case "podman":
-            version = _version(["podman", "--version"])
+            version = _version(["podman", "--version"], client)
             for options in PODMAN_VARIANTS:
-                yield _Engine(name, version, partial(_run_podman, options))
+                yield _Engine(name, version, partial(_run_podman, client, options))
         case _:
-            yield _Engine(name, _version(["unshare", "--version"]), _run_unshare)
+            yield _Engine(name, _version(["unshare", "--version"], PLAIN), _run_unshare)
 
 
-def _version(argv: Sequence[str]) -> str:
-    return run(argv, environment=CLIENT, timeout=30).text.split()[-1]
+def _version(argv: Sequence[str], environment: Mapping[str, str]) -> str:
+    return run(argv, environment=environment, timeout=30).text.split()[-1]
 
 
-def _common_options(job: Job) -> list[str]:
-    """Return the options that docker and podman share (docker-run(1), podman-run(1))."""
+def _common_options(job: Job, *, volumes: bool = False) -> list[str]:
+    """Return the options that docker and podman share (docker-run(1), podman-run(1)).
+
+    With `volumes` each writable mount is an anonymous volume instead of the host's folder.
+    """
     options = [
         # Privileged: the builder mounts /proc in the tree, and makes device nodes.
-        *("--rm", "--privileged", "--network=none", "--read-only"),
+        *("--privileged", "--network=none", "--read-only"),
         *(f"--hostname={job.host_name}", "--user=0:0", "--workdir=/"),
         *(f"--env={name}={value}" for name, value in job.environment.items()),
     ]
     for target, mount in job.targets():
         if mount is None:
             options.append(f"--tmpfs={target}:{TMPFS_OPTIONS}")
+            continue
+        if volumes and not mount.read_only:
+            options.append(f"--mount=type=volume,target={target}")
             continue
         source = mount.source.resolve()
         if "," in str(source):
@@ -278,35 +338,112 @@ def _enter_script(job: Job) -> str:
 
 
 @contextmanager
-def _named(program: str) -> Iterator[str]:
-    """Yield a container name; remove the container of that name when interrupted."""
+def _named(program: str, client: Mapping[str, str]) -> Iterator[str]:
+    """Yield a container name; kill and remove the container of that name afterwards."""
     label = f"snowdrop-{secrets.token_hex(8)}"
+    clean = partial(run, environment=client, check=False, timeout=60)
     try:
         yield label
     except BaseException:
         # Killed first: podman's `rm --force` waits ten seconds for a container to stop.
-        for words in (["kill", label], ["rm", "--force", label]):
-            run([program, *words], environment=CLIENT, check=False, timeout=60)
+        clean([program, "kill", label])
         raise
+    finally:
+        clean([program, "rm", "--force", "--volumes", label])
 
 
 @contextmanager
-def _imported(root: Path, label: str) -> Iterator[str]:
-    """Make a docker image of a folder, with numeric owners; remove it afterwards."""
-    image = f"{label}:latest"
-    pack = ("tar", "--numeric-owner", "-C", str(root), "-c", ".")
-    take = ("docker", "import", "-", image)
-    with subprocess.Popen(pack, stdout=subprocess.PIPE, env=dict(PLAIN)) as packing:
-        importing = subprocess.run(
-            take, stdin=packing.stdout, capture_output=True, env=dict(CLIENT), check=False
-        )
-    if packing.returncode or importing.returncode:
-        errors = importing.stderr.decode(errors="backslashreplace")
-        raise ProcessError(f"docker import failed: {last_line(errors)}")
+def _imported(root: Path, client: Mapping[str, str]) -> Iterator[str]:
+    """Make a docker image of a folder; remove it afterwards."""
+    image = f"snowdrop-{secrets.token_hex(8)}:latest"
     try:
+        _feed(root, ["docker", "import", "-", image], client)
         yield image
     finally:
-        run(["docker", "image", "rm", "--force", image], environment=CLIENT, check=False)
+        run(["docker", "image", "rm", "--force", image], environment=client, check=False)
+
+
+def _feed(folder: Path, argv: Sequence[str], client: Mapping[str, str]) -> None:
+    """Run docker with a tar of `folder` as its input, in which every file belongs to root.
+
+    Raises:
+        ProcessError: packing or docker failed; the message has all that they wrote.
+    """
+    owner = ("--owner=0", "--group=0", "--numeric-owner")
+    pack = ("tar", *owner, "-C", str(folder), "-c", ".")
+    # A file and not a pipe: tar would wait for a reader of a full one.
+    with TemporaryFile() as errors:
+        with subprocess.Popen(
+            pack, stdout=subprocess.PIPE, stderr=errors, env=dict(PLAIN)
+        ) as packing:
+            done = subprocess.run(
+                list(argv),
+                stdin=packing.stdout,
+                capture_output=True,
+                env=dict(client),
+                check=False,
+            )
+        if packing.returncode or done.returncode:
+            errors.seek(0)
+            raise _docker_error(argv, done.stderr + errors.read())
+
+
+def _copy_out(argv: Sequence[str], folder: Path, client: Mapping[str, str]) -> None:
+    """Unpack the tar that docker writes into `folder`, as files of the caller.
+
+    Raises:
+        ProcessError: docker failed; the message has all that it wrote.
+    """
+    with TemporaryFile() as errors:
+        unread = ""
+        with subprocess.Popen(
+            list(argv), stdout=subprocess.PIPE, stderr=errors, env=dict(client)
+        ) as reading:
+            try:
+                with tarfile.open(fileobj=reading.stdout, mode="r|") as archive:
+                    unpack_results(archive, folder)
+            except tarfile.TarError as error:
+                unread = str(error)
+        if reading.returncode or unread:
+            errors.seek(0)
+            raise _docker_error(argv, errors.read() or unread.encode())
+
+
+def unpack_results(archive: tarfile.TarFile, folder: Path) -> None:
+    """Unpack what a job wrote below `folder`: files, folders and links, which the caller owns.
+
+    Device nodes are left out: only root could make them, and no result is one. This is
+    tarfile's filter `data`, which Python has since 3.11.4 only.
+
+    Raises:
+        tarfile.TarError: the archive is damaged, or a name leads out of `folder`.
+    """
+    top = folder.resolve()
+    for member in archive:
+        for name in (member.name, *([member.linkname] if member.islnk() else [])):
+            path = top / name
+            # The parent may be a link that the job made; the last part is never followed.
+            inside = ".." not in Path(name).parts and path.parent.resolve().is_relative_to(top)
+            if path != top and not inside:
+                raise tarfile.ExtractError(f"{name}: leads out of the folder")
+        path = top / member.name
+        if member.isdir():
+            path.mkdir(exist_ok=True)
+        elif member.isreg() or member.issym() or member.islnk():
+            path.unlink(missing_ok=True)
+            if member.issym():
+                path.symlink_to(member.linkname)
+            elif member.islnk():
+                os.link(top / member.linkname, path, follow_symlinks=False)
+            elif content := archive.extractfile(member):
+                with path.open("xb") as file:
+                    shutil.copyfileobj(content, file)
+                path.chmod(member.mode & 0o755 | 0o600)
+
+
+def _docker_error(argv: Sequence[str], errors: bytes) -> ProcessError:
+    text = errors.decode(errors="backslashreplace").strip()
+    return ProcessError(f"{' '.join(argv[:2])} failed:\n{text}")
 
 
 def _stream(argv: Sequence[str], environment: Mapping[str, str], job: Job) -> Finished:

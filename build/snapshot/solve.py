@@ -223,7 +223,15 @@ class Solver:
 
     def _run(self, argv: Sequence[str], shared: Path, closure: str) -> Finished:
         done = self.engine.run(
-            Job(root=self.root, argv=argv, mounts=[Mount(shared, WORK)], timeout=SECONDS)
+            Job(
+                root=self.root,
+                argv=argv,
+                mounts=[
+                    Mount(shared, WORK, read_only=True),
+                    Mount(shared / "root", f"{WORK}/root"),
+                ],
+                timeout=SECONDS,
+            )
         )
         if done.status != 0:
             raise UnsolvedError(closure, done.last_lines(REASON_LINES))

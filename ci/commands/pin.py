@@ -1,6 +1,7 @@
 """`pin`: write release.lock and fill the store; `pin --check` reports whether it would change."""
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -95,7 +96,9 @@ def _pin(
     request = PinRequest(
         config=config.build,
         store=store,
-        engine_for=lambda root, argv: choose_engine(root, argv, wanted=arguments.engine).engine,
+        engine_for=lambda root, argv: (
+            choose_engine(root, argv, caller=os.environ, wanted=arguments.engine).engine
+        ),
         extra_packages=DEPENDS,
         previous=previous,
         only=only,

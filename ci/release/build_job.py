@@ -1,7 +1,9 @@
 """The inputs of a build, and the build of one variant."""
 
+import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from build.config import Origin
@@ -33,6 +35,8 @@ class BuildJob:
     engine: str | None
     """The only engine that may be used, or None for the first that works."""
     origin: Origin
+    caller: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    """The environment from which the engine gets its settings (see `choose_engine`)."""
 
 
 def build_variant(
@@ -54,6 +58,7 @@ def build_variant(
         job.store,
         job.origin,
         wanted_engine=job.engine,
+        caller=job.caller,
         work=config.build.work,
         out=out,
         progress=progress,

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from build.edges.container import client_environment
 from build.edges.process import PATH
 from build.edges.progress import Silent
 from build.edges.variation import Variation
@@ -156,6 +157,8 @@ def _build_varied(
         "out": str(workspace.out),
         "tree": str(workspace.tree) if workspace.tree else "",
         "engine": first.record["engine"]["name"],
+        # The other process has another HOME; the engine's own settings are where ours says.
+        "caller": client_environment(job.caller),
         "without_rules": list(without_rules),
         "silent": console.json,
     }

@@ -96,6 +96,7 @@ def _build(home: Path, reasons: Mapping[str, str]) -> dict[str, Any]:
         store=Store(Path(request["store"])),
         engine=None,
         origin=Origin(**request["origin"]),
+        caller=request["caller"],
     )
     variation = Variation(
         reverse=True,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from build.edges.container import Job, Mount
+from build.edges.container import Job, Mount, unpack_results
 from build.edges.process import PATH, PLAIN, Finished, run
 from build.errors import BuildError, MissingToolError
 from ci.boot.machine import INSTALL, QEMU
@@ -78,7 +78,7 @@ class VirtualMachine:
             for mount in job.mounts:
                 if mount.target == "/out":
                     with tarfile.open(disk, "r:") as archive:
-                        archive.extractall(mount.source, filter="data")
+                        unpack_results(archive, mount.source)
         return Finished(tuple(job.argv), status, "\n".join(lines).encode(), b"")
 
     def _start(

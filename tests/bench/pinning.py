@@ -1,5 +1,6 @@
 """Whole pins for the bench: on the small repository, and solving on the full indexes."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -25,7 +26,7 @@ FULL_SET = ("alpine-base", "linux-virt", "openssh", "chrony", "e2fsprogs-extra",
 
 def engine_for(root: Path, argv: Sequence[str]) -> Engine:
     """Return what pin itself would run apk with on this machine."""
-    return choose_engine(root, argv).engine
+    return choose_engine(root, argv, caller=os.environ).engine
 
 
 def pinned(wanted: BuildConfig, *, previous: Lock | None = None) -> Lock:

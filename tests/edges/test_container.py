@@ -1,5 +1,6 @@
 """A program in a container sees its root and nothing else of the host."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tests import skips
 PACKAGES = Path(__file__).parents[3] / "shared/alpine-v3.19/repo/v3.19/main/x86_64"
 FROM_ENGINES = {"HOME", "HOSTNAME", "TERM", "container", "PWD", "SHLVL"}
 """Variables that engines and a shell set."""
-APPLETS = ("chown", "env", "hostname", "mknod", "sleep", "tail", "touch")
+APPLETS = ("chown", "env", "hostname", "ln", "mkdir", "mknod", "sleep", "tail", "touch")
 SH = ("/bin/busybox", "sh", "-c")
 
 pytestmark = [
@@ -38,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["docker", "podman", "unshare"])
 def engine(request: pytest.FixtureRequest, root: Path) -> Engine:
     try:
-        return choose_engine(root, [*SH, "true"], wanted=request.param).engine
+        return choose_engine(root, [*SH, "true"], caller=os.environ, wanted=request.param).engine
     except BuildError as error:
         pytest.skip(f"{skips.ENGINE}: {error}")
 
@@ -75,6 +76,49 @@ def test_only_mounts_of_the_job_are_writable(engine: Engine, root: Path, tmp_pat
     assert not list((tmp_path / "in/inner").iterdir())
 
 
+def test_what_a_job_writes_belongs_to_the_caller(
+    engine: Engine, root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "kept").write_text("of the host\n")
+    script = (
+        "cd /out; read line <kept; echo $line again >kept; echo new >new; mkdir -m 700 folder;"
+        "chown 100:101 new folder; ln -s new link; mknod null c 1 3; echo inner >folder/inner"
+    )
+    done = engine.run(Job(root=root, argv=[*SH, script], mounts=[Mount(tmp_path, "/out")]))
+    assert (done.status, done.stderr) == (0, b"")
+    assert (tmp_path / "kept").read_text() == "of the host again\n"
+    assert (tmp_path / "folder/inner").read_text() == "inner\n"
+    assert str((tmp_path / "link").readlink()) == "new"
+    if engine.name == "docker":
+        # Copied out by the caller; the other engines are root themselves and bind the folder.
+        assert {path.lstat().st_uid for path in tmp_path.rglob("*")} == {os.geteuid()}
+        assert not (tmp_path / "null").exists()
+
+
+def test_a_scratch_mount_is_writable_and_hides_the_root(
+    engine: Engine, root: Path, tmp_path: Path
+) -> None:
+    job = Job(
+        root=root,
+        argv=[*SH, "mknod /data/inner/null c 1 3 && echo gone >/data/inner/null"],
+        mounts=[Mount(tmp_path, "/data/inner", scratch=True)],
+    )
+    assert engine.run(job).status == 0
+    assert not list((root / "data/inner").iterdir())
+
+
+def test_proxies_of_dockers_settings_stay_out(root: Path, tmp_path: Path) -> None:
+    (tmp_path / ".docker").mkdir()
+    proxies = {"httpProxy": "http://proxy.example", "noProxy": "example"}
+    (tmp_path / ".docker/config.json").write_text(json.dumps({"proxies": {"default": proxies}}))
+    caller = {**os.environ, "HOME": str(tmp_path)}
+    try:
+        engine = choose_engine(root, [*SH, "true"], caller=caller, wanted="docker").engine
+    except BuildError as error:
+        pytest.skip(f"{skips.ENGINE}: {error}")
+    assert "proxy" not in engine.run(Job(root=root, argv=[*SH, "env"])).text.lower()
+
+
 @pytest.mark.usefixtures("other_settings")
 def test_environment_umask_and_host_name_are_those_of_the_job(engine: Engine, root: Path) -> None:
     environment = {"PATH": "/bin", "ONE": "two words"}
@@ -106,11 +150,11 @@ def test_a_program_that_hangs_is_killed_with_all_its_processes(engine: Engine, r
 
 
 def test_an_engine_is_chosen_by_running_a_program(root: Path) -> None:
-    choice = choose_engine(root, [*SH, "true"])
+    choice = choose_engine(root, [*SH, "true"], caller=os.environ)
     assert choice.engine.version
     assert all(reason and "\n" not in reason for _, reason in choice.refused)
     with pytest.raises(BuildError) as caught:
-        choose_engine(root, ["/no/such/program"])
+        choose_engine(root, ["/no/such/program"], caller=os.environ)
     message = str(caught.value)
     assert message.startswith("no container engine works here: docker: ")
     assert "; podman: " in message

@@ -1,6 +1,7 @@
 """Variations of a build: another order of files, another engine."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -62,8 +63,10 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the list of engines that were tried; only `podman` works."""
     names: list[str] = []
 
-    def probe(name: str, job: container.Job) -> tuple[container.Engine | None, str]:
-        del job
+    def probe(
+        name: str, job: container.Job, client: Mapping[str, str]
+    ) -> tuple[container.Engine | None, str]:
+        del job, client
         names.append(name)
         if name != "podman":
             return None, "not here"
@@ -74,7 +77,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def choose(last: str) -> container.Choice:
-    return container.choose_engine(Path("/root"), ["true"], last=last)
+    return container.choose_engine(Path("/root"), ["true"], caller={}, last=last)
 
 
 def test_another_engine_is_preferred_to_the_last_one(tried: list[str]) -> None:

@@ -1,5 +1,7 @@
 """The sample distribution, pinned once for all tests that build real images from it."""
 
+import os
+
 import pytest
 
 from build.config import BuildConfig
@@ -50,7 +52,7 @@ def lock(config: BuildConfig) -> Lock:
         PinRequest(
             config=config,
             store=Store(config.store),
-            engine_for=lambda root, argv: choose_engine(root, argv).engine,
+            engine_for=lambda root, argv: choose_engine(root, argv, caller=os.environ).engine,
             extra_packages=DEPENDS,
             progress=Silent(),
         )

@@ -84,6 +84,7 @@ class World:
             self.store,
             ORIGIN,
             wanted_engine=None,
+            caller={},
             work=self.work,
             out=self.out,
             progress=Silent(),

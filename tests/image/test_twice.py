@@ -52,6 +52,7 @@ def build(config: BuildConfig, lock: Lock, folder: Path, engine: str | None = No
         Store(config.store),
         ORIGIN,
         wanted_engine=engine,
+        caller={},
         work=folder / "work",
         out=folder / "dist",
         progress=Silent(),

@@ -297,6 +297,7 @@ def test_an_image_gets_the_locked_version_although_a_newer_one_is_listed(
         maintainer.store,
         ORIGIN,
         wanted_engine=None,
+        caller={},
         work=tmp_path / "work",
         out=tmp_path / "dist",
         progress=Notes(),

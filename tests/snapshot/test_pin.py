@@ -23,7 +23,7 @@ as_root = pytest.mark.root
 
 
 def engine_for(root: Path, argv: Sequence[str]) -> Engine:
-    return choose_engine(root, argv, wanted="unshare").engine
+    return choose_engine(root, argv, caller={}, wanted="unshare").engine
 
 
 def no_engine(root: Path, argv: Sequence[str]) -> Engine:
