@@ -8,16 +8,16 @@ import nox
 # The nox command does not put this folder on sys.path, where `ci` is.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ci.environment import EnvironmentProblem, ensure_python, ensure_tools
+from ci.environment import EnvironmentProblem, ensure_python, ensure_tools, session_tools
 
 nox.needs_version = ">=2026.10.20"
 nox.options.sessions = ["tests"]
 
 
-def python(session: nox.Session, environment: str, *tools: str) -> str:
-    """Return the python of an environment, after installing what is missing."""
+def python(session: nox.Session, environment: str) -> str:
+    """Return the python of an environment, after installing what the session lacks."""
     try:
-        ensure_tools(*tools)
+        ensure_tools(*session_tools(session.name, session.posargs))
         return str(ensure_python(environment))
     except EnvironmentProblem as problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)
@@ -25,16 +25,16 @@ def python(session: nox.Session, environment: str, *tools: str) -> str:
         sys.exit(2)
 
 
-def command(session: nox.Session, *tools: str, environment: str = "release") -> None:
+def command(session: nox.Session, environment: str = "release") -> None:
     """Run `python -m ci SESSION ARGUMENTS`."""
-    interpreter = python(session, environment, *tools)
+    interpreter = python(session, environment)
     session.run(interpreter, "-m", "ci", session.name, *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def pin(session: nox.Session) -> None:
     """Pin the current packages: write release.lock and fill the store"""
-    command(session, "engine")
+    command(session)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -52,13 +52,13 @@ def store(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def build(session: nox.Session) -> None:
     """Build the images that the lock and the sources describe"""
-    command(session, "engine", "git")
+    command(session)
 
 
 @nox.session(venv_backend="none", default=False)
 def inspect(session: nox.Session) -> None:
     """Show the contents of a disk image, without mounting it, and what is wrong with it"""
-    command(session, "qemu-img", "e2fsck")
+    command(session)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -70,19 +70,19 @@ def explain(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def boot(session: nox.Session) -> None:
     """Boot the built images as droplets and check them"""
-    command(session, "qemu", "ssh", "git")
+    command(session)
 
 
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def archive(session: nox.Session) -> None:
     """Write the snapshot as one archive that needs no mirror"""
-    command(session, "git")
+    command(session)
 
 
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def sign(session: nox.Session) -> None:
     """Sign the artifacts and write the provenance of the release"""
-    command(session, "git")
+    command(session)
 
 
 @nox.session(venv_backend="none", default=False, tags=["release"])
@@ -112,13 +112,13 @@ def trust(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def rehearse(session: nox.Session) -> None:
     """Rehearse a whole release on this machine, with embedded services"""
-    command(session, "engine", "qemu", "ssh", "git", "dpkg", environment="rehearsal")
+    command(session, environment="rehearsal")
 
 
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Check format, style, types and the workflows"""
-    interpreter = python(session, "dev", "shellcheck")
+    interpreter = python(session, "dev")
     for words in (
         ("ruff", "format", "--check", "--quiet"),
         ("ruff", "check", "--quiet"),
@@ -167,7 +167,7 @@ def fuzz(session: nox.Session) -> None:
 def requirements(session: nox.Session) -> None:
     """Compile requirements/*.in again, with hashes and without addresses"""
     compiler = Path(python(session, "dev")).with_name("pip-compile")
-    for name in ("release", "rehearsal", "dev"):
+    for name in ("nox", "release", "rehearsal", "dev"):
         # Without these options the files would name the package index of this machine.
         session.run(
             str(compiler),
@@ -187,8 +187,5 @@ def requirements(session: nox.Session) -> None:
 
 def pytest(session: nox.Session, *options: str) -> None:
     """Run pytest with every program that the tests use."""
-    tools = ("engine", "qemu", "ssh", "git", "dpkg", "qemu-img", "e2fsck", "shellcheck")
-    # Programs that the first-boot scripts run with in tests/firstboot.
-    first_boot = ("busybox", "sfdisk", "sshd")
-    interpreter = python(session, "dev", *tools, *first_boot)
+    interpreter = python(session, "dev")
     session.run(interpreter, "-m", "pytest", *options, *session.posargs, external=True)

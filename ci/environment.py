@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,35 @@ TOOLS = {
     "sshd": Tool("sshd", ("openssh-server",), "Reads the droplets' sshd settings in tests."),
 }
 """What a session may ask for, by name."""
+
+TEST_TOOLS = (
+    *("engine", "qemu", "ssh", "git", "dpkg", "qemu-img", "e2fsck", "shellcheck"),
+    # The first-boot scripts run with these in tests/firstboot.
+    *("busybox", "sfdisk", "sshd"),
+)
+SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
+    "pin": ("engine",),
+    "diff": ("git",),
+    "store": ("git",),
+    "build": ("engine", "git"),
+    "build --another-day": ("qemu",),
+    "inspect": ("qemu-img", "e2fsck"),
+    "boot": ("qemu", "ssh", "git"),
+    "boot --faults": ("qemu-img",),
+    "boot --only": ("qemu-img",),
+    "archive": ("git",),
+    "sign": ("git",),
+    "rehearse": ("engine", "qemu", "ssh", "git", "dpkg"),
+    "bench": ("engine", "qemu-img", "git"),
+    "lint": ("shellcheck",),
+    "tests": TEST_TOOLS,
+    "tests_full": TEST_TOOLS,
+}
+"""Keys of TOOLS that a session needs, and what it needs besides when it gets an option.
+
+A session that is not here needs none. tests/repository/test_tools.py compares this table with the
+programs that the code of each command names.
+"""
 
 UNPACKED_TOOLS = {"sshd"}
 """Tools that are unpacked under UNPACKED instead of being installed.
@@ -90,6 +119,17 @@ def ensure_python(name: str) -> Path:
         # Written last: an interrupted installation is started again.
         stamp.write_text(wanted)
     return python
+
+
+def session_tools(session: str, arguments: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the keys of TOOLS that a session needs when it gets these arguments.
+
+    >>> session_tools("boot"), session_tools("boot", ["--faults"])
+    (('qemu', 'ssh', 'git'), ('qemu', 'ssh', 'git', 'qemu-img'))
+    """
+    options = dict.fromkeys(argument.partition("=")[0] for argument in arguments)
+    keys = (session, *(f"{session} {option}" for option in options))
+    return tuple(dict.fromkeys(tool for key in keys for tool in SESSION_TOOLS.get(key, ())))
 
 
 def ensure_tools(*names: str) -> None:

@@ -90,7 +90,10 @@ class Job:
             yield target, mounts.get(target)
 
     def results(self) -> Iterator[Mount]:
-        """Yield the mounts whose files the caller reads after the job."""
+        """Yield the mounts whose files the caller reads after the job.
+
+        None may lie in a read-only mount: docker copies nothing into such a volume.
+        """
         yield from (each for each in self.mounts if not each.read_only and not each.scratch)
 
 

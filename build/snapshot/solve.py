@@ -31,8 +31,11 @@ INSTALLING = re.compile(
 NAME_OF_DEPENDENCY = re.compile(r"[^<>=~@]+")
 WORK = "/work"
 """Folder in the container with the indexes and keys."""
+ROOT = "/target"
+"""Root of the simulated installation. Not below WORK, which is read-only: docker copies into no
+volume that lies in a read-only mount."""
 OPTIONS = (
-    f"--root {WORK}/root --keys-dir {WORK}/keys --repositories-file /dev/null "
+    f"--root {ROOT} --keys-dir {WORK}/keys --repositories-file /dev/null "
     "--no-network --no-cache --no-progress"
 ).split()
 """Only the given repositories: nothing from the root's own list, the network or a cache."""
@@ -171,7 +174,7 @@ class Solver:
             SnapshotError: there is no apk in it.
             BuildError: no engine can run it.
         """
-        prepare_root(root, [WORK])
+        prepare_root(root, [WORK, ROOT])
         program = next((path for path in (STATIC, DYNAMIC) if (root / path[1:]).is_file()), None)
         if program is None:
             raise SnapshotError(f"apk: neither {STATIC} nor {DYNAMIC} in its packages")
@@ -212,27 +215,21 @@ class Solver:
         """
         with TemporaryDirectory(prefix="solve-", dir=work) as folder:
             shared = Path(folder)
-            _write_inputs(shared, indexes, keys, self.arch)
+            inputs, root = shared / "inputs", shared / "root"
+            inputs.mkdir()
+            root.mkdir()
+            _write_inputs(inputs, indexes, keys, self.arch)
+            mounts = (Mount(inputs, WORK, read_only=True), Mount(root, ROOT))
             common = [self.program, "--arch", self.arch, *OPTIONS]
             for number in range(len(indexes)):
                 common += ["--repository", f"{WORK}/r{number}"]
             # --initdb together with --simulate fails (status 99): a step of its own.
-            self._run([*common, "--initdb", "add"], shared, closure)
-            done = self._run([*common, "--simulate", "add", *packages], shared, closure)
+            self._run([*common, "--initdb", "add"], mounts, closure)
+            done = self._run([*common, "--simulate", "add", *packages], mounts, closure)
         return _offered(parse_simulation(done.text), indexes)
 
-    def _run(self, argv: Sequence[str], shared: Path, closure: str) -> Finished:
-        done = self.engine.run(
-            Job(
-                root=self.root,
-                argv=argv,
-                mounts=[
-                    Mount(shared, WORK, read_only=True),
-                    Mount(shared / "root", f"{WORK}/root"),
-                ],
-                timeout=SECONDS,
-            )
-        )
+    def _run(self, argv: Sequence[str], mounts: Sequence[Mount], closure: str) -> Finished:
+        done = self.engine.run(Job(root=self.root, argv=argv, mounts=mounts, timeout=SECONDS))
         if done.status != 0:
             raise UnsolvedError(closure, done.last_lines(REASON_LINES))
         return done
@@ -263,16 +260,15 @@ def _printable(text: str) -> str:
 
 
 def _write_inputs(
-    shared: Path, indexes: Sequence[Index], keys: Mapping[str, bytes], arch: str
+    folder: Path, indexes: Sequence[Index], keys: Mapping[str, bytes], arch: str
 ) -> None:
-    (shared / "root").mkdir()
-    (shared / "keys").mkdir()
+    (folder / "keys").mkdir()
     for name, content in keys.items():
-        (shared / "keys" / name).write_bytes(content)
+        (folder / "keys" / name).write_bytes(content)
     for number, index in enumerate(indexes):
-        folder = shared / f"r{number}" / arch
-        folder.mkdir(parents=True)
-        (folder / INDEX).write_bytes(index.raw)
+        target = folder / f"r{number}" / arch
+        target.mkdir(parents=True)
+        (target / INDEX).write_bytes(index.raw)
 
 
 def _offered(chosen: Sequence[tuple[str, str]], indexes: Sequence[Index]) -> tuple[Offer, ...]:

@@ -69,7 +69,10 @@ def test_every_tool_has_a_purpose_in_one_sentence() -> None:
 
 
 def test_a_session_without_its_programs_exits_with_2() -> None:
-    code = "import nox, noxfile; noxfile.python(None, 'release', 'git')"
+    code = (
+        "import types, noxfile; "
+        "noxfile.python(types.SimpleNamespace(name='diff', posargs=[]), 'release')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"import os, shutil; shutil.which = lambda *_, **__: None; {code}"],
         cwd=ROOT,
