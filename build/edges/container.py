@@ -302,15 +302,23 @@ def _common_options(job: Job, *, volumes: bool = False) -> list[str]:
         if volumes and not mount.read_only:
             options.append(f"--mount=type=volume,target={target}")
             continue
-        source = mount.source.resolve()
-        if "," in str(source):
-            raise BuildError(
-                f"{source}: contains a comma, which separates options of `--mount`",
-                hint="use another folder, or `--engine unshare` as root",
-            )
-        suffix = ",readonly" if mount.read_only else ""
-        options.append(f"--mount=type=bind,source={source},target={target}{suffix}")
+        options.append(_bind_option(mount))
     return options
+
+
+def _bind_option(mount: Mount) -> str:
+    """Return the option of docker and podman that mounts a folder of the host."""
+    source, target = str(mount.source.resolve()), mount.target
+    if "," not in source:
+        suffix = ",readonly" if mount.read_only else ""
+        return f"--mount=type=bind,source={source},target={target}{suffix}"
+    # A comma separates options of `--mount`, a colon those of `--volume`.
+    if ":" in source:
+        raise BuildError(
+            f"{source}: contains a comma and a colon, which separate options of mounts",
+            hint="use another folder, or `--engine unshare` as root",
+        )
+    return f"--volume={source}:{target}{':ro' if mount.read_only else ''}"
 
 
 def _enter_script(job: Job) -> str:

@@ -95,6 +95,17 @@ def test_what_a_job_writes_belongs_to_the_caller(
         assert not (tmp_path / "null").exists()
 
 
+def test_a_folder_with_a_comma_can_be_mounted(engine: Engine, root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "one, two"
+    folder.mkdir()
+    (folder / "file").write_text("read")
+    script = "read line </data/file; echo $line; touch /data/new 2>/dev/null || echo read-only"
+    for mount in (Mount(folder, "/data", read_only=True), Mount(folder, "/data")):
+        done = engine.run(Job(root=root, argv=[*SH, script], mounts=[mount]))
+        assert done.text.split() == ["read", *(["read-only"] if mount.read_only else [])]
+    assert (folder / "new").exists()
+
+
 def test_a_scratch_mount_is_writable_and_hides_the_root(
     engine: Engine, root: Path, tmp_path: Path
 ) -> None:
