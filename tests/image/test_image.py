@@ -17,7 +17,7 @@ from build.edges.process import Finished
 from build.edges.progress import Silent
 from build.edges.variation import USUAL, Variation
 from build.errors import BuildError, NotReproducibleError, VerificationError
-from build.image import Image, build_image, compare_images
+from build.image import PROBE, Image, build_image, compare_images
 from build.inside.normalise import RULES
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository
 from build.snapshot.store import Store
@@ -220,6 +220,17 @@ def test_a_variation_reaches_the_job_of_the_builder(world: World) -> None:
     assert job is not None
     assert (job.host_name, job.environment, job.tmpfs) == ("elsewhere", {"TZ": "Asia/Tokyo"}, [])
     assert [mount.target for mount in job.mounts if mount.source == tree] == ["/apk/build"]
+
+
+def test_an_engine_without_device_nodes_is_refused_in_one_line() -> None:
+    # Without the folder /apk/build, mknod fails as it does in a user namespace.
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "no device nodes and owners, which need root of the host: No such file or directory\n"
+    )
 
 
 def test_uuids_and_names_depend_on_the_lock_only(world: World) -> None:
