@@ -122,6 +122,16 @@ def test_a_file_that_no_package_may_contain_is_refused_even_if_signed(
     assert read_package(plain, trusted(), where="odd").info.name == "odd"
 
 
+def test_an_unpacked_program_that_nobody_may_read_is_readable_for_the_caller(
+    tmp_path: Path,
+) -> None:
+    """Alpine's bbsuid has mode 4111; docker gets the files as a tar that the caller packs."""
+    entry = Entry("bin/bbsuid", 0o4111, "file", b"program")
+    recipe = Recipe(name="suid", version="1-r0", description="", epoch=EPOCH, entries=(entry,))
+    unpack_data(write_package(recipe, key()), tmp_path)
+    assert stat.S_IMODE((tmp_path / "bin/bbsuid").stat().st_mode) == 0o4511
+
+
 def test_unpacked_files_keep_modes_links_and_times(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:

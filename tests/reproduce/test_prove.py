@@ -196,6 +196,26 @@ def test_a_failure_of_the_varied_build_is_raised(job: BuildJob) -> None:
     assert list(job.config.build.work.iterdir()) == []
 
 
+def test_the_varied_build_uses_the_callers_engine(
+    job: BuildJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process has another HOME, where no engine has its settings or its storage."""
+    requests = []
+
+    def read_request(_: object, home: Path) -> None:
+        requests.append(json.loads((home / "request.json").read_text()))
+
+    monkeypatch.setattr(prove_module, "_run", read_request)
+    caller = {"HOME": "/home/ada", "DOCKER_HOST": "unix:///docker.sock", "GITHUB_TOKEN": "secret"}
+    with pytest.raises(BuildError, match="ended without an answer"):
+        prove(replace(job, caller=caller))
+    (request,) = requests
+    assert {name: request["caller"].get(name) for name in caller} == {
+        **caller,
+        "GITHUB_TOKEN": None,
+    }
+
+
 def test_an_image_that_differs_is_kept_and_the_rule_is_named(
     job: BuildJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
