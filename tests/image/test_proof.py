@@ -47,7 +47,7 @@ needs_qemu = pytest.mark.skipif(shutil.which(QEMU) is None, reason=skips.QEMU)
 
 
 @pytest.fixture
-def order(release: ReleaseConfig, lock: Lock, tmp_path: Path) -> Iterator[BuildJob]:
+def job(release: ReleaseConfig, lock: Lock, tmp_path: Path) -> Iterator[BuildJob]:
     """Return the job of the sample's image; only kept images may be left in `work`."""
     work = tmp_path / "work"
     yield BuildJob(
@@ -78,8 +78,8 @@ def check_named(errors: tuple[NotReproducibleError, ...], *names: str) -> None:
     assert kept.stat().st_size > 0
 
 
-def test_varied_builds_give_the_same_bytes(order: BuildJob) -> None:
-    proof = proof_of(order)
+def test_varied_builds_give_the_same_bytes(job: BuildJob) -> None:
+    proof = proof_of(job)
     assert proof.differences == ()
     plain, varied = (built.image for built in proof.builds)
     for what in ("tree", "raw", "image"):
@@ -100,14 +100,14 @@ def test_another_day_under_another_kernel_gives_the_same_bytes(job: BuildJob) ->
 
 
 @pytest.mark.parametrize("name", LEAKS_AT_ONCE)
-def test_without_its_rule_a_leak_fails_the_proof_and_is_named(name: str, order: BuildJob) -> None:
-    check_named(proof_of(order, name).differences, name)
+def test_without_its_rule_a_leak_fails_the_proof_and_is_named(name: str, job: BuildJob) -> None:
+    check_named(proof_of(job, name).differences, name)
 
 
 @needs_qemu
 @pytest.mark.parametrize("name", LEAKS_ANOTHER_DAY)
-def test_a_leak_that_depends_on_the_day_is_named(name: str, order: BuildJob) -> None:
-    proof = proof_of(order, name, another_day=True)
+def test_a_leak_that_depends_on_the_day_is_named(name: str, job: BuildJob) -> None:
+    proof = proof_of(job, name, another_day=True)
     check_named(proof.differences, name)
     plain, varied, later = (built.image.record["tree"] for built in proof.builds)
     assert plain == varied != later
