@@ -64,7 +64,7 @@ SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "archive": ("git",),
     "sign": ("git",),
     "rehearse": ("engine", "qemu", "ssh", "git", "dpkg"),
-    "bench": ("engine", "qemu-img", "git"),
+    "bench": ("engine", "qemu-img", "e2fsck", "git"),
     "lint": ("shellcheck",),
     "tests": TEST_TOOLS,
     "tests_full": TEST_TOOLS,
