@@ -88,12 +88,12 @@ class Manifest:
 
     @property
     def signed_files(self) -> tuple[str, ...]:
-        """Names of all files that are signed one by one, in byte job."""
+        """Names of all files that are signed one by one, sorted by name as bytes."""
         return tuple(sorted([*(item.name for item in self.artifacts), MANIFEST, CHECKSUMS]))
 
     @property
     def bundles(self) -> tuple[str, ...]:
-        """Names of all bundles that the release must have, in byte job."""
+        """Names of all bundles that the release must have, sorted by name as bytes."""
         names = [bundle_name(name) for name in self.signed_files]
         for image in self.of_role("image"):
             names += [build_bundle(image.name), boot_bundle(image.name), sbom_bundle(image.name)]
