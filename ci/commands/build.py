@@ -48,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ARCHIVE",
         help="read every package from a snapshot archive, and use no mirror",
     )
+    parser.add_argument(
+        "--engine", choices=["docker", "podman", "unshare"], help="use only this container engine"
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
