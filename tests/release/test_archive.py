@@ -6,17 +6,17 @@ import shutil
 from build.edges.progress import Silent
 from build.snapshot.archive import write_archive
 from build.snapshot.lock import write_lock
-from tests.alpine import SMALL
-from tests.apk.makers import needs_alpine
+from tests.distribution import Distribution
 from tests.release.conftest import Desk
 from tests.snapshot.kept import URL, keep
 from tests.snapshot.test_pin import as_root
 
 
-@needs_alpine
 @as_root
-def test_an_archive_is_made_twice_alike_and_pinned_from(desk: Desk) -> None:
-    desk.configure(SMALL)
+def test_an_archive_is_made_twice_alike_and_pinned_from(
+    desk: Desk, distribution: Distribution
+) -> None:
+    desk.configure(distribution.repository)
     assert desk.ci("pin", "--engine", "unshare").status == 0
     lock = (desk.folder / "release.lock").read_bytes()
     first = desk.ci("archive", "--json").data
@@ -32,7 +32,7 @@ def test_an_archive_is_made_twice_alike_and_pinned_from(desk: Desk) -> None:
     assert (said.status, (desk.folder / "release.lock").read_bytes()) == (0, lock)
     assert desk.ci("archive", "--json").data == first
 
-    desk.configure(SMALL, packages=["alpine-base", "openssh", "nettle"])
+    desk.configure(distribution.repository, packages=["alpine-base", "openssh", "sfdisk"])
     said = desk.ci("pin", "--check", "--from", again, "--engine", "unshare")
     assert (said.status, "not the lock of" in said.err) == (3, True)
 
