@@ -43,7 +43,7 @@ def busybox_of_host(root: Path) -> None:
     (root / "bin").mkdir()
     if not copy_program("busybox", root, "bin/busybox"):
         pytest.skip(f"{skips.TOOL}: busybox")
-    command = ["chroot", root, "/bin/busybox", "--list"]
+    command = ["chroot", str(root), "/bin/busybox", "--list"]
     if b"depmod" not in subprocess.run(command, check=True, capture_output=True).stdout.split():
         pytest.skip(f"{skips.TOOL}: busybox with depmod")
 

@@ -1,4 +1,4 @@
-"""What a release will change is told exactly: in a table, in Markdown and as data."""
+"""The differences of two locks: in a table, in Markdown and as data."""
 
 import io
 import tarfile

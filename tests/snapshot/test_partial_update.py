@@ -93,7 +93,7 @@ class Asking(PaperEngine):
 
     def __init__(self, folder: Path, distribution: Distribution) -> None:
         super().__init__()
-        self.folder, self.distribution, self.said = folder, distribution, ""
+        self.folder, self.distribution, self.output = folder, distribution, ""
 
     def run(
         self,
@@ -120,7 +120,7 @@ class Asking(PaperEngine):
             apk += ["--repository", str(packages / name)]
         for words in (["--initdb", "add"], ["--simulate", "add", *plan["world"]]):
             asked = subprocess.run([*apk, *words], env=PLAIN, check=True, capture_output=True)
-        self.said = asked.stdout.decode()
+        self.output = asked.stdout.decode()
         return done
 
 
@@ -319,7 +319,7 @@ def test_an_image_gets_the_locked_version_although_a_newer_one_is_listed(
         clock=lambda: 0.0,
         variation=Variation(engine=engine),
     )
-    chosen = dict(parse_simulation(engine.said))
+    chosen = dict(parse_simulation(engine.output))
     assert chosen == engine.plan["expected"]
     assert versions(lock).items() <= chosen.items()
     assert (chosen["plugin"], chosen["svc"]) == ("2.0-r0", "1.0-r0")
