@@ -16,6 +16,7 @@ from typing import Any
 
 from build.apk.index import INDEX, locked_records
 from build.apk.package import unpack_data
+from build.apk.writing import write_index
 from build.config import BuildConfig, ImageConfig, Origin
 from build.edges.build_dirs import (
     BuildDirs,
@@ -29,10 +30,9 @@ from build.edges.files import hash_file, write_file
 from build.edges.progress import Progress
 from build.edges.variation import USUAL, Variation, copy_reversed
 from build.errors import BuildError, NotReproducibleError
-from build.firstboot.packages import LocalPackages, local_packages
+from build.firstboot.packages import LocalPackages, local_key, local_packages
 from build.inside.listing import Difference, compare_listings
 from build.inside.normalise import find_rule
-from build.snapshot.index_subset import write_subset
 from build.snapshot.lock import Lock, LockedPackage
 from build.snapshot.store import Store
 
@@ -217,7 +217,8 @@ def _write_repositories(folder: Path, task: _Task, store: Store) -> None:
     """Write the repositories as apk reads them: indexes, packages of the closure, keys.
 
     The indexes list the closure and nothing else: apk prefers the newest version that an index
-    offers, and the lock may name an older one.
+    offers, and the lock may name an older one. The repository did not sign such a subset, so it
+    is signed with the key of the local packages, which is public.
     """
     lock, local = task.lock, task.local
     closure = lock.closure(task.image.variant)
@@ -227,7 +228,8 @@ def _write_repositories(folder: Path, task: _Task, store: Store) -> None:
             target.mkdir(parents=True)
             records = locked_records(store.read(repository.index_sha256), where=repository.url)
             chosen = {(each.name, each.version) for each in closure if each.repository == number}
-            (target / INDEX).write_bytes(write_subset(records, chosen, repository.description))
+            subset = write_index(records.texts(chosen), local_key(), repository.description)
+            (target / INDEX).write_bytes(subset)
             store.link(repository.key_sha256, folder / "keys" / repository.key)
     for package in closure:
         target = folder / f"r{package.repository}" / lock.repositories[package.repository].arch
@@ -325,13 +327,13 @@ def _run_builder(
     return result
 
 
+@dataclass(frozen=True, slots=True)
 class _Steps:
     """Displays the steps of the host, and measures their seconds for the record."""
 
-    def __init__(self, progress: Progress, clock: Callable[[], float]) -> None:
-        self.progress = progress
-        self.clock = clock
-        self.seconds: dict[str, float] = {}
+    progress: Progress
+    clock: Callable[[], float]
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

@@ -6,10 +6,10 @@ one block of `LETTER:value` lines for each package (apk-tools, apk-v2(5); wiki "
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
-from build.apk.info import MAX_DIGITS, NAME, VERSION, PackageMetadata
+from build.apk.info import NAME, NUMBER, VERSION, PackageMetadata
 from build.apk.package import SignatureChecker, read_signature, refuse_format_3
 from build.apk.streams import unpacked_pieces
 from build.apk.tar import CONTROL, read_files
@@ -71,11 +71,6 @@ class Records:
     def __iter__(self) -> Iterator[IndexRecord]:
         """Yield the packages."""
         return map(self._at, self._offsets)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Names of the packages, each once, in order."""
-        return tuple(self._by_name)
 
     def named(self, name: str) -> tuple[IndexRecord, ...]:
         """Return all versions of the package called `name`."""
@@ -226,7 +221,7 @@ def _parse_block(block: str, where: str) -> IndexRecord:
             raise VerificationError(f"{where}: package {label!r}: field {letter!r} is missing")
     for letter in NUMBERS:
         value = fields.get(letter, "0")
-        if not (value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS):
+        if not NUMBER.fullmatch(value):
             raise VerificationError(
                 f"{where}: package {label!r}: field {letter!r}: {value[:60]!r}, expected a number"
             )
@@ -243,7 +238,6 @@ def _parse_block(block: str, where: str) -> IndexRecord:
 
 def _from_fields(fields: Mapping[str, str]) -> IndexRecord:
     get = fields.get
-    priority = get("k")
     return IndexRecord(
         name=fields["P"],
         version=fields["V"],
@@ -256,15 +250,11 @@ def _from_fields(fields: Mapping[str, str]) -> IndexRecord:
         origin=get("o", ""),
         commit=get("c", ""),
         build_time=int(get("t") or 0),
-        depends=_words(get("D")),
-        provides=_words(get("p")),
-        install_if=_words(get("i")),
-        provider_priority=int(priority) if priority else None,
+        depends=tuple(get("D", "").split()),
+        provides=tuple(get("p", "").split()),
+        install_if=tuple(get("i", "").split()),
+        provider_priority=int(fields["k"]) if get("k") else None,
     )
-
-
-def _words(value: str | None) -> tuple[str, ...]:
-    return tuple(value.split()) if value else ()
 
 
 def _text(content: bytes, where: str) -> str:

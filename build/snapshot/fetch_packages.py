@@ -16,9 +16,9 @@ from build.apk.package import PackageFile
 from build.edges.download import CONNECTIONS, Watch
 from build.edges.progress import Progress
 from build.errors import RemoteError, SnowdropError, VerificationError
-from build.snapshot.fetch import Fetching, fetch_watched
+from build.snapshot.fetch import Fetching, MirrorSource
 from build.snapshot.lock import Lock
-from build.snapshot.repositories import IndexGroup, MirrorSource, Repository
+from build.snapshot.repositories import IndexGroup, Repository
 from build.snapshot.solve import Offer
 from build.snapshot.store import Store
 from build.snapshot.verify_package import check_package
@@ -141,7 +141,7 @@ class PackageFetcher:
     ) -> None:
         """Check that `source` serves the same bytes."""
         try:
-            raw = self._fetch_from(source, record, repository, lambda _: None)
+            raw = self._fetch_from(source, record, repository)
         except RemoteError as error:
             self._leave_out(repository, source, error)
             return
@@ -154,10 +154,14 @@ class PackageFetcher:
             )
 
     def _fetch_from(
-        self, source: MirrorSource, record: IndexRecord, repository: Repository, watch: Watch
+        self,
+        source: MirrorSource,
+        record: IndexRecord,
+        repository: Repository,
+        watch: Watch | None = None,
     ) -> bytes:
         name = f"{repository.arch}/{record.file_name}"
-        return fetch_watched(self.fetcher, source.location, name, limit=record.size, watch=watch)
+        return self.fetcher.fetch(source.location, name, limit=record.size, watch=watch)
 
     def _leave_out(self, repository: Repository, source: MirrorSource, error: RemoteError) -> None:
         if source.mirror:

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from build.config import BuildConfig
 from build.edges.files import write_file
@@ -216,17 +216,8 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._@~-]*")
 """One component of a path: no slash, no leading dot."""
 FILE_NAME_FORM = "letters, digits and +._@~-"
 CLOSURE = re.compile(r"[a-z][a-z0-9]*")
-TOP_KEYS = (
-    "format",
-    "package_format",
-    "branch",
-    "arch",
-    "apk",
-    "epoch",
-    "choice_sha256",
-    "repository",
-    "package",
-)
+ROLE = re.compile("image|builder")
+TOP_KEYS = ("format", "package_format", "branch", "arch", "apk", "epoch", "choice_sha256")
 REPOSITORY_KEYS = {
     "place" if each.name == "role" else each.name: each.name for each in fields(LockedRepository)
 }
@@ -279,7 +270,7 @@ def _toml(value: object) -> str:
 
 
 def _lock(top: Table) -> Lock:
-    top.only(*TOP_KEYS)
+    top.only(*TOP_KEYS, "repository", "package")
     if top.text("package_format") != PACKAGE_FORMAT:
         raise top.fail("package_format", repr(PACKAGE_FORMAT))
     repositories = tuple(_repository(table) for table in top.tables("repository"))
@@ -297,7 +288,7 @@ def _lock(top: Table) -> Lock:
 def _repository(table: Table) -> LockedRepository:
     table.only(*REPOSITORY_KEYS)
     return LockedRepository(
-        role=_role(table),
+        role=cast("Role", table.text("place", '"image" or "builder"', pattern=ROLE)),
         url=table.text("url"),
         arch=table.text("arch"),
         index_sha256=table.sha256("index_sha256"),
@@ -331,16 +322,6 @@ def _package(table: Table, repositories: int) -> LockedPackage:
     return package
 
 
-def _role(table: Table) -> Role:
-    match table.values.get("place"):
-        case "image":
-            return "image"
-        case "builder":
-            return "builder"
-        case _:
-            raise table.fail("place", '"image" or "builder"')
-
-
 def _order(table: Table) -> Mapping[str, int]:
     """Return the position in the install order, from 1, by closure."""
     expected = "a table of positions by closure, from 1"
@@ -363,6 +344,7 @@ def _check_closures(lock: Lock, where: str) -> None:
 
 
 def _first_difference(found: bytes, wanted: bytes) -> int:
+    # Lines may all be equal when bytes are not: \r\n ends a line, too.
     pairs = zip(found.splitlines(), wanted.splitlines(), strict=False)
     same = [one == other for one, other in pairs]
     return same.index(False) + 1 if False in same else len(same) + 1

@@ -18,11 +18,10 @@ from build.edges.download import VanishedError
 from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError, SnapshotError, SnowdropError, VerificationError
 from build.snapshot.consistency import check_forward, describe_out_of_step, note_replaced
-from build.snapshot.fetch import Fetcher, Fetching
+from build.snapshot.fetch import Fetcher, Fetching, HttpCache
 from build.snapshot.fetch_packages import PackageFetcher, PackageKey, known_packages
-from build.snapshot.http_cache import HttpCache
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository, check_fresh
-from build.snapshot.partial_update import PartialUpdate, merge_moving, without_unused_indexes
+from build.snapshot.partial_update import PartialUpdate, without_unused_indexes
 from build.snapshot.repositories import (
     MAX_INDEX_FETCH,
     IndexGroups,
@@ -182,7 +181,7 @@ def _make_lock(request: PinRequest, groups: IndexGroups, packages: PackageFetche
             request.progress.note(
                 f"{', '.join(request.only)}: does not fit all that stays, may move too: {names}"
             )
-            moving = merge_moving(moving, more)
+            moving = {role: moved | more.get(role, frozenset()) for role, moved in moving.items()}
 
 
 def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) -> Lock:
