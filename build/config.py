@@ -112,10 +112,8 @@ def parse_size(text: str) -> int | None:
     >>> parse_size("512 MiB") == 512 * 1024 * 1024
     True
     """
-    number, _, unit = text.partition(" ")
-    if not number.isascii() or not number.isdigit() or unit not in UNITS:
-        return None
-    return int(number) * UNITS[unit]
+    match = re.fullmatch(f"([0-9]+) ({'|'.join(UNITS)})", text)
+    return int(match[1]) * UNITS[match[2]] if match else None
 
 
 def read_build_config(file: Path) -> BuildConfig:

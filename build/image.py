@@ -5,12 +5,11 @@ afterwards. The work itself is done by `build.inside`, in a container without ne
 standard library is imported, so that a release's archive can be rebuilt with nothing but Python.
 """
 
-import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,14 @@ from build.edges.build_dirs import (
     file_errors,
 )
 from build.edges.container import Choice, Engine, Job, Mount, choose_engine, prepare_root
-from build.edges.files import hash_file, write_file
+from build.edges.files import hash_bytes, hash_file, write_file
 from build.edges.progress import Progress
 from build.edges.variation import USUAL, Variation, copy_reversed
 from build.errors import BuildError, NotReproducibleError
 from build.firstboot.packages import LocalPackages, local_key, local_packages
 from build.inside.listing import Difference, compare_listings
 from build.inside.normalise import find_rule
-from build.snapshot.lock import Lock, LockedPackage
+from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 
 FORMAT = 1
@@ -132,8 +131,9 @@ def build_image(
         # An upper bound for the compressed image, from the sizes of compressed packages.
         check_free_space(dirs.out, _size(lock, variant) * 3 // 2)
         with steps.step("unpack"):
-            _unpack(lock.closure("builder"), store, dirs.builder)
-            _unpack(lock.closure("apk"), store, dirs.apk)
+            for closure, folder in (("builder", dirs.builder), ("apk", dirs.apk)):
+                for package in lock.closure(closure):
+                    unpack_data(store.read(package.sha256), folder)
         with steps.step("collect"):
             task = _task(config, variant, lock, origin)
             _write_repositories(dirs.packages, task, store)
@@ -189,11 +189,6 @@ def _describe_differences(first: bytes, second: bytes) -> Iterator[str]:
 
 def _size(lock: Lock, *closures: str) -> int:
     return sum(package.size for name in closures for package in lock.closure(name))
-
-
-def _unpack(packages: Sequence[LockedPackage], store: Store, into: Path) -> None:
-    for package in packages:
-        unpack_data(store.read(package.sha256), into)
 
 
 def _task(config: BuildConfig, variant: str, lock: Lock, origin: Origin) -> _Task:
@@ -348,7 +343,7 @@ def _record(
     task: _Task, choice: Choice, result: Mapping[str, Any], seconds: Mapping[str, float], file: Path
 ) -> Mapping[str, Any]:
     """Return the build record: the digests of the results, and their inputs."""
-    origin, image, qcow2 = task.origin, task.image, hash_file(file)
+    origin, image = task.origin, task.image
     return {
         "format": FORMAT,
         "name": origin.name,
@@ -359,12 +354,11 @@ def _record(
         "lock": {"id": task.lock.id},
         "source": {"commit": origin.commit, "dirty": origin.dirty},
         "epoch": task.lock.epoch,
-        "image": {"file": file.name, "size": qcow2.size, "sha256": qcow2.sha256},
+        "image": {"file": file.name, **asdict(hash_file(file))},
         "raw": result["raw"],
         "tree": result["tree"],
         "packages": [
-            {"file": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in task.local.packages
+            {"file": name, **asdict(hash_bytes(content))} for name, content in task.local.packages
         ],
         "engine": {
             "name": choice.engine.name,

@@ -10,6 +10,7 @@ import itertools
 import re
 import struct
 from collections.abc import Iterable, Iterator, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -177,11 +178,9 @@ class TarReader:
 
     def _number(self, field: bytes, base: int) -> int:
         digits = field.strip(b"\0 ") or b"0"
-        if digits.isdigit():
-            try:
+        with suppress(ValueError):
+            if digits.isdigit():
                 return int(digits, base)
-            except ValueError:
-                pass
         raise self._fail(f"{field!r} where a number is expected")
 
     def _take(self, size: int, what: str) -> bytes:

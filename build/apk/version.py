@@ -38,7 +38,10 @@ def version_key(version: str) -> VersionKey:
     if match is None:
         raise ValueError(f"{version!r}: not a version")
     first, *others = match["numbers"].split(".")
-    key = [(NUMBER, int(first), ""), *(_number(digits) for digits in others)]
+    key = [(NUMBER, int(first), "")]
+    for digits in others:
+        # A number with a leading zero sorts as a string.
+        key.append((NUMBER, 0, digits) if digits[0] == "0" else (NUMBER, int(digits), ""))
     if match["letter"]:
         key.append((LETTER, ord(match["letter"]), ""))
     if match["after"]:
@@ -54,8 +57,3 @@ def version_key(version: str) -> VersionKey:
     if match["revision"]:
         key.append((REVISION, int(match["revision"]), ""))
     return (*key, (END, 0, ""))
-
-
-def _number(digits: str) -> tuple[int, int, str]:
-    """Return the key of a number after a dot; one with a leading zero sorts as a string."""
-    return (NUMBER, 0, digits) if digits[0] == "0" else (NUMBER, int(digits), "")

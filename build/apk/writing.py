@@ -22,12 +22,7 @@ from build.errors import BuildError
 MIN_SIZE = 4096
 """apk does not unpack a package of installed size 0; abuild writes 4096 for such ones."""
 SCRIPTS = (
-    "pre-install",
-    "post-install",
-    "pre-deinstall",
-    "post-deinstall",
-    "pre-upgrade",
-    "post-upgrade",
+    *(f"{when}-{what}" for what in ("install", "deinstall", "upgrade") for when in ("pre", "post")),
     "trigger",
 )
 KINDS = {"file": b"0", "symlink": b"2", "dir": b"5"}

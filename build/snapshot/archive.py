@@ -300,10 +300,8 @@ def _served(lock: Lock, base: Path) -> Iterator[tuple[tuple[str | Path, str], st
 
     Of several indexes of one repository the newest comes last, so that it wins in a dict.
     """
-    for name in members_of(lock):
-        folder, _, file = name.rpartition("/")
-        if folder == "keys":
-            continue
-        repository = lock.repositories[int(folder.split("/")[1])]
-        for source in list_sources(repository.url, repository.mirrors, base):
-            yield (source.location, f"{repository.arch}/{file}"), name
+    for number, (folder, each) in enumerate(zip(_folders(lock), lock.repositories, strict=True)):
+        packages = (package.file for package in lock.packages if package.repository == number)
+        names = [f"{each.arch}/{file}" for file in (INDEX, *packages)]
+        for source in list_sources(each.url, each.mirrors, base):
+            yield from (((source.location, name), f"{folder}/{name}") for name in names)

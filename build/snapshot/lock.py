@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
@@ -185,8 +186,9 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
         # Besides TOMLDecodeError: a number of 5,000 digits raises ValueError (CPython limits
         # int() to 4,300), a list that is a thousand levels deep RecursionError.
         raise ConfigError(f"{where}: {error}", hint=AGAIN) from None
-    _check_format(Table(where, document, _refusal))
-    lock = _lock(Table(where, document, _refusal))
+    top = Table(where, document, _refusal)
+    _check_format(top)
+    lock = _lock(top)
     _check_closures(lock, where)
     written = dump_lock(lock)
     if written != content:
@@ -225,8 +227,7 @@ REPOSITORY_KEYS = {
 PACKAGE_KEYS = tuple(each.name for each in fields(LockedPackage))
 
 
-def _refusal(message: str) -> ConfigError:
-    return ConfigError(message, hint=AGAIN)
+_refusal = partial(ConfigError, hint=AGAIN)
 
 
 def _check_format(top: Table) -> None:

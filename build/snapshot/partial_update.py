@@ -168,10 +168,9 @@ class RoleUpdate:
     def _providers(self, wanted: str) -> set[str]:
         """Return the names of the served packages that are, or provide, what is `wanted`."""
         name = dependency_name(wanted)
-        found = {record.name for record in self.served_as(name)}
-        for repository in self.served.repositories:
-            found |= {record.name for record in repository.index.records.providing(name)}
-        return found
+        served = [each.index.records for each in self.served.repositories]
+        found = (record for each in served for record in each.providing(name))
+        return {record.name for record in (*self.served_as(name), *found)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ from build.snapshot.store import Store
 
 PAUSES = (10.0, 30.0)
 """Seconds before indexes that are inconsistent are fetched a second and a third time."""
+OF_INDEX = ("name", "version", "arch", "checksum", "origin", "commit", "license", "build_time")
+"""Values of a package that the lock takes from the index unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,18 +248,11 @@ def _locked_packages(
         record, package = packages.packages[key]
         locked.append(
             LockedPackage(
-                name=record.name,
-                version=record.version,
-                arch=record.arch,
+                **{name: getattr(record, name) for name in OF_INDEX},
                 repository=key[0],
                 file=record.file_name,
                 sha256=package.sha256,
                 size=package.size,
-                checksum=record.checksum,
-                origin=record.origin,
-                commit=record.commit,
-                license=record.license,
-                build_time=record.build_time,
                 order=positions,
             )
         )

@@ -28,7 +28,6 @@ INSTALLING = re.compile(
     re.MULTILINE,
 )
 """apk 3 pads the position with spaces."""
-NAME_OF_DEPENDENCY = re.compile(r"[^<>=~@]+")
 WORK = "/work"
 """Folder in the container with the indexes and keys."""
 OPTIONS = (
@@ -113,8 +112,7 @@ def dependency_name(dependency: str) -> str:
     >>> dependency_name("so:libz.so.1"), dependency_name("musl>=1.2")
     ('so:libz.so.1', 'musl')
     """
-    match = NAME_OF_DEPENDENCY.match(dependency)
-    return match[0] if match else dependency
+    return re.split("[<>=~@]", dependency, maxsplit=1)[0] or dependency
 
 
 def _best(name: str, indexes: Sequence[Index]) -> Offer | None:
