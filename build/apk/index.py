@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
-from build.apk.info import NAME, NUMBER, VERSION, PackageMetadata
+from build.apk.info import NAME, NUMBER, VERSION, PackageMetadata, decode_text
 from build.apk.package import SignatureChecker, read_signature, refuse_format_3
 from build.apk.streams import unpacked_pieces
 from build.apk.tar import CONTROL, read_files
@@ -51,18 +51,16 @@ class IndexRecord(PackageMetadata):
         return f"{self.name}-{self.version}.apk"
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Records:
     """Packages of an index, in its order: all are checked, each is parsed when accessed.
 
     Alpine's indexes list 23,000 packages, of which a closure uses 200.
     """
 
-    __slots__ = ("_by_name", "_offsets", "_text")
-
-    def __init__(self, text: str, offsets: "array[int]", by_name: Mapping[str, list[int]]) -> None:
-        self._text = text
-        self._offsets = offsets
-        self._by_name = by_name
+    _text: str
+    _offsets: "array[int]"
+    _by_name: Mapping[str, list[int]]
 
     def __len__(self) -> int:
         """Return the number of packages."""
@@ -146,7 +144,7 @@ def read_index(raw: bytes, keys: SignatureChecker, *, where: str) -> Index:
     # First verify, then unpack: zlib and tar see no bytes that no trusted key signed.
     keys.verify(signature.key, signature.value, signed, signature.algorithm, where=where)
     files = _files(signed, where)
-    description = _text(files.get("DESCRIPTION", b""), where).strip()
+    description = decode_text(files.get("DESCRIPTION", b""), where=where).strip()
     if CONTROL.search(description):
         raise VerificationError(f"{where}: DESCRIPTION {description!r}: a control character")
     return Index(
@@ -185,7 +183,7 @@ def parse_records(content: bytes, *, where: str) -> Records:
     Raises:
         VerificationError: naming the first block that is not a valid package.
     """
-    text = _text(content, where).rstrip("\n") + "\n\n"
+    text = decode_text(content, where=where).rstrip("\n") + "\n\n"
     if odd := UNUSABLE.search(text):
         line = text.count("\n", 0, odd.start()) + 1
         raise VerificationError(f"{where}: APKINDEX line {line}: control character {odd[0]!r}")
@@ -255,10 +253,3 @@ def _from_fields(fields: Mapping[str, str]) -> IndexRecord:
         install_if=tuple(get("i", "").split()),
         provider_priority=int(fields["k"]) if get("k") else None,
     )
-
-
-def _text(content: bytes, where: str) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise VerificationError(f"{where}: {error}, expected UTF-8") from None

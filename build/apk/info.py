@@ -72,18 +72,26 @@ def parse_info(content: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
     Raises:
         VerificationError: it is not UTF-8, or contains control characters.
     """
-    try:
-        lines = content.decode().split("\n")
-    except UnicodeDecodeError as error:
-        raise VerificationError(f"{where}: .PKGINFO: {error}, expected UTF-8") from None
     fields: dict[str, tuple[str, ...]] = {}
-    for line in lines:
+    for line in decode_text(content, where=f"{where}: .PKGINFO").split("\n"):
         if CONTROL.search(line):
             raise VerificationError(f"{where}: .PKGINFO: {line!r}: a control character")
         key, equals, value = line.partition(" = ")
         if equals and not line.startswith("#"):
             fields[key] = (*fields.get(key, ()), value)
     return fields
+
+
+def decode_text(content: bytes, *, where: str) -> str:
+    """Return `content` as text.
+
+    Raises:
+        VerificationError: it is not UTF-8.
+    """
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise VerificationError(f"{where}: {error}, expected UTF-8") from None
 
 
 def package_info(fields: Mapping[str, tuple[str, ...]], *, where: str) -> PackageInfo:
@@ -104,9 +112,6 @@ def package_info(fields: Mapping[str, tuple[str, ...]], *, where: str) -> Packag
             raise VerificationError(f"{named} = {values[0]!r}, not a {kind or key}")
         return values[0]
 
-    def words(key: str) -> tuple[str, ...]:
-        return tuple(" ".join(fields.get(key, ())).split())
-
     return PackageInfo(
         name=one("pkgname", pattern=NAME),
         version=one("pkgver", pattern=VERSION),
@@ -119,6 +124,6 @@ def package_info(fields: Mapping[str, tuple[str, ...]], *, where: str) -> Packag
         commit=one("commit", ""),
         build_time=int(one("builddate", "0", NUMBER, "number")),
         datahash=one("datahash"),
-        depends=words("depend"),
-        provides=words("provides"),
+        depends=tuple(" ".join(fields.get("depend", ())).split()),
+        provides=tuple(" ".join(fields.get("provides", ())).split()),
     )

@@ -247,14 +247,10 @@ def _resolve(root: Path, name: str) -> Path:
             wanted = [step for step in target.split("/") if step not in ("", ".")] + wanted
         else:
             here.append(part)
-            if not path.is_dir():
-                _make_folder(path, "/".join(here))
+            if not path.exists():
+                path.mkdir()
+                path.chmod(0o755)  # mkdir's mode is reduced by the umask
+            elif not path.is_dir():
+                name = "/".join(here)
+                raise BuildError(f"{name}: a file of another package, expected a folder")
     return root.joinpath(*here)
-
-
-def _make_folder(path: Path, name: str) -> None:
-    try:
-        path.mkdir()
-        path.chmod(0o755)  # mkdir's mode is reduced by the umask
-    except FileExistsError:
-        raise BuildError(f"{name}: a file of another package, expected a folder") from None

@@ -8,7 +8,6 @@ folder, and checks every file against the SHA-256 in the lock. Standard library 
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError, SnapshotError, VerificationError
 from build.snapshot.archive_readme import readme
 from build.snapshot.fetch import list_sources
-from build.snapshot.lock import Lock, dump_lock, parse_lock
+from build.snapshot.lock import FILE_NAME, Lock, dump_lock, parse_lock
 from build.snapshot.store import Store
 
 LOCK, README, SUMS = "release.lock", "README.txt", "snapshot.sha256"
@@ -32,8 +31,6 @@ MAX_SIZES = {LOCK: 1 << 24, README: 1 << 20, SUMS: 1 << 24, TRUST_ROOT: 1 << 24}
 """In bytes, of the files for which the lock has no size."""
 MAX_KEY = 1 << 16
 MAX_MEMBERS = 100_000
-PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._@~-]*")
-"""A part of a path: no slash, no leading dot."""
 NO_ARCHIVE = "name a snapshot archive as `nox -s archive` writes it, not compressed"
 
 
@@ -286,7 +283,7 @@ def _read_at(file: BinaryIO, position: tuple[int, int]) -> bytes:
 def _folders(lock: Lock) -> tuple[str, ...]:
     """Return the folders that apk accepts as repositories, by number."""
     for number, repository in enumerate(lock.repositories):
-        if not PART.fullmatch(repository.arch):
+        if not FILE_NAME.fullmatch(repository.arch):
             raise SnapshotError(f"release.lock: repository[{number}].arch = {repository.arch!r}")
     return tuple(f"{each.role}/{number}" for number, each in enumerate(lock.repositories))
 

@@ -79,20 +79,18 @@ class PackageFetcher:
                 with mutex:  # a progress step is not thread-safe
                     step.advance(count)
 
-            jobs = [(o.record, group.repositories[o.repository], watch) for o in new.values()]
-            for (key, offer), package in zip(new.items(), self._obtain_all(jobs), strict=True):
-                self.packages[key] = (offer.record, package)
+            pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="fetch")
+            jobs = {
+                key: pool.submit(self._obtain, o.record, group.repositories[o.repository], watch)
+                for key, o in new.items()
+            }
+            try:
+                for key, job in jobs.items():
+                    self.packages[key] = (new[key].record, job.result())
+            finally:
+                # After a failure the downloads that have not started yet are pointless.
+                pool.shutdown(cancel_futures=True)
         return keys
-
-    def _obtain_all(
-        self, jobs: Sequence[tuple[IndexRecord, Repository, Watch]]
-    ) -> list[PackageFile]:
-        pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="fetch")
-        try:
-            return [done.result() for done in [pool.submit(self._obtain, *job) for job in jobs]]
-        finally:
-            # After a failure the downloads that have not started yet are pointless.
-            pool.shutdown(cancel_futures=True)
 
     def _obtain(self, record: IndexRecord, repository: Repository, watch: Watch) -> PackageFile:
         """Return the package, from the store or the first source that has it, all verified.

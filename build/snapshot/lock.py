@@ -327,12 +327,11 @@ def _order(table: Table) -> Mapping[str, int]:
     """Return the position in the install order, from 1, by closure."""
     expected = "a table of positions by closure, from 1"
     positions = table.get("order", expected)
-    if not isinstance(positions, dict) or not positions:
-        raise table.fail("order", expected)
-    for closure, position in positions.items():
-        if not CLOSURE.fullmatch(closure) or not is_number(position) or position < 1:
-            raise table.fail("order", expected)
-    return positions
+    if isinstance(positions, dict) and positions:
+        pairs = positions.items()
+        if all(CLOSURE.fullmatch(name) and is_number(n) and n >= 1 for name, n in pairs):
+            return positions
+    raise table.fail("order", expected)
 
 
 def _check_closures(lock: Lock, where: str) -> None:

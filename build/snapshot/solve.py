@@ -86,24 +86,22 @@ def bootstrap(indexes: Sequence[Index]) -> tuple[Offer, ...]:
             f"no repository has {' or '.join(PROGRAMS)}",
             hint="name the repository that has: Alpine's `main`",
         )
-    done: dict[str, Offer] = {}
-    _follow(start, "the bootstrap", indexes, done, set())
+    done, seen = dict[str, Offer](), set[str]()
+
+    def follow(wanted: str, by: str) -> None:
+        name = dependency_name(wanted)
+        if wanted.startswith("!") or name in seen:  # `!name` is a conflict, not a dependency
+            return
+        seen.add(name)
+        offer = _best(name, indexes)
+        if offer is None:
+            raise MissingDependencyError(name, by)
+        for dependency in offer.record.depends:
+            follow(dependency, offer.record.name)
+        done.setdefault(offer.record.name, offer)
+
+    follow(start, "the bootstrap")
     return tuple(done.values())
-
-
-def _follow(
-    wanted: str, by: str, indexes: Sequence[Index], done: dict[str, Offer], seen: set[str]
-) -> None:
-    name = dependency_name(wanted)
-    if wanted.startswith("!") or name in seen:  # `!name` is a conflict, not a dependency
-        return
-    seen.add(name)
-    offer = _best(name, indexes)
-    if offer is None:
-        raise MissingDependencyError(name, by)
-    for dependency in offer.record.depends:
-        _follow(dependency, offer.record.name, indexes, done, seen)
-    done.setdefault(offer.record.name, offer)
 
 
 def dependency_name(dependency: str) -> str:

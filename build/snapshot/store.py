@@ -12,7 +12,6 @@ The kernel releases both when the process exits (flock(2)), so a killed one bloc
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Set
@@ -23,8 +22,8 @@ from typing import BinaryIO
 
 from build.edges.files import hash_file, write_file
 from build.errors import SnapshotError, VerificationError
+from build.tables import SHA256
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 AGAIN = "run `nox -s pin` to fetch it again"
 DAMAGED = "run `nox -s store -- verify` to move it aside, then the command again"
 QUARANTINE = "quarantine"
