@@ -31,14 +31,12 @@ ENGINE_FOLDERS = ("dev", "etc", "proc", "run", "sys", "tmp")
 """Folders that the engines mount on or put files into."""
 SCRATCH = ("/run", "/tmp")  # noqa: S108 - paths in the root, each a tmpfs of its own
 """Always present and writable, as programs expect."""
-ENGINES = ("docker", "podman", "unshare")
-"""In the order in which they are tried."""
 PROBE_SECONDS = 120.0
 CLIENT = {**PLAIN, "HOME": "/root"}
 """For docker and podman themselves: a user's own settings (proxies, contexts) stay out."""
 ULIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
 """Within the limits of a host that cannot raise them (no CAP_SYS_RESOURCE)."""
-PODMAN_VARIANTS = ((), ("--runtime=runc",), ("--runtime=runc", *ULIMITS))
+PODMAN_OPTIONS = ((), ("--runtime=runc",), ("--runtime=runc", *ULIMITS))
 """As configured; without crun, which refuses hybrid cgroups; and where limits cannot be raised."""
 TMPFS_OPTIONS = "rw,exec,suid,dev,mode=0755"
 """Engines mount a tmpfs noexec and nodev by default; the image's own scripts run in ours."""
@@ -150,6 +148,14 @@ def _run_unshare(job: Job) -> Finished:
     return _stream(argv, PLAIN, job)
 
 
+ENGINES: Mapping[str, tuple[Sequence[str], Sequence[Callable[[Job], Finished]]]] = {
+    "docker": (("docker", "version", "--format", "{{.Server.Version}}"), (_run_docker,)),
+    "podman": (("podman", "--version"), [partial(_run_podman, each) for each in PODMAN_OPTIONS]),
+    "unshare": (("unshare", "--version"), (_run_unshare,)),
+}
+"""What prints the version of each, and the ways to start it, in the order they are tried in."""
+
+
 def prepare_root(root: Path, targets: Sequence[str] = ()) -> None:
     """Make the folders in `root` that the engines and the mount points `targets` need."""
     for target in (*ENGINE_FOLDERS, *targets):
@@ -190,9 +196,11 @@ def choose_engine(
 
 def _probe(name: str, job: Job) -> tuple[Engine | None, str]:
     """Return the engine of that name, or the reason why it does not work."""
-    reason = ""
+    (argv, starts), reason = ENGINES[name], ""
     try:
-        for engine in _candidates(name):
+        version = run(argv, environment=CLIENT, timeout=30).text.split()[-1]
+        for start in starts:
+            engine = _Engine(name, version, start)
             done = engine.run(job)
             if done.status == 0:
                 return engine, ""
@@ -204,27 +212,8 @@ def _probe(name: str, job: Job) -> tuple[Engine | None, str]:
 
 def last_line(text: str, limit: int = 160) -> str:
     """Return the last line of `text` that is not empty, at most `limit` characters."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    line = lines[-1] if lines else ""
+    line = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
     return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def _candidates(name: str) -> Iterator[_Engine]:
-    """Yield the ways to start one engine, the plainest first."""
-    match name:
-        case "docker":
-            argv = ["docker", "version", "--format", "{{.Server.Version}}"]
-            yield _Engine(name, _version(argv), _run_docker)
-        case "podman":
-            version = _version(["podman", "--version"])
-            for options in PODMAN_VARIANTS:
-                yield _Engine(name, version, partial(_run_podman, options))
-        case _:
-            yield _Engine(name, _version(["unshare", "--version"]), _run_unshare)
-
-
-def _version(argv: Sequence[str]) -> str:
-    return run(argv, environment=CLIENT, timeout=30).text.split()[-1]
 
 
 def _common_options(job: Job) -> list[str]:

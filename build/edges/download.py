@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
+from build.edges.files import replacing
 from build.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -155,14 +156,8 @@ class Downloader:
 
     def save(self, request: Request, path: Path, watch: Watch | None = None) -> Received:
         """Write the file to `path`; see `fetch`. It is there whole, or not at all."""
-        part = path.with_name(f".{path.name}.part")
-        try:
-            with part.open("wb") as file:
-                received = self.fetch(request, into=file, watch=watch)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        return received
+        with replacing(path) as file:
+            return self.fetch(request, into=file, watch=watch)
 
     def fetch(
         self,
