@@ -25,11 +25,11 @@ from build.errors import RemoteError
 if TYPE_CHECKING:
     import requests
 
-TRIES = 3
+PAUSES = (1.0, 4.0)
+"""Seconds before the second and the third try; one more pause is one more try."""
+TRIES = len(PAUSES) + 1
 """Consecutive tries that bring no new byte, before the download fails."""
 MAX_TRIES = 12
-PAUSES = (1.0, 4.0)
-"""Seconds before the second and the third try."""
 MAX_PAUSE = 60.0
 """Seconds that a server's `Retry-After` is obeyed for."""
 TIMEOUTS = (10.0, 30.0)
