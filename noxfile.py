@@ -57,7 +57,7 @@ def build(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def inspect(session: nox.Session) -> None:
-    """Show the contents of a disk image, without mounting it, and what is wrong with it"""
+    """Show the content of a disk image and its findings, without mounting it"""
     command(session, "qemu-img", "e2fsck")
 
 

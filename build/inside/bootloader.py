@@ -94,7 +94,7 @@ def write_partition_table(raw: Path, disk_id: int, variables: Mapping[str, str])
 
 
 def write_boot_code(raw: Path, variables: Mapping[str, str]) -> None:
-    """Write GRUB's first stage into the first sector and its core image behind it.
+    """Write GRUB's first stage into the first sector and its core image after it.
 
     Nothing is patched: boot.img expects the core image in sector 1, its default.
 

@@ -32,7 +32,7 @@ SEEDS = (
 )
 SHELL_HISTORIES = (".ash_history", ".bash_history", ".python_history", ".lesshst", ".viminfo")
 KEPT_NODES = ("console", "null")
-"""What the kernel's first process needs before devtmpfs is mounted."""
+"""Device nodes that the first process needs before devtmpfs is mounted."""
 MOUNT_POINTS = {"dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "tmp": 0o1777}
 CACHES = ("var/cache", "etc/apk/cache", "root/.cache")
 SCRATCH = ("tmp", "run", "var/tmp")
@@ -99,9 +99,9 @@ class Rule:
     """Printed with the name when a difference is explained."""
     apply: Apply
     parts: tuple[str, ...]
-    """What of an entry it changes: `presence`, or words of `listing.PARTS`."""
+    """The parts of an entry that it changes: `presence`, or words of `listing.PARTS`."""
     paths: tuple[str, ...]
-    """Which entries: patterns of paths without the first slash; `*` matches slashes too."""
+    """Patterns of the paths it changes, without the first slash; `*` matches slashes too."""
 
 
 RULES: list[Rule] = []
@@ -186,7 +186,7 @@ def fix_shadow_dates(tree: Tree) -> None:
 
 @rule(
     "empty-passwords",
-    "an account without a password lets anybody log in on the console",
+    "an account without a password lets anyone log in on the console",
     "etc/shadow",
     parts=("content", "size"),
 )
@@ -363,7 +363,7 @@ def sort_lists(tree: Tree) -> None:
     parts=("content", "size"),
 )
 def fix_initramfs_files(tree: Tree) -> None:
-    """Set times, inode and device numbers in what the kernel starts from.
+    """Set times, inode and device numbers in the initramfs.
 
     mkinitfs clamps times since 3.6.0, when SOURCE_DATE_EPOCH is set, and numbers inodes itself;
     the device number of the file system that it worked on stays in each member.

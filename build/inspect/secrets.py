@@ -134,7 +134,7 @@ class PathRule:
     paths: tuple[str, ...]
     """Patterns; `*` matches slashes too."""
     check: Callable[[File], str]
-    """Returns what is wrong with the file, or an empty string."""
+    """Returns the violation in the file, or an empty string."""
 
 
 def _exists(file: File) -> str:
@@ -152,7 +152,7 @@ def _machine_id(file: File) -> str:
 
 
 def _passwords(file: File) -> str:
-    """Name the accounts with an empty second field or a hash in it."""
+    """Return the accounts with an empty second field or a hash in it, as text."""
     accounts = []
     for line in file.lines():
         name, _, rest = line.partition(":")
@@ -163,7 +163,7 @@ def _passwords(file: File) -> str:
 
 
 def _group_passwords(file: File) -> str:
-    """Name the groups with a hash: an empty field means no password (gshadow(5))."""
+    """Return the groups with a hash: an empty field means no password (gshadow(5))."""
     groups = _passwords(file).split(", ")
     return ", ".join(group for group in groups if group.endswith(": a password"))
 

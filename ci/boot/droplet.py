@@ -68,7 +68,7 @@ class Droplet:
         self._require_running()
         raise BootError(
             f"no login within {timeout:g} s: {problem}",
-            hint="on a slow machine use a longer time-out: `--timeout 600`",
+            hint="use a longer time-out on a slow machine: `--timeout 600`",
         )
 
     def run_script(self, script: str) -> str:

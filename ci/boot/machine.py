@@ -76,7 +76,7 @@ def qemu_arguments(hardware: Hardware) -> list[str]:
     # Linux shows it in /sys/class/dmi/id; a droplet's serial number is its id there.
     dmi = f"type=1,manufacturer={hardware.vendor},product=Droplet,serial={hardware.droplet_id}"
     return [
-        # A reset ends QEMU (-no-reboot), so that it is seen and not taken for a slow boot.
+        # A reset ends QEMU (-no-reboot), so that it is not mistaken for a slow boot.
         "-nodefaults", "-no-user-config", "-no-reboot",
         "-display", "none",
         "-vga", "std",

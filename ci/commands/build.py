@@ -93,8 +93,8 @@ def _variants(config: ReleaseConfig, wanted: str | None) -> list[str]:
         return variants
     if wanted not in variants:
         raise ConfigError(
-            f"{config.file}: image.{wanted}: there is no such variant, "
-            f"there is: {', '.join(variants)}"
+            f"{config.file}: image.{wanted}: no such variant, "
+            f"expected one of: {', '.join(variants)}"
         )
     return [wanted]
 
@@ -102,7 +102,7 @@ def _variants(config: ReleaseConfig, wanted: str | None) -> list[str]:
 def _prepare_lock(
     config: ReleaseConfig, snapshot: Path | None, store: Store, console: Console
 ) -> Lock:
-    """Return the lock to build from, after putting all that it names into `store`.
+    """Return the lock to build from, after putting its blobs into `store`.
 
     Raises:
         StaleLockError: the archive belongs to another lock.
@@ -116,7 +116,7 @@ def _prepare_lock(
         lock = fresh_lock(config.build)
         if archive.lock.id != lock.id:
             raise StaleLockError(
-                f"{snapshot}: holds the snapshot {archive.lock.id}, "
+                f"{snapshot}: contains the snapshot {archive.lock.id}, "
                 f"{config.build.lock} is {lock.id}",
                 hint="use the archive of this lock's release, or the checkout of the archive's",
             )

@@ -1,4 +1,4 @@
-"""`diff`: print what a release of the newer of two locks would change, closure by closure."""
+"""`diff`: print the changes from one lock to a newer one, closure by closure."""
 
 import argparse
 from pathlib import Path

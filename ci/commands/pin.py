@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="archive",
         type=Path,
         metavar="ARCHIVE",
-        help="pin what a snapshot archive holds: verify every signature again, and use no mirror",
+        help="pin the contents of a snapshot archive: verify every signature again, and use no mirror",
     )
     parser.add_argument(
         "--allow-older",
@@ -87,7 +87,7 @@ def _pin(
     console: Console,
 ) -> Lock:
     # An archive may be older than the lock, and needs nothing of it. One that has several indexes
-    # of a repository can only be pinned as it is: no index says which packages were kept.
+    # of a repository can only be pinned as it is: no index lists which packages were kept.
     previous, only = (None, None) if archive else (before, arguments.packages)
     if archive and archive.lock.mixed:
         previous, only = archive.lock, ()
@@ -112,7 +112,7 @@ def _pin(
 
 
 def _print_lock(config: ReleaseConfig, lock: Lock, before: Lock | None, console: Console) -> None:
-    """Print the difference from the previous lock, and what the new one holds."""
+    """Print the difference from the previous lock, and the contents of the new one."""
     closures = {name: len(lock.closure(name)) for name in lock.closures}
     same = before is not None and dump_lock(before) == dump_lock(lock)
     change = compare_locks(before, lock, names=("before", "after")) if before else None

@@ -15,7 +15,7 @@ MIRROR_VARIABLE = "SNOWDROP_DEBIAN_MIRROR"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `rehearse`."""
+    """Declare the arguments of `rehearse`."""
     parser.add_argument(
         "--repository",
         action="append",
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Make the sample, run every step of a release and print the report."""
     if bool(arguments.repository) != bool(arguments.keys):
-        raise ConfigError("--repository and --keys come together")
+        raise ConfigError("expected --repository and --keys together")
     state: Path = arguments.folder
     rehearsal = Rehearsal(
         state=state,

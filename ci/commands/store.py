@@ -97,7 +97,7 @@ def _take(path: Path, store: Store, console: Console) -> int:
     archive = open_archive(path)
     with store.in_use():
         archive.fill(store, console.progress)
-    console.line(f"{store.folder}: has what {path} holds, snapshot {archive.lock.id}")
+    console.line(f"{store.folder}: contains {path}, snapshot {archive.lock.id}")
     console.data({"archive": str(path), "lock": archive.lock.id, "blobs": len(archive.members)})
     return 0
 

@@ -12,7 +12,7 @@ from ci.publish.release_files import ReleaseFile, ReleaseFiles
 from ci.publish.transfer import ProgressCounter
 from ci.release.manifest import Manifest
 
-IMMUTABLE = "published files are immutable: increase `serial` in release.toml and build again"
+IMMUTABLE = "increase `serial` in release.toml and build again: published files are immutable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def _select_draft(
     filled = [draft for draft in drafts if host.present(draft)]
     if len(filled) > 1:
         raise PublishError(
-            f"{drafts[0].tag_name}: {len(filled)} drafts hold files, expected one draft",
+            f"{drafts[0].tag_name}: {len(filled)} drafts have files, expected one draft",
             hint=f"delete all but one at https://github.com/{host.repository}/releases",
         )
     ours = (filled or drafts)[0]

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class StepFailedError(SnowdropError):
-    """A command of the rehearsal ended with an error; its output stands above."""
+    """A command of the rehearsal ended with an error; its output is above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,8 @@ class Rehearsal:
             if status != 0:
                 raise StepFailedError(
                     f"rehearsal: `{words[0]}` ended with {status}",
-                    hint=f"its files are in {self.state}; to run the step alone: "
-                    f"`python -m ci {' '.join(words)} --config {self.config}`",
+                    hint=f"run the step alone with `python -m ci {' '.join(words)} --config "
+                    f"{self.config}`; its files are in {self.state}",
                 )
 
 

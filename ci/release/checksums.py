@@ -39,7 +39,7 @@ def parse_checksums(raw: bytes) -> dict[str, str]:
             )
         sha256, name = match.groups()
         if name in sums:
-            raise VerificationError(f"{CHECKSUMS}: line {number}: {name} again, expected once")
+            raise VerificationError(f"{CHECKSUMS}: line {number}: {name} twice, expected once")
         sums[name] = sha256
     if not sums or dump_checksums(sums) != raw:
         raise VerificationError(

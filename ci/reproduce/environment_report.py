@@ -17,7 +17,7 @@ from pathlib import Path
 from build.image import Image
 
 ANOTHER_DAY = "only `--another-day` changes it"
-SAME = "it came out the same"
+SAME = "the builds observed the same value"
 REASONS = {
     "cores": "this machine has one core for us",
     "kernel": ANOTHER_DAY,
@@ -39,7 +39,7 @@ BUILDER_PROPERTIES = {
     "processor": "processor",
     "day": "day",
 }
-"""Name in the table, and the key under which the builder reports it (`Image.seen`)."""
+"""Name in the table, and the key under which the builder reports it (`Image.environment`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +128,13 @@ def compare_environments(builds: Sequence[ComparedBuild]) -> tuple[Row, ...]:
 
 def _properties(build: ComparedBuild) -> dict[str, str]:
     """Return everything that one build observed, by the names of the table."""
-    engine, seen = build.image.record["engine"], build.image.environment
-    variables = [f"{name}={seen[name]}" for name in ("TZ", "LC_ALL") if seen.get(name)]
+    engine, builder = build.image.record["engine"], build.image.environment
+    variables = [f"{name}={builder[name]}" for name in ("TZ", "LC_ALL") if builder.get(name)]
     return {
         **build.host,
         "container engine": f"{engine['name']} {engine['version']}",
-        "variables of the builder": ", ".join([*variables, f"{seen.get('variables', '?')} in all"]),
-        **{name: str(seen.get(key, "?")) for name, key in BUILDER_PROPERTIES.items()},
+        "variables of the builder": ", ".join(
+            [*variables, f"{builder.get('variables', '?')} in all"]
+        ),
+        **{name: str(builder.get(key, "?")) for name, key in BUILDER_PROPERTIES.items()},
     }

@@ -242,7 +242,7 @@ class FileSystem:
         yield from _zeros(inode.size - offset)
 
     def _stored_pieces(self, inode: Inode) -> Iterator[bytes]:
-        """Yield the content up to the end of the last extent, which may be behind the file's."""
+        """Yield the content up to the end of the last extent, which may be after the file's."""
         step, end = max(1, PIECE // self.block_size), 0
         for extent in self.extents(inode):
             yield from _zeros((extent.first - end) * self.block_size)

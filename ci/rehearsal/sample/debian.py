@@ -22,7 +22,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR_OPTION = "name a mirror with `--debian-mirror URL` or SNOWDROP_DEBIAN_MIRROR"
 TARGETS = "$(ORIGIN)\t$(CREATED_BY)\t$(COMPONENT)\t$(REPO_URI)\t$(CODENAME)"
 RECORD = "fetched.json"
-"""Names, versions and digests of the kept packages: written last, when all are there."""
+"""Names, versions and digests of the kept packages: written last, when all are complete."""
 SUFFIXES = {"alpha", "beta", "pre", "rc"}
 
 
@@ -40,7 +40,7 @@ class Deb:
 def apk_version(debian: str) -> str:
     """Return Debian's version as a version of apk, in the same order.
 
-    The leading numbers stay; each number after them becomes a `_p` of its own, so that a
+    The leading numbers stay; each number after them becomes a separate `_p`, so that a
     longer revision is newer; Debian's epoch is dropped, `~` makes what follows older
     (deb-version(7)).
 
@@ -66,7 +66,7 @@ def mirror_of_host() -> str:
 
     Raises:
         MissingToolError: the host has no apt.
-        ConfigError: its apt knows no Debian mirror, as on Ubuntu.
+        ConfigError: its apt has no Debian mirror, as on Ubuntu.
     """
     lines = _apt("indextargets", "--format", TARGETS, environment=PLAIN).splitlines()
     for line in sorted(set(lines)):

@@ -37,7 +37,7 @@ LEVEL = 2
 DESCRIPTION = "snowdrop sample distribution"
 STANDIN = "apk-tools-static"
 OPTIONAL = ("openssh",)
-"""In the image's repository, though no image asks for it."""
+"""In the image's repository, though no image requests it."""
 STAMP = "sample-stamp"
 
 

@@ -1,7 +1,7 @@
 """The files of the sample distribution's `apk-tools-static`: the stand-in apk.
 
 Its program is `/sbin/apk.static`; it needs `/usr/bin/python3` (3.11 or newer) with the standard
-library, no site packages and no `ctypes`. The package that holds these files depends on the one
+library, no site packages and no `ctypes`. The package with these files depends on the one
 with python3, and on nothing else.
 """
 
@@ -17,7 +17,7 @@ SHARED = (
         for name in ("__init__", "index", "info", "package", "streams", "tar", "version")
     ),
 )
-"""Modules of the product that it imports: standard library only, as they need each other only."""
+"""Modules of this project that it imports; they import only each other and the standard library."""
 
 LAUNCHER = f"""#!/usr/bin/python3 -ISBu
 import sys
@@ -27,7 +27,7 @@ from apk.program import main
 
 sys.exit(main(sys.argv[1:]))
 """
-"""Isolated, without site packages, leaving no compiled files behind, writing at once."""
+"""Isolated, without site packages, without compiled files, unbuffered."""
 
 
 def standin_entries() -> list[tuple[str, int, bytes]]:

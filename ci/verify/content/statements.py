@@ -47,7 +47,7 @@ NO_DIFFERENCE = "what changed since the previous release is not attested"
 class StatementReader:
     """Reads the statements in `folder`, which one identity must have signed.
 
-    Each method raises VerificationError when the statement is invalid, or says something else.
+    Each method raises VerificationError when the statement is invalid, or differs from the release.
     """
 
     folder: Path
@@ -105,7 +105,7 @@ class ImageStatement:
 
     title: str
     expected: str
-    """What it must be beside "signed, of this image"."""
+    """The requirement in addition to "signed, of this image"."""
     meaning: str
     """What it means when it is missing or invalid."""
     bundle: Callable[[str], str]

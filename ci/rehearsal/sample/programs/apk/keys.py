@@ -17,7 +17,7 @@ DIGESTS = {
 
 
 class Keys:
-    """The public keys in a folder, none when it is absent; `build/apk` asks them to `verify`."""
+    """The public keys in a folder, none when it is absent; `build/apk` calls `verify`."""
 
     def __init__(self, folder: Path) -> None:
         files = sorted(path for path in folder.glob("*") if path.is_file())
