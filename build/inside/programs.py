@@ -92,7 +92,7 @@ def last_lines(output: str, noise: str = "") -> str:
 
 @contextmanager
 def mounted(source: str, target: Path, kind: str = "") -> Iterator[None]:
-    """Mount while the context is open: a file system of `kind`, or the folder `source` (a bind mount).
+    """Mount while the context is open: a file system of `kind`, or a bind of `source`.
 
     Raises:
         StepError: the kernel refuses.

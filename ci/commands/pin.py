@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="archive",
         type=Path,
         metavar="ARCHIVE",
-        help="pin the contents of a snapshot archive: verify every signature again, and use no mirror",
+        help="pin the contents of an archive: verify every signature again, and use no mirror",
     )
     parser.add_argument(
         "--allow-older",

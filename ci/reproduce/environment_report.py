@@ -128,13 +128,13 @@ def compare_environments(builds: Sequence[ComparedBuild]) -> tuple[Row, ...]:
 
 def _properties(build: ComparedBuild) -> dict[str, str]:
     """Return everything that one build observed, by the names of the table."""
-    engine, builder = build.image.record["engine"], build.image.environment
-    variables = [f"{name}={builder[name]}" for name in ("TZ", "LC_ALL") if builder.get(name)]
+    engine, values = build.image.record["engine"], build.image.environment
+    variables = [f"{name}={values[name]}" for name in ("TZ", "LC_ALL") if values.get(name)]
     return {
         **build.host,
         "container engine": f"{engine['name']} {engine['version']}",
         "variables of the builder": ", ".join(
-            [*variables, f"{builder.get('variables', '?')} in all"]
+            [*variables, f"{values.get('variables', '?')} in all"]
         ),
-        **{name: str(builder.get(key, "?")) for name, key in BUILDER_PROPERTIES.items()},
+        **{name: str(values.get(key, "?")) for name, key in BUILDER_PROPERTIES.items()},
     }

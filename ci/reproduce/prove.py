@@ -1,6 +1,6 @@
 """Prove that a build is reproducible: `build --prove` (read first).
 
-The first build is an ordinary one. The second runs in a process, in folders and in a container that are
+The first build varies nothing. The second runs in a process, in folders and in a container that are
 unlike the first in everything that must not change the output. With `--another-day` a third runs
 in a virtual machine, under another kernel and with its clock more than a year ahead.
 """

@@ -80,142 +80,140 @@ def assertion(
     """Return a function that binds all arguments of `check` but the first, the observation."""
 
     def bind(*args: P.args, **kwargs: P.kwargs) -> Assertion:
-        return lambda observed: check(observed, *args, **kwargs)
+        return lambda boot: check(boot, *args, **kwargs)
 
     return bind
 
 
 @assertion
-def sshd_answers(observed: BootObservation) -> Check:
+def sshd_answers(boot: BootObservation) -> Check:
     """Assert that sshd came up, whatever keys it accepts."""
-    return compare("sshd", "answers", "silent" if observed.sshd_seconds is None else "answers")
+    return compare("sshd", "answers", "silent" if boot.sshd_seconds is None else "answers")
 
 
 @assertion
-def accepts(observed: BootObservation, *names: str) -> Check:
+def accepts(boot: BootObservation, *names: str) -> Check:
     """Assert that root can log in with each of these keys."""
-    found = ", ".join(name for name in names if observed.logins.get(name)) or "none"
+    found = ", ".join(name for name in names if boot.logins.get(name)) or "none"
     return compare("accepted keys", ", ".join(names), found)
 
 
 @assertion
-def rejects(observed: BootObservation, *names: str) -> Check:
+def rejects(boot: BootObservation, *names: str) -> Check:
     """Assert that each of these keys was tried and refused."""
-    found = ", ".join(name for name in names if observed.logins.get(name) is False) or "none"
+    found = ", ".join(name for name in names if boot.logins.get(name) is False) or "none"
     return compare("refused keys", ", ".join(names), found)
 
 
 @assertion
-def keys_file_has(observed: BootObservation, *names: str) -> Check:
+def keys_file_has(boot: BootObservation, *names: str) -> Check:
     """Assert that the file of metadata's keys has exactly these keys."""
-    known = {line.split()[1]: name for name, line in observed.keys.items()}
+    known = {line.split()[1]: name for name, line in boot.keys.items()}
     found = []
-    for line in observed.answer("keys").splitlines():
+    for line in boot.answer("keys").splitlines():
         fields = line.split()
         found.append(known.get(fields[1] if len(fields) > 1 else "", " ".join(fields)))
     return compare("metadata's keys", ", ".join(names), ", ".join(found) or "none")
 
 
 @assertion
-def hostname_is(observed: BootObservation, name: str) -> Check:
+def hostname_is(boot: BootObservation, name: str) -> Check:
     """Assert the host name."""
-    return compare("host name", name, observed.answer("host name"))
+    return compare("host name", name, boot.answer("host name"))
 
 
 @assertion
-def services_run(observed: BootObservation) -> Check:
+def services_run(boot: BootObservation) -> Check:
     """Assert that OpenRC reached its runlevel, and that only root can read the log."""
-    crashed = ", ".join(observed.answer("crashed").split()) or "nothing"
+    crashed = ", ".join(boot.answer("crashed").split()) or "nothing"
     return compare(
         "services",
         "runlevel default, nothing crashed, log of mode 600",
-        f"runlevel {observed.answer('runlevel')}, {crashed} crashed,"
-        f" log of mode {observed.answer('log mode')}",
+        f"runlevel {boot.answer('runlevel')}, {crashed} crashed,"
+        f" log of mode {boot.answer('log mode')}",
     )
 
 
 @assertion
-def user_data_ran(observed: BootObservation, times: int) -> Check:
+def user_data_ran(boot: BootObservation, times: int) -> Check:
     """Assert how often a user-data script reached its last line on this disk."""
-    runs = observed.answers.get("runs")
+    runs = boot.answers.get("runs")
     found = "no answer" if runs is None else f"run {len(runs.split())} times"
     return compare("user-data", f"run {times} times", found)
 
 
 @assertion
-def address_is(observed: BootObservation, interface: str, card: Interface) -> Check:
+def address_is(boot: BootObservation, interface: str, card: Interface) -> Check:
     """Assert that a network card has its address and no other IPv4 address."""
-    found = re.findall(rf"^\d+: {interface} +inet (\S+)", observed.answer("addresses"), re.M)
+    found = re.findall(rf"^\d+: {interface} +inet (\S+)", boot.answer("addresses"), re.M)
     bits = sum(int(part).bit_count() for part in card.netmask.split("."))
     return compare(interface, f"{card.address}/{bits}", ", ".join(found) or "no address")
 
 
 @assertion
-def default_route_is(observed: BootObservation, gateway: str) -> Check:
+def default_route_is(boot: BootObservation, gateway: str) -> Check:
     """Assert that there is one default route, by eth0."""
-    found = [" ".join(line.split()[:5]) for line in observed.answer("routes").splitlines()]
+    found = [" ".join(line.split()[:5]) for line in boot.answer("routes").splitlines()]
     expected = f"default via {gateway} dev eth0"
     return compare("default route", expected, ", ".join(found) or "none")
 
 
 @assertion
-def console_shows(observed: BootObservation, pattern: str) -> Check:
+def console_shows(boot: BootObservation, pattern: str) -> Check:
     """Assert that snowdrop-init wrote a line that matches `pattern` on the console."""
-    lines = [line for line in observed.console.splitlines() if "snowdrop-init:" in line]
+    lines = [line for line in boot.console.splitlines() if "snowdrop-init:" in line]
     passed = any(re.search(pattern, line) for line in lines)
     found = "that line" if passed else " | ".join(line.strip() for line in lines) or "nothing"
     return Check("console", passed, f"a line with `{pattern}`", found)
 
 
 @assertion
-def service_replied(observed: BootObservation, status: str) -> Check:
+def service_replied(boot: BootObservation, status: str) -> Check:
     """Assert that the metadata service replied with `status`: that its fault occurred."""
-    statuses = {request.split()[0] for request in observed.requests}
+    statuses = {request.split()[0] for request in boot.requests}
     found = ", ".join(sorted(statuses)) or "no request"
     return Check("service", status in statuses, f"{status} among its replies", found)
 
 
 @assertion
-def service_not_requested(observed: BootObservation) -> Check:
+def service_not_requested(boot: BootObservation) -> Check:
     """Assert that the metadata service got no request."""
-    return compare(
-        "service", "no request", observed.requests[0] if observed.requests else "no request"
-    )
+    return compare("service", "no request", boot.requests[0] if boot.requests else "no request")
 
 
 @assertion
-def host_keys_kept(observed: BootObservation) -> Check:
+def host_keys_kept(boot: BootObservation) -> Check:
     """Assert that the host keys are those of the first boot."""
-    kept = observed.host_keys and observed.host_keys.keys() == _first_host_keys(observed).keys()
-    return compare("host keys", "the same", "the same" if kept else _describe_host_keys(observed))
+    kept = boot.host_keys and boot.host_keys.keys() == _first_host_keys(boot).keys()
+    return compare("host keys", "the same", "the same" if kept else _describe_host_keys(boot))
 
 
 @assertion
-def host_keys_replaced(observed: BootObservation) -> Check:
+def host_keys_replaced(boot: BootObservation) -> Check:
     """Assert that no host key is one of the first boot."""
-    first = _first_host_keys(observed)
-    new = bool(observed.host_keys and first) and not observed.host_keys.keys() & first.keys()
-    return compare("host keys", "all new", "all new" if new else _describe_host_keys(observed))
+    first = _first_host_keys(boot)
+    new = bool(boot.host_keys and first) and not boot.host_keys.keys() & first.keys()
+    return compare("host keys", "all new", "all new" if new else _describe_host_keys(boot))
 
 
-def _first_host_keys(observed: BootObservation) -> dict[str, str]:
-    return observed.first_boot.host_keys if observed.first_boot else {}
+def _first_host_keys(boot: BootObservation) -> dict[str, str]:
+    return boot.first_boot.host_keys if boot.first_boot else {}
 
 
-def _describe_host_keys(observed: BootObservation) -> str:
-    first = _first_host_keys(observed)
+def _describe_host_keys(boot: BootObservation) -> str:
+    first = _first_host_keys(boot)
     kinds = [
-        f"{kind} ({'same' if key in first else 'new'})" for key, kind in observed.host_keys.items()
+        f"{kind} ({'same' if key in first else 'new'})" for key, kind in boot.host_keys.items()
     ]
     return ", ".join(kinds) or "none"
 
 
 @assertion
-def disk_filled(observed: BootObservation, size: int) -> Check:
+def disk_filled(boot: BootObservation, size: int) -> Check:
     """Assert that partition and file system use a disk of `size` bytes."""
     partition, file_system = (
         int(text) if text.isdigit() else 0
-        for text in (observed.answer("partition"), observed.answer("file system"))
+        for text in (boot.answer("partition"), boot.answer("file system"))
     )
     # Linux counts sectors of 512 bytes, df -k blocks of 1024.
     partition, file_system = partition * 512, file_system * 1024
@@ -227,21 +225,21 @@ def disk_filled(observed: BootObservation, size: int) -> Check:
 
 
 @assertion
-def nothing_injected(observed: BootObservation) -> Check:
+def nothing_injected(boot: BootObservation) -> Check:
     """Assert that no shell ran a value of the metadata as a command."""
-    found = ", ".join(observed.answer("traces").split()) or "none"
+    found = ", ".join(boot.answer("traces").split()) or "none"
     return compare("files made by a command in the host name", "none", found)
 
 
 @assertion
-def sshd_without_wait(observed: BootObservation, seconds: float = 100.0) -> Check:
+def sshd_without_wait(boot: BootObservation, seconds: float = 100.0) -> Check:
     """Assert that sshd came up before a wait for metadata could have ended: 150 s.
 
     Compared with the first boot of the same image on the same machine, which got its metadata at
     once. The limit is generous because other machines may run at the same time.
     """
-    first = observed.first_boot.sshd_seconds if observed.first_boot else None
-    late = None if observed.sshd_seconds is None or first is None else observed.sshd_seconds - first
+    first = boot.first_boot.sshd_seconds if boot.first_boot else None
+    late = None if boot.sshd_seconds is None or first is None else boot.sshd_seconds - first
     expected = f"at most {seconds:g} s more than the first boot"
     found = "no sshd" if late is None else f"{late:+.0f} s"
     return Check("time to sshd", late is not None and late < seconds, expected, found)

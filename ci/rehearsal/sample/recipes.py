@@ -12,7 +12,7 @@ from build.apk.writing import Recipe
 
 HERE = Path(__file__).parent
 KERNEL = "KERNEL"
-"""Placeholder for the Debian package of the kernel, whose name changes with each of its versions."""
+"""Placeholder of the kernel's Debian package, whose name changes with each of its versions."""
 PLAIN_KEYS = frozenset({"folders", "links", "modes", "modules"})
 LIBRARY_FOLDER = "usr/lib/x86_64-linux-gnu"
 
