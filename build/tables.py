@@ -25,7 +25,7 @@ REQUIRED: Final[Any] = object()
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of a document, with what a message needs to name a value in it."""
+    """One table of a document, with the names for messages about its values."""
 
     where: str
     """The file, or the name of the document."""

@@ -61,7 +61,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class EnvironmentProblem(Exception):  # noqa: N818 - the user has to act, nothing failed
-    """What is missing, and the command that installs it."""
+    """The missing programs, and the command that installs them."""
 
 
 def ensure_python(name: str) -> Path:

@@ -27,7 +27,7 @@ GRUB_MODULES = (
     *("biosdisk", "part_msdos", "ext2", "normal", "linux", "serial", "terminal", "configfile"),
     *("test", "echo", "ls", "cat", "reboot", "halt"),
 )
-"""What GRUB needs to read the menu and start Linux, and commands for use at its prompt."""
+"""Modules to read the menu and start Linux, and commands for use at GRUB's prompt."""
 PREFIX = "(,msdos1)/boot/grub"
 """The first partition of the disk that the BIOS started from (GRUB manual, `grub-mkimage -p`)."""
 MODULES = "virtio_pci,virtio_blk,virtio_scsi,sd-mod,ext4"

@@ -51,7 +51,7 @@ class Tree:
     def below(self, folder: str = ".") -> Iterator[Path]:
         """Yield everything below a folder, deepest first and sorted."""
         start = self.root / folder
-        # A folder that is a link is never entered, and neither does os.walk follow links.
+        # A folder that is a link is never entered, and os.walk follows no links.
         if not start.is_symlink() and start.is_dir():
             # Deepest first: a change in a folder would set a new time of the folder.
             for parent, folders, files in os.walk(start, topdown=False):
@@ -123,7 +123,7 @@ def rule(
 def normalise(root: Path, epoch: int, *, without: Collection[str] = ()) -> None:
     """Apply every rule to the tree at `root`; `epoch` is the newest time anything may have.
 
-    `without` names rules to skip, so that tests can show what they remove.
+    `without` names rules to skip, so that tests can show their effect.
 
     Raises:
         StepError: a rule of `without` does not exist, or this machine's clock is earlier than
@@ -141,7 +141,7 @@ def normalise(root: Path, epoch: int, *, without: Collection[str] = ()) -> None:
 def find_rule(path: str, part: str) -> Rule | None:
     """Return the rule that removes such a difference, or None.
 
-    `path` is the entry's without the first slash, `part` what differs: a word of `Rule.parts`.
+    `path` is the entry's without the first slash, `part` a word of `Rule.parts`.
 
     >>> find_rule("etc/shadow", "content").name, find_rule("bin", "mtime").name
     ('shadow-days', 'times')

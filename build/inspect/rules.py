@@ -57,7 +57,7 @@ class Finding:
     rule: str
     """A word of RULES."""
     text: str
-    """What was found; never the secret itself."""
+    """The violation; never the secret itself."""
 
     @property
     def reason(self) -> str:

@@ -35,7 +35,7 @@ def key(literal: bytes, expression: bytes, before: int = 0) -> Pattern:
 def token(literal: bytes, rest: bytes, before: bytes = b"", longest: int = 0) -> Pattern:
     """Return the pattern of a token that is delimited by other characters than its own.
 
-    `before` is the expression for what precedes `literal`, at most `longest` bytes.
+    `before` is the expression for the bytes before `literal`, at most `longest` bytes.
     """
     word = rb"[A-Za-z0-9_]"
     expression = rb"(?<!%b)%b%b%b(?!%b)" % (word, before, re.escape(literal), rest, word)

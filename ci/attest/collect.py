@@ -133,7 +133,7 @@ def artifact_of(path: Path, role: str) -> Artifact:
 
 
 def common_origin(built: Sequence[BuiltImage], lock_id: str) -> ReleaseOrigin:
-    """Return what all images of a release share; `lock_id` is the digest of the lock file.
+    """Return the properties that all images share; `lock_id` is the digest of the lock file.
 
     Raises:
         VerificationError: the images are not of one release, or were built from another lock.

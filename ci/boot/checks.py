@@ -89,7 +89,7 @@ def check_answers(
 ) -> tuple[Check, ...]:
     """Return all checks of the probes' output.
 
-    `record` is the build record of the image, `metadata` what the metadata service returns.
+    `record` is the build record of the image, `metadata` that of the metadata service.
     """
     answers = {name: answers.get(name, "no answer") for name in PROBES}
     release = _parse_settings(answers["release"])

@@ -13,7 +13,7 @@ from ci.boot.ssh import LOGIN_SECONDS, Client
 
 POLL_SECONDS = 0.25
 BANNER_SECONDS = 3.0
-"""QEMU retries an unanswered connection ever more slowly: a new connection is faster."""
+"""QEMU retries an unanswered connection at growing intervals: a new connection is faster."""
 COMMAND_SECONDS = 150.0
 SHUTDOWN_SECONDS = 120.0
 DENIED_SECONDS = 20.0

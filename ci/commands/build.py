@@ -146,7 +146,7 @@ def _print_image(image: Image, console: Console) -> None:
 
 
 def _print_proof(variant: str, proof: Proof, console: Console) -> None:
-    """Print what was varied, what was not and why, and the result if the bytes are the same."""
+    """Print the varied properties, the others with reasons, and whether the bytes are equal."""
     titles = [build.title for build in proof.builds]
     console.line()
     varied = [[row.name, *row.values] for row in proof.rows if row.varied]

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         dest="packages",
         metavar="NAME",
-        help="update only these packages, those built from the same source, and what they require; "
+        help="update only these packages, those of the same source, and their dependencies; "
         "the rest stays as locked",
     )
     source.add_argument(
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Pin, then print what changed; return 0, or 3 with --check when the lock is out of date."""
+    """Pin, then print the changes; return 0, or 3 with --check when the lock is out of date."""
     config = read_config(arguments.config)
     before = read_lock(config.build.lock) if config.build.lock.exists() else None
     if before is None and (arguments.check or arguments.packages):

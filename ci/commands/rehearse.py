@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _remove_earlier(state: Path) -> None:
-    """Remove what an earlier rehearsal published and signed; keep the caches."""
+    """Remove the releases and signatures of an earlier rehearsal; keep the caches."""
     state.mkdir(parents=True, exist_ok=True)
     for name in ("github", "s3", "download", "keys", "logs"):
         shutil.rmtree(state / name, ignore_errors=True)

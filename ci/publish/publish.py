@@ -1,4 +1,4 @@
-"""Draft, upload, read back, publish: each step keeps what exists already (read first)."""
+"""Draft, upload, read back, publish: each step keeps the existing files (read first)."""
 
 from dataclasses import dataclass
 
@@ -125,7 +125,7 @@ def _upload(
     replace: bool,
     progress: Progress,
 ) -> Plan:
-    """Upload the missing files to `draft`; return what was done."""
+    """Upload the missing files to `draft`; return the completed plan."""
     hint = "replace it in the draft with `--replace`, or delete the draft at GitHub"
     todo = plan(release.files, host.present(draft), replace=replace, hint=hint)
     for stale in todo.remove:

@@ -37,7 +37,7 @@ class Step:
     name: str
     seconds: float
     result: str
-    """What the step made, in one line."""
+    """The result of the step in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Rehearsal:
 
     @contextmanager
     def timed(self, name: str, result: Callable[[], str]) -> Iterator[None]:
-        """Time the block as a step; `result` is called after it and describes what it made."""
+        """Time the block as a step; `result` is called after it and describes its result."""
         start = time.monotonic()
         yield
         self.steps.append(Step(name, time.monotonic() - start, result()))

@@ -27,7 +27,7 @@ def parse_checksums(raw: bytes) -> dict[str, str]:
     A name has no slash and does not begin with a dot, so it cannot leave the folder.
 
     Raises:
-        VerificationError: with the line, and what is expected.
+        VerificationError: with the line and the expected form.
     """
     sums: dict[str, str] = {}
     for number, line in enumerate(raw.decode("utf-8", "backslashreplace").split("\n")[:-1], 1):

@@ -184,7 +184,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     """Return the manifest in `raw`, which must be exactly what `dump_manifest` writes.
 
     Raises:
-        VerificationError: it is no such file; the message names the value and what is expected.
+        VerificationError: it is no such file; the message names the value and the expected one.
     """
     try:
         document = json.loads(raw.decode("utf-8"))

@@ -15,7 +15,7 @@ from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 
 REQUIRED = ("virtio_pci", "virtio_blk")
-"""What a virtual disk needs; a module that is built into the kernel has no file."""
+"""Modules of a virtual disk; a module that is built into the kernel has no file."""
 UNPACK: Mapping[str, Callable[[bytes], bytes]] = {
     ".ko": bytes,
     ".gz": gzip.decompress,

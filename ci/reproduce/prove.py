@@ -105,7 +105,7 @@ def prove(
     `without_rules` is for tests: the rules that `first` was built without.
 
     Raises:
-        BuildError: another build could not be made at all.
+        BuildError: another build failed.
         MissingToolError: another day was requested, and there is no QEMU.
     """
     work = job.config.build.work

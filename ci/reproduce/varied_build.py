@@ -30,7 +30,7 @@ def main(home: Path) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     replace_zlib()
     reasons = vary_process()
-    # Imported only now: these modules and what they import must get the replaced zlib.
+    # Imported only now: these modules and their imports must get the replaced zlib.
     from build.errors import SnowdropError
 
     try:
@@ -60,7 +60,7 @@ def replace_zlib() -> None:
 
 
 def vary_process() -> Mapping[str, str]:
-    """Set umask, cores and host name of this process; return what failed, with the reason."""
+    """Set umask, cores and host name of this process; return the failures with their reasons."""
     reasons = {}
     os.umask(UMASK)
     cores = os.sched_getaffinity(0)

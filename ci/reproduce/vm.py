@@ -48,7 +48,7 @@ class VirtualMachine:
 
     kernel: Kernel
     day: datetime
-    """What the machine's clock shows when it is started, in UTC."""
+    """The time of the machine's clock at its start, in UTC."""
     work: Path
     version: str
     name: str = "qemu"

@@ -73,7 +73,7 @@ def read_small(path: Path, limit: int = MAX_SMALL) -> bytes:
 
 
 def parse_strict(raw: bytes, *, where: str) -> object:
-    r"""Return the JSON value in `raw` (RFC 8259), refusing what readers understand differently.
+    r"""Return the JSON value in `raw` (RFC 8259), refusing ambiguous input.
 
     >>> parse_strict(b'{"a": [1]}', where="x")
     {'a': [1]}

@@ -202,7 +202,7 @@ def _verify_release(folder: Path, request: VerifyRequest) -> Findings:
 
 
 def _download(remote: Remote, request: VerifyRequest, console: Console) -> Findings:
-    """Return the findings about what `remote` serves; keep the files only if all checks passed."""
+    """Return the findings about `remote`; keep its files only if all checks passed."""
     downloader = Downloader(time.sleep, HINT)
     with _staging_folder(request.save) as folder:
         save_index(remote, folder, downloader)

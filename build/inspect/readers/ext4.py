@@ -1,6 +1,6 @@
 """Reader of an ext4 file system: superblock, inodes, content of files and folders.
 
-Linux, Documentation/filesystems/ext4. It supports what mke2fs makes: files as extents, no data
+Linux, Documentation/filesystems/ext4. It supports the output of mke2fs: files as extents, no data
 inside inodes, no encryption; anything else is refused by name. Every count is compared with the
 size of the file system before it is used, since the image may be damaged or hostile.
 """

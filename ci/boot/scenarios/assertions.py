@@ -1,4 +1,4 @@
-"""Assertions about one boot of a scenario, evaluated from what was observed of it (pure).
+"""Assertions about one boot of a scenario, evaluated from its observation (pure).
 
 To change the checks of a boot with a fault, add a command to `PROBES` and an assertion that
 reads its output; `scenarios` names the assertions of each boot.
@@ -43,7 +43,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootObservation:
-    """What was observed of one boot."""
+    """The observation of one boot."""
 
     keys: Mapping[str, str]
     """Public lines by the names of the keys (`scenarios.KEYS`)."""
@@ -87,7 +87,7 @@ def assertion(
 
 @assertion
 def sshd_answers(boot: BootObservation) -> Check:
-    """Assert that sshd came up, whatever keys it accepts."""
+    """Assert that sshd came up, with any keys."""
     return compare("sshd", "answers", "silent" if boot.sshd_seconds is None else "answers")
 
 

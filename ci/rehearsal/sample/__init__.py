@@ -6,5 +6,5 @@ request.toml (requested packages), recipes and recipes.toml (which Debian files 
 which package), debian (the private apt root), convert (deb -> entries), kernel (modules), elf
 (needed libraries), files/ (our own services, tables and package scripts), programs/ (mkinitfs,
 the stand-in apk), standin (its files). Beside a real Alpine repository the sample adds only
-what that one lacks of linux-virt, mkinitfs and apk.
+those of linux-virt, mkinitfs and apk that it lacks.
 """

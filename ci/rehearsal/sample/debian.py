@@ -41,7 +41,7 @@ def apk_version(debian: str) -> str:
     """Return Debian's version as a version of apk, in the same order.
 
     The leading numbers stay; each number after them becomes a separate `_p`, so that a
-    longer revision is newer; Debian's epoch is dropped, `~` makes what follows older
+    longer revision is newer; Debian's epoch is dropped, `~` makes the rest older
     (deb-version(7)).
 
     >>> apk_version("1:10.0p1-7+deb13u1")
@@ -108,7 +108,7 @@ def fetch(table: Table, folder: Path, *, mirror: str | None, progress: Progress)
 
 
 def _read_record(table: Table, folder: Path) -> list[Deb]:
-    """Return what an earlier run downloaded; nothing when a package is missing or changed."""
+    """Return the packages of an earlier run; nothing when a package is missing or changed."""
     try:
         rows = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         debs = [

@@ -107,7 +107,7 @@ class ImageStatement:
     expected: str
     """The requirement in addition to "signed, of this image"."""
     meaning: str
-    """What it means when it is missing or invalid."""
+    """The meaning of a missing or invalid one."""
     bundle: Callable[[str], str]
     read: Callable[[StatementReader, Artifact], Statement]
     compare: Callable[[Statement, Artifact, ReleaseIndex], None]

@@ -60,7 +60,7 @@ class Requirement:
     """Last number below Fulcio's arc; 0 is the subject alternative name."""
     expected: str
     meaning: str
-    """What another value means."""
+    """The meaning of another value."""
 
 
 @dataclass(frozen=True, slots=True)

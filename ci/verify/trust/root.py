@@ -80,7 +80,7 @@ class Root:
         `log_id`: from the bundle's log entry. The signatures themselves are sigstore's to check.
 
         Raises:
-            VerificationError: naming what is not in the root, or was not valid.
+            VerificationError: naming the authority or log that is missing, or was not valid.
         """
         certificate = bundle.signing_certificate
         anchors = [

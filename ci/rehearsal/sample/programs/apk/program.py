@@ -28,7 +28,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--keys-dir", default="etc/apk/keys")
     parser.add_argument("--repository", action="append", default=[])
     parser.add_argument("--repositories-file", default="etc/apk/repositories")
-    # The last three are what this apk does anyway.
+    # The last three are the defaults of this apk.
     for name in ("--initdb", "--simulate", "--no-network", "--no-cache", "--no-progress"):
         parser.add_argument(name, action="store_true")
     parser.add_argument("command", choices=["add"])
@@ -52,7 +52,7 @@ def read_repositories(options: argparse.Namespace, arch: str, keys: Keys) -> lis
 
 
 def add(options: argparse.Namespace) -> int:
-    """Choose and install what the names need; return the exit status."""
+    """Choose and install packages for the names; return the exit status."""
     database = Database(options.root.resolve())
     installed = database.read("lib/apk/db/installed")
     if installed is None and (options.simulate or not options.initdb):

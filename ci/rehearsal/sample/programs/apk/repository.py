@@ -58,7 +58,7 @@ def read_repository(url: str, arch: str, number: int, keys: Keys) -> list[Packag
     """Return the packages of the repository folder `url`, the `number`th one.
 
     Raises:
-        SnowdropError: its index is not what a trusted key signed.
+        SnowdropError: its index is not signed by a trusted key.
         OSError: there is no index.
     """
     folder = Path(url.removeprefix("file://")) / arch

@@ -62,7 +62,7 @@ class Resolver:
                     self._decide(name, candidates)
 
     def order(self) -> list[Package]:
-        """Return the chosen packages, each one after what it depends on or waited for."""
+        """Return the chosen packages, each one after its dependencies and install_if."""
         order: dict[Package, None] = {}
         visited: set[Package] = set()
         automatic = sorted((one for one in self.chosen if one.install_if), key=lambda one: one.name)

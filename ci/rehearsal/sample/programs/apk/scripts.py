@@ -35,7 +35,7 @@ def run_script(root: Path, installed: Installed, kind: str, arguments: Sequence[
 
 
 def _execute(root: Path, command: Sequence[str], environment: dict[str, str]) -> str:
-    """Run a program of the root and print what it writes; return its error, or an empty string."""
+    """Run a program of the root and print its output; return its error, or an empty string."""
 
     def enter_root() -> None:
         os.chroot(root)
