@@ -108,7 +108,7 @@ def collect_archive(
     archive = open_archive(path)
     if archive.lock.id != origin.lock_id:
         raise VerificationError(
-            f"{path.name}: contains the snapshot {archive.lock.id}, "
+            f"{path.name}: has the snapshot {archive.lock.id}, "
             f"the images were built from {origin.lock_id}",
             hint=hint,
         )

@@ -173,17 +173,17 @@ def running(
         raise MissingToolError(f"{QEMU}: no such program on this machine", hint=INSTALL)
     stderr, start = scratch / "qemu-stderr", time.monotonic()
     # QMP uses an inherited socket: no port and no path that another process could open.
-    ours, theirs = socket.socketpair()
-    ours.settimeout(START_SECONDS)
-    with ours, ours.makefile("rb") as replies, stderr.open("wb") as errors:
-        with theirs:
+    local, remote = socket.socketpair()
+    local.settimeout(START_SECONDS)
+    with local, local.makefile("rb") as replies, stderr.open("wb") as errors:
+        with remote:
             argv = [program, *qemu_arguments(hardware)]
-            process = _start(argv, theirs, errors, {**environment, "TMPDIR": str(scratch)})
+            process = _start(argv, remote, errors, {**environment, "TMPDIR": str(scratch)})
         assert process.stdout is not None  # it is a pipe
         serial = SerialLog(process.stdout, log, start=start, watch=WATCH)
         try:
             try:
-                qmp = Qmp(ours, replies)
+                qmp = Qmp(local, replies)
                 machine = Machine(process, qmp, serial, start)
             except BootError as error:
                 details = stderr.read_text(errors="backslashreplace").strip()

@@ -116,8 +116,7 @@ def _prepare_lock(
         lock = fresh_lock(config.build)
         if archive.lock.id != lock.id:
             raise StaleLockError(
-                f"{snapshot}: contains the snapshot {archive.lock.id}, "
-                f"{config.build.lock} is {lock.id}",
+                f"{snapshot}: has the snapshot {archive.lock.id}, {config.build.lock} is {lock.id}",
                 hint="use the archive of this lock's release, or the checkout of the archive's",
             )
     else:

@@ -109,12 +109,12 @@ def _select_draft(
             f"{drafts[0].tag_name}: {len(filled)} drafts have files, expected one draft",
             hint=f"delete all but one at https://github.com/{host.repository}/releases",
         )
-    ours = (filled or drafts)[0]
+    chosen = (filled or drafts)[0]
     for draft in drafts:
-        if draft.id != ours.id:
+        if draft.id != chosen.id:
             progress.note(f"remove the empty draft {draft.id} of {draft.tag_name}")
             host.delete_draft(draft)
-    return ours
+    return chosen
 
 
 def _upload(

@@ -128,13 +128,11 @@ def compare_environments(builds: Sequence[ComparedBuild]) -> tuple[Row, ...]:
 
 def _properties(build: ComparedBuild) -> dict[str, str]:
     """Return everything that one build observed, by the names of the table."""
-    engine, values = build.image.record["engine"], build.image.environment
-    variables = [f"{name}={values[name]}" for name in ("TZ", "LC_ALL") if values.get(name)]
+    engine, read = build.image.record["engine"], build.image.environment
+    variables = [f"{name}={read[name]}" for name in ("TZ", "LC_ALL") if read.get(name)]
     return {
         **build.host,
         "container engine": f"{engine['name']} {engine['version']}",
-        "variables of the builder": ", ".join(
-            [*variables, f"{values.get('variables', '?')} in all"]
-        ),
-        **{name: str(values.get(key, "?")) for name, key in BUILDER_PROPERTIES.items()},
+        "variables of the builder": ", ".join([*variables, f"{read.get('variables', '?')} in all"]),
+        **{name: str(read.get(key, "?")) for name, key in BUILDER_PROPERTIES.items()},
     }

@@ -330,7 +330,7 @@ def test_two_machines_differ_only_in_the_run(
                 trust_root=None,
                 progress=Silent(),
             ),
-            f"snapshot.tar: contains the snapshot .* the images were built from {LOCK.id}",
+            f"snapshot.tar: has the snapshot .* the images were built from {LOCK.id}",
             "nox -s archive",
             id="another archive",
         ),

@@ -81,8 +81,7 @@ def _check_snapshot(
             raise VerificationError(str(error), hint=error.hint) from error
         if snapshot.lock.id != index.manifest.lock_id:
             raise VerificationError(
-                f"{name}: contains the snapshot {snapshot.lock.id}, "
-                f"expected {index.manifest.lock_id}"
+                f"{name}: has the snapshot {snapshot.lock.id}, expected {index.manifest.lock_id}"
             )
     statement = index.statements.get(SNAPSHOT_BUNDLE)
     same = same_json(statement.predicate if statement else None, snapshot_predicate(snapshot))
