@@ -19,7 +19,7 @@ SHARED = (
         for name in ("__init__", "index", "info", "package", "streams", "tar", "version")
     ),
 )
-"""Modules of the product that it imports: standard library only, as they need each other only."""
+"""Modules of this project that it imports; they import only each other and the standard library."""
 
 LAUNCHER = f"""#!/usr/bin/python3 -ISBu
 import os
@@ -31,7 +31,7 @@ from apk.program import main
 
 sys.exit(main(sys.argv[1:]))
 """
-"""Isolated, without site packages, leaving no compiled files behind, writing at once."""
+"""Isolated, without site packages, without compiled files, unbuffered."""
 
 
 def standin_entries() -> list[tuple[str, int, bytes]]:
