@@ -39,13 +39,13 @@ def pin(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def diff(session: nox.Session) -> None:
-    """Show what differs between two locks: files, archives, tags or release URLs"""
+    """Show the differences of two locks: files, archives, tags or release URLs"""
     command(session)
 
 
 @nox.session(venv_backend="none", default=False)
 def store(session: nox.Session) -> None:
-    """Maintain the store: verify finds damaged blobs, gc frees what nothing needs"""
+    """Maintain the store: verify it, delete unneeded blobs, or add a snapshot archive"""
     command(session)
 
 
@@ -57,7 +57,7 @@ def build(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def inspect(session: nox.Session) -> None:
-    """Show the contents of a disk image, without mounting it, and what is wrong with it"""
+    """Show the content of a disk image and its findings, without mounting it"""
     command(session)
 
 

@@ -15,6 +15,7 @@ from build.firstboot.packages import DEPENDS
 from build.tables import Table, read_toml
 
 ARCHITECTURES = ("x86_64",)
+ARCHITECTURE = re.compile("|".join(ARCHITECTURES))
 RUNLEVELS = ("sysinit", "boot", "default", "shutdown")
 ACCEPT = re.compile(r"[a-z][a-z0-9-]* /\S*: \S.*")
 NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
@@ -111,10 +112,8 @@ def parse_size(text: str) -> int | None:
     >>> parse_size("512 MiB") == 512 * 1024 * 1024
     True
     """
-    number, _, unit = text.partition(" ")
-    if not number.isascii() or not number.isdigit() or unit not in UNITS:
-        return None
-    return int(number) * UNITS[unit]
+    match = re.fullmatch(f"([0-9]+) ({'|'.join(UNITS)})", text)
+    return int(match[1]) * UNITS[match[2]] if match else None
 
 
 def read_build_config(file: Path) -> BuildConfig:
@@ -163,12 +162,9 @@ def _image(section: Table, variant: str) -> ImageConfig:
     section.only("arch", "disk", "packages", "services", "overlay", "kernel_options", "accept")
     if not re.fullmatch(r"[a-z][a-z0-9]*", variant):
         raise section.fail("VARIANT", "lower-case letters and digits", variant)
-    arch = section.text("arch", expected="one of: " + ", ".join(ARCHITECTURES))
-    if arch not in ARCHITECTURES:
-        raise section.fail("arch", "one of: " + ", ".join(ARCHITECTURES))
+    arch = section.text("arch", "one of: " + ", ".join(ARCHITECTURES), pattern=ARCHITECTURE)
     expected = "a size from 64 MiB to 2048 GiB, such as 512 MiB or 1 GiB"
-    written = section.text("disk", expected)
-    disk = parse_size(written)
+    disk = parse_size(section.text("disk", expected))
     if disk is None or not 64 * MIB <= disk <= 2048 * 1024 * MIB:
         raise section.fail("disk", expected)
     services = section.table("services", required=False)

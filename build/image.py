@@ -5,17 +5,17 @@ afterwards. The work itself is done by `build.inside`, in a container without ne
 standard library is imported, so that a release's archive can be rebuilt with nothing but Python.
 """
 
-import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from build.apk.index import INDEX, locked_records
 from build.apk.package import unpack_data
+from build.apk.writing import write_index
 from build.config import BuildConfig, ImageConfig, Origin
 from build.edges.build_dirs import (
     BuildDirs,
@@ -25,15 +25,14 @@ from build.edges.build_dirs import (
     file_errors,
 )
 from build.edges.container import Choice, Engine, Job, Mount, choose_engine, prepare_root
-from build.edges.files import hash_file, write_file
+from build.edges.files import hash_bytes, hash_file, write_file
 from build.edges.progress import Progress
 from build.edges.variation import USUAL, Variation, copy_reversed
 from build.errors import BuildError, NotReproducibleError
-from build.firstboot.packages import LocalPackages, local_packages
+from build.firstboot.packages import LocalPackages, local_key, local_packages
 from build.inside.listing import Difference, compare_listings
 from build.inside.normalise import find_rule
-from build.snapshot.index_subset import write_subset
-from build.snapshot.lock import Lock, LockedPackage
+from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 
 FORMAT = 1
@@ -138,8 +137,9 @@ def build_image(
         # An upper bound for the compressed image, from the sizes of compressed packages.
         check_free_space(dirs.out, _size(lock, variant) * 3 // 2)
         with steps.step("unpack"):
-            _unpack(lock.closure("builder"), store, dirs.builder)
-            _unpack(lock.closure("apk"), store, dirs.apk)
+            for closure, folder in (("builder", dirs.builder), ("apk", dirs.apk)):
+                for package in lock.closure(closure):
+                    unpack_data(store.read(package.sha256), folder)
         with steps.step("collect"):
             task = _task(config, variant, lock, origin)
             _write_repositories(dirs.packages, task, store)
@@ -197,11 +197,6 @@ def _size(lock: Lock, *closures: str) -> int:
     return sum(package.size for name in closures for package in lock.closure(name))
 
 
-def _unpack(packages: Sequence[LockedPackage], store: Store, into: Path) -> None:
-    for package in packages:
-        unpack_data(store.read(package.sha256), into)
-
-
 def _task(config: BuildConfig, variant: str, lock: Lock, origin: Origin) -> _Task:
     image, closure = config.images[variant], lock.closure(variant)
     local = local_packages(
@@ -223,7 +218,8 @@ def _write_repositories(folder: Path, task: _Task, store: Store) -> None:
     """Write the repositories as apk reads them: indexes, packages of the closure, keys.
 
     The indexes list the closure and nothing else: apk prefers the newest version that an index
-    offers, and the lock may name an older one.
+    offers, and the lock may name an older one. The repository did not sign such a subset, so it
+    is signed with the key of the local packages, which is public.
     """
     lock, local = task.lock, task.local
     closure = lock.closure(task.image.variant)
@@ -233,7 +229,8 @@ def _write_repositories(folder: Path, task: _Task, store: Store) -> None:
             target.mkdir(parents=True)
             records = locked_records(store.read(repository.index_sha256), where=repository.url)
             chosen = {(each.name, each.version) for each in closure if each.repository == number}
-            (target / INDEX).write_bytes(write_subset(records, chosen, repository.description))
+            subset = write_index(records.texts(chosen), local_key(), repository.description)
+            (target / INDEX).write_bytes(subset)
             store.link(repository.key_sha256, folder / "keys" / repository.key)
     for package in closure:
         target = folder / f"r{package.repository}" / lock.repositories[package.repository].arch
@@ -337,13 +334,13 @@ def _run_builder(
     return result
 
 
+@dataclass(frozen=True, slots=True)
 class _Steps:
     """Displays the steps of the host, and measures their seconds for the record."""
 
-    def __init__(self, progress: Progress, clock: Callable[[], float]) -> None:
-        self.progress = progress
-        self.clock = clock
-        self.seconds: dict[str, float] = {}
+    progress: Progress
+    clock: Callable[[], float]
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -358,7 +355,7 @@ def _record(
     task: _Task, choice: Choice, result: Mapping[str, Any], seconds: Mapping[str, float], file: Path
 ) -> Mapping[str, Any]:
     """Return the build record: the digests of the results, and their inputs."""
-    origin, image, qcow2 = task.origin, task.image, hash_file(file)
+    origin, image = task.origin, task.image
     return {
         "format": FORMAT,
         "name": origin.name,
@@ -369,12 +366,11 @@ def _record(
         "lock": {"id": task.lock.id},
         "source": {"commit": origin.commit, "dirty": origin.dirty},
         "epoch": task.lock.epoch,
-        "image": {"file": file.name, "size": qcow2.size, "sha256": qcow2.sha256},
+        "image": {"file": file.name, **asdict(hash_file(file))},
         "raw": result["raw"],
         "tree": result["tree"],
         "packages": [
-            {"file": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in task.local.packages
+            {"file": name, **asdict(hash_bytes(content))} for name, content in task.local.packages
         ],
         "engine": {
             "name": choice.engine.name,

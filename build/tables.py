@@ -25,7 +25,7 @@ REQUIRED: Final[Any] = object()
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of a document, with what a message needs to name a value in it."""
+    """One table of a document, with the names for messages about its values."""
 
     where: str
     """The file, or the name of the document."""
@@ -57,7 +57,7 @@ class Table:
         """Refuse a key that is not in `known`."""
         for key in self.values:
             if key not in known:
-                # The value stays out of the message: a mistyped key may hold a secret.
+                # The value stays out of the message: a mistyped key may be followed by a secret.
                 names = ", ".join(sorted(known))
                 path = self._path(key)
                 raise self.error(f"{self.where}: {path}: unknown key, expected one of: {names}")
@@ -180,7 +180,7 @@ def read_toml(file: Path) -> Table:
 
 
 def is_number(value: object) -> TypeGuard[int]:
-    """Return whether `value` is an integer; a boolean is not one, although Python says so."""
+    """Return whether `value` is an integer; a boolean is not one here, unlike in Python."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

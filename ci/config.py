@@ -73,7 +73,7 @@ def read_config(file: Path) -> ReleaseConfig:
     """Return release.toml, completely checked.
 
     Raises:
-        ConfigError: one line with file, key, value and what is allowed.
+        ConfigError: one line with file, key, value and the allowed values.
     """
     top = read_toml(file)
     top.only("release", "snapshot", "builder", "image", "sign", "github", "spaces", "import")

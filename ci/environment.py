@@ -26,9 +26,9 @@ class Tool:
 
     program: str
     packages: tuple[str, ...]
-    """Debian's packages that bring it."""
+    """Debian's packages that contain it."""
     purpose: str
-    """What it is needed for: one sentence."""
+    """Its purpose in one sentence."""
 
 
 TOOLS = {
@@ -44,7 +44,7 @@ TOOLS = {
     "sfdisk": Tool("sfdisk", ("fdisk",), "Runs with the droplets' shell scripts in tests."),
     "sshd": Tool("sshd", ("openssh-server",), "Reads the droplets' sshd settings in tests."),
 }
-"""What a session may ask for, by name."""
+"""Tools that a session may need, by name."""
 
 TEST_TOOLS = (
     *("engine", "qemu", "ssh", "git", "dpkg", "qemu-img", "e2fsck", "shellcheck"),
@@ -78,7 +78,7 @@ programs that the code of each command names.
 UNPACKED_TOOLS = {"sshd"}
 """Tools that are unpacked under UNPACKED instead of being installed.
 
-The package openssh-server starts a server that listens on every address; the tests only want its
+The package openssh-server starts a server that listens on every address; the tests only need its
 program, and only those that run as root.
 """
 UNPACKED = ENVIRONMENTS / "tools"
@@ -86,11 +86,11 @@ UNPACKED = ENVIRONMENTS / "tools"
 INSTALL_VARIABLE = "SNOWDROP_INSTALL"
 """Environment variable: `no` forbids the installation of host packages."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Debian's ordinary users have no sbin on their path, though anybody can run e2fsck."""
+"""Debian's ordinary users have no sbin on their path, though all of them can run e2fsck."""
 
 
 class EnvironmentProblem(Exception):  # noqa: N818 - the user has to act, nothing failed
-    """What is missing, and the command that installs it."""
+    """The missing programs, and the command that installs them."""
 
 
 def ensure_python(name: str) -> Path:
@@ -197,7 +197,7 @@ def _unpack(packages: Sequence[str], environment: dict[str, str]) -> None:
         for deb in sorted(debs.glob("*.deb")):
             _run(["dpkg-deb", "--extract", str(deb), f"{work}/root"])
         shutil.rmtree(UNPACKED, ignore_errors=True)
-        # Moved when complete: an interrupted run leaves no half of a tool behind.
+        # Moved when complete: an interrupted run leaves no incomplete tool.
         (Path(work) / "root").rename(UNPACKED)
 
 

@@ -1,4 +1,4 @@
-"""What holds for every test: markers, and the reasons for which one may be skipped."""
+"""What holds for every test: markers, reasons for skips, and a distribution to read."""
 
 import os
 import shutil
@@ -6,8 +6,19 @@ from collections.abc import Generator
 
 import pytest
 
+from build.edges.progress import Silent
+from build.errors import ConfigError, RemoteError
+from ci.rehearsal.sample.debian import Deb, fetch
+from ci.rehearsal.sample.make import Sample, make_sample
+from ci.rehearsal.sample.recipes import read_table
 from tests import skips
 from tests.alpine import SMALL
+from tests.distribution import (
+    SAMPLE_WORK,
+    Distribution,
+    alpine_distribution,
+    sample_distribution,
+)
 
 QEMU = "qemu-system-x86_64"
 
@@ -56,3 +67,31 @@ def pytest_terminal_summary(
     unknown = config.stash[UNKNOWN]
     for line in sorted(unknown):
         terminalreporter.write_line(f"skipped for a reason that tests/skips.py lacks: {line}")
+
+
+@pytest.fixture(scope="session")
+def debs() -> list[Deb]:
+    """Give the Debian packages that the sample distribution is made of."""
+    try:
+        return fetch(read_table(), SAMPLE_WORK, mirror=None, progress=Silent())
+    except (ConfigError, RemoteError) as error:
+        pytest.skip(f"{skips.DEBIAN_MIRROR}: {error}")
+
+
+@pytest.fixture(scope="session")
+def sample(debs: list[Deb], tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """Give the sample distribution as a rehearsal makes it."""
+    del debs
+    out = tmp_path_factory.mktemp("sample") / "out"
+    return make_sample(out=out, work=SAMPLE_WORK, mirror=None, progress=Silent())
+
+
+@pytest.fixture(scope="session")
+def distribution(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Distribution:
+    """Give a repository of real packages: Alpine's when they are at hand, else the sample's."""
+    if SMALL.is_dir():
+        return alpine_distribution()
+    sample: Sample = request.getfixturevalue("sample")
+    return sample_distribution(sample.image, tmp_path_factory.mktemp("distribution"))

@@ -6,10 +6,10 @@ one block of `LETTER:value` lines for each package (apk-tools, apk-v2(5); wiki "
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
-from build.apk.info import MAX_DIGITS, NAME, VERSION, PackageMetadata
+from build.apk.info import NAME, NUMBER, VERSION, PackageMetadata, decode_text
 from build.apk.package import SignatureChecker, read_signature, refuse_format_3
 from build.apk.streams import unpacked_pieces
 from build.apk.tar import CONTROL, read_files
@@ -51,18 +51,16 @@ class IndexRecord(PackageMetadata):
         return f"{self.name}-{self.version}.apk"
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Records:
     """Packages of an index, in its order: all are checked, each is parsed when accessed.
 
     Alpine's indexes list 23,000 packages, of which a closure uses 200.
     """
 
-    __slots__ = ("_by_name", "_offsets", "_text")
-
-    def __init__(self, text: str, offsets: "array[int]", by_name: Mapping[str, list[int]]) -> None:
-        self._text = text
-        self._offsets = offsets
-        self._by_name = by_name
+    _text: str
+    _offsets: "array[int]"
+    _by_name: Mapping[str, list[int]]
 
     def __len__(self) -> int:
         """Return the number of packages."""
@@ -71,11 +69,6 @@ class Records:
     def __iter__(self) -> Iterator[IndexRecord]:
         """Yield the packages."""
         return map(self._at, self._offsets)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Names of the packages, each once, in order."""
-        return tuple(self._by_name)
 
     def named(self, name: str) -> tuple[IndexRecord, ...]:
         """Return all versions of the package called `name`."""
@@ -151,7 +144,7 @@ def read_index(raw: bytes, keys: SignatureChecker, *, where: str) -> Index:
     # First verify, then unpack: zlib and tar see no bytes that no trusted key signed.
     keys.verify(signature.key, signature.value, signed, signature.algorithm, where=where)
     files = _files(signed, where)
-    description = _text(files.get("DESCRIPTION", b""), where).strip()
+    description = decode_text(files.get("DESCRIPTION", b""), where=where).strip()
     if CONTROL.search(description):
         raise VerificationError(f"{where}: DESCRIPTION {description!r}: a control character")
     return Index(
@@ -190,7 +183,7 @@ def parse_records(content: bytes, *, where: str) -> Records:
     Raises:
         VerificationError: naming the first block that is not a valid package.
     """
-    text = _text(content, where).rstrip("\n") + "\n\n"
+    text = decode_text(content, where=where).rstrip("\n") + "\n\n"
     if odd := UNUSABLE.search(text):
         line = text.count("\n", 0, odd.start()) + 1
         raise VerificationError(f"{where}: APKINDEX line {line}: control character {odd[0]!r}")
@@ -226,7 +219,7 @@ def _parse_block(block: str, where: str) -> IndexRecord:
             raise VerificationError(f"{where}: package {label!r}: field {letter!r} is missing")
     for letter in NUMBERS:
         value = fields.get(letter, "0")
-        if not (value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS):
+        if not NUMBER.fullmatch(value):
             raise VerificationError(
                 f"{where}: package {label!r}: field {letter!r}: {value[:60]!r}, expected a number"
             )
@@ -243,7 +236,6 @@ def _parse_block(block: str, where: str) -> IndexRecord:
 
 def _from_fields(fields: Mapping[str, str]) -> IndexRecord:
     get = fields.get
-    priority = get("k")
     return IndexRecord(
         name=fields["P"],
         version=fields["V"],
@@ -256,19 +248,8 @@ def _from_fields(fields: Mapping[str, str]) -> IndexRecord:
         origin=get("o", ""),
         commit=get("c", ""),
         build_time=int(get("t") or 0),
-        depends=_words(get("D")),
-        provides=_words(get("p")),
-        install_if=_words(get("i")),
-        provider_priority=int(priority) if priority else None,
+        depends=tuple(get("D", "").split()),
+        provides=tuple(get("p", "").split()),
+        install_if=tuple(get("i", "").split()),
+        provider_priority=int(fields["k"]) if get("k") else None,
     )
-
-
-def _words(value: str | None) -> tuple[str, ...]:
-    return tuple(value.split()) if value else ()
-
-
-def _text(content: bytes, where: str) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise VerificationError(f"{where}: {error}, expected UTF-8") from None

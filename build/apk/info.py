@@ -16,7 +16,9 @@ MAX_CONTROL = 1 << 24
 """Bytes of a control member, unpacked: far more than any real one has."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._-]*")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._~-]*")
-MAX_DIGITS = 15
+NUMBER = re.compile(r"[0-9]{1,15}")
+ANY = re.compile(".*")
+"""Every line: a value has no line feed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,6 @@ class PackageInfo(PackageMetadata):
     url: str
     datahash: str
     """SHA-256 of the data member."""
-    triggers: tuple[str, ...]
 
 
 def info_fields(control: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
@@ -71,18 +72,26 @@ def parse_info(content: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
     Raises:
         VerificationError: it is not UTF-8, or contains control characters.
     """
-    try:
-        lines = content.decode().split("\n")
-    except UnicodeDecodeError as error:
-        raise VerificationError(f"{where}: .PKGINFO: {error}, expected UTF-8") from None
     fields: dict[str, tuple[str, ...]] = {}
-    for line in lines:
+    for line in decode_text(content, where=f"{where}: .PKGINFO").split("\n"):
         if CONTROL.search(line):
             raise VerificationError(f"{where}: .PKGINFO: {line!r}: a control character")
         key, equals, value = line.partition(" = ")
         if equals and not line.startswith("#"):
             fields[key] = (*fields.get(key, ()), value)
     return fields
+
+
+def decode_text(content: bytes, *, where: str) -> str:
+    """Return `content` as text.
+
+    Raises:
+        VerificationError: it is not UTF-8.
+    """
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise VerificationError(f"{where}: {error}, expected UTF-8") from None
 
 
 def package_info(fields: Mapping[str, tuple[str, ...]], *, where: str) -> PackageInfo:
@@ -92,41 +101,29 @@ def package_info(fields: Mapping[str, tuple[str, ...]], *, where: str) -> Packag
         VerificationError: a value is missing, repeated, or malformed.
     """
 
-    def one(key: str, default: str | None = None) -> str:
+    def one(
+        key: str, default: str | None = None, pattern: re.Pattern[str] = ANY, kind: str = ""
+    ) -> str:
         values = fields.get(key, () if default is None else (default,))
+        named = f"{where}: control member: {key}"
         if len(values) != 1:
-            raise VerificationError(
-                f"{where}: control member: {key} {len(values)} times in .PKGINFO, expected once"
-            )
+            raise VerificationError(f"{named} {len(values)} times in .PKGINFO, expected once")
+        if not pattern.fullmatch(values[0]):
+            raise VerificationError(f"{named} = {values[0]!r}, not a {kind or key}")
         return values[0]
 
-    def matching(key: str, pattern: re.Pattern[str]) -> str:
-        if not pattern.fullmatch(one(key)):
-            raise VerificationError(f"{where}: control member: {key} = {one(key)!r}, not a {key}")
-        return one(key)
-
-    def number(key: str) -> int:
-        value = one(key, "0")
-        if not value.isascii() or not value.isdigit() or len(value) > MAX_DIGITS:
-            raise VerificationError(f"{where}: control member: {key} = {value!r}, not a number")
-        return int(value)
-
-    def words(key: str) -> tuple[str, ...]:
-        return tuple(" ".join(fields.get(key, ())).split())
-
     return PackageInfo(
-        name=matching("pkgname", NAME),
-        version=matching("pkgver", VERSION),
+        name=one("pkgname", pattern=NAME),
+        version=one("pkgver", pattern=VERSION),
         arch=one("arch"),
-        size=number("size"),
+        size=int(one("size", "0", NUMBER, "number")),
         description=one("pkgdesc", ""),
         url=one("url", ""),
         license=one("license", ""),
         origin=one("origin", ""),
         commit=one("commit", ""),
-        build_time=number("builddate"),
+        build_time=int(one("builddate", "0", NUMBER, "number")),
         datahash=one("datahash"),
-        depends=words("depend"),
-        provides=words("provides"),
-        triggers=words("triggers"),
+        depends=tuple(" ".join(fields.get("depend", ())).split()),
+        provides=tuple(" ".join(fields.get("provides", ())).split()),
     )

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -96,7 +97,7 @@ def read_package(
             f"{where}: data member: sha256 {found}, its .PKGINFO says {info.datahash}"
         )
     if look_inside:
-        _check_files(raw, end, where)
+        _check_files(raw, end, f"{where}: data member")
     return PackageFile(
         signer=signature.key,
         info=info,
@@ -168,20 +169,20 @@ def unpack_data(raw: bytes, into: Path) -> None:
     """
     start = member_end(raw, 0, limit=MAX_SIGNATURE, where="signature member")
     start = member_end(raw, start, limit=MAX_CONTROL, where="control member")
-    reader = _data_reader(raw, start, "package")
-    for member in package_members(reader, where="data member"):
+    for member, reader in _data_members(raw, start, "package: data member"):
         _unpack_entry(reader, member, into)
 
 
-def _data_reader(raw: bytes, start: int, where: str) -> TarReader:
-    named = f"{where}: data member"
-    return TarReader(unpacked_pieces(raw, start, limit=MAX_DATA, where=named), where=named)
+def _data_members(raw: bytes, start: int, where: str) -> Iterator[tuple[TarMember, TarReader]]:
+    """Yield each member of the data member at `start`, with the reader of its content."""
+    reader = TarReader(unpacked_pieces(raw, start, limit=MAX_DATA, where=where), where=where)
+    for member in package_members(reader, where=where):
+        yield member, reader
 
 
 def _check_files(raw: bytes, start: int, where: str) -> None:
     """Check names and kinds in the data member, and the SHA-1 in the header of each file."""
-    reader = _data_reader(raw, start, where)
-    for member in package_members(reader, where=f"{where}: data member"):
+    for member, reader in _data_members(raw, start, where):
         if not member.sha1:  # folders and hard links have none
             continue
         # apk hashes the content of a file and the target of a symbolic link.
@@ -190,7 +191,7 @@ def _check_files(raw: bytes, start: int, where: str) -> None:
             digest.update(piece)
         if digest.hexdigest() != member.sha1:
             raise VerificationError(
-                f"{where}: data member: {member.name!r}: sha1 {digest.hexdigest()}, "
+                f"{where}: {member.name!r}: sha1 {digest.hexdigest()}, "
                 f"its header says {member.sha1}"
             )
 
@@ -247,14 +248,10 @@ def _resolve(root: Path, name: str) -> Path:
             wanted = [step for step in target.split("/") if step not in ("", ".")] + wanted
         else:
             here.append(part)
-            if not path.is_dir():
-                _make_folder(path, "/".join(here))
+            if not path.exists():
+                path.mkdir()
+                path.chmod(0o755)  # mkdir's mode is reduced by the umask
+            elif not path.is_dir():
+                name = "/".join(here)
+                raise BuildError(f"{name}: a file of another package, expected a folder")
     return root.joinpath(*here)
-
-
-def _make_folder(path: Path, name: str) -> None:
-    try:
-        path.mkdir()
-        path.chmod(0o755)  # mkdir's mode is reduced by the umask
-    except FileExistsError:
-        raise BuildError(f"{name}: a file of another package, expected a folder") from None

@@ -139,7 +139,7 @@ def tar_entry(
     blocks = []
     if records:
         text = b"".join(_pax_record(key, value) for key, value in sorted(records))
-        blocks += [_header(b"pax", len(text), mtime, kind=b"x"), text, _padding(len(text))]
+        blocks += [_header(b"pax", len(text), mtime, kind=b"x"), text, bytes(-len(text) % BLOCK)]
     header = _header(
         short,
         len(content),
@@ -151,7 +151,7 @@ def tar_entry(
         owner=owner.encode(),
         group=group.encode(),
     )
-    return [*blocks, header, content, _padding(len(content))]
+    return [*blocks, header, content, bytes(-len(content) % BLOCK)]
 
 
 def tar_header(name: str, size: int, *, mtime: int) -> bytes:
@@ -216,7 +216,3 @@ def _header(
     header = b"".join(fields).ljust(BLOCK, b"\0")
     # The checksum is computed with eight spaces in its own field.
     return header[:148] + b"%06o\0 " % sum(header) + header[156:]
-
-
-def _padding(length: int) -> bytes:
-    return b"\0" * (-length % BLOCK)

@@ -9,7 +9,8 @@ package: with two, an archive could mean one thing to the first and another to t
 import itertools
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -177,11 +178,9 @@ class TarReader:
 
     def _number(self, field: bytes, base: int) -> int:
         digits = field.strip(b"\0 ") or b"0"
-        if digits.isdigit():
-            try:
+        with suppress(ValueError):
+            if digits.isdigit():
                 return int(digits, base)
-            except ValueError:
-                pass
         raise self._fail(f"{field!r} where a number is expected")
 
     def _take(self, size: int, what: str) -> bytes:
@@ -237,35 +236,34 @@ def package_members(reader: TarReader, *, where: str) -> Iterator[TarMember]:
     """
     seen: set[str] = set()
     for member in reader:
-        path = member.path
-        if CONTROL.search(member.name) or CONTROL.search(member.target):
-            raise _refused(where, member, "a control character in the name")
-        _check_path(member, path, where)
-        if path in seen:
-            raise _refused(where, member, "repeated")
-        if member.kind == "hardlink" and member.target.removeprefix("./") not in seen:
-            _check_path(member, member.target.removeprefix("./"), where)
-            raise _refused(
-                where, member, f"a hard link to {member.target!r}, which is not before it"
-            )
-        # In the data member of a package such a file could pass for a script of apk.
-        if OF_CONTROL.fullmatch(path):
-            raise _refused(where, member, "a name that apk treats as a control file")
-        seen.add(path)
+        if refusal := _refusal(member, seen):
+            raise VerificationError(f"{where}: {refusal}")
+        seen.add(member.path)
         yield member
 
 
-def _check_path(member: TarMember, path: str, where: str) -> None:
-    parts = path.split("/")
-    if "" in parts or "." in parts or ".." in parts:
-        name = member.name if path == member.path else member.target
-        raise VerificationError(f"{where}: {name!r}, expected a path below the root")
+def _refusal(member: TarMember, seen: Set[str]) -> str:
+    """Return why `member` may not follow the members `seen`, or an empty string."""
+    target, found = member.target.removeprefix("./"), ""
+    linked = member.kind == "hardlink" and target not in seen
+    if CONTROL.search(member.name) or CONTROL.search(member.target):
+        found = "a control character in the name"
+    elif _leaves_root(member.path):
+        return f"{member.name!r}, expected a path below the root"
+    elif member.path in seen:
+        found = "repeated"
+    elif linked and _leaves_root(target):
+        return f"{member.target!r}, expected a path below the root"
+    elif linked:
+        found = f"a hard link to {member.target!r}, which is not before it"
+    elif OF_CONTROL.fullmatch(member.path):
+        # In the data member of a package such a file could pass for a script of apk.
+        found = "a name that apk treats as a control file"
+    return found and f"{member.name!r}: {found}, expected files, folders and links"
 
 
-def _refused(where: str, member: TarMember, found: str) -> VerificationError:
-    return VerificationError(
-        f"{where}: {member.name!r}: {found}, expected files, folders and links"
-    )
+def _leaves_root(path: str) -> bool:
+    return not {"", ".", ".."}.isdisjoint(path.split("/"))
 
 
 def _text(field: bytes) -> str:

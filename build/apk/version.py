@@ -13,12 +13,14 @@ VERSION = re.compile(
     r"(?P<numbers>\d+(?:\.\d+)*)(?:(?P<letter>[a-z])(?P<after>\d*))?(?P<suffixes>(?:_[a-z]+\d*)*)"
     r"(?:~(?P<commit>[0-9a-f]+))?(?:-r(?P<revision>\d+))?"
 )
-BEFORE = ("alpha", "beta", "pre", "rc")
-AFTER = ("cvs", "svn", "git", "hg", "p")
-
 # Kinds of the next part of a version, from oldest to newest: of two versions that are equal so
 # far, the one whose next part is of a higher kind is newer.
 EARLIER, END, REVISION, COMMIT, SUFFIX_NUMBER, LATER, LETTER, NUMBER = range(8)
+
+BEFORE = ("alpha", "beta", "pre", "rc")
+AFTER = ("cvs", "svn", "git", "hg", "p")
+SUFFIXES = {name: (EARLIER, number, "") for number, name in enumerate(BEFORE)}
+SUFFIXES |= {name: (LATER, number, "") for number, name in enumerate(AFTER)}
 
 VersionKey = tuple[tuple[int, int, str], ...]
 
@@ -36,13 +38,18 @@ def version_key(version: str) -> VersionKey:
     if match is None:
         raise ValueError(f"{version!r}: not a version")
     first, *others = match["numbers"].split(".")
-    key = [(NUMBER, int(first), ""), *(_number(digits) for digits in others)]
+    key = [(NUMBER, int(first), "")]
+    for digits in others:
+        # A number with a leading zero sorts as a string.
+        key.append((NUMBER, 0, digits) if digits[0] == "0" else (NUMBER, int(digits), ""))
     if match["letter"]:
         key.append((LETTER, ord(match["letter"]), ""))
     if match["after"]:
         key.append((NUMBER, int(match["after"]), ""))
     for name, digits in re.findall(r"_([a-z]+)(\d*)", match["suffixes"]):
-        key.append(_suffix(name, version))
+        if name not in SUFFIXES:
+            raise ValueError(f"{version!r}: not a version: suffix _{name}")
+        key.append(SUFFIXES[name])
         if digits:
             key.append((SUFFIX_NUMBER, int(digits), ""))
     if match["commit"]:
@@ -50,16 +57,3 @@ def version_key(version: str) -> VersionKey:
     if match["revision"]:
         key.append((REVISION, int(match["revision"]), ""))
     return (*key, (END, 0, ""))
-
-
-def _number(digits: str) -> tuple[int, int, str]:
-    """Return the key of a number after a dot; one with a leading zero sorts as a string."""
-    return (NUMBER, 0, digits) if digits[0] == "0" else (NUMBER, int(digits), "")
-
-
-def _suffix(name: str, version: str) -> tuple[int, int, str]:
-    if name in BEFORE:
-        return EARLIER, BEFORE.index(name), ""
-    if name in AFTER:
-        return LATER, AFTER.index(name), ""
-    raise ValueError(f"{version!r}: not a version: suffix _{name}")

@@ -9,6 +9,7 @@ are one tar.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -21,12 +22,7 @@ from build.errors import BuildError
 MIN_SIZE = 4096
 """apk does not unpack a package of installed size 0; abuild writes 4096 for such ones."""
 SCRIPTS = (
-    "pre-install",
-    "post-install",
-    "pre-deinstall",
-    "post-deinstall",
-    "pre-upgrade",
-    "post-upgrade",
+    *(f"{when}-{what}" for what in ("install", "deinstall", "upgrade") for when in ("pre", "post")),
     "trigger",
 )
 KINDS = {"file": b"0", "symlink": b"2", "dir": b"5"}
@@ -110,7 +106,8 @@ def write_package(recipe: Recipe, key: SigningKey, *, level: int = 0) -> bytes:
         BuildError: two entries of one path, or an invalid path or script name.
     """
     # From back to front: control has the hash of data, signature is over control.
-    data = gzip_member(_data(recipe), level=level)
+    entries = [_entry_blocks(entry, recipe.epoch) for entry in _with_parents(recipe)]
+    data = gzip_member(b"".join([*chain(*entries), bytes(2 * BLOCK)]), level=level)
     control = gzip_member(_control(recipe, hashlib.sha256(data).hexdigest()), level=level)
     return b"".join([_signature(control, key), control, data])
 
@@ -217,13 +214,6 @@ def _info(recipe: Recipe, datahash: str) -> str:
         if "\n" in value:
             raise BuildError(f"{recipe.name}: {key} = {value!r}, expected one line")
     return "".join(f"{key} = {value}\n" for key, value in lines if value)
-
-
-def _data(recipe: Recipe) -> bytes:
-    blocks: list[bytes] = []
-    for entry in _with_parents(recipe):
-        blocks += _entry_blocks(entry, recipe.epoch)
-    return b"".join([*blocks, bytes(2 * BLOCK)])
 
 
 def _entry_blocks(entry: Entry, mtime: int) -> list[bytes]:

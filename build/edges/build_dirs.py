@@ -58,11 +58,10 @@ def build_dirs(work: Path, out: Path) -> Iterator[BuildDirs]:
         TemporaryDirectory(prefix=".build-", dir=out) as results,
     ):
         names = ("builder", "apk", "packages", "program", "plan")
-        paths = [Path(folder).resolve() / name for name in names]
-        for path in paths:
+        paths = {name: Path(folder).resolve() / name for name in names}
+        for path in paths.values():
             path.mkdir()
-        builder, apk, packages, program, plan = paths
-        yield BuildDirs(builder, apk, packages, program, plan, Path(results).resolve())
+        yield BuildDirs(**paths, out=Path(results).resolve())
 
 
 @contextmanager

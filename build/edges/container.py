@@ -37,8 +37,6 @@ ENGINE_FOLDERS = ("dev", "etc", "proc", "run", "sys", "tmp")
 """Folders that the engines mount on or put files into."""
 SCRATCH = ("/run", "/tmp")  # noqa: S108 - paths in the root, each a tmpfs of its own
 """Always present and writable, as programs expect."""
-ENGINES = ("docker", "podman", "unshare")
-"""In the order in which they are tried."""
 PROBE_SECONDS = 120.0
 MAX_REASON = 1000
 """Characters of the reason why an engine does not work."""
@@ -49,7 +47,7 @@ PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 """Variables that docker sets in a container by the caller's ~/.docker/config.json."""
 ULIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
 """Within the limits of a host that cannot raise them (no CAP_SYS_RESOURCE)."""
-PODMAN_VARIANTS = ((), ("--runtime=runc",), ("--runtime=runc", *ULIMITS))
+PODMAN_OPTIONS = ((), ("--runtime=runc",), ("--runtime=runc", *ULIMITS))
 """As configured; without crun, which refuses hybrid cgroups; and where limits cannot be raised."""
 TMPFS_OPTIONS = "rw,exec,suid,dev,mode=0755"
 """Engines mount a tmpfs noexec and nodev by default; the image's own scripts run in ours."""
@@ -125,6 +123,10 @@ class Choice:
     """Name and reason, one line each."""
 
 
+Start = Callable[[Mapping[str, str], Job], Finished]
+"""Runs a job; the environment is that of docker or podman themselves."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Engine:
     name: str
@@ -136,7 +138,7 @@ class _Engine:
         return self.start(replace(job, root=job.root.resolve(), tmpfs=(*SCRATCH, *job.tmpfs)))
 
 
-def _run_podman(client: Mapping[str, str], options: tuple[str, ...], job: Job) -> Finished:
+def _run_podman(options: tuple[str, ...], client: Mapping[str, str], job: Job) -> Finished:
     """Run the job with the folder itself as root file system, nothing copied (podman-run(1)).
 
     Root of a container of rootless podman is the caller, so bind mounts leave no other owner.
@@ -175,7 +177,7 @@ def _run_docker(client: Mapping[str, str], job: Job) -> Finished:
         return done
 
 
-def _run_unshare(job: Job) -> Finished:
+def _run_unshare(_: Mapping[str, str], job: Job) -> Finished:
     """Run the job in new namespaces; all its processes end with it (unshare(1), --kill-child)."""
     chroot = shutil.which("chroot", path=PATH) or "chroot"
     argv = [
@@ -186,6 +188,14 @@ def _run_unshare(job: Job) -> Finished:
         *(chroot, str(job.root), *job.argv),
     ]
     return _stream(argv, PLAIN, job)
+
+
+ENGINES: Mapping[str, tuple[Sequence[str], Sequence[Start]]] = {
+    "docker": (("docker", "version", "--format", "{{.Server.Version}}"), (_run_docker,)),
+    "podman": (("podman", "--version"), [partial(_run_podman, each) for each in PODMAN_OPTIONS]),
+    "unshare": (("unshare", "--version"), (_run_unshare,)),
+}
+"""What prints the version of each, and the ways to start it, in the order they are tried in."""
 
 
 def prepare_root(root: Path, targets: Sequence[str] = ()) -> None:
@@ -240,9 +250,11 @@ def client_environment(caller: Mapping[str, str]) -> dict[str, str]:
 
 def _probe(name: str, job: Job, client: Mapping[str, str]) -> tuple[Engine | None, str]:
     """Return the engine of that name, or the reason why it does not work."""
-    reason = ""
+    (argv, starts), reason = ENGINES[name], ""
     try:
-        for engine in _candidates(name, client):
+        version = run(argv, environment=client, timeout=30).text.split()[-1]
+        for start in starts:
+            engine = _Engine(name, version, partial(start, client))
             done = engine.run(job)
             if done.status == 0:
                 return engine, ""
@@ -264,24 +276,6 @@ def one_line(text: str, limit: int = MAX_REASON) -> str:
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     line = "; ".join(lines).replace(":; ", ": ")
     return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def _candidates(name: str, client: Mapping[str, str]) -> Iterator[_Engine]:
-    """Yield the ways to start one engine, the plainest first."""
-    match name:
-        case "docker":
-            argv = ["docker", "version", "--format", "{{.Server.Version}}"]
-            yield _Engine(name, _version(argv, client), partial(_run_docker, client))
-        case "podman":
-            version = _version(["podman", "--version"], client)
-            for options in PODMAN_VARIANTS:
-                yield _Engine(name, version, partial(_run_podman, client, options))
-        case _:
-            yield _Engine(name, _version(["unshare", "--version"], PLAIN), _run_unshare)
-
-
-def _version(argv: Sequence[str], environment: Mapping[str, str]) -> str:
-    return run(argv, environment=environment, timeout=30).text.split()[-1]
 
 
 def _common_options(job: Job, *, volumes: bool = False) -> list[str]:

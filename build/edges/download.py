@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
+from build.edges.files import replacing
 from build.errors import RemoteError
 
 if TYPE_CHECKING:
     import requests
 
-TRIES = 3
+PAUSES = (1.0, 4.0)
+"""Seconds before the second and the third try; one more pause is one more try."""
+TRIES = len(PAUSES) + 1
 """Consecutive tries that bring no new byte, before the download fails."""
 MAX_TRIES = 12
-PAUSES = (1.0, 4.0)
-"""Seconds before the second and the third try."""
 MAX_PAUSE = 60.0
 """Seconds that a server's `Retry-After` is obeyed for."""
 TIMEOUTS = (10.0, 30.0)
@@ -155,14 +156,8 @@ class Downloader:
 
     def save(self, request: Request, path: Path, watch: Watch | None = None) -> Received:
         """Write the file to `path`; see `fetch`. It is there whole, or not at all."""
-        part = path.with_name(f".{path.name}.part")
-        try:
-            with part.open("wb") as file:
-                received = self.fetch(request, into=file, watch=watch)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        return received
+        with replacing(path) as file:
+            return self.fetch(request, into=file, watch=watch)
 
     def fetch(
         self,

@@ -23,22 +23,18 @@ class Progress(Protocol):
         """Print one line."""
 
 
-class SilentStep:
-    """A step that is not displayed."""
-
-    def advance(self, amount: int) -> None:
-        """Do nothing."""
-
-
 class Silent:
-    """Progress that is not displayed, for tests and for output as JSON."""
+    """Progress, and each step of it, that is not displayed: for tests and for output as JSON."""
 
     def step(
         self, title: str, *, total: int | None = None, unit: str = "B"
     ) -> AbstractContextManager[Step]:
         """Return a step that prints nothing."""
         del title, total, unit
-        return nullcontext(SilentStep())
+        return nullcontext(self)
 
     def note(self, text: str) -> None:
+        """Do nothing."""
+
+    def advance(self, amount: int) -> None:
         """Do nothing."""

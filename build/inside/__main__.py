@@ -31,7 +31,7 @@ RAW = WORK / "disk.raw"
 
 
 def main() -> int:
-    """Build what the plan describes; return the status, a failure is printed as a JSON line."""
+    """Build as the plan describes; return the status and print a failure as a JSON line."""
     umask = os.umask(0o022)
     try:
         plan = json.loads(PLAN.read_text(encoding="utf-8"))

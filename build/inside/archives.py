@@ -74,7 +74,7 @@ def _gzip(content: bytes) -> bytes:
 
 
 def _fix_cpio(content: bytes, epoch: int) -> tuple[bytes, int]:
-    """Return the archive at the start of `content`, fixed, and the offset behind it."""
+    """Return the archive at the start of `content`, fixed, and the offset after it."""
     numbers: dict[tuple[int, ...], int] = {}
     pieces, start = [], 0
     for member, end in cpio.read_members(content):

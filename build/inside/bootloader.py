@@ -27,7 +27,7 @@ GRUB_MODULES = (
     *("biosdisk", "part_msdos", "ext2", "normal", "linux", "serial", "terminal", "configfile"),
     *("test", "echo", "ls", "cat", "reboot", "halt"),
 )
-"""What GRUB needs to read the menu and start Linux, and commands for use at its prompt."""
+"""Modules to read the menu and start Linux, and commands for use at GRUB's prompt."""
 PREFIX = "(,msdos1)/boot/grub"
 """The first partition of the disk that the BIOS started from (GRUB manual, `grub-mkimage -p`)."""
 MODULES = "virtio_pci,virtio_blk,virtio_scsi,sd-mod,ext4"
@@ -94,7 +94,7 @@ def write_partition_table(raw: Path, disk_id: int, variables: Mapping[str, str])
 
 
 def write_boot_code(raw: Path, variables: Mapping[str, str]) -> None:
-    """Write GRUB's first stage into the first sector and its core image behind it.
+    """Write GRUB's first stage into the first sector and its core image after it.
 
     Nothing is patched: boot.img expects the core image in sector 1, its default.
 

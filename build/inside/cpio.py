@@ -29,7 +29,7 @@ class Member:
 
 
 def read_members(archive: bytes) -> Iterator[tuple[Member, int]]:
-    """Yield each member with the offset behind it; the last one is the trailer.
+    """Yield each member with the offset after it; the last one is the trailer.
 
     Raises:
         ValueError: the archive is damaged or has no trailer; the message gives the offset.

@@ -1,6 +1,6 @@
-"""What the builder can read of its machine; none of it may change the image.
+"""Properties of the machine that the builder can read; none of them may change the image.
 
-`build --prove` prints it for two builds side by side, to show what really was varied.
+`build --prove` prints it for two builds side by side, to show what was varied.
 """
 
 import os
@@ -15,7 +15,7 @@ REPORTED_VARIABLES = ("LC_ALL", "TZ")
 
 
 def read_environment(work: Path, packages: Path, umask: int) -> Mapping[str, object]:
-    """Return what any program in the builder could read, by name.
+    """Return the properties that any program in the builder can read, by name.
 
     `umask` is the one that the builder was started with.
     """

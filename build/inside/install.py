@@ -162,10 +162,10 @@ def check_installed(
 
 
 def check_world(tree: Path, world: Sequence[str]) -> None:
-    """Check that /etc/apk/world holds the plain names of the plan.
+    """Check that /etc/apk/world contains the plain names of the plan.
 
     Raises:
-        StepError: it holds something else (a pinned hash, a repository tag).
+        StepError: it contains something else (a pinned hash, a repository tag).
     """
     found = (tree / "etc/apk/world").read_text().split()
     unexpected = sorted(set(found) ^ set(world))
@@ -176,7 +176,7 @@ def check_world(tree: Path, world: Sequence[str]) -> None:
 def check_keys(tree: Path, local_key: str) -> None:
     """Check that the key of the local packages is not in the image.
 
-    Its private half is derived from public source: anybody could sign packages for every droplet.
+    Its private half is derived from public source: anyone could sign packages for every droplet.
 
     Raises:
         StepError: the key is in the image.

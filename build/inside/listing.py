@@ -19,7 +19,7 @@ KINDS = {
     stat.S_IFSOCK: "socket",
 }
 PARTS = ("kind", "mode", "owner", "group", "size", "mtime", "content", "attributes")
-"""The fields of a line behind the path; the content of a device is its number."""
+"""The fields of a line after the path; the content of a device is its number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def sort_lines(content: bytes) -> bytes:
 def sort_index(content: bytes) -> bytes:
     """Return a binary index with the values of each name sorted and ranked in this order.
 
-    Format (kmod, libkmod/libkmod-index.c), numbers big-endian: behind the magic the offset of the
+    Format (kmod, libkmod/libkmod-index.c), numbers big-endian: after the magic the offset of the
     root node, with the node's kind in the upper bits. A node, depending on its kind: a prefix
     of all its names; the first and last next byte and the offset of each child (0: none); the
     number of values with rank and text of each. Texts end in a zero byte. Content that is no

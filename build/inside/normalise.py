@@ -32,7 +32,7 @@ SEEDS = (
 )
 SHELL_HISTORIES = (".ash_history", ".bash_history", ".python_history", ".lesshst", ".viminfo")
 KEPT_NODES = ("console", "null")
-"""What the kernel's first process needs before devtmpfs is mounted."""
+"""Device nodes that the first process needs before devtmpfs is mounted."""
 MOUNT_POINTS = {"dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "tmp": 0o1777}
 CACHES = ("var/cache", "etc/apk/cache", "root/.cache")
 SCRATCH = ("tmp", "run", "var/tmp")
@@ -51,7 +51,7 @@ class Tree:
     def below(self, folder: str = ".") -> Iterator[Path]:
         """Yield everything below a folder, deepest first and sorted."""
         start = self.root / folder
-        # A folder that is a link is never entered, and neither does os.walk follow links.
+        # A folder that is a link is never entered, and os.walk follows no links.
         if not start.is_symlink() and start.is_dir():
             # Deepest first: a change in a folder would set a new time of the folder.
             for parent, folders, files in os.walk(start, topdown=False):
@@ -99,9 +99,9 @@ class Rule:
     """Printed with the name when a difference is explained."""
     apply: Apply
     parts: tuple[str, ...]
-    """What of an entry it changes: `presence`, or words of `listing.PARTS`."""
+    """The parts of an entry that it changes: `presence`, or words of `listing.PARTS`."""
     paths: tuple[str, ...]
-    """Which entries: patterns of paths without the first slash; `*` matches slashes too."""
+    """Patterns of the paths it changes, without the first slash; `*` matches slashes too."""
 
 
 RULES: list[Rule] = []
@@ -123,7 +123,7 @@ def rule(
 def normalise(root: Path, epoch: int, *, without: Collection[str] = ()) -> None:
     """Apply every rule to the tree at `root`; `epoch` is the newest time anything may have.
 
-    `without` names rules to skip, so that tests can show what they remove.
+    `without` names rules to skip, so that tests can show their effect.
 
     Raises:
         StepError: a rule of `without` does not exist, or this machine's clock is earlier than
@@ -141,7 +141,7 @@ def normalise(root: Path, epoch: int, *, without: Collection[str] = ()) -> None:
 def find_rule(path: str, part: str) -> Rule | None:
     """Return the rule that removes such a difference, or None.
 
-    `path` is the entry's without the first slash, `part` what differs: a word of `Rule.parts`.
+    `path` is the entry's without the first slash, `part` a word of `Rule.parts`.
 
     >>> find_rule("etc/shadow", "content").name, find_rule("bin", "mtime").name
     ('shadow-days', 'times')
@@ -186,7 +186,7 @@ def fix_shadow_dates(tree: Tree) -> None:
 
 @rule(
     "empty-passwords",
-    "an account without a password lets anybody log in on the console",
+    "an account without a password lets anyone log in on the console",
     "etc/shadow",
     parts=("content", "size"),
 )
@@ -363,7 +363,7 @@ def sort_lists(tree: Tree) -> None:
     parts=("content", "size"),
 )
 def fix_initramfs_files(tree: Tree) -> None:
-    """Set times, inode and device numbers in what the kernel starts from.
+    """Set times, inode and device numbers in the initramfs.
 
     mkinitfs clamps times since 3.6.0, when SOURCE_DATE_EPOCH is set, and numbers inodes itself;
     the device number of the file system that it worked on stays in each member.

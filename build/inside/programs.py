@@ -11,8 +11,8 @@ from pathlib import Path
 
 FULL = "No space left on device"
 FREE_SPACE = (
-    "the tree and the disk are in memory and use half of it at most, the image is in the folder "
-    "for results: free some space there"
+    "free memory (the tree and the disk are there and use half of it at most), or space in the "
+    "folder for results (the image is there)"
 )
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 LAST_LINES = 12
@@ -92,7 +92,7 @@ def last_lines(output: str, noise: str = "") -> str:
 
 @contextmanager
 def mounted(source: str, target: Path, kind: str = "") -> Iterator[None]:
-    """Mount while the context is open: a file system of `kind`, or the folder `source` again.
+    """Mount while the context is open: a file system of `kind`, or a bind of `source`.
 
     Raises:
         StepError: the kernel refuses.

@@ -14,7 +14,7 @@ from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 
 FIXED_BYTES = 500
-"""Of the second sector; behind them grub-mkimage writes where the rest of the core image is."""
+"""Of the second sector; after them grub-mkimage writes where the rest of the core image is."""
 
 
 @dataclass(frozen=True, slots=True)

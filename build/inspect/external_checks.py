@@ -14,7 +14,7 @@ LINES = 4
 
 
 def check_with_programs(disk: Disk, offset: int, work: Path) -> Iterator[Finding]:
-    """Yield what the programs find; the file system starts `offset` bytes into the disk.
+    """Yield the findings of the programs; the file system starts `offset` bytes into the disk.
 
     `work` is a folder for a temporary raw copy. `disk` is open, so its header names no other
     file: without that, qemu-img would open any file of the host.

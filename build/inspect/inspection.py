@@ -214,7 +214,7 @@ def check_findings(inspection: Inspection) -> None:
     title = f"{inspection.path.name}: {format_count(inspection.findings)}"
     raise ImageError(
         "\n  ".join([title, *lines]),
-        hint=f"`nox -s inspect -- {inspection.path}` shows the whole image",
+        hint=f"run `nox -s inspect -- {inspection.path}` to see the whole image",
     )
 
 

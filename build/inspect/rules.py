@@ -22,9 +22,9 @@ RULES = {
     "qcow2": "the image has no backing file, no snapshot and no error mark",
     "qemu-img": "`qemu-img check` finds nothing",
     "e2fsck": "`e2fsck -fn` finds nothing",
-    "features": "older kernels, GRUB and e2fsck refuse features that they do not know",
+    "features": "older kernels, GRUB and e2fsck refuse unknown features",
     "space": "a droplet needs free space before its root has grown",
-    "tree": "the disk holds what the builder listed",
+    "tree": "the disk has the same listing as the builder's tree",
     "start": "the menu names a kernel, an initramfs and a root that exist",
     "database": "every file is owned by a package, so that it can be upgraded and accounted for",
     "unowned": "a file that no package owns is never upgraded, and its origin is unknown",
@@ -33,11 +33,11 @@ RULES = {
     "rights": "mode or owner of a package's file are not those of the package",
     "writable": "every user may write there",
     "trigger-off": "an upgrade on the droplet would not run the package's trigger",
-    "host-key": "all droplets would share it, and anybody with the image could impersonate them",
-    "private-key": "anybody with the image has the key",
+    "host-key": "all droplets would share it, and anyone with the image could impersonate them",
+    "private-key": "anyone with the image has the key",
     "authorized-key": "its owner could log in to every droplet",
-    "token": "anybody with the image can use it",
-    "credentials": "anybody with the image can use them",
+    "token": "anyone with the image can use it",
+    "credentials": "anyone with the image can use them",
     "password": "it is empty, or its hash can be attacked offline",
     "machine-id": "all droplets would share it",
     "random-seed": "all droplets would start with the same randomness",
@@ -57,7 +57,7 @@ class Finding:
     rule: str
     """A word of RULES."""
     text: str
-    """What was found; never the secret itself."""
+    """The violation; never the secret itself."""
 
     @property
     def reason(self) -> str:

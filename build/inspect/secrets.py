@@ -35,7 +35,7 @@ def key(literal: bytes, expression: bytes, before: int = 0) -> Pattern:
 def token(literal: bytes, rest: bytes, before: bytes = b"", longest: int = 0) -> Pattern:
     """Return the pattern of a token that is delimited by other characters than its own.
 
-    `before` is the expression for what precedes `literal`, at most `longest` bytes.
+    `before` is the expression for the bytes before `literal`, at most `longest` bytes.
     """
     word = rb"[A-Za-z0-9_]"
     expression = rb"(?<!%b)%b%b%b(?!%b)" % (word, before, re.escape(literal), rest, word)
@@ -134,7 +134,7 @@ class PathRule:
     paths: tuple[str, ...]
     """Patterns; `*` matches slashes too."""
     check: Callable[[File], str]
-    """Returns what is wrong with the file, or an empty string."""
+    """Returns the violation in the file, or an empty string."""
 
 
 def _exists(file: File) -> str:
@@ -152,7 +152,7 @@ def _machine_id(file: File) -> str:
 
 
 def _passwords(file: File) -> str:
-    """Name the accounts with an empty second field or a hash in it."""
+    """Return the accounts with an empty second field or a hash in it, as text."""
     accounts = []
     for line in file.lines():
         name, _, rest = line.partition(":")
@@ -163,7 +163,7 @@ def _passwords(file: File) -> str:
 
 
 def _group_passwords(file: File) -> str:
-    """Name the groups with a hash: an empty field means no password (gshadow(5))."""
+    """Return the groups with a hash: an empty field means no password (gshadow(5))."""
     groups = _passwords(file).split(", ")
     return ", ".join(group for group in groups if group.endswith(": a password"))
 

@@ -1,6 +1,6 @@
 """From repositories to a lock and the files it names.
 
 In reading order: pin, repositories (with consistency), solve (with solver_errors),
-partial_update (with index_subset), fetch_packages, verify_package, fetch (with http_cache),
-lock, store, restore, archive (with archive_readme), compare.
+partial_update, fetch_packages, verify_package, fetch, lock, store, restore, archive (with
+archive_readme), compare.
 """

@@ -8,7 +8,6 @@ folder, and checks every file against the SHA-256 in the lock. Standard library 
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,11 +16,13 @@ from typing import BinaryIO
 
 from build.apk.index import INDEX
 from build.apk.streams import BLOCK, tar_header
-from build.edges.files import replacing
+from build.edges.download import Watch
+from build.edges.files import Digest, replacing
 from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError, SnapshotError, VerificationError
 from build.snapshot.archive_readme import readme
-from build.snapshot.lock import Lock, dump_lock, parse_lock
+from build.snapshot.fetch import list_sources
+from build.snapshot.lock import FILE_NAME, Lock, dump_lock, parse_lock
 from build.snapshot.store import Store
 
 LOCK, README, SUMS = "release.lock", "README.txt", "snapshot.sha256"
@@ -30,8 +31,6 @@ MAX_SIZES = {LOCK: 1 << 24, README: 1 << 20, SUMS: 1 << 24, TRUST_ROOT: 1 << 24}
 """In bytes, of the files for which the lock has no size."""
 MAX_KEY = 1 << 16
 MAX_MEMBERS = 100_000
-PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._@~-]*")
-"""A part of a path: no slash, no leading dot."""
 NO_ARCHIVE = "name a snapshot archive as `nox -s archive` writes it, not compressed"
 
 
@@ -42,15 +41,6 @@ class Member:
     sha256: str
     size: int | None
     """In bytes; None for a key, for which the lock has no size."""
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenArchive:
-    """Digest and size of an archive that was written."""
-
-    sha256: str
-    size: int
-    """In bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +106,9 @@ class ArchiveFetcher:
     served: Mapping[tuple[str | Path, str], str]
     """Member by location of the repository and name."""
 
-    def fetch(self, place: str | Path, name: str, *, limit: int) -> bytes:
+    def fetch(
+        self, place: str | Path, name: str, *, limit: int, watch: Watch | None = None
+    ) -> bytes:
         """Return the file `name` of the repository at `place`.
 
         Raises:
@@ -132,7 +124,10 @@ class ArchiveFetcher:
             )
         if self.archive.positions[member][1] > limit:
             raise RemoteError(f"{self.archive.path}: {member}: longer than {limit} bytes")
-        return self.archive.read(member)
+        content = self.archive.read(member)
+        if watch:
+            watch(len(content))
+        return content
 
 
 def members_of(lock: Lock) -> dict[str, Member]:
@@ -164,8 +159,8 @@ def members_of(lock: Lock) -> dict[str, Member]:
 
 def write_archive(
     path: Path, lock: Lock, store: Store, *, trust_root: bytes | None, progress: Progress
-) -> WrittenArchive:
-    """Write the archive of `lock` from `store` to `path` atomically.
+) -> Digest:
+    """Write the archive of `lock` from `store` to `path` atomically; return its digest.
 
     Raises:
         SnapshotError: the store lacks something.
@@ -188,7 +183,7 @@ def write_archive(
         digest.update(bytes(2 * BLOCK))
         file.write(bytes(2 * BLOCK))
         size = file.tell()
-    return WrittenArchive(digest.hexdigest(), size)
+    return Digest(size, digest.hexdigest())
 
 
 def open_archive(path: Path) -> Archive:
@@ -288,7 +283,7 @@ def _read_at(file: BinaryIO, position: tuple[int, int]) -> bytes:
 def _folders(lock: Lock) -> tuple[str, ...]:
     """Return the folders that apk accepts as repositories, by number."""
     for number, repository in enumerate(lock.repositories):
-        if not PART.fullmatch(repository.arch):
+        if not FILE_NAME.fullmatch(repository.arch):
             raise SnapshotError(f"release.lock: repository[{number}].arch = {repository.arch!r}")
     return tuple(f"{each.role}/{number}" for number, each in enumerate(lock.repositories))
 
@@ -302,14 +297,8 @@ def _served(lock: Lock, base: Path) -> Iterator[tuple[tuple[str | Path, str], st
 
     Of several indexes of one repository the newest comes last, so that it wins in a dict.
     """
-    # Not at the top, so that reading an archive needs the standard library only.
-    from build.snapshot.fetch import locate, mirrored
-
-    for name in members_of(lock):
-        folder, _, file = name.rpartition("/")
-        if folder == "keys":
-            continue
-        repository = lock.repositories[int(folder.split("/")[1])]
-        urls = [repository.url, *(mirrored(repository.url, each) for each in repository.mirrors)]
-        for url in urls:
-            yield (locate(url, base), f"{repository.arch}/{file}"), name
+    for number, (folder, each) in enumerate(zip(_folders(lock), lock.repositories, strict=True)):
+        packages = (package.file for package in lock.packages if package.repository == number)
+        names = [f"{each.arch}/{file}" for file in (INDEX, *packages)]
+        for source in list_sources(each.url, each.mirrors, base):
+            yield from (((source.location, name), f"{folder}/{name}") for name in names)

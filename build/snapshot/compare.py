@@ -89,9 +89,8 @@ def _closure(name: str, before: Lock, after: Lock) -> ClosureDifference:
 
 def _members(lock: Lock, closure: str) -> dict[str, LockedPackage]:
     """Return the packages of a closure by name, in install order; empty if there is none."""
-    if closure not in lock.closures:
-        return {}
-    return {package.name: package for package in lock.closure(closure)}
+    packages = lock.closure(closure) if closure in lock.closures else ()
+    return {package.name: package for package in packages}
 
 
 def _changes(

@@ -6,9 +6,9 @@ the lock is refused: its mirror lags, or an attacker replays an old, correctly s
 rollback or freeze attack; see the TUF specification, section 1.5.2).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from build.apk.index import IndexRecord, read_index
+from build.apk.index import read_index
 from build.apk.version import version_key
 from build.edges.progress import Progress
 from build.errors import SnapshotError, SnowdropError
@@ -25,21 +25,32 @@ def check_forward(repositories: Sequence[Repository], previous: Lock, store: Sto
     """
     for repository in repositories:
         for number, locked in enumerate(previous.repositories):
-            if _is_same_repository(repository, locked):
-                packages = [entry for entry in previous.packages if entry.repository == number]
-                _check_newest(repository, locked, packages, store)
-                _check_versions(repository, packages)
+            if not _is_same_repository(repository, locked):
+                continue
+            packages = [entry for entry in previous.packages if entry.repository == number]
+            found = _older_index(repository, locked, packages, store)
+            found = found or _older_package(repository, packages)
+            if found:
+                raise SnapshotError(
+                    f"{repository.url}: older than the lock: {found}",
+                    hint="wait until that mirror has caught up, or name another; "
+                    "`nox -s pin -- --allow-older` goes back on purpose",
+                )
 
 
 def note_replaced(repositories: Sequence[Repository], previous: Lock, progress: Progress) -> None:
     """Report each package of the lock that was replaced under the same version."""
     for repository in repositories:
-        for locked, now in _replaced(repository, previous):
-            progress.note(
-                f"{locked.file} was replaced under the same version: {locked.checksum} of "
-                f"{format_time(locked.build_time)}, "
-                f"now {now.checksum} of {format_time(now.build_time)}"
-            )
+        for locked in previous.packages:
+            if not _is_same_repository(repository, previous.repositories[locked.repository]):
+                continue
+            for now in repository.index.records.named(locked.name):
+                if now.version == locked.version and now.checksum != locked.checksum:
+                    progress.note(
+                        f"{locked.file} was replaced under the same version: {locked.checksum} of "
+                        f"{format_time(locked.build_time)}, "
+                        f"now {now.checksum} of {format_time(now.build_time)}"
+                    )
 
 
 def describe_out_of_step(
@@ -64,13 +75,13 @@ def _is_same_repository(repository: Repository, locked: LockedRepository) -> boo
     return same_role and ends[0] == ends[1]
 
 
-def _check_newest(
+def _older_index(
     repository: Repository,
     locked: LockedRepository,
     packages: Sequence[LockedPackage],
     store: Store,
-) -> None:
-    """Compare with the newest build time of the locked index, or of its locked packages."""
+) -> str:
+    """Return both times if the locked index, or a package of it, is newer than the repository."""
     now = repository.index.records.newest_build_time
     before = max((package.build_time for package in packages), default=0)
     try:
@@ -79,14 +90,12 @@ def _check_newest(
         before = max(before, index.records.newest_build_time)
     except SnowdropError:
         pass  # lost, damaged or signed by a key that was removed: the packages remain
-    if now < before:
-        raise _older(
-            repository,
-            f"its newest package is of {format_time(now)}, the lock's of {format_time(before)}",
-        )
+    times = f"its newest package is of {format_time(now)}, the lock's of {format_time(before)}"
+    return times if now < before else ""
 
 
-def _check_versions(repository: Repository, packages: Sequence[LockedPackage]) -> None:
+def _older_package(repository: Repository, packages: Sequence[LockedPackage]) -> str:
+    """Return the first package of which the repository has only older versions than the lock."""
     for package in packages:
         offered = repository.index.records.named(package.name)
         try:
@@ -95,26 +104,8 @@ def _check_versions(repository: Repository, packages: Sequence[LockedPackage]) -
         except ValueError:
             continue
         if newest and older:
-            raise _older(
-                repository,
+            return (
                 f"it has {newest.file_name} of {format_time(newest.build_time)}, "
-                f"the lock {package.file} of {format_time(package.build_time)}",
+                f"the lock {package.file} of {format_time(package.build_time)}"
             )
-
-
-def _older(repository: Repository, found: str) -> SnapshotError:
-    return SnapshotError(
-        f"{repository.url}: older than the lock: {found}",
-        hint="wait until that mirror has caught up, or name another; "
-        "`nox -s pin -- --allow-older` goes back on purpose",
-    )
-
-
-def _replaced(
-    repository: Repository, previous: Lock
-) -> Iterator[tuple[LockedPackage, IndexRecord]]:
-    for locked in previous.packages:
-        if _is_same_repository(repository, previous.repositories[locked.repository]):
-            for record in repository.index.records.named(locked.name):
-                if record.version == locked.version and record.checksum != locked.checksum:
-                    yield locked, record
+    return ""

@@ -1,8 +1,9 @@
 """Files of repositories, from http(s) and file URLs and plain folders, each with a size limit."""
 
+import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from build.apk.index import INDEX
-from build.edges.download import TIMEOUTS, Downloader, Request, VanishedError, Watch
-from build.errors import ConfigError, RemoteError
-from build.snapshot.http_cache import HttpCache
+from build.edges.download import TIMEOUTS, Downloader, Received, Request, VanishedError, Watch
+from build.edges.files import write_file
+from build.errors import ConfigError, RemoteError, SnapshotError, VerificationError
+from build.snapshot.store import Store
 
 HINT = (
     "the mirror may be in the middle of an update: run the command again in a few minutes; "
@@ -23,8 +25,34 @@ HINT = (
 class Fetching(Protocol):
     """What pin gets files through."""
 
-    def fetch(self, place: str | Path, name: str, *, limit: int) -> bytes:
-        """Return the file `name` of the repository at `place`, of at most `limit` bytes."""
+    def fetch(
+        self, place: str | Path, name: str, *, limit: int, watch: Watch | None = None
+    ) -> bytes:
+        """Return the file `name` of the repository at `place`, of at most `limit` bytes.
+
+        `watch` is called with the number of bytes whenever more of them have come.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorSource:
+    """Address of a repository or of one mirror of it."""
+
+    mirror: str
+    """As written in release.toml; empty for the repository itself."""
+    url: str
+    """For messages."""
+    location: str | Path
+
+
+def list_sources(url: str, mirrors: Sequence[str], base: Path) -> tuple[MirrorSource, ...]:
+    """Return the repository at `url` as written, then each of its mirrors.
+
+    Raises:
+        ConfigError: as `locate`.
+    """
+    urls = [("", url), *((mirror, mirrored(url, mirror)) for mirror in mirrors)]
+    return tuple(MirrorSource(mirror, each, locate(each, base)) for mirror, each in urls)
 
 
 def locate(repository: str, base: Path) -> str | Path:
@@ -56,6 +84,52 @@ def mirrored(repository: str, mirror: str) -> str:
     return "/".join([mirror.rstrip("/"), *repository.rstrip("/").split("/")[-2:]])
 
 
+@dataclass(frozen=True, slots=True)
+class HttpCache:
+    """Validators of fetched indexes, so that the next pin fetches only what has changed.
+
+    One small file beside the store: URL -> entity tag, date, and the SHA-256 of the body, which
+    the store has (RFC 9110, section 13: conditional requests). Without it everything is fetched
+    again.
+    """
+
+    path: Path
+    store: Store
+    responses: dict[str, Received] = field(default_factory=dict)
+    """By URL."""
+
+    @classmethod
+    def load(cls, path: Path, store: Store) -> "HttpCache":
+        """Return the cache in `path`; an empty one when the file is missing or not readable."""
+        try:
+            rows = json.loads(path.read_bytes()).items()
+            responses = {url: Received(**row) for url, row in rows}
+        except (OSError, ValueError, TypeError, AttributeError):
+            responses = {}
+        values = [value for each in responses.values() for value in astuple(each)]
+        return cls(path, store, responses if all(isinstance(v, str) for v in values) else {})
+
+    def lookup(self, url: str) -> tuple[Received, bytes] | None:
+        """Return the last response for `url` and its body, if the store still has that."""
+        try:
+            received = self.responses[url]
+            return received, self.store.read(received.sha256)
+        except (KeyError, ValueError, SnapshotError, VerificationError):
+            return None
+
+    def record(self, url: str, received: Received) -> None:
+        """Record `received`; it is used once the store has its body."""
+        if received.conditions:
+            self.responses[url] = received
+
+    def save(self) -> None:
+        """Write the responses whose bodies the store has; write no file if there are none."""
+        kept = {url: each for url, each in self.responses.items() if self.store.has(each.sha256)}
+        if kept:
+            rows = {url: asdict(each) for url, each in kept.items()}
+            write_file(self.path, (json.dumps(rows, indent=2, sort_keys=True) + "\n").encode())
+
+
 @dataclass(frozen=True)
 class Fetcher:
     """Gets files; `sleep` waits a number of seconds between tries."""
@@ -76,8 +150,6 @@ class Fetcher:
         self, place: str | Path, name: str, *, limit: int, watch: Watch | None = None
     ) -> bytes:
         """Return the file `name` (slashes allowed) of the repository at `place`.
-
-        `watch` is called with the number of bytes whenever more of them have come.
 
         Raises:
             VanishedError: it is not there.
@@ -100,17 +172,6 @@ class Fetcher:
         if cache:
             cache.record(url, received)
         return content if received is known else buffer.getvalue()
-
-
-def fetch_watched(
-    fetcher: Fetching, place: str | Path, name: str, *, limit: int, watch: Watch
-) -> bytes:
-    """Return what `fetcher` fetches; `watch` is called for each piece, or once for the whole."""
-    if isinstance(fetcher, Fetcher):
-        return fetcher.fetch(place, name, limit=limit, watch=watch)
-    content = fetcher.fetch(place, name, limit=limit)
-    watch(len(content))
-    return content
 
 
 def _read_file(path: Path, limit: int) -> bytes:

@@ -6,7 +6,7 @@ moment at which a second source can reveal a bad one.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock as Mutex
@@ -16,9 +16,9 @@ from build.apk.package import PackageFile
 from build.edges.download import CONNECTIONS, Watch
 from build.edges.progress import Progress
 from build.errors import RemoteError, SnowdropError, VerificationError
-from build.snapshot.fetch import Fetching, fetch_watched
+from build.snapshot.fetch import Fetching, MirrorSource
 from build.snapshot.lock import Lock
-from build.snapshot.repositories import IndexGroup, MirrorSource, Repository
+from build.snapshot.repositories import IndexGroup, Repository
 from build.snapshot.solve import Offer
 from build.snapshot.store import Store
 from build.snapshot.verify_package import check_package
@@ -73,33 +73,57 @@ class PackageFetcher:
         new = {key: o for key, o in zip(keys, offers, strict=True) if key not in self.packages}
         total = sum(offer.record.size for offer in new.values())
         with self.progress.step(f"Verify {len(keys)} packages ({closure})", total=total) as step:
-            watch = _synchronised(step.advance)
-            jobs = [(o.record, group.repositories[o.repository], watch) for o in new.values()]
-            for (key, offer), package in zip(new.items(), self._obtain_all(jobs), strict=True):
-                self.packages[key] = (offer.record, package)
+            mutex = Mutex()
+
+            def watch(count: int) -> None:
+                with mutex:  # a progress step is not thread-safe
+                    step.advance(count)
+
+            pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="fetch")
+            jobs = {
+                key: pool.submit(self._obtain, o.record, group.repositories[o.repository], watch)
+                for key, o in new.items()
+            }
+            try:
+                for key, job in jobs.items():
+                    self.packages[key] = (new[key].record, job.result())
+            finally:
+                # After a failure the downloads that have not started yet are pointless.
+                pool.shutdown(cancel_futures=True)
         return keys
 
-    def _obtain_all(
-        self, jobs: Sequence[tuple[IndexRecord, Repository, Watch]]
-    ) -> list[PackageFile]:
-        pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="fetch")
-        try:
-            return [done.result() for done in [pool.submit(self._obtain, *job) for job in jobs]]
-        finally:
-            # After a failure the downloads that have not started yet are pointless.
-            pool.shutdown(cancel_futures=True)
-
     def _obtain(self, record: IndexRecord, repository: Repository, watch: Watch) -> PackageFile:
+        """Return the package, from the store or the first source that has it, all verified.
+
+        Every mirror that did not serve it for the previous lock must serve the same bytes.
+        """
         package = self._from_store(record, repository)
+        compared = {""}  # the repository itself
         if package is not None:
-            compared = self.known[record.checksum].mirrors
+            compared |= self.known[record.checksum].mirrors
             watch(record.size)
-        else:
-            used, package = self._download(record, repository, watch)
-            compared = frozenset({used.mirror})
+        name, failures = f"{repository.arch}/{record.file_name}", []
         for source in repository.sources:
-            if source.mirror and source.mirror not in compared:
-                self._compare(record, repository, source, package)
+            if package is not None and source.mirror in compared:
+                continue
+            reported = watch if package is None else None
+            try:
+                raw = self.fetcher.fetch(source.location, name, limit=record.size, watch=reported)
+            except RemoteError as error:
+                failures.append(error)
+                self._leave_out(repository, source, error)
+                continue
+            if package is None:
+                package = check_package(raw, record, repository.keys)
+                self.store.put(raw)
+            elif (found := hashlib.sha256(raw).hexdigest()) != package.sha256:
+                raise VerificationError(
+                    f"{source.url}/{name}: sha256 {found}, "
+                    f"{repository.url} serves {package.sha256}: they contradict each other",
+                    hint="one of the two is not to be trusted: find out which before you pin",
+                )
+        if package is None:
+            raise failures[0]
         mirrors = frozenset(source.mirror for source in repository.sources)
         self.known[record.checksum] = KnownPackage(package.sha256, mirrors)
         return package
@@ -115,63 +139,8 @@ class PackageFetcher:
             return None  # damaged: the download replaces it
         return check_package(raw, record, repository.keys, look_inside=False)
 
-    def _download(
-        self, record: IndexRecord, repository: Repository, watch: Watch
-    ) -> tuple[MirrorSource, PackageFile]:
-        """Return the first source that has the package, and the package."""
-        failures = []
-        for source in repository.sources:
-            try:
-                raw = self._fetch_from(source, record, repository, watch)
-            except RemoteError as error:
-                failures.append(error)
-                self._leave_out(repository, source, error)
-                continue
-            package = check_package(raw, record, repository.keys)
-            self.store.put(raw)
-            return source, package
-        raise failures[0]
-
-    def _compare(
-        self,
-        record: IndexRecord,
-        repository: Repository,
-        source: MirrorSource,
-        package: PackageFile,
-    ) -> None:
-        """Check that `source` serves the same bytes."""
-        try:
-            raw = self._fetch_from(source, record, repository, lambda _: None)
-        except RemoteError as error:
-            self._leave_out(repository, source, error)
-            return
-        found = hashlib.sha256(raw).hexdigest()
-        if found != package.sha256:
-            raise VerificationError(
-                f"{source.url}/{repository.arch}/{record.file_name}: sha256 {found}, "
-                f"{repository.url} serves {package.sha256}: they contradict each other",
-                hint="one of the two is not to be trusted: find out which before you pin",
-            )
-
-    def _fetch_from(
-        self, source: MirrorSource, record: IndexRecord, repository: Repository, watch: Watch
-    ) -> bytes:
-        name = f"{repository.arch}/{record.file_name}"
-        return fetch_watched(self.fetcher, source.location, name, limit=record.size, watch=watch)
-
     def _leave_out(self, repository: Repository, source: MirrorSource, error: RemoteError) -> None:
         if source.mirror:
             self.incomplete.add((repository.url, source.mirror))
         if len(repository.sources) > 1:
             self.progress.note(f"mirror left out: {error}")
-
-
-def _synchronised(watch: Watch) -> Callable[[int], None]:
-    """Return `watch` for calls from several threads: a progress step is not thread-safe."""
-    mutex = Mutex()
-
-    def call(count: int) -> None:
-        with mutex:
-            watch(count)
-
-    return call

@@ -10,8 +10,9 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from build.config import BuildConfig
 from build.edges.files import write_file
@@ -185,8 +186,9 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
         # Besides TOMLDecodeError: a number of 5,000 digits raises ValueError (CPython limits
         # int() to 4,300), a list that is a thousand levels deep RecursionError.
         raise ConfigError(f"{where}: {error}", hint=AGAIN) from None
-    _check_format(Table(where, document, _refusal))
-    lock = _lock(Table(where, document, _refusal))
+    top = Table(where, document, _refusal)
+    _check_format(top)
+    lock = _lock(top)
     _check_closures(lock, where)
     written = dump_lock(lock)
     if written != content:
@@ -216,17 +218,8 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._@~-]*")
 """One component of a path: no slash, no leading dot."""
 FILE_NAME_FORM = "letters, digits and +._@~-"
 CLOSURE = re.compile(r"[a-z][a-z0-9]*")
-TOP_KEYS = (
-    "format",
-    "package_format",
-    "branch",
-    "arch",
-    "apk",
-    "epoch",
-    "choice_sha256",
-    "repository",
-    "package",
-)
+ROLE = re.compile("image|builder")
+TOP_KEYS = ("format", "package_format", "branch", "arch", "apk", "epoch", "choice_sha256")
 REPOSITORY_KEYS = {
     "place" if each.name == "role" else each.name: each.name for each in fields(LockedRepository)
 }
@@ -234,8 +227,7 @@ REPOSITORY_KEYS = {
 PACKAGE_KEYS = tuple(each.name for each in fields(LockedPackage))
 
 
-def _refusal(message: str) -> ConfigError:
-    return ConfigError(message, hint=AGAIN)
+_refusal = partial(ConfigError, hint=AGAIN)
 
 
 def _check_format(top: Table) -> None:
@@ -279,7 +271,7 @@ def _toml(value: object) -> str:
 
 
 def _lock(top: Table) -> Lock:
-    top.only(*TOP_KEYS)
+    top.only(*TOP_KEYS, "repository", "package")
     if top.text("package_format") != PACKAGE_FORMAT:
         raise top.fail("package_format", repr(PACKAGE_FORMAT))
     repositories = tuple(_repository(table) for table in top.tables("repository"))
@@ -297,7 +289,7 @@ def _lock(top: Table) -> Lock:
 def _repository(table: Table) -> LockedRepository:
     table.only(*REPOSITORY_KEYS)
     return LockedRepository(
-        role=_role(table),
+        role=cast("Role", table.text("place", '"image" or "builder"', pattern=ROLE)),
         url=table.text("url"),
         arch=table.text("arch"),
         index_sha256=table.sha256("index_sha256"),
@@ -331,26 +323,15 @@ def _package(table: Table, repositories: int) -> LockedPackage:
     return package
 
 
-def _role(table: Table) -> Role:
-    match table.values.get("place"):
-        case "image":
-            return "image"
-        case "builder":
-            return "builder"
-        case _:
-            raise table.fail("place", '"image" or "builder"')
-
-
 def _order(table: Table) -> Mapping[str, int]:
     """Return the position in the install order, from 1, by closure."""
     expected = "a table of positions by closure, from 1"
     positions = table.get("order", expected)
-    if not isinstance(positions, dict) or not positions:
-        raise table.fail("order", expected)
-    for closure, position in positions.items():
-        if not CLOSURE.fullmatch(closure) or not is_number(position) or position < 1:
-            raise table.fail("order", expected)
-    return positions
+    if isinstance(positions, dict) and positions:
+        pairs = positions.items()
+        if all(CLOSURE.fullmatch(name) and is_number(n) and n >= 1 for name, n in pairs):
+            return positions
+    raise table.fail("order", expected)
 
 
 def _check_closures(lock: Lock, where: str) -> None:
@@ -363,6 +344,7 @@ def _check_closures(lock: Lock, where: str) -> None:
 
 
 def _first_difference(found: bytes, wanted: bytes) -> int:
+    # Lines may all be equal when bytes are not: \r\n ends a line, too.
     pairs = zip(found.splitlines(), wanted.splitlines(), strict=False)
     same = [one == other for one, other in pairs]
     return same.index(False) + 1 if False in same else len(same) + 1

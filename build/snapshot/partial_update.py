@@ -10,16 +10,16 @@ The resulting lock may name two indexes of one repository; each package refers t
 lists it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from build.apk.index import IndexRecord, read_index
+from build.apk.index import Index, IndexRecord, parse_records, read_index
 from build.apk.signature import Keyring
+from build.apk.writing import write_index
 from build.config import BuildConfig
 from build.errors import ConfigError, SnapshotError, StaleLockError
 from build.firstboot.packages import KEY_NAME, local_key
-from build.snapshot.index_subset import index_subset
-from build.snapshot.lock import Lock, LockedPackage, LockedRepository, Role
+from build.snapshot.lock import Lock, LockedPackage, Role
 from build.snapshot.repositories import IndexGroup, IndexGroups, Repository
 from build.snapshot.solve import (
     MissingDependencyError,
@@ -40,16 +40,39 @@ class RoleUpdate:
     """One role: what the lock has, and what its repositories serve now."""
 
     role: Role
-    previous: tuple[Repository, ...]
-    """As the lock has them, each with the index it names."""
-    locked_by_index: tuple[tuple[LockedPackage, ...], ...]
-    """Packages of the lock, for each of `previous`."""
+    previous: tuple[tuple[Repository, tuple[LockedPackage, ...]], ...]
+    """Each repository with an index that the lock names, and the lock's packages from it."""
     served: IndexGroup
+
+    @classmethod
+    def prepare(cls, role: Role, previous: Lock, served: IndexGroup, store: Store) -> "RoleUpdate":
+        """Return the update of one role; errors are those of `PartialUpdate.prepare`.
+
+        Locked packages come from the store. One that the store lacks comes from the repository
+        itself, if it is still there. Mirrors are not asked: they were compared when the lock was
+        made.
+        """
+        entries = [(n, each) for n, each in enumerate(previous.repositories) if each.role == role]
+        by_url = {repository.url: repository for repository in served.repositories}
+        if {locked.url for _, locked in entries} != set(by_url):
+            raise StaleLockError(
+                f"release.lock: not made of these repositories ({role})", hint=PIN_ALL
+            )
+        pairs = []
+        for number, locked in entries:
+            now = by_url[locked.url]
+            raw = store.read(locked.index_sha256)
+            index = read_index(raw, now.keys, where=f"index of {locked.url}")
+            first = next((source for source in now.sources if not source.mirror), now.sources[0])
+            before = replace(now, index=index, sources=(replace(first, mirror=""),))
+            packages = (each for each in previous.packages if each.repository == number)
+            pairs.append((before, tuple(packages)))
+        return cls(role=role, previous=tuple(pairs), served=served)
 
     @property
     def locked(self) -> list[LockedPackage]:
         """The packages of the lock."""
-        return [package for packages in self.locked_by_index for package in packages]
+        return [package for _, packages in self.previous for package in packages]
 
     @property
     def names(self) -> set[str]:
@@ -87,10 +110,10 @@ class RoleUpdate:
         counts: that is where apk looks for the file.
         """
         changed = {name for name in moving if self.is_changed(name)}
-        repositories = list(self.previous)
+        repositories = [repository for repository, _ in self.previous]
         wanted = [
             {(each.name, each.version) for each in packages if each.name not in changed}
-            for packages in self.locked_by_index
+            for _, packages in self.previous
         ]
         for repository in self.served.repositories:
             indexes = [(each.url, each.index.raw) for each in repositories]
@@ -103,15 +126,19 @@ class RoleUpdate:
                 wanted.append(set())
             for name in changed:
                 for record in repository.index.records.named(name):
-                    lists = _first_listing(record, repository.url, repositories)
-                    wanted[lists].add((name, record.version))
+                    first_listing = next(
+                        number
+                        for number, each in enumerate(repositories)
+                        if each.url == repository.url and record in each.index.records.named(name)
+                    )
+                    wanted[first_listing].add((name, record.version))
         pairs = zip(repositories, wanted, strict=True)
         keys = self.served.keys
         return IndexGroup(
             repositories=tuple(repositories),
             keys=Keyring(keys.where, {**keys.files, KEY_NAME: local_key().public_pem()}),
             first=first,
-            subsets=tuple(index_subset(each.index, names) for each, names in pairs),
+            subsets=tuple(_subset(each.index, names) for each, names in pairs),
         )
 
     def preventing(
@@ -141,10 +168,9 @@ class RoleUpdate:
     def _providers(self, wanted: str) -> set[str]:
         """Return the names of the served packages that are, or provide, what is `wanted`."""
         name = dependency_name(wanted)
-        found = {record.name for record in self.served_as(name)}
-        for repository in self.served.repositories:
-            found |= {record.name for record in repository.index.records.providing(name)}
-        return found
+        served = [each.index.records for each in self.served.repositories]
+        found = (record for each in served for record in each.providing(name))
+        return {record.name for record in (*self.served_as(name), *found)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +197,8 @@ class PartialUpdate:
             raise StaleLockError(
                 f"{config.lock}: made with other keys for the builder", hint=PIN_ALL
             )
-        return cls(tuple(_role_update(role, previous, groups[role], store) for role in groups))
+        roles = (RoleUpdate.prepare(role, previous, groups[role], store) for role in groups)
+        return cls(tuple(roles))
 
     def start(self, names: Sequence[str]) -> Moving:
         """Return what moves when `names` are to be updated.
@@ -205,22 +232,14 @@ class PartialUpdate:
 
     def forced(self, error: UnsolvedError | MissingDependencyError, moving: Moving) -> Moving:
         """Return what has to move besides `moving` because of `error`; empty if nothing."""
-        found = {}
-        for each in self.roles:
-            if isinstance(error, UnsolvedError) and self._role_of(error.closure) != each.role:
-                continue
+        found, roles = {}, self.roles
+        if isinstance(error, UnsolvedError) and len(roles) > 1:
+            roles = roles[1:] if error.closure == "builder" else roles[:1]
+        for each in roles:
             before = moving[each.role]
             if more := each.with_siblings(each.preventing(error, before)) - before:
                 found[each.role] = more
         return found
-
-    def _role_of(self, closure: str) -> Role:
-        return "builder" if closure == "builder" and len(self.roles) > 1 else "image"
-
-
-def merge_moving(moving: Moving, more: Moving) -> Moving:
-    """Return the union of both."""
-    return {role: names | more.get(role, frozenset()) for role, names in moving.items()}
 
 
 def without_unused_indexes(lock: Lock) -> Lock:
@@ -247,37 +266,16 @@ def without_unused_indexes(lock: Lock) -> Lock:
     )
 
 
-def _role_update(role: Role, previous: Lock, served: IndexGroup, store: Store) -> RoleUpdate:
-    entries = [(n, each) for n, each in enumerate(previous.repositories) if each.role == role]
-    by_url = {repository.url: repository for repository in served.repositories}
-    if {locked.url for _, locked in entries} != set(by_url):
-        raise StaleLockError(f"release.lock: not made of these repositories ({role})", hint=PIN_ALL)
-    return RoleUpdate(
-        role=role,
-        previous=tuple(_as_locked(locked, by_url[locked.url], store) for _, locked in entries),
-        locked_by_index=tuple(
-            tuple(package for package in previous.packages if package.repository == number)
-            for number, _ in entries
-        ),
-        served=served,
-    )
+def _subset(index: Index, wanted: Set[tuple[str, str]]) -> Index:
+    """Return `index` with only the packages whose (name, version) is in `wanted`.
 
-
-def _as_locked(locked: LockedRepository, now: Repository, store: Store) -> Repository:
-    """Return the repository `now` as it was when it was locked.
-
-    Packages come from the store. One that the store lacks comes from the repository itself, if
-    it is still there. Mirrors are not asked: they were compared when the lock was made.
+    It is no longer what the repository signed, so it is signed with the key of the local
+    packages, which is public: it is read at once and never published.
     """
-    index = read_index(store.read(locked.index_sha256), now.keys, where=f"index of {locked.url}")
-    first = next((source for source in now.sources if not source.mirror), now.sources[0])
-    return replace(now, index=index, sources=(replace(first, mirror=""),))
-
-
-def _first_listing(record: IndexRecord, url: str, repositories: Sequence[Repository]) -> int:
-    """Return the number of the first index of the repository at `url` that lists `record`."""
-    return next(
-        number
-        for number, each in enumerate(repositories)
-        if each.url == url and record in each.index.records.named(record.name)
+    texts = index.records.texts(wanted)
+    return replace(
+        index,
+        raw=write_index(texts, local_key(), index.description),
+        signer=KEY_NAME,
+        records=parse_records("\n".join(texts).encode(), where="index subset"),
     )

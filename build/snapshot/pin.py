@@ -18,11 +18,10 @@ from build.edges.download import VanishedError
 from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError, SnapshotError, SnowdropError, VerificationError
 from build.snapshot.consistency import check_forward, describe_out_of_step, note_replaced
-from build.snapshot.fetch import Fetcher, Fetching
+from build.snapshot.fetch import Fetcher, Fetching, HttpCache
 from build.snapshot.fetch_packages import PackageFetcher, PackageKey, known_packages
-from build.snapshot.http_cache import HttpCache
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository, check_fresh
-from build.snapshot.partial_update import PartialUpdate, merge_moving, without_unused_indexes
+from build.snapshot.partial_update import PartialUpdate, without_unused_indexes
 from build.snapshot.repositories import (
     MAX_INDEX_FETCH,
     IndexGroups,
@@ -40,6 +39,8 @@ from build.snapshot.store import Store
 
 PAUSES = (10.0, 30.0)
 """Seconds before indexes that are inconsistent are fetched a second and a third time."""
+OF_INDEX = ("name", "version", "arch", "checksum", "origin", "commit", "license", "build_time")
+"""Values of a package that the lock takes from the index unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +183,7 @@ def _make_lock(request: PinRequest, groups: IndexGroups, packages: PackageFetche
             request.progress.note(
                 f"{', '.join(request.only)}: does not fit all that stays, may move too: {names}"
             )
-            moving = merge_moving(moving, more)
+            moving = {role: moved | more.get(role, frozenset()) for role, moved in moving.items()}
 
 
 def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) -> Lock:
@@ -247,18 +248,11 @@ def _locked_packages(
         record, package = packages.packages[key]
         locked.append(
             LockedPackage(
-                name=record.name,
-                version=record.version,
-                arch=record.arch,
+                **{name: getattr(record, name) for name in OF_INDEX},
                 repository=key[0],
                 file=record.file_name,
                 sha256=package.sha256,
                 size=package.size,
-                checksum=record.checksum,
-                origin=record.origin,
-                commit=record.commit,
-                license=record.license,
-                build_time=record.build_time,
                 order=positions,
             )
         )

@@ -5,35 +5,22 @@ compared with it. A difference is explained: one of the two is behind, or they c
 other.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from build.apk.index import INDEX, Index, IndexRecord, read_index
+from build.apk.index import INDEX, Index, read_index
 from build.apk.signature import Keyring
 from build.config import Source
 from build.edges.download import Watch
 from build.edges.progress import Progress
 from build.errors import RemoteError, VerificationError
-from build.snapshot.fetch import Fetching, fetch_watched, locate, mirrored
+from build.snapshot.fetch import Fetching, MirrorSource, list_sources
 from build.snapshot.lock import Role
 
 MAX_INDEX_FETCH = 1 << 26
 """Bytes of an index as served: thirty times Alpine's largest."""
 MAX_EXAMPLES = 3
 """Packages that one message names."""
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorSource:
-    """Address of a repository or of one mirror of it."""
-
-    mirror: str
-    """As written in release.toml; empty for the repository itself."""
-    url: str
-    """For messages."""
-    location: str | Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +108,9 @@ class IndexReader:
         agreeing: list[MirrorSource] = []
         failures = []
         file = f"{self.arch}/{INDEX}"
-        for source in _sources(url, self.source):
+        for source in list_sources(url, self.source.mirrors, self.source.base):
             try:
-                raw = fetch_watched(
-                    self.fetcher, source.location, file, limit=MAX_INDEX_FETCH, watch=watch
-                )
+                raw = self.fetcher.fetch(source.location, file, limit=MAX_INDEX_FETCH, watch=watch)
             except RemoteError as error:
                 failures.append(error)
                 self.progress.note(f"mirror left out: {error}")
@@ -151,12 +136,6 @@ class IndexReader:
         )
 
 
-def _sources(url: str, source: Source) -> tuple[MirrorSource, ...]:
-    """Return the repository as written, then each of its mirrors."""
-    urls = [("", url), *((mirror, mirrored(url, mirror)) for mirror in source.mirrors)]
-    return tuple(MirrorSource(mirror, each, locate(each, source.base)) for mirror, each in urls)
-
-
 def describe_difference(one: tuple[str, Index], other: tuple[str, Index]) -> str:
     """Return in one line why `other` (URL and index) is not the same as `one`.
 
@@ -164,7 +143,12 @@ def describe_difference(one: tuple[str, Index], other: tuple[str, Index]) -> str
         VerificationError: they contradict each other: one version of a package, two checksums.
     """
     (url, index), (other_url, other_index) = one, other
-    contradictions = list(_contradictions(index, other_index))
+    contradictions = [
+        (record, theirs)
+        for record in index.records
+        for theirs in other_index.records.named(record.name)
+        if theirs.version == record.version and theirs.checksum != record.checksum
+    ]
     if contradictions:
         examples = "; ".join(
             f"{mine.file_name} is {mine.checksum} here and {theirs.checksum} there"
@@ -183,13 +167,6 @@ def describe_difference(one: tuple[str, Index], other: tuple[str, Index]) -> str
         f"{behind} is behind {ahead}: its newest package is of {format_time(min(mine, theirs))}, "
         f"the other's of {format_time(max(mine, theirs))}"
     )
-
-
-def _contradictions(one: Index, other: Index) -> Iterator[tuple[IndexRecord, IndexRecord]]:
-    for record in one.records:
-        for theirs in other.records.named(record.name):
-            if theirs.version == record.version and theirs.checksum != record.checksum:
-                yield record, theirs
 
 
 def format_time(seconds: int) -> str:

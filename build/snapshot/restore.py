@@ -1,8 +1,7 @@
 """Restore of what a lock names and the store lacks: fetched again, only if the bytes are equal."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from build.apk.index import INDEX
 from build.apk.signature import trusted_folder
@@ -10,7 +9,7 @@ from build.config import BuildConfig, Source
 from build.edges.download import VanishedError
 from build.edges.progress import Progress
 from build.errors import RemoteError, SnapshotError, SnowdropError
-from build.snapshot.fetch import Fetching, locate, mirrored
+from build.snapshot.fetch import Fetching, list_sources
 from build.snapshot.lock import Lock, LockedRepository
 from build.snapshot.repositories import MAX_INDEX_FETCH
 from build.snapshot.store import Store
@@ -22,34 +21,21 @@ MOVED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """Package or index that a lock names."""
 
     sha256: str
     size: int
     """In bytes."""
-    repository: int
-    """Position in `Lock.repositories`."""
+    repository: LockedRepository
     file: str
-
-
-def blobs_of(lock: Lock) -> Iterator[Blob]:
-    """Yield the indexes of `lock` and then its packages, but not its keys."""
-    for number, repository in enumerate(lock.repositories):
-        yield Blob(repository.index_sha256, repository.index_size, number, INDEX)
-    for package in lock.packages:
-        yield Blob(package.sha256, package.size, package.repository, package.file)
 
 
 def names_of(lock: Lock) -> dict[str, str]:
     """Return a description such as `chrony-4.5-r0.apk (droplet)` of each blob by SHA-256."""
-    names = {repository.key_sha256: f"key {repository.key}" for repository in lock.repositories}
-    for repository in lock.repositories:
-        names[repository.index_sha256] = f"index of {repository.url}"
-    for package in lock.packages:
-        names[package.sha256] = f"{package.file} ({', '.join(sorted(package.order))})"
-    return names
+    names = {each.key_sha256: f"key {each.key}" for each in lock.repositories}
+    names |= {each.index_sha256: f"index of {each.url}" for each in lock.repositories}
+    return names | {p.sha256: f"{p.file} ({', '.join(sorted(p.order))})" for p in lock.packages}
 
 
 def fill_store(
@@ -67,14 +53,16 @@ def fill_store(
     """
     damaged = _quarantine_damaged(lock, store, progress)
     _fill_keys(config, lock, store)
-    missing = [blob for blob in blobs_of(lock) if not store.has(blob.sha256)]
+    all_of = lock.repositories
+    blobs = [Blob(each.index_sha256, each.index_size, each, INDEX) for each in all_of]
+    blobs += [Blob(p.sha256, p.size, all_of[p.repository], p.file) for p in lock.packages]
+    missing = [blob for blob in blobs if not store.has(blob.sha256)]
     if not missing:
         return
     with progress.step("Fetch what the lock names", total=sum(b.size for b in missing)) as step:
         for blob in missing:
-            repository = lock.repositories[blob.repository]
             try:
-                content = _fetch(blob, repository, _source(config, repository), fetcher)
+                content = _fetch(blob, _source(config, blob.repository), fetcher)
             except SnowdropError as error:
                 if blob.sha256 not in damaged:
                     raise
@@ -97,17 +85,16 @@ def _quarantine_damaged(lock: Lock, store: Store, progress: Progress) -> dict[st
     return damaged
 
 
-def _fetch(blob: Blob, repository: LockedRepository, source: Source, fetcher: Fetching) -> bytes:
+def _fetch(blob: Blob, source: Source, fetcher: Fetching) -> bytes:
     """Return the bytes of `blob` from the first mirror that still has them."""
-    urls = [repository.url, *(mirrored(repository.url, mirror) for mirror in repository.mirrors)]
-    name = f"{repository.arch}/{blob.file}"
+    repository, name = blob.repository, f"{blob.repository.arch}/{blob.file}"
     refusals: list[SnowdropError] = []
-    for url in urls:
+    for mirror in list_sources(repository.url, repository.mirrors, source.base):
         try:
             # An index keeps its name when it changes: fetch a longer one too, so that the
             # message can name its SHA-256.
             limit = MAX_INDEX_FETCH if blob.file == INDEX else blob.size
-            content = fetcher.fetch(locate(url, source.base), name, limit=limit)
+            content = fetcher.fetch(mirror.location, name, limit=limit)
         except RemoteError as error:
             vanished = isinstance(error, VanishedError)
             refusals.append(VanishedError(str(error), hint=MOVED) if vanished else error)
@@ -115,15 +102,12 @@ def _fetch(blob: Blob, repository: LockedRepository, source: Source, fetcher: Fe
         found = hashlib.sha256(content).hexdigest()
         if found == blob.sha256:
             return content
-        refusals.append(
-            SnapshotError(f"{url}/{name}: sha256 {found}, the lock says {blob.sha256}", hint=MOVED)
-        )
+        text = f"{mirror.url}/{name}: sha256 {found}, the lock says {blob.sha256}"
+        refusals.append(SnapshotError(text, hint=MOVED))
     if len(refusals) == 1:
         raise refusals[0]
-    text = "\n".join(f"  {refusal}" for refusal in refusals)
-    raise SnapshotError(
-        f"none of {len(refusals)} mirrors has what the lock names:\n{text}", hint=MOVED
-    )
+    lines = [f"none of {len(refusals)} mirrors has what the lock names:", *map(str, refusals)]
+    raise SnapshotError("\n  ".join(lines), hint=MOVED)
 
 
 def _source(config: BuildConfig, repository: LockedRepository) -> Source:

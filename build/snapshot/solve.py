@@ -28,7 +28,6 @@ INSTALLING = re.compile(
     re.MULTILINE,
 )
 """apk 3 pads the position with spaces."""
-NAME_OF_DEPENDENCY = re.compile(r"[^<>=~@]+")
 WORK = "/work"
 """Folder in the container with the indexes and keys."""
 ROOT = "/target"
@@ -90,24 +89,22 @@ def bootstrap(indexes: Sequence[Index]) -> tuple[Offer, ...]:
             f"no repository has {' or '.join(PROGRAMS)}",
             hint="name the repository that has: Alpine's `main`",
         )
-    done: dict[str, Offer] = {}
-    _follow(start, "the bootstrap", indexes, done, set())
+    done, seen = dict[str, Offer](), set[str]()
+
+    def follow(wanted: str, by: str) -> None:
+        name = dependency_name(wanted)
+        if wanted.startswith("!") or name in seen:  # `!name` is a conflict, not a dependency
+            return
+        seen.add(name)
+        offer = _best(name, indexes)
+        if offer is None:
+            raise MissingDependencyError(name, by)
+        for dependency in offer.record.depends:
+            follow(dependency, offer.record.name)
+        done.setdefault(offer.record.name, offer)
+
+    follow(start, "the bootstrap")
     return tuple(done.values())
-
-
-def _follow(
-    wanted: str, by: str, indexes: Sequence[Index], done: dict[str, Offer], seen: set[str]
-) -> None:
-    name = dependency_name(wanted)
-    if wanted.startswith("!") or name in seen:  # `!name` is a conflict, not a dependency
-        return
-    seen.add(name)
-    offer = _best(name, indexes)
-    if offer is None:
-        raise MissingDependencyError(name, by)
-    for dependency in offer.record.depends:
-        _follow(dependency, offer.record.name, indexes, done, seen)
-    done.setdefault(offer.record.name, offer)
 
 
 def dependency_name(dependency: str) -> str:
@@ -116,8 +113,7 @@ def dependency_name(dependency: str) -> str:
     >>> dependency_name("so:libz.so.1"), dependency_name("musl>=1.2")
     ('so:libz.so.1', 'musl')
     """
-    match = NAME_OF_DEPENDENCY.match(dependency)
-    return match[0] if match else dependency
+    return re.split("[<>=~@]", dependency, maxsplit=1)[0] or dependency
 
 
 def _best(name: str, indexes: Sequence[Index]) -> Offer | None:
@@ -125,28 +121,18 @@ def _best(name: str, indexes: Sequence[Index]) -> Offer | None:
 
     Providers rank by the version in which they provide it, then by `provider_priority`.
     """
-    own = [
-        (version_rank(record.version), -number, Offer(number, record))
-        for number, index in enumerate(indexes)
-        for record in index.records.named(name)
-    ]
-    others = [
-        (
-            version_rank(_provided(name, record)),
-            record.provider_priority or 0,
-            Offer(number, record),
-        )
-        for number, index in enumerate(indexes)
-        for record in (() if own else index.records.providing(name))
-    ]
-    ranked = max(own or others, key=lambda row: row[:2], default=None)
-    return ranked[2] if ranked else None
 
+    def rank(offer: Offer) -> tuple[VersionKey, int]:
+        provided = (each.partition("=") for each in offer.record.provides)
+        version = next((version for found, _, version in provided if found == name), "")
+        return version_rank(version), offer.record.provider_priority or 0
 
-def _provided(name: str, record: IndexRecord) -> str:
-    """Return the version in which `record` provides `name`, or an empty string."""
-    pairs = [provided.partition("=") for provided in record.provides]
-    return next((version for found, _, version in pairs if found == name), "")
+    numbered = list(enumerate(indexes))
+    # Of two equal offers `max` returns the first: that of the first repository.
+    if own := [Offer(n, record) for n, each in numbered for record in each.records.named(name)]:
+        return max(own, key=lambda offer: version_rank(offer.record.version))
+    others = [Offer(n, record) for n, each in numbered for record in each.records.providing(name)]
+    return max(others, key=rank, default=None)
 
 
 def version_rank(version: str) -> VersionKey:
@@ -272,16 +258,14 @@ def _write_inputs(
 
 
 def _offered(chosen: Sequence[tuple[str, str]], indexes: Sequence[Index]) -> tuple[Offer, ...]:
+    """Return each package of `chosen` with the first repository that offers it."""
     offers = []
     for name, version in chosen:
-        found = (
-            Offer(number, record)
-            for number, index in enumerate(indexes)
-            for record in index.records.named(name)
-            if record.version == version
-        )
-        offer = next(found, None)
-        if offer is None:
+        for number, index in enumerate(indexes):
+            found = [each for each in index.records.named(name) if each.version == version]
+            if found:
+                offers.append(Offer(number, found[0]))
+                break
+        else:
             raise SnapshotError(f"apk chose {name}-{version}: not in the indexes")
-        offers.append(offer)
     return tuple(offers)

@@ -70,30 +70,26 @@ def is_out_of_step(report: str) -> bool:
 
 
 def _sentences(reason: Reason) -> Iterator[str]:
+    name = reason.name
     if reason.remark == NO_SUCH:
-        yield from _missing(reason)
+        for by, _ in reason.needs("required by"):
+            need = "release.toml asks for it" if by == WORLD else f"{by} needs it"
+            yield f"{name}: no repository has it, {need}"
     elif reason.remark == VIRTUAL:
         providers = ", ".join(reason.details.get("provided by", "").split())
-        yield f"{reason.name}: several packages provide it ({providers}): name one of them"
+        yield f"{name}: several packages provide it ({providers}): name one of them"
     for by, what in reason.needs("breaks"):
-        yield _broken(reason, by, what)
+        if what.startswith("!"):
+            users = " and ".join(_by(user) for user, _ in reason.needs("satisfies"))
+            yield f"{_by(by)} conflicts with {name}" + (f", which {users} wants" if users else "")
+        else:
+            need = "release.toml asks for" if by == WORLD else f"{by} needs"
+            yield f"{need} {what}, the repositories have {name}"
     for by, what in reason.needs("conflicts"):
-        name = re.split("[<>=~]", what)[0]
-        pair = " and ".join(sorted([reason.name, by]))
-        yield f"{pair} both provide {name}, which only one package may"
+        provided = re.split("[<>=~]", what)[0]
+        pair = " and ".join(sorted([name, by]))
+        yield f"{pair} both provide {provided}, which only one package may"
 
 
-def _missing(reason: Reason) -> Iterator[str]:
-    for by, _ in reason.needs("required by"):
-        need = "release.toml asks for it" if by == WORLD else f"{by} needs it"
-        yield f"{reason.name}: no repository has it, {need}"
-
-
-def _broken(reason: Reason, by: str, what: str) -> str:
-    if what.startswith("!"):
-        satisfied = [user for user, _ in reason.needs("satisfies")]
-        users = " and ".join("release.toml" if user == WORLD else user for user in satisfied)
-        wanted = f", which {users} wants" if users else ""
-        return f"{'release.toml' if by == WORLD else by} conflicts with {reason.name}{wanted}"
-    need = "release.toml asks for" if by == WORLD else f"{by} needs"
-    return f"{need} {what}, the repositories have {reason.name}"
+def _by(user: str) -> str:
+    return "release.toml" if user == WORLD else user

@@ -12,7 +12,6 @@ The kernel releases both when the process exits (flock(2)), so a killed one bloc
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Set
@@ -23,8 +22,8 @@ from typing import BinaryIO
 
 from build.edges.files import hash_file, write_file
 from build.errors import SnapshotError, VerificationError
+from build.tables import SHA256
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 AGAIN = "run `nox -s pin` to fetch it again"
 DAMAGED = "run `nox -s store -- verify` to move it aside, then the command again"
 QUARANTINE = "quarantine"
@@ -107,9 +106,7 @@ class Store:
             content = path.read_bytes()
         except FileNotFoundError:
             raise SnapshotError(f"store: no blob {sha256}", hint=AGAIN) from None
-        found = hashlib.sha256(content).hexdigest()
-        if found != sha256:
-            raise _damaged(path, found)
+        _check(path, hashlib.sha256(content).hexdigest())
         return content
 
     def link(self, sha256: str, target: Path) -> None:
@@ -122,9 +119,7 @@ class Store:
         path = self.path(sha256)
         if not path.is_file():
             raise SnapshotError(f"store: no blob {sha256}", hint=AGAIN)
-        found = hash_file(path).sha256
-        if found != sha256:
-            raise _damaged(path, found)
+        _check(path, hash_file(path).sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         try:
@@ -162,7 +157,9 @@ class Store:
         """
         sizes = dict(self.blobs())
         freed = sorted(sizes.keys() - keep)
-        left = {path: path.lstat().st_size for path in self._leftovers()}
+        patterns = ("[0-9a-f][0-9a-f]/.*", f"{QUARANTINE}/*", f"{QUARANTINE}/.*/*")
+        found = (path for pattern in patterns for path in self.folder.glob(pattern))
+        left = {path: path.lstat().st_size for path in found if path.is_file()}
         if not dry_run:
             for path in [*map(self.path, freed), *left]:
                 path.unlink(missing_ok=True)
@@ -177,10 +174,6 @@ class Store:
             kept=len(sizes) - len(freed),
             kept_bytes=sum(sizes[sha256] for sha256 in sizes.keys() & keep),
         )
-
-    def _leftovers(self) -> Iterator[Path]:
-        for pattern in ("[0-9a-f][0-9a-f]/.*", f"{QUARANTINE}/*", f"{QUARANTINE}/.*/*"):
-            yield from (path for path in self.folder.glob(pattern) if path.is_file())
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -214,5 +207,6 @@ class Store:
         return (self.folder / LOCK_FILE).open("ab")
 
 
-def _damaged(path: Path, found: str) -> VerificationError:
-    return VerificationError(f"{path}: sha256 {found}, expected {path.name}", hint=DAMAGED)
+def _check(path: Path, found: str) -> None:
+    if found != path.name:
+        raise VerificationError(f"{path}: sha256 {found}, expected {path.name}", hint=DAMAGED)

@@ -5,20 +5,15 @@ checks the rest, down to the SHA-1 of each file. Stricter than apk 2 and 3, whic
 package that is unsigned or has another size than in the index, as long as its `C:` is right.
 """
 
-from typing import TYPE_CHECKING
-
 from build.apk.index import IndexRecord
-from build.apk.package import PackageFile, read_package
+from build.apk.package import PackageFile, SignatureChecker, read_package
 from build.errors import VerificationError
-
-if TYPE_CHECKING:
-    from build.apk.signature import Keyring
 
 ANY_ARCH = "noarch"
 
 
 def check_package(
-    raw: bytes, record: IndexRecord, keys: "Keyring", *, look_inside: bool = True
+    raw: bytes, record: IndexRecord, keys: SignatureChecker, *, look_inside: bool = True
 ) -> PackageFile:
     """Return the package in `raw` after checking that it is the one that `record` names.
 

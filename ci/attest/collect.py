@@ -78,7 +78,7 @@ def collect_image(record_path: Path) -> BuiltImage:
     image = _artifact(table.table("image"), "image", folder)
     if f"{Path(image.name).stem}{RECORD_SUFFIX}" != record_path.name:
         raise VerificationError(
-            f"{record_path.name}: is about {image.name}, expected its own image"
+            f"{record_path.name}: describes {image.name}, expected its own image"
         )
     return BuiltImage(
         origin=_origin(table),
@@ -102,15 +102,15 @@ def collect_archive(
             it is not that of `origin`'s lock.
     """
     path = config.dist / archive_name(origin.name, origin.version)
-    again = "run `nox -s archive`"
+    hint = "run `nox -s archive`"
     if not path.is_file():
-        raise VerificationError(f"{path.name}: no such snapshot archive", hint=again)
+        raise VerificationError(f"{path.name}: no such snapshot archive", hint=hint)
     archive = open_archive(path)
     if archive.lock.id != origin.lock_id:
         raise VerificationError(
-            f"{path.name}: holds the snapshot {archive.lock.id}, "
+            f"{path.name}: has the snapshot {archive.lock.id}, "
             f"the images were built from {origin.lock_id}",
-            hint=again,
+            hint=hint,
         )
     build = config.build
     keys = {"image": build.source.keys, "builder": build.builder_source.keys}
@@ -133,7 +133,7 @@ def artifact_of(path: Path, role: str) -> Artifact:
 
 
 def common_origin(built: Sequence[BuiltImage], lock_id: str) -> ReleaseOrigin:
-    """Return what all images of a release share; `lock_id` is the digest of the lock file.
+    """Return the properties that all images share; `lock_id` is the digest of the lock file.
 
     Raises:
         VerificationError: the images are not of one release, or were built from another lock.
@@ -202,7 +202,7 @@ def _artifact(table: Table, role: str, folder: Path) -> Artifact:
     if (found.size, found.sha256) != (size, sha256):
         raise VerificationError(
             f"{name}: {found.size} bytes with sha256 {found.sha256}, "
-            f"the build record says {size} with {sha256}",
+            f"the build record has {size} with {sha256}",
             hint="run `nox -s build` again: the file changed after it was built",
         )
     return found
@@ -233,22 +233,22 @@ def _inventory(record_path: Path, image: Artifact) -> Artifact | None:
 
 def _report(record_path: Path, image: Artifact) -> Mapping[str, Any]:
     path = _beside(record_path, REPORT_SUFFIX)
-    again = "run `nox -s boot`: only an image that booted as a droplet is signed"
+    hint = "run `nox -s boot`: only an image that booted as a droplet is signed"
     if not path.is_file():
-        raise VerificationError(f"{path.name}: no such boot report of {image.name}", hint=again)
+        raise VerificationError(f"{path.name}: no such boot report of {image.name}", hint=hint)
     report = read_record(path)
     table = Table(path.name, report, VerificationError)
-    _check_image(path, table.table("image").sha256("sha256"), image, again)
+    _check_image(path, table.table("image").sha256("sha256"), image, hint)
     if not table.flag("passed"):
-        raise VerificationError(f"{path.name}: the boot failed, expected passed", hint=again)
+        raise VerificationError(f"{path.name}: the boot failed, expected passed", hint=hint)
     return report
 
 
 def _check_image(path: Path, sha256: str, image: Artifact, hint: str) -> None:
-    """Check that the file at `path`, which names an image by `sha256`, is about `image`."""
+    """Check that the file at `path`, which names an image by `sha256`, describes `image`."""
     if sha256 != image.sha256:
         raise VerificationError(
-            f"{path.name}: is about the image with sha256 {sha256}, "
+            f"{path.name}: describes the image with sha256 {sha256}, "
             f"{image.name} is now {image.sha256}",
             hint=hint,
         )

@@ -2,7 +2,7 @@
 
 A commit gives the same bytes on every machine and with every version of git: sorted names, the
 lock's epoch as every time, root as every owner (POSIX.1-2008, pax). For a working tree with
-changes the archive holds its files, tracked or not, without those that git ignores.
+changes the archive contains its files, tracked or not, without those that git ignores.
 """
 
 import io
@@ -29,7 +29,7 @@ def write_source(path: Path, checkout: Path, manifest: Manifest) -> None:
     They are those of the manifest's commit or, for a dirty release, of the working tree.
 
     Raises:
-        ConfigError: the commit is not in `checkout`, or holds another repository.
+        ConfigError: the commit is not in `checkout`, or contains another repository.
     """
     sources = _working_tree(checkout) if manifest.dirty else _committed(checkout, manifest.commit)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
@@ -52,7 +52,7 @@ def _committed(checkout: Path, commit: str) -> Iterator[Source]:
     listed = git("ls-tree", "-r", "-z", "--full-tree", commit, folder=checkout, check=False)
     if listed.status != 0:
         raise ConfigError(
-            f"{checkout}: holds no commit {commit}, which the images were built from",
+            f"{checkout}: has no commit {commit}, which the images were built from",
             hint="sign in a checkout of that commit, or run `nox -s build` again",
         )
     entries = []

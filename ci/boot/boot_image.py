@@ -77,7 +77,7 @@ def verify_disk(record: Mapping[str, Any], disk: Path) -> Path:
         raise ConfigError(f"{disk}: {error.strerror}", hint="run `nox -s build`") from None
     if digest != record["image"]["sha256"]:
         raise VerificationError(
-            f"{disk}: sha256 {digest}, its build record says {record['image']['sha256']}",
+            f"{disk}: sha256 {digest}, its build record has {record['image']['sha256']}",
             hint="run `nox -s build` again",
         )
     return disk

@@ -1,8 +1,8 @@
 """Checks of a booted droplet, and the boot report.
 
-Change here what a normal boot must fulfil: add a command to `PROBES`, and a check of its output
+To change the checks of a normal boot, add a command to `PROBES`, and a check of its output
 to `check_answers`. One login runs all probes (`format_script`); their output is checked as text.
-Each check states the expected and the found value, so that a line of the report stands alone.
+Each check states the expected and the found value, so that each line of the report is complete.
 """
 
 import json
@@ -89,7 +89,7 @@ def check_answers(
 ) -> tuple[Check, ...]:
     """Return all checks of the probes' output.
 
-    `record` is the build record of the image, `metadata` what the metadata service returns.
+    `record` is the build record of the image, `metadata` that of the metadata service.
     """
     answers = {name: answers.get(name, "no answer") for name in PROBES}
     release = _parse_settings(answers["release"])
@@ -192,7 +192,7 @@ def _root(answers: Mapping[str, str]) -> Check:
 
 def _passwords(answers: Mapping[str, str]) -> Check:
     fields = dict(re.findall(r"^(\S+) (none|set|[*!]+)$", answers["shadow"], flags=re.MULTILINE))
-    words = {"none": "empty: anybody may come in", "set": "a password"}
+    words = {"none": "empty: anyone can log in", "set": "a password"}
     wrong = [f"{user}: {words[field]}" for user, field in fields.items() if field in words]
     # `!` would refuse root with a key as well: sshd treats the account as locked.
     if fields.get("root") not in {"*", *words}:

@@ -13,7 +13,7 @@ from ci.boot.ssh import LOGIN_SECONDS, Client
 
 POLL_SECONDS = 0.25
 BANNER_SECONDS = 3.0
-"""QEMU retries an unanswered connection ever more slowly: a new connection is faster."""
+"""QEMU retries an unanswered connection at growing intervals: a new connection is faster."""
 COMMAND_SECONDS = 150.0
 SHUTDOWN_SECONDS = 120.0
 DENIED_SECONDS = 20.0
@@ -68,7 +68,7 @@ class Droplet:
         self._require_running()
         raise BootError(
             f"no login within {timeout:g} s: {problem}",
-            hint="on a slow machine use a longer time-out: `--timeout 600`",
+            hint="use a longer time-out on a slow machine: `--timeout 600`",
         )
 
     def run_script(self, script: str) -> str:

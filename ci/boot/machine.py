@@ -76,7 +76,7 @@ def qemu_arguments(hardware: Hardware) -> list[str]:
     # Linux shows it in /sys/class/dmi/id; a droplet's serial number is its id there.
     dmi = f"type=1,manufacturer={hardware.vendor},product=Droplet,serial={hardware.droplet_id}"
     return [
-        # A reset ends QEMU (-no-reboot), so that it is seen and not taken for a slow boot.
+        # A reset ends QEMU (-no-reboot), so that it is not mistaken for a slow boot.
         "-nodefaults", "-no-user-config", "-no-reboot",
         "-display", "none",
         "-vga", "std",
@@ -173,17 +173,17 @@ def running(
         raise MissingToolError(f"{QEMU}: no such program on this machine", hint=INSTALL)
     stderr, start = scratch / "qemu-stderr", time.monotonic()
     # QMP uses an inherited socket: no port and no path that another process could open.
-    ours, theirs = socket.socketpair()
-    ours.settimeout(START_SECONDS)
-    with ours, ours.makefile("rb") as replies, stderr.open("wb") as errors:
-        with theirs:
+    local, remote = socket.socketpair()
+    local.settimeout(START_SECONDS)
+    with local, local.makefile("rb") as replies, stderr.open("wb") as errors:
+        with remote:
             argv = [program, *qemu_arguments(hardware)]
-            process = _start(argv, theirs, errors, {**environment, "TMPDIR": str(scratch)})
+            process = _start(argv, remote, errors, {**environment, "TMPDIR": str(scratch)})
         assert process.stdout is not None  # it is a pipe
         serial = SerialLog(process.stdout, log, start=start, watch=WATCH)
         try:
             try:
-                qmp = Qmp(ours, replies)
+                qmp = Qmp(local, replies)
                 machine = Machine(process, qmp, serial, start)
             except BootError as error:
                 details = stderr.read_text(errors="backslashreplace").strip()

@@ -3,9 +3,9 @@
 QEMU's user network starts this program once for each connection that a droplet opens to
 169.254.169.254:80 (`guestfwd=...-cmd:`). It reads `pages.json` of the folder that is its argument,
 an object of path -> text, and appends a line to `requests.log` beside it for each reply:
-`SECONDS STATUS METHOD PATH`, seconds on the monotonic clock, which all processes share. It fails
-first as `faults.json` beside it says; STATUS is then `silent` or `cut` at times. Standard library
-only, and no import of this project: it runs as a script with `python3 -I -S`.
+`SECONDS STATUS METHOD PATH`, seconds on the monotonic clock, which all processes share. It first
+fails as `faults.json` beside it configures; STATUS is then `silent` or `cut` at times. Standard
+library only, and no import of this project: it runs as a script with `python3 -I -S`.
 
 The API (DigitalOcean's Droplet Metadata API): a page is plain text; a folder lists the names in
 it, those of folders with a slash at the end; a folder requested without the slash returns 301;

@@ -69,7 +69,7 @@ class SerialLog:
 
     def _read(self) -> None:
         with self.file.open("w", encoding="utf-8") as log:
-            # The stream is unbuffered: a read returns what is available, not 64 KiB.
+            # The stream is unbuffered: a read returns the available bytes, not 64 KiB.
             while piece := self._stream.read(65536):
                 *lines, rest = (self._pending + piece).split(b"\n")
                 self._store(lines, rest[-MAX_LINE:], log)

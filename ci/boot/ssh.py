@@ -37,7 +37,7 @@ class Client:
         settings = {
             "IdentitiesOnly": "yes",
             "IdentityAgent": "none",
-            # Never ask for a password: no one answers.
+            # Never prompt for a password: the client runs unattended.
             "BatchMode": "yes",
             # The droplet makes its host key at its first boot: accept it at the first connection.
             "StrictHostKeyChecking": "accept-new",

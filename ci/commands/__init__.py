@@ -38,7 +38,7 @@ class Command(Protocol):
         """Run the command and return the exit code.
 
         Raises:
-            SnowdropError: it failed; the error carries the exit code.
+            SnowdropError: it failed; the error has the exit code.
         """
 
 

@@ -21,7 +21,7 @@ HELP = "Boot the built images as droplets and check them"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `boot`."""
+    """Declare the arguments of `boot`."""
     parser.add_argument(
         "records",
         nargs="*",

@@ -96,8 +96,8 @@ def _variants(config: ReleaseConfig, wanted: str | None) -> list[str]:
         return variants
     if wanted not in variants:
         raise ConfigError(
-            f"{config.file}: image.{wanted}: there is no such variant, "
-            f"there is: {', '.join(variants)}"
+            f"{config.file}: image.{wanted}: no such variant, "
+            f"expected one of: {', '.join(variants)}"
         )
     return [wanted]
 
@@ -105,7 +105,7 @@ def _variants(config: ReleaseConfig, wanted: str | None) -> list[str]:
 def _prepare_lock(
     config: ReleaseConfig, snapshot: Path | None, store: Store, console: Console
 ) -> Lock:
-    """Return the lock to build from, after putting all that it names into `store`.
+    """Return the lock to build from, after putting its blobs into `store`.
 
     Raises:
         StaleLockError: the archive belongs to another lock.
@@ -119,8 +119,7 @@ def _prepare_lock(
         lock = fresh_lock(config.build)
         if archive.lock.id != lock.id:
             raise StaleLockError(
-                f"{snapshot}: holds the snapshot {archive.lock.id}, "
-                f"{config.build.lock} is {lock.id}",
+                f"{snapshot}: has the snapshot {archive.lock.id}, {config.build.lock} is {lock.id}",
                 hint="use the archive of this lock's release, or the checkout of the archive's",
             )
     else:
@@ -149,7 +148,7 @@ def _print_image(image: Image, console: Console) -> None:
 
 
 def _print_proof(variant: str, proof: Proof, console: Console) -> None:
-    """Print what was varied, what was not and why, and the result if the bytes are the same."""
+    """Print the varied properties, the others with reasons, and whether the bytes are equal."""
     titles = [build.title for build in proof.builds]
     console.line()
     varied = [[row.name, *row.values] for row in proof.rows if row.varied]

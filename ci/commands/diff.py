@@ -1,4 +1,4 @@
-"""`diff`: print what a release of the newer of two locks would change, closure by closure."""
+"""`diff`: print the changes from one lock to a newer one, closure by closure."""
 
 import argparse
 from pathlib import Path
@@ -18,7 +18,7 @@ from ci.release.lock_diff import (
 from ci.release.locks import find_lock
 from ci.report.console import Console
 
-HELP = "Show what differs between two locks: files, archives, tags or release URLs"
+HELP = "Show the differences of two locks: files, archives, tags or release URLs"
 CHANGED = 3
 DEFAULT_LOCK = Path("release.lock")
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def print_difference(difference: Difference, console: Console) -> None:
-    """Print a row for every change, then the totals and what else differs."""
+    """Print a row for every change, then the totals and other differences."""
     if changes := rows(difference):
         console.table(changes, header=HEADER)
         console.line()

@@ -15,7 +15,7 @@ MAX_LINES = 12
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `explain`."""
+    """Declare the arguments of `explain`."""
     text = "a disk image, or a folder with one"
     parser.add_argument("one", type=Path, metavar="A", help=text)
     parser.add_argument("other", type=Path, metavar="B", help=text)

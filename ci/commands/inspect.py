@@ -30,7 +30,7 @@ FOUND = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `inspect`."""
+    """Declare the arguments of `inspect`."""
     parser.add_argument("image", type=Path, metavar="IMAGE", help="a qcow2 or raw disk image")
     parser.add_argument("--files", action="store_true", help="show every file")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write image.json to FILE")
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def print_inspection(inspection: Inspection, console: Console, *, files: bool) -> None:
-    """Print tables of the disk, set-user-id files, packages, files when asked, and findings."""
+    """Print tables of the disk, set-user-id files, packages, files if requested, and findings."""
     document = inspection.document()
     console.table(_summary(inspection, document))
     _section(

@@ -20,7 +20,7 @@ SHORT_DIGEST = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add no arguments: `mirror` has none."""
+    """Declare no arguments: `mirror` has none."""
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

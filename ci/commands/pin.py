@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         dest="packages",
         metavar="NAME",
-        help="update only these packages, those built from the same source, and what they require; "
+        help="update only these packages, those of the same source, and their dependencies; "
         "the rest stays as locked",
     )
     source.add_argument(
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="archive",
         type=Path,
         metavar="ARCHIVE",
-        help="pin what a snapshot archive holds: verify every signature again, and use no mirror",
+        help="pin the contents of an archive: verify every signature again, and use no mirror",
     )
     parser.add_argument(
         "--allow-older",
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Pin, then print what changed; return 0, or 3 with --check when the lock is out of date."""
+    """Pin, then print the changes; return 0, or 3 with --check when the lock is out of date."""
     config = read_config(arguments.config)
     before = read_lock(config.build.lock) if config.build.lock.exists() else None
     if before is None and (arguments.check or arguments.packages):
@@ -88,7 +88,7 @@ def _pin(
     console: Console,
 ) -> Lock:
     # An archive may be older than the lock, and needs nothing of it. One that has several indexes
-    # of a repository can only be pinned as it is: no index says which packages were kept.
+    # of a repository can only be pinned as it is: no index lists which packages were kept.
     previous, only = (None, None) if archive else (before, arguments.packages)
     if archive and archive.lock.mixed:
         previous, only = archive.lock, ()
@@ -115,7 +115,7 @@ def _pin(
 
 
 def _print_lock(config: ReleaseConfig, lock: Lock, before: Lock | None, console: Console) -> None:
-    """Print the difference from the previous lock, and what the new one holds."""
+    """Print the difference from the previous lock, and the contents of the new one."""
     closures = {name: len(lock.closure(name)) for name in lock.closures}
     same = before is not None and dump_lock(before) == dump_lock(lock)
     change = compare_locks(before, lock, names=("before", "after")) if before else None

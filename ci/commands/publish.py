@@ -16,7 +16,7 @@ HELP = "Publish the signed release at GitHub, after reading back every byte"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `publish`."""
+    """Declare the arguments of `publish`."""
     parser.add_argument("--replace", action="store_true", help="replace different files of a draft")
     parser.add_argument(
         "--notes", action="store_true", help="print the release notes and publish nothing"

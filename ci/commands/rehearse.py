@@ -15,7 +15,7 @@ MIRROR_VARIABLE = "SNOWDROP_DEBIAN_MIRROR"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `rehearse`."""
+    """Declare the arguments of `rehearse`."""
     parser.add_argument(
         "--repository",
         action="append",
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Make the sample, run every step of a release and print the report."""
     if bool(arguments.repository) != bool(arguments.keys):
-        raise ConfigError("--repository and --keys come together")
+        raise ConfigError("expected --repository and --keys together")
     state: Path = arguments.folder
     rehearsal = Rehearsal(
         state=state,
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _remove_earlier(state: Path) -> None:
-    """Remove what an earlier rehearsal published and signed; keep the caches."""
+    """Remove the releases and signatures of an earlier rehearsal; keep the caches."""
     state.mkdir(parents=True, exist_ok=True)
     for name in ("github", "s3", "download", "keys", "logs"):
         shutil.rmtree(state / name, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""`sign`: hash again what was built and booted, and sign it with the CI job's identity."""
+"""`sign`: hash the artifacts again, and sign them with the CI job's identity."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from ci.config import read_config
 from ci.release.checkout import ROOT, build_records
 from ci.report.console import Console
 
-HELP = "Sign the artifacts, SHA256SUMS, provenance, SBOMs and all that was seen of the build"
+HELP = "Sign the artifacts, SHA256SUMS, provenance, SBOMs and the records of build and boot"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from ci.release.locks import release_locks
 from ci.report.console import Console
 from ci.report.table import size_text
 
-HELP = "Maintain the store: verify it, free what nothing needs, or add a snapshot archive"
+HELP = "Maintain the store: verify it, delete unneeded blobs, or add a snapshot archive"
 KEEP = 3
 """Releases whose blobs are kept by default."""
 UNKNOWN = "named by no lock of the last releases"
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "action",
         choices=["verify", "gc", "take"],
         help="verify: hash every blob, and move damaged ones to the quarantine; "
-        "gc: delete what neither the lock nor a kept release needs; "
+        "gc: delete blobs that neither the lock nor a kept release needs; "
         "take: add the blobs of a snapshot archive, of any release",
     )
     parser.add_argument(
@@ -72,9 +72,9 @@ def _verify(config: ReleaseConfig, store: Store, console: Console) -> int:
     if damaged:
         rows = [[names.get(sha256, UNKNOWN), aside] for sha256, aside in damaged.items()]
         console.table(rows, header=["damaged", "moved to"])
-        console.line("`nox -s build` fetches again what it needs of these")
+        console.line("`nox -s build` fetches those again that it needs")
     console.line(
-        f"{store.folder}: {len(blobs) - len(damaged)} blobs whole, {len(damaged)} damaged, "
+        f"{store.folder}: {len(blobs) - len(damaged)} blobs intact, {len(damaged)} damaged, "
         f"{size_text(total)} hashed"
     )
     if lost := [names[sha256] for sha256 in missing if sha256 not in damaged]:
@@ -97,7 +97,7 @@ def _take(path: Path, store: Store, console: Console) -> int:
     archive = open_archive(path)
     with store.in_use():
         archive.fill(store, console.progress)
-    console.line(f"{store.folder}: has what {path} holds, snapshot {archive.lock.id}")
+    console.line(f"{store.folder}: contains {path}, snapshot {archive.lock.id}")
     console.data({"archive": str(path), "lock": archive.lock.id, "blobs": len(archive.members)})
     return 0
 

@@ -1,4 +1,4 @@
-"""The `trust` command: show the trust root, or renew it for review."""
+"""`trust`: show the trust root, or renew it for review."""
 
 import argparse
 from collections.abc import Iterator
@@ -77,12 +77,12 @@ def _compare(old: Root | None, fresh: Root, console: Console, *, accept: bool) -
     changes = list(_changes(old, fresh))
     if changes:
         console.table([[kind, *_row(anchor)] for kind, anchor in changes], ["change", *HEADER])
-    gone = [anchor for kind, anchor in changes if kind == "gone"]
-    if gone and not accept:
+    removed = [anchor for kind, anchor in changes if kind == "removed"]
+    if removed and not accept:
         raise VerificationError(
-            f"{fresh.name}: {len(gone)} of its keys are not in the current root; not changed",
-            hint="releases signed with them would be refused: review it, then add "
-            "`--accept-removals`",
+            f"{fresh.name}: {len(removed)} of its keys are not in the current root; not changed",
+            hint="review the removal, then add `--accept-removals`: releases signed with these "
+            "keys are then refused",
         )
 
 
@@ -99,7 +99,7 @@ def _changes(old: Root | None, new: Root) -> Iterator[tuple[str, TrustAnchor]]:
             yield "other start", anchor
     for key, anchor in before.items():
         if key not in after:
-            yield "gone", anchor
+            yield "removed", anchor
 
 
 def _source(arguments: argparse.Namespace) -> Source:

@@ -1,4 +1,4 @@
-"""The `verify` command: check a release before import; with --save, also download it."""
+"""`verify`: check a release before import; with --save, also download it."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ HELP = "Verify a release before import: a folder, an image, a tag or a URL"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `verify`."""
-    # A release.toml in the working directory may have come with what is verified.
+    # A release.toml in the working directory may be part of the target.
     parser.set_defaults(config=None)
     parser.add_argument(
         "target",

@@ -73,7 +73,7 @@ class ReleaseHost:
                 target = self._repository.get_git_ref(f"tags/{tag}").object
             except UnknownObjectException:
                 return None
-            # An annotated tag is an object of its own, which names the commit (REST, Git tags).
+            # An annotated tag is a separate object, which names the commit (REST, Git tags).
             while target.type == "tag":
                 target = self._repository.get_git_tag(target.sha).object
             return target.sha
@@ -227,7 +227,7 @@ class ReleaseHost:
         if not isinstance(failure, GithubException):
             raise RemoteError(f"{where}: {failure}", hint=AGAIN) from failure
         hint = {
-            401: "GitHub refuses GITHUB_TOKEN: set a valid one",
+            401: "set a valid GITHUB_TOKEN: GitHub refuses this one",
             403: f"give GITHUB_TOKEN the permission `contents: write` in {self.repository}",
             404: f"check {self.repository}, and that GITHUB_TOKEN has `contents: write` there",
         }.get(failure.status, AGAIN if failure.status >= 500 else "")

@@ -97,7 +97,7 @@ def mirror_release(
     """Upload the missing files; return all, each verified by a download without an account.
 
     Raises:
-        PublishError: a key holds other bytes, or a download does not give the uploaded bytes.
+        PublishError: a key has other bytes, or a download does not give the uploaded bytes.
         RemoteError: the service refuses or does not reply; running the command again is safe.
     """
     version = release.manifest.version
@@ -135,10 +135,10 @@ def mirror_release(
 
 
 def _is_present(client: "S3Client", bucket: str, key: str, file: ReleaseFile) -> bool:
-    """Return whether `key` holds `file`, judged by its size and the object metadata.
+    """Return whether `key` has the bytes of `file`, by its size and the object metadata.
 
     Raises:
-        PublishError: it holds other bytes.
+        PublishError: it has other bytes.
     """
     try:
         found = client.head_object(Bucket=bucket, Key=key)
@@ -149,9 +149,9 @@ def _is_present(client: "S3Client", bucket: str, key: str, file: ReleaseFile) ->
     size, sha256 = found["ContentLength"], found["Metadata"].get(DIGEST, "unknown")
     if size != file.size or sha256 not in (file.sha256, "unknown"):
         raise PublishError(
-            f"{key}: the mirror holds sha256 {sha256} ({size} bytes), "
+            f"{key}: the mirror has sha256 {sha256} ({size} bytes), "
             f"expected sha256 {file.sha256} ({file.size} bytes)",
-            hint="mirrored files are immutable: increase `serial` in release.toml and build again",
+            hint="increase `serial` in release.toml and build again: mirrored files are immutable",
         )
     return True
 
@@ -210,7 +210,7 @@ def _check_public(url: str, file: ReleaseFile, step: Step, downloader: Downloade
     if sha256 != file.sha256:
         raise PublishError(
             f"{url}: downloaded sha256 {sha256}, expected {file.sha256}",
-            hint="the object is damaged: delete it and run the command again",
+            hint="delete the damaged object and run the command again",
         )
 
 

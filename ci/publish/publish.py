@@ -1,4 +1,4 @@
-"""Draft, upload, read back, publish: each step keeps what exists already (read first)."""
+"""Draft, upload, read back, publish: each step keeps the existing files (read first)."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from ci.publish.release_files import ReleaseFile, ReleaseFiles
 from ci.publish.transfer import ProgressCounter
 from ci.release.manifest import Manifest
 
-IMMUTABLE = "published files are immutable: increase `serial` in release.toml and build again"
+IMMUTABLE = "increase `serial` in release.toml and build again: published files are immutable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,15 +106,15 @@ def _select_draft(
     filled = [draft for draft in drafts if host.present(draft)]
     if len(filled) > 1:
         raise PublishError(
-            f"{drafts[0].tag_name}: {len(filled)} drafts hold files, expected one draft",
+            f"{drafts[0].tag_name}: {len(filled)} drafts have files, expected one draft",
             hint=f"delete all but one at https://github.com/{host.repository}/releases",
         )
-    ours = (filled or drafts)[0]
+    chosen = (filled or drafts)[0]
     for draft in drafts:
-        if draft.id != ours.id:
+        if draft.id != chosen.id:
             progress.note(f"remove the empty draft {draft.id} of {draft.tag_name}")
             host.delete_draft(draft)
-    return ours
+    return chosen
 
 
 def _upload(
@@ -125,7 +125,7 @@ def _upload(
     replace: bool,
     progress: Progress,
 ) -> Plan:
-    """Upload the missing files to `draft`; return what was done."""
+    """Upload the missing files to `draft`; return the completed plan."""
     hint = "replace it in the draft with `--replace`, or delete the draft at GitHub"
     todo = plan(release.files, host.present(draft), replace=replace, hint=hint)
     for stale in todo.remove:

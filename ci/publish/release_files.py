@@ -152,6 +152,6 @@ def _check_bytes(release: ReleaseFiles, sums: dict[str, str]) -> None:
             expected = digests.get(file.name, file.sha256)
             if file.sha256 != expected:
                 raise VerificationError(
-                    f"{file.name}: sha256 {file.sha256}, {source} says {expected}",
+                    f"{file.name}: sha256 {file.sha256}, {source} has {expected}",
                     hint="build and sign it again: `nox -s build`, `nox -s boot`, `nox -s sign`",
                 )

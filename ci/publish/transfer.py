@@ -8,7 +8,7 @@ from build.edges.progress import Step
 CONNECT, SILENCE = 10, 120
 """Time-outs in seconds: to connect, and without a byte received."""
 TRIES = 4
-AGAIN = "run the command again: it continues with what is missing"
+AGAIN = "run the command again: it continues with the missing files"
 
 Wait = Callable[[float], None]
 """Sleeps for some seconds; a parameter, so that tests do not wait."""

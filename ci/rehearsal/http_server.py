@@ -21,7 +21,7 @@ class Handler(WSGIRequestHandler):
     """Connection handler without a log; ConnectionResetError in the application resets."""
 
     # Headers and body go out in one packet. Two small ones would wait for each other: Nagle's
-    # algorithm (RFC 896) holds the second until the client's delayed acknowledgement arrives.
+    # algorithm (RFC 896) delays the second until the client's delayed acknowledgement arrives.
     wbufsize = -1
     timeout = 60
 

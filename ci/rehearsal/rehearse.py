@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class StepFailedError(SnowdropError):
-    """A command of the rehearsal ended with an error; its output stands above."""
+    """A command of the rehearsal ended with an error; its output is above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Step:
     name: str
     seconds: float
     result: str
-    """What the step made, in one line."""
+    """The result of the step in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Rehearsal:
 
     @contextmanager
     def timed(self, name: str, result: Callable[[], str]) -> Iterator[None]:
-        """Time the block as a step; `result` is called after it and describes what it made."""
+        """Time the block as a step; `result` is called after it and describes its result."""
         start = time.monotonic()
         yield
         self.steps.append(Step(name, time.monotonic() - start, result()))
@@ -94,8 +94,8 @@ class Rehearsal:
             if status != 0:
                 raise StepFailedError(
                     f"rehearsal: `{words[0]}` ended with {status}",
-                    hint=f"its files are in {self.state}; to run the step alone: "
-                    f"`python -m ci {' '.join(words)} --config {self.config}`",
+                    hint=f"run the step alone with `python -m ci {' '.join(words)} --config "
+                    f"{self.config}`; its files are in {self.state}",
                 )
 
 

@@ -1,4 +1,4 @@
-"""What a release is, and the build of its images.
+"""The parts of a release, and the build of its images.
 
 - `version`: the version of a release
 - `checkout`: the release that this checkout builds: source commit, tags, records

@@ -45,7 +45,7 @@ def build_variant(
     """Build one variant into `out`, with its image.json beside it, and return the image.
 
     Raises:
-        VerificationError: a blob of the store is not what the lock says.
+        VerificationError: a blob of the store differs from the lock.
         BuildError: no engine works here, or a step failed.
         ImageError: the image has findings; it is left without a build record.
     """
@@ -71,8 +71,8 @@ def build_variant(
             with progress.step("Inspect the disk"):
                 _inspect(job, variant, image)
         except BaseException:
-            # Without a record an image is not booted or signed: so it is with an image that was
-            # not inspected to the end, for whatever reason.
+            # An image without a record is not booted or signed. An incomplete inspection must
+            # have the same effect as findings.
             image.record_path.unlink()
             raise
     return image

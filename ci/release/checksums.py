@@ -27,7 +27,7 @@ def parse_checksums(raw: bytes) -> dict[str, str]:
     A name has no slash and does not begin with a dot, so it cannot leave the folder.
 
     Raises:
-        VerificationError: with the line, and what is expected.
+        VerificationError: with the line and the expected form.
     """
     sums: dict[str, str] = {}
     for number, line in enumerate(raw.decode("utf-8", "backslashreplace").split("\n")[:-1], 1):
@@ -39,7 +39,7 @@ def parse_checksums(raw: bytes) -> dict[str, str]:
             )
         sha256, name = match.groups()
         if name in sums:
-            raise VerificationError(f"{CHECKSUMS}: line {number}: {name} again, expected once")
+            raise VerificationError(f"{CHECKSUMS}: line {number}: {name} twice, expected once")
         sums[name] = sha256
     if not sums or dump_checksums(sums) != raw:
         raise VerificationError(

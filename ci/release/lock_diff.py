@@ -32,7 +32,7 @@ class Difference:
     new: NamedLock
     closures: tuple[ClosureDifference, ...]
     other: tuple[str, ...]
-    """What else differs, a line each: apk, the newest package, the indexes."""
+    """Other differences, a line each: apk, the newest package, the indexes."""
 
     @property
     def different(self) -> bool:

@@ -28,7 +28,7 @@ def find_lock(where: str, *, lock: Path, fetcher: Fetching | None = None) -> Loc
     configuration: the file that is read from a revision. Only the form of the lock is checked.
 
     Raises:
-        ConfigError: it is none of these, or what it names is no lock.
+        ConfigError: it is none of these, or it names no valid lock.
         RemoteError: the server of the release does not answer, or has no lock.
     """
     if where.startswith(("http://", "https://")):
@@ -67,7 +67,7 @@ def revision_lock(revision: str, lock: Path) -> Lock | None:
 
 
 def release_locks(lock: Path, count: int) -> Iterator[tuple[str, Lock]]:
-    """Yield tag and lock of the `count` newest releases: the tags `v*` that hold a lock.
+    """Yield tag and lock of the `count` newest releases: the tags `v*` that have a lock.
 
     Outside a git checkout there are none.
 
@@ -82,7 +82,7 @@ def release_locks(lock: Path, count: int) -> Iterator[tuple[str, Lock]]:
             found = revision_lock(tag, lock)
         except ConfigError as error:
             raise SnapshotError(
-                f"{error}: what that release needs is not known",
+                f"{error}: the blobs of that release are not known",
                 hint="keep fewer releases with `--keep N`, or use the Snowdrop of that release",
             ) from None
         if found is not None:

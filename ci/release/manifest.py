@@ -1,7 +1,7 @@
 """release.json: the manifest of a release's artifacts, and the names of all its files.
 
 A release consists of the artifacts, `release.json` that lists them, `SHA256SUMS` over all of
-these, and the sigstore bundles. The manifest holds names, sizes and digests, but no URL and no
+these, and the sigstore bundles. The manifest contains names, sizes and digests, but no URL and no
 time, so the same lock and source give the same manifest.
 """
 
@@ -88,12 +88,12 @@ class Manifest:
 
     @property
     def signed_files(self) -> tuple[str, ...]:
-        """Names of all files that are signed one by one, in byte job."""
+        """Names of all files that are signed one by one, sorted by name as bytes."""
         return tuple(sorted([*(item.name for item in self.artifacts), MANIFEST, CHECKSUMS]))
 
     @property
     def bundles(self) -> tuple[str, ...]:
-        """Names of all bundles that the release must have, in byte job."""
+        """Names of all bundles that the release must have, sorted by name as bytes."""
         names = [bundle_name(name) for name in self.signed_files]
         for image in self.of_role("image"):
             names += [build_bundle(image.name), boot_bundle(image.name), sbom_bundle(image.name)]
@@ -184,7 +184,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     """Return the manifest in `raw`, which must be exactly what `dump_manifest` writes.
 
     Raises:
-        VerificationError: it is no such file; the message names the value and what is expected.
+        VerificationError: it is no such file; the message names the value and the expected one.
     """
     try:
         document = json.loads(raw.decode("utf-8"))
@@ -214,7 +214,7 @@ def parse_manifest(raw: bytes) -> Manifest:
         if name in (MANIFEST, CHECKSUMS) or is_bundle(name):
             raise VerificationError(f"{MANIFEST}: {name} is among the artifacts, expected apart")
         if names.count(name) > 1:
-            raise VerificationError(f"{MANIFEST}: {name} is there twice, expected once")
+            raise VerificationError(f"{MANIFEST}: {name} twice, expected once")
     # One byte form only: two readers can never see different manifests in one signed file.
     if dump_manifest(manifest) != raw:
         raise VerificationError(

@@ -1,7 +1,7 @@
-"""What each build observed of its machine, side by side: where the values differ, it was varied.
+"""The environment that each build observed, side by side: different values were varied.
 
-Every value was read by the process that built, or by the builder in its container. For what is
-the same in all builds, the table gives the reason.
+Every value was read by the process that built, or by the builder in its container. For a value
+that is the same in all builds, the table gives the reason.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from pathlib import Path
 from build.image import Image
 
 ANOTHER_DAY = "only `--another-day` changes it"
-SAME = "it came out the same"
+SAME = "the builds observed the same value"
 REASONS = {
     "cores": "this machine has one core for us",
     "kernel": ANOTHER_DAY,
@@ -39,7 +39,7 @@ BUILDER_PROPERTIES = {
     "processor": "processor",
     "day": "day",
 }
-"""Name in the table, and the key under which the builder reports it (`Image.seen`)."""
+"""Name in the table, and the key under which the builder reports it (`Image.environment`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class ComparedBuild:
     """`plain`, `varied` or `another day`."""
     image: Image
     host: Mapping[str, str]
-    """What `describe_host` returned in the process that started the builder."""
+    """The result of `describe_host` in the process that started the builder."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """The properties that this build could not vary, each with the reason."""
 
@@ -71,7 +71,7 @@ class Row:
 
 
 def describe_host(work: Path) -> dict[str, str]:
-    """Return what this process observes of its machine, by the names of the table."""
+    """Return the properties that this process observes, by the names of the table."""
     # umask(2) has no way to read the mask without setting one.
     mask = os.umask(0)
     os.umask(mask)
@@ -93,7 +93,7 @@ def describe_host(work: Path) -> dict[str, str]:
 
 
 def describe_zlib() -> str:
-    """Return the zlib of this process, and the start of a digest of what it packs."""
+    """Return the zlib of this process, and the start of a digest of its output."""
     # Not the name imported above: `varied_build` may have replaced the module since.
     module, content = sys.modules["zlib"], b"".join(b"%d " % n for n in range(2000))
     packed = hashlib.sha256(zlib.compress(content, 6)).hexdigest()[:8]
@@ -128,11 +128,11 @@ def compare_environments(builds: Sequence[ComparedBuild]) -> tuple[Row, ...]:
 
 def _properties(build: ComparedBuild) -> dict[str, str]:
     """Return everything that one build observed, by the names of the table."""
-    engine, seen = build.image.record["engine"], build.image.environment
-    variables = [f"{name}={seen[name]}" for name in ("TZ", "LC_ALL") if seen.get(name)]
+    engine, read = build.image.record["engine"], build.image.environment
+    variables = [f"{name}={read[name]}" for name in ("TZ", "LC_ALL") if read.get(name)]
     return {
         **build.host,
         "container engine": f"{engine['name']} {engine['version']}",
-        "variables of the builder": ", ".join([*variables, f"{seen.get('variables', '?')} in all"]),
-        **{name: str(seen.get(key, "?")) for name, key in BUILDER_PROPERTIES.items()},
+        "variables of the builder": ", ".join([*variables, f"{read.get('variables', '?')} in all"]),
+        **{name: str(read.get(key, "?")) for name, key in BUILDER_PROPERTIES.items()},
     }

@@ -15,7 +15,7 @@ from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 
 REQUIRED = ("virtio_pci", "virtio_blk")
-"""What a virtual disk needs; a module that is built into the kernel has no file."""
+"""Modules of a virtual disk; a module that is built into the kernel has no file."""
 UNPACK: Mapping[str, Callable[[bytes], bytes]] = {
     ".ko": bytes,
     ".gz": gzip.decompress,
@@ -46,7 +46,7 @@ def unpack_kernel(lock: Lock, variant: str, store: Store, work: Path) -> Iterato
                 unpack_data(store.read(package.sha256), tree)
         images = sorted((tree / "boot").glob("vmlinuz-*")) if (tree / "boot").is_dir() else []
         if not images:
-            raise BuildError(f"image.{variant}: no package of it brings /boot/vmlinuz-*")
+            raise BuildError(f"image.{variant}: none of its packages contains /boot/vmlinuz-*")
         yield Kernel(images[0], tuple(_modules(tree)))
 
 

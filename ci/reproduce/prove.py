@@ -1,6 +1,6 @@
-"""Prove that a build repeats: `build --prove` (read first).
+"""Prove that a build is reproducible: `build --prove` (read first).
 
-The first build is as any. The second runs in a process, in folders and in a container that are
+The first build varies nothing. The second runs in a process, in folders and in a container that are
 unlike the first in everything that must not change the output. With `--another-day` a third runs
 in a virtual machine, under another kernel and with its clock more than a year ahead.
 """
@@ -58,7 +58,7 @@ NOISE = {
     "POSIXLY_CORRECT": "1",
     "SOURCE_DATE_EPOCH": "1",
     "TAR_OPTIONS": "--mtime=@1",
-    "USER": "somebody",
+    "USER": "builder",
     "XZ_OPT": "-0",
     "ZSTD_CLEVEL": "1",
 }
@@ -106,7 +106,7 @@ def prove(
     `without_rules` is for tests: the rules that `first` was built without.
 
     Raises:
-        BuildError: another build could not be made at all.
+        BuildError: another build failed.
         MissingToolError: another day was requested, and there is no QEMU.
     """
     work = job.config.build.work
@@ -175,7 +175,7 @@ def _build_varied(
         Path(answer["record_path"]),
         answer["record"],
         answer["listing"].encode(errors="surrogateescape"),
-        answer["seen"],
+        answer["environment"],
     )
     reasons = {**workspace.reasons, **answer["reasons"]}
     return ComparedBuild("varied", image, answer["host"], reasons)

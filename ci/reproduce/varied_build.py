@@ -1,7 +1,7 @@
 """The varied build: a process that differs from the one that started it as far as possible.
 
 It is started as a program, with its own environment and folder, which is its one argument. There,
-`request.json` and `lock` say what to build. It writes the result, or a SnowdropError, to
+`request.json` and `lock` describe the build. It writes the result, or a SnowdropError, to
 `answer.json` beside them.
 """
 
@@ -26,11 +26,11 @@ UMASK = 0o077
 
 
 def main(home: Path) -> int:
-    """Build what the request in `home` says, and write the answer."""
+    """Build as the request in `home` describes, and write the answer."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     replace_zlib()
     reasons = vary_process()
-    # Imported only now: these modules and what they import must get the replaced zlib.
+    # Imported only now: these modules and their imports must get the replaced zlib.
     from build.errors import SnowdropError
 
     try:
@@ -60,7 +60,7 @@ def replace_zlib() -> None:
 
 
 def vary_process() -> Mapping[str, str]:
-    """Set umask, cores and host name of this process; return what failed, with the reason."""
+    """Set umask, cores and host name of this process; return the failures with their reasons."""
     reasons = {}
     os.umask(UMASK)
     cores = os.sched_getaffinity(0)
@@ -116,9 +116,9 @@ def _build(home: Path, reasons: Mapping[str, str]) -> dict[str, Any]:
         "image": str(image.path),
         "record_path": str(image.record_path),
         "record": dict(image.record),
-        # A path in it may be of any bytes, and JSON holds text only.
+        # A path in it may be of any bytes, and JSON contains text only.
         "listing": image.listing.decode(errors="surrogateescape"),
-        "seen": dict(image.environment),
+        "environment": dict(image.environment),
         "host": describe_host(work),
         "reasons": dict(reasons),
     }

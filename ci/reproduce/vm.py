@@ -27,7 +27,7 @@ from ci.reproduce.kernel_modules import Kernel
 from ci.reproduce.vm_guest import MARK
 
 MEMORY = 4096
-"""MiB. A tmpfs is half of the memory: one holds what the builder reads, another tree and disk."""
+"""MiB. A tmpfs is half of the memory: one has the builder's input, another tree and disk."""
 CORES = 2
 UMASK = "077"
 HOST_NAME = "another-day"
@@ -48,7 +48,7 @@ class VirtualMachine:
 
     kernel: Kernel
     day: datetime
-    """What the machine's clock shows when it is started, in UTC."""
+    """The time of the machine's clock at its start, in UTC."""
     work: Path
     version: str
     name: str = "qemu"

@@ -1,7 +1,7 @@
 """The first process of the virtual machine, which runs one program; standard library only.
 
-/job.json says which modules to load, what to mount and what to run. The program's output goes to
-the serial line; what it leaves in /out is written to the one disk as a tar archive.
+/job.json lists the modules to load, the mounts and the program. The program's output goes to
+the serial line; the content of /out is written to the one disk as a tar archive.
 """
 
 import ctypes

@@ -44,7 +44,7 @@ def create_workspace(disk: Path, sources: Path) -> Iterator[Workspace]:
         else:
             prefix = f"{UNUSUAL_NAME} "
             memory = Path(stack.enter_context(TemporaryDirectory(prefix=prefix, dir=MEMORY)))
-        # The tree holds device nodes, which a file system mounted nodev refuses to open.
+        # The tree contains device nodes, which a file system mounted nodev refuses to open.
         tree = None if os.statvfs(disk).f_flag & os.ST_NODEV else base / "tree"
         if tree is None:
             reasons[TREE] = f"{disk} is mounted so that devices do not work there"

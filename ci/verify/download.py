@@ -16,7 +16,7 @@ INDEX_FILES = (MANIFEST, CHECKSUMS, bundle_name(CHECKSUMS))
 RELEASE_PAGE = re.compile(r"(https?://.+)/releases/(?:tag|download)/([^/]+)/?")
 IMAGE_PAGE = re.compile(r"(https?://.+)/[^/]+\.qcow2")
 TAG_FOLDER = re.compile(r"v[0-9]+\.[A-Za-z0-9.-]+")
-"""A folder of a mirror with the name of a release must hold that release."""
+"""A folder of a mirror with the name of a release must contain that release."""
 HINT = "check the tag and the repository, or run the command again"
 
 
@@ -34,7 +34,7 @@ def locate(target: str, *, repository: str, web: str) -> Path | Remote:
     """Return the folder, the image file or the URL that `target` means.
 
     A target is a folder, an image file, an http(s) URL (a release's page, an image, or the
-    folder that holds SHA256SUMS), or a tag of `repository` at `web`.
+    folder of SHA256SUMS), or a tag of `repository` at `web`.
 
     Raises:
         ConfigError: it is none of these.
@@ -91,10 +91,10 @@ def save_index(remote: Remote, folder: Path, downloader: Downloader) -> None:
 def save_other_files(
     remote: Remote, manifest: Manifest, folder: Path, downloader: Downloader, progress: Progress
 ) -> None:
-    """Write every other file that `manifest` implies into `folder`, none larger than it says.
+    """Write every other file that `manifest` implies into `folder`, none larger than listed.
 
     Raises:
-        RemoteError: one is not served, or is longer than the manifest says.
+        RemoteError: one is not served, or is longer than the manifest lists.
     """
     sizes = dict.fromkeys(manifest.bundles, MAX_SMALL)
     sizes |= {artifact.name: artifact.size for artifact in manifest.artifacts}

@@ -8,7 +8,7 @@ from build.errors import VerificationError
 from ci.verify.safe_io import printable
 
 MAX_FOUND = 700
-"""Characters kept of what was found, which an attacker may have written."""
+"""Characters kept of a found value, which an attacker may have written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Check:
     expected: str
     found: str
     meaning: str = ""
-    """What a failure means for an import of the image."""
+    """The meaning of a failure for an import of the image."""
 
 
 @dataclass(slots=True)

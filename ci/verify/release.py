@@ -66,7 +66,7 @@ def verify_release(
 def verify_image(path: Path, trust: Trust, signer: TrustedSigner, tag: str | None) -> Findings:
     """Return every check that the image file `path` and the bundles beside it allow.
 
-    Without `tag` the certificate says which release it is; the commit is that of the
+    Without `tag` the certificate names the release; the commit is that of the
     certificate, and the provenance must name the same.
     """
     findings = Findings()
@@ -159,7 +159,7 @@ def _verify_image_signature(
 
 
 def _is_present(path: Path, bundle: str, findings: Findings) -> bool:
-    """Say whether `bundle` lies beside the image `path`; note when it does not."""
+    """Return whether `bundle` is beside the image `path`; note when it is not."""
     present = path.with_name(bundle).exists()
     if not present:
         findings.note(f"{bundle} is not beside the image: not checked")

@@ -1,4 +1,4 @@
-"""What `verify` prints: a line per check, failures with their meaning, the verdict.
+"""Output of `verify`: a line per check, failures with their meaning, the verdict.
 
 The texts of `--explain` are in explanations.toml.
 """

@@ -1,7 +1,7 @@
 """Safe reading of untrusted files and untrusted JSON.
 
 A name may be a link, a pipe or a folder, and a JSON object may have a key twice, so that two
-readers see two values. A release never holds any of that, so all of it is refused.
+readers see two values. A release never contains any of that, so all of it is refused.
 """
 
 import json
@@ -73,7 +73,7 @@ def read_small(path: Path, limit: int = MAX_SMALL) -> bytes:
 
 
 def parse_strict(raw: bytes, *, where: str) -> object:
-    r"""Return the JSON value in `raw` (RFC 8259), refusing what readers understand differently.
+    r"""Return the JSON value in `raw` (RFC 8259), refusing ambiguous input.
 
     >>> parse_strict(b'{"a": [1]}', where="x")
     {'a': [1]}
@@ -93,7 +93,7 @@ def parse_strict(raw: bytes, *, where: str) -> object:
 
 
 def same_json(one: object, other: object) -> bool:
-    """Return whether two JSON values are the same; unlike `==`, it tells 1, 1.0 and true apart.
+    """Return whether two JSON values are the same; unlike `==`, it distinguishes 1, 1.0 and true.
 
     >>> same_json({"a": 1}, {"a": True}), same_json({"a": 1, "b": 2}, {"b": 2, "a": 1})
     (False, True)

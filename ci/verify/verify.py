@@ -37,12 +37,12 @@ ALPINE_KEYS = Path(__file__).parents[2] / "build" / "keys" / "alpine"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyRequest:
-    """What the command line asks for, checked as a whole."""
+    """The request of the command line, checked as a whole."""
 
     target: Path | Remote
     signer: TrustedSigner
     tag: str | None
-    """None takes the release that the files say they are."""
+    """None takes the release that the files name."""
     trust: Trust
     more_checks: MoreChecks | None
     policy: Path | None
@@ -61,7 +61,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
         if not arguments.explain:
             raise ConfigError(
                 "verify: no target, expected a folder, an image, a tag or a URL",
-                hint="`nox -s verify -- --explain` says what each check proves",
+                hint="run `nox -s verify -- --explain` to see what each check proves",
             )
         print_explanations(console)
         return 0
@@ -100,7 +100,7 @@ def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequ
 def _choose_signer(arguments: argparse.Namespace, config: ReleaseConfig | None) -> TrustedSigner:
     """Return the signer of the policy file, of `--repository`, or of the named configuration.
 
-    A file that was not named counts for nothing: it may have come with the release.
+    A file that was not named is ignored: it may have come with the release.
     """
     repository, policy = arguments.repository, arguments.policy
     if policy is not None and policy.exists():
@@ -121,7 +121,7 @@ def _choose_signer(arguments: argparse.Namespace, config: ReleaseConfig | None) 
 
 
 def _check_outside_target(arguments: argparse.Namespace) -> None:
-    """Check that no file that decides whom to trust comes with the target; read none.
+    """Check that no file that determines trust is part of the target; read none.
 
     Such a file may lie neither anywhere in a folder to verify, nor beside an image.
     """
@@ -136,8 +136,8 @@ def _check_outside_target(arguments: argparse.Namespace) -> None:
         inside = path.resolve()
         if inside.parent == folder or (target.is_dir() and inside.is_relative_to(folder)):
             raise ConfigError(
-                f"--{option.replace('_', '-')} {path}: lies in what is verified, which must not "
-                "decide whom to trust",
+                f"--{option.replace('_', '-')} {path}: is part of the target, which must not "
+                "determine trust",
                 hint="name a file that you had before, or from a source that you trust",
             )
 
@@ -202,7 +202,7 @@ def _verify_release(folder: Path, request: VerifyRequest) -> Findings:
 
 
 def _download(remote: Remote, request: VerifyRequest, console: Console) -> Findings:
-    """Return the findings about what `remote` serves; keep the files only if all checks passed."""
+    """Return the findings about `remote`; keep its files only if all checks passed."""
     downloader = Downloader(time.sleep, HINT)
     with _staging_folder(request.save) as folder:
         save_index(remote, folder, downloader)
@@ -211,7 +211,7 @@ def _download(remote: Remote, request: VerifyRequest, console: Console) -> Findi
             index = verify_index(folder, request.trust, request.signer, request.tag, findings)
         except CheckFailed:
             return findings
-        # Only now: the sizes in a manifest that nobody signed bound nothing.
+        # Only now: the sizes in an unsigned manifest limit nothing.
         save_other_files(remote, index.manifest, folder, downloader, console.progress)
         findings = _verify_release(folder, request)
         if request.save is not None and findings.passed:

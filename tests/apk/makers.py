@@ -3,7 +3,7 @@
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from build.apk.package import unpack_data
 from build.apk.signature import Keyring
 from build.apk.streams import gzip_member, tar_entry
-from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
+from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_package
 from tests.alpine import ALPINE, SMALL
 
 needs_alpine = pytest.mark.alpine
@@ -82,27 +82,11 @@ def real_keys() -> Keyring:
     return Keyring.from_folder(ALPINE / "keys")
 
 
-def _apk_packages() -> Iterator[Path]:
-    """Yield the packages of Alpine's own apk 2.14 and of the libraries that it links to."""
-    for name in ("musl-1", "apk-tools-2", "libcrypto3", "libssl3", "zlib", "ca-certificates-b"):
-        (path,) = (SMALL / "x86_64").glob(f"{name}*.apk")
-        yield path
-
-
 def real_apk(into: Path) -> list[str]:
     """Return the command of Alpine's own apk 2.14, unpacked below `into`."""
-    for path in _apk_packages():
+    # apk and the libraries that it links to.
+    for name in ("musl-1", "apk-tools-2", "libcrypto3", "libssl3", "zlib"):
+        (path,) = (SMALL / "x86_64").glob(f"{name}*.apk")
         unpack_data(path.read_bytes(), into)
     loader = str(into / "lib/ld-musl-x86_64.so.1")
     return [loader, "--library-path", str(into / "lib"), str(into / "sbin/apk")]
-
-
-def apk_repository(folder: Path) -> Path:
-    """Return a repository with Alpine's own apk 2.14 and what it needs, and nothing more."""
-    arch = folder / "x86_64"
-    arch.mkdir(parents=True)
-    packages = {path.name: path.read_bytes() for path in _apk_packages()}
-    for name, content in packages.items():
-        (arch / name).write_bytes(content)
-    (arch / "APKINDEX.tar.gz").write_bytes(write_index(packages.values(), key(), "apk"))
-    return folder

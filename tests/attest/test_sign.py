@@ -262,7 +262,7 @@ def test_two_machines_differ_only_in_the_run(
     [
         pytest.param(
             lambda workspace: workspace.image.write_bytes(b"QFI\xfb imagf"),
-            f"^{STEM}.qcow2: 10 bytes with sha256 .* the build record says 10",
+            f"^{STEM}.qcow2: 10 bytes with sha256 .* the build record has 10",
             "nox -s build",
             id="image changed",
         ),
@@ -292,13 +292,13 @@ def test_two_machines_differ_only_in_the_run(
         ),
         pytest.param(
             lambda workspace: workspace.change(workspace.report, image={"sha256": "0" * 64}),
-            "is about the image with sha256 0000",
+            "describes the image with sha256 0000",
             "nox -s boot",
             id="another image booted",
         ),
         pytest.param(
             lambda workspace: workspace.change(workspace.inventory, image={"sha256": "0" * 64}),
-            "image.json: is about the image with sha256 0000",
+            "image.json: describes the image with sha256 0000",
             "remove it, or write it again with `nox -s inspect",
             id="another image inspected",
         ),
@@ -330,7 +330,7 @@ def test_two_machines_differ_only_in_the_run(
                 trust_root=None,
                 progress=Silent(),
             ),
-            f"snapshot.tar: holds the snapshot .* the images were built from {LOCK.id}",
+            f"snapshot.tar: has the snapshot .* the images were built from {LOCK.id}",
             "nox -s archive",
             id="another archive",
         ),

@@ -66,7 +66,7 @@ def test_a_changed_tree_is_archived_without_ignored_files(
 
 
 def test_a_missing_commit_is_named(checkout: Path) -> None:
-    with pytest.raises(ConfigError, match=f"holds no commit {'0' * 40}"):
+    with pytest.raises(ConfigError, match=f"has no commit {'0' * 40}"):
         tar_of(checkout, "0" * 40)
 
 

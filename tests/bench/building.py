@@ -122,7 +122,7 @@ def time_rows(best: Built, whole: float, least: Least) -> list[Told]:
         ("  its longest steps, in seconds", told, "", None),
         ("  the least: tar, mke2fs, qemu-img", floor, "", None),
         (
-            "  the whole command: container made, disk judged",
+            "  the whole command: container made, disk inspected",
             f"{whole / least.seconds:.2f} x ({whole:.2f} s)",
             "",
             None,

@@ -99,7 +99,7 @@ def test_a_good_droplet_passes_every_check() -> None:
         ("root", "", "root file system", ""),
         ("root device", "DEVNAME=vda\nDEVTYPE=disk", "root file system", "on vda"),
         ("shadow", "root set\nnobody *", "passwords", "root: a password"),
-        ("shadow", "root *\nalpine none", "passwords", "alpine: empty: anybody may come in"),
+        ("shadow", "root *\nalpine none", "passwords", "alpine: empty: anyone can log in"),
         ("shadow", "root !\nnobody *", "passwords", "root: !"),
         ("shadow", "", "passwords", "root: no line"),
         ("host keys", IN_IMAGE, "host keys", "older than this boot: rsa"),

@@ -1,7 +1,6 @@
 """A folder with a release.toml, and the results of commands in it."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ import pytest
 from build.snapshot.lock import Lock, read_lock
 from build.snapshot.store import Store
 from ci.__main__ import main
-from tests.alpine import ALPINE
-from tests.apk.makers import key
+from tests.distribution import write_keys
 
 PACKAGES = ("alpine-base", "openssh", "chrony", "e2fsprogs-extra")
 
@@ -41,12 +39,8 @@ class Project:
     run: Callable[[Sequence[str]], Result]
 
     def configure(self, repository: Path | str, *, packages: Sequence[str] = PACKAGES) -> None:
-        """Write release.toml, and the keys of Alpine and the tests."""
-        keys = self.folder / "keys"
-        keys.mkdir(exist_ok=True)
-        for path in (ALPINE / "keys").glob("*.pub"):
-            shutil.copyfile(path, keys / path.name)
-        (keys / key().name).write_bytes(key().public_pem())
+        """Write release.toml, and the keys that its repositories may have."""
+        write_keys(self.folder / "keys")
         (self.folder / "release.toml").write_text(f"""
             [release]
             name = "snowdrop"

@@ -6,17 +6,17 @@ import shutil
 from build.edges.progress import Silent
 from build.snapshot.archive import write_archive
 from build.snapshot.lock import write_lock
-from tests.alpine import SMALL
-from tests.apk.makers import needs_alpine
 from tests.commands.conftest import Project
+from tests.distribution import Distribution
 from tests.snapshot.kept import URL, keep
 from tests.snapshot.test_pin import as_root
 
 
-@needs_alpine
 @as_root
-def test_an_archive_is_reproducible_and_can_be_pinned_from(project: Project) -> None:
-    project.configure(SMALL)
+def test_an_archive_is_reproducible_and_can_be_pinned_from(
+    project: Project, distribution: Distribution
+) -> None:
+    project.configure(distribution.repository)
     assert project.ci("pin", "--engine", "unshare").status == 0
     lock = (project.folder / "release.lock").read_bytes()
     first = project.ci("archive", "--json").data
@@ -32,7 +32,7 @@ def test_an_archive_is_reproducible_and_can_be_pinned_from(project: Project) -> 
     assert (result.status, (project.folder / "release.lock").read_bytes()) == (0, lock)
     assert project.ci("archive", "--json").data == first
 
-    project.configure(SMALL, packages=["alpine-base", "openssh", "nettle"])
+    project.configure(distribution.repository, packages=["alpine-base", "openssh", "sfdisk"])
     result = project.ci("pin", "--check", "--from", again, "--engine", "unshare")
     assert (result.status, "not the lock of" in result.err) == (3, True)
 

@@ -1,4 +1,4 @@
-"""The difference of two locks is exact: in a table, in Markdown and as data."""
+"""The differences of two locks: in a table, in Markdown and as data."""
 
 import io
 import tarfile
@@ -8,43 +8,45 @@ from pathlib import Path
 
 import pytest
 
-from build.apk.index import IndexRecord, read_index
+from build.apk.index import IndexRecord
 from build.apk.streams import unpack_member
 from build.apk.writing import Entry, Recipe, write_index, write_package
 from build.snapshot.lock import Lock, write_lock
 from ci.release.lock_diff import compare_locks, format_markdown, rows, signed_size
-from tests.alpine import SMALL
-from tests.apk.makers import key, needs_alpine, real_keys
+from tests.apk.makers import key
 from tests.commands.conftest import Project
+from tests.distribution import Distribution
 from tests.snapshot.conftest import lock_of, locked
-from tests.snapshot.test_mirror import answer, serving
+from tests.snapshot.test_fetch import answer, serving
 from tests.snapshot.test_pin import as_root
 
-REPLACED = {"alpine-keys": "2.5-r0", "alpine-conf": "3.17.1-r0", "mdev-conf": "4.6-r0"}
-"""Name and version: one newer than in the real repository, one older, one of the same version."""
+KINDS = {
+    "alpine-baselayout-data": "replaced",
+    "alpine-keys": "upgraded",
+    "busybox-openrc": "downgraded",
+}
 
 
-def changed_copy(folder: Path, replaced: Mapping[str, str] = REPLACED) -> Path:
-    """Return a copy of the small repository in which some packages were replaced."""
+def changed_copy(distribution: Distribution, folder: Path, replaced: Mapping[str, str]) -> Path:
+    """Return a copy of the repository in which some packages were replaced: name, version."""
     arch = folder / "x86_64"
     arch.mkdir(parents=True)
-    raw = (SMALL / "x86_64" / "APKINDEX.tar.gz").read_bytes()
-    index = read_index(raw, real_keys(), where="index")
+    index = distribution.index()
     texts: list[bytes | str] = []
-    for record, text in zip(index.records, records_of(raw), strict=True):
+    for record, text in zip(index.records, records_of(index.raw), strict=True):
         if record.name in replaced:
             content = write_package(other(record, replaced[record.name]), key())
             (arch / f"{record.name}-{replaced[record.name]}.apk").write_bytes(content)
             texts.append(content)
         else:
-            (arch / record.file_name).symlink_to(SMALL / "x86_64" / record.file_name)
+            (arch / record.file_name).symlink_to(distribution.packages / record.file_name)
             texts.append(text)
     (arch / "APKINDEX.tar.gz").write_bytes(write_index(texts, key(), "changed copy", level=6))
     return folder
 
 
 def records_of(raw: bytes) -> list[str]:
-    """Return the records of an index as text."""
+    """Return the records of an index as they are written."""
     end = unpack_member(raw, 0, limit=1 << 20, where="index")[1]
     content, _ = unpack_member(raw, end, limit=1 << 24, where="index")
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
@@ -54,7 +56,7 @@ def records_of(raw: bytes) -> list[str]:
 
 
 def other(record: IndexRecord, version: str) -> Recipe:
-    """Return a package that satisfies the same dependencies as `record`."""
+    """Return a package that fits where `record` does."""
     return Recipe(
         name=record.name,
         version=version,
@@ -69,58 +71,59 @@ def other(record: IndexRecord, version: str) -> Recipe:
     )
 
 
-@needs_alpine
 @as_root
-def test_three_replaced_packages_are_the_only_difference(project: Project, tmp_path: Path) -> None:
-    project.configure(SMALL)
+def test_three_replaced_packages_are_the_only_difference(
+    project: Project, distribution: Distribution, tmp_path: Path
+) -> None:
+    project.configure(distribution.repository)
     assert project.ci("pin", "--engine", "unshare").status == 0
     before = project.lock
     old = tmp_path / "old.lock"
     write_lock(old, before)
-    project.configure(changed_copy(tmp_path / "copy"))
+    versions = {package.name: package.version for package in before.packages}
+    same = "alpine-baselayout-data"
+    replaced = {"alpine-keys": "99-r0", "busybox-openrc": "0.1-r0", same: versions[same]}
+    project.configure(changed_copy(distribution, tmp_path / "copy", replaced))
     pinned = project.ci("pin", "--engine", "unshare")
     after = project.lock
 
     sizes = {package.name: package.size for package in before.packages}
     new_sizes = {package.name: package.size for package in after.packages}
     origins = {package.name: package.origin for package in after.packages}
-    versions = {package.name: package.version for package in before.packages}
-    kinds = {"alpine-conf": "downgraded", "alpine-keys": "upgraded", "mdev-conf": "replaced"}
     expected = [
         {
-            "kind": kinds[name],
+            "kind": KINDS[name],
             "name": name,
             "old": versions[name],
-            "new": REPLACED[name],
+            "new": replaced[name],
             "old_size": sizes[name],
             "new_size": new_sizes[name],
             "size_change": new_sizes[name] - sizes[name],
             "origin": origins[name],
         }
-        for name in sorted(REPLACED)
+        for name in sorted(replaced)
     ]
-    assert versions["mdev-conf"] == REPLACED["mdev-conf"]
 
     result = project.ci("diff", old, project.folder / "release.lock", "--json")
     assert result.status == 0
     closures = result.data["closures"]
     assert closures["droplet"]["changes"] == expected
     assert closures["droplet"]["totals"] == {"downgraded": 1, "replaced": 1, "upgraded": 1}
-    change = sum(new_sizes[name] - sizes[name] for name in REPLACED)
+    change = sum(new_sizes[name] - sizes[name] for name in replaced)
     assert closures["droplet"]["size"]["change"] == change
     assert [closures[name]["changes"] for name in ("apk", "builder")] == [[], []]
 
     table = project.ci("diff", old, project.folder / "release.lock").out
     found = [line.split() for line in table.splitlines() if line.split()[1:2] != []]
-    printed = [words[1:5] for words in found if words[1] in kinds.values()]
-    assert printed == [[each[key] for key in ("kind", "name", "old", "new")] for each in expected]
+    shown = [words[1:5] for words in found if words[1] in KINDS.values()]
+    assert shown == [[each[key] for key in ("kind", "name", "old", "new")] for each in expected]
     totals = "1 upgraded, 1 downgraded, 1 replaced"
     assert [line.split()[0] for line in table.splitlines() if totals in line] == ["droplet"]
     assert table.splitlines()[0] in pinned.out
 
     text = project.ci("diff", old, project.folder / "release.lock", "--markdown").out
     cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
-    assert [row[:4] for row in cells if row[0] in kinds.values()] == printed
+    assert [row[:4] for row in cells if row[0] in KINDS.values()] == shown
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         f"### droplet: {totals} ({signed_size(change)})"
     ]

@@ -9,7 +9,6 @@ WGET_WITHOUT_TIMEOUT), a shell that honours PATH (see STANDALONE_REPLACEMENTS).
 """
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,8 +17,8 @@ import pytest
 
 from build.apk.package import unpack_data
 from build.firstboot.packages import FILES, INIT_FILES, INIT_FOLDERS
-from ci.environment import SYSTEM_PATH, UNPACKED, find_tool
 from tests import skips
+from tests.host_programs import copy_program, install_applets
 
 PROGRAM_FOLDERS = ("bin", "lib", "lib64", "sbin", "usr")
 """Folders that no boot writes into."""
@@ -166,12 +165,6 @@ def copy_root(template: Path, root: Path) -> None:
     subprocess.run(["cp", "-a", *map(str, others), str(root)], check=True)
 
 
-def install_applets(root: Path) -> None:
-    """Link the applets of busybox at their usual paths; programs that are there stay."""
-    command = ["chroot", str(root), "/bin/busybox", "--install", "-s"]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-
-
 def shell_prefers_applets(root: Path) -> bool:
     """Return whether busybox's shell runs applets that are not in PATH."""
     command = ["chroot", str(root), "/bin/busybox", "sh", "-c", "PATH=/nonexistent; type dd"]
@@ -182,34 +175,3 @@ def wget_crashes(root: Path) -> bool:
     """Return whether a signal ends busybox's wget when it is given a timeout."""
     command = ["chroot", str(root), "/bin/busybox", "wget", "-T", "1"]
     return subprocess.run(command, capture_output=True, check=False).returncode < 0
-
-
-def copy_program(name: str, root: Path, path: str) -> bool:
-    """Copy a program of this machine, with its shared libraries, to `path` in the root folder.
-
-    Return whether it is installed.
-    """
-    found = find_tool(name)
-    if found is None:
-        return False
-    shutil.copy(found, root / path)
-    for library in shared_libraries(found):
-        # A library of an unpacked package goes where the package would install it.
-        inside = library.relative_to(UNPACKED if library.is_relative_to(UNPACKED) else "/")
-        (root / inside).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(library, root / inside)
-    return True
-
-
-def shared_libraries(program: str) -> list[Path]:
-    """Return the shared libraries and the loader of a program, as the loader finds them."""
-    folders = ":".join(map(str, UNPACKED.glob("**/*-linux-*")))
-    done = subprocess.run(
-        ["ldd", program],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": SYSTEM_PATH, "LC_ALL": "C", "LD_LIBRARY_PATH": folders},
-    )
-    # `NAME => PATH (ADDRESS)` or `PATH (ADDRESS)`; ldd fails for a static program.
-    return [Path(path) for path in re.findall(r"(/\S+) \(0x", done.stdout)]

@@ -84,7 +84,7 @@ def test_other_bytes_at_a_key_are_refused_and_kept(
     before = requests.get(url, timeout=5).content
     write_release(tmp_path, salt="other bytes")
 
-    with pytest.raises(PublishError, match=r"the mirror holds sha256 \w+ .*, expected sha256 \w+"):
+    with pytest.raises(PublishError, match=r"the mirror has sha256 \w+ .*, expected sha256 \w+"):
         call(mirror_command, config, environment=keys)
     assert requests.get(url, timeout=5).content == before
 
@@ -160,7 +160,7 @@ def test_a_key_written_by_another_run_is_compared(
         if str(request.url).endswith(IMAGE):
             store.client().put_object(Bucket=store.bucket, Key=key, Body=b"other bytes")
 
-    with pytest.raises(PublishError, match="the mirror holds sha256 unknown"):
+    with pytest.raises(PublishError, match="the mirror has sha256 unknown"):
         mirrored(tmp_path, spaces, store, race)
 
 

@@ -239,7 +239,7 @@ def test_a_changed_byte_in_dist_is_not_published(
 ) -> None:
     image = write_release(tmp_path) / IMAGE
     image.write_bytes(image.read_bytes()[:-1] + b"x")
-    with pytest.raises(VerificationError, match=f"{IMAGE}: sha256 .* SHA256SUMS says"):
+    with pytest.raises(VerificationError, match=f"{IMAGE}: sha256 .* SHA256SUMS has"):
         publish()
     (tmp_path / "dist" / f"{IMAGE}.sigstore.json").unlink()
     with pytest.raises(PublishError, match=r"qcow2.sigstore.json: no such file"):

@@ -110,7 +110,7 @@ def artifact(**changes: object) -> Callable[[Any], None]:
         pytest.param(artifact(name=".bashrc"), "name = ", id="hidden"),
         pytest.param(artifact(name="SHA256SUMS"), "expected apart", id="reserved"),
         pytest.param(artifact(name="a.sigstore.json"), "expected apart", id="a bundle"),
-        pytest.param(artifact(name=IMAGE.name), "there twice", id="twice"),
+        pytest.param(artifact(name=IMAGE.name), "qcow2 twice", id="twice"),
         pytest.param(artifact(role="virus"), "role = ", id="unknown role"),
         pytest.param(artifact(media_type="text/html"), "is of type text/html", id="other type"),
         pytest.param(artifact(sha256="A" * 64), "sha256 = ", id="upper case"),

@@ -103,7 +103,7 @@ def test_a_module_comes_after_those_it_needs(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        pytest.param("usr/share/x", r"^image\.droplet: no package of it brings", id="no kernel"),
+        pytest.param("usr/share/x", r"^image\.droplet: none of its packages", id="no kernel"),
         pytest.param(
             "lib/modules/6/virtio_blk.ko.zst", r"^virtio_blk\.ko\.zst: packed as \.zst", id="zstd"
         ),

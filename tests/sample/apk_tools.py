@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
-from ci.rehearsal.sample.standin import FOLDER, LAUNCHER, standin_entries
+from ci.rehearsal.sample.standin import standin_entries
 from tests.alpine import ALPINE, SMALL
 
 ROOT = Path(__file__).parents[2]
@@ -76,8 +76,8 @@ def install_standin(base: Path) -> Tool:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
         target.chmod(mode)
-    program = LAUNCHER.partition("\n")[2].replace(f'"/{FOLDER}"', repr(str(base / FOLDER)))
-    return Tool("standin", (sys.executable, "-I", "-S", "-B", "-c", program))
+    program = str(base / "sbin" / "apk.static")
+    return Tool("standin", (sys.executable, "-I", "-S", "-B", program))
 
 
 def install_apk2(base: Path) -> Tool:

@@ -1,4 +1,4 @@
-"""The sample distribution as a rehearsal makes it, and its apk: once for all tests here."""
+"""The sample distribution's apk, and a static shell: once for all tests here."""
 
 import shutil
 from pathlib import Path
@@ -6,12 +6,7 @@ from pathlib import Path
 import pytest
 
 from build.apk.writing import SigningKey
-from build.edges.progress import Silent
-from build.errors import ConfigError, RemoteError
 from ci.rehearsal.sample.convert import read_deb
-from ci.rehearsal.sample.debian import Deb, fetch
-from ci.rehearsal.sample.make import Sample, make_sample
-from ci.rehearsal.sample.recipes import read_table
 from tests import skips
 from tests.alpine import SMALL
 from tests.sample.apk_tools import (
@@ -21,24 +16,6 @@ from tests.sample.apk_tools import (
     make_key,
 )
 
-WORK = Path(__file__).parents[2] / ".snowdrop" / "sample"
-"""The downloads of a rehearsal: the tests use them again."""
-
-
-@pytest.fixture(scope="session")
-def debs() -> list[Deb]:
-    try:
-        return fetch(read_table(), WORK, mirror=None, progress=Silent())
-    except (ConfigError, RemoteError) as error:
-        pytest.skip(f"{skips.DEBIAN_MIRROR}: {error}")
-
-
-@pytest.fixture(scope="session")
-def sample(debs: list[Deb], tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    del debs
-    out = tmp_path_factory.mktemp("sample") / "out"
-    return make_sample(out=out, work=WORK, mirror=None, progress=Silent())
-
 
 @pytest.fixture(scope="session")
 def busybox(request: pytest.FixtureRequest) -> bytes:
@@ -47,8 +24,7 @@ def busybox(request: pytest.FixtureRequest) -> bytes:
     content = Path(host).read_bytes() if host else b""
     if content and b"ld-linux" not in content[:4096]:
         return content
-    debs: list[Deb] = request.getfixturevalue("debs")
-    (deb,) = [deb for deb in debs if deb.name == "busybox-static"]
+    (deb,) = [deb for deb in request.getfixturevalue("debs") if deb.name == "busybox-static"]
     return read_deb(deb.path).files["usr/bin/busybox"].content
 
 

@@ -190,9 +190,10 @@ def test_words_that_are_not_dependencies_are_refused(
 
 
 def test_no_module_is_of_the_project_or_of_a_site_package(standin: Tool) -> None:
-    program = standin.command[-1].partition("sys.exit")[0]
+    path = Path(standin.command[-1])
+    program = f"__file__ = {str(path)!r}\n" + path.read_text().partition("sys.exit")[0]
     program += "for one in sys.modules.values(): print(getattr(one, '__file__', None) or '')"
-    command = [*standin.command[:-1], program]
+    command = [*standin.command[:-1], "-c", program]
     finished = subprocess.run(command, capture_output=True, text=True, env={}, check=True)
     files = finished.stdout.splitlines()
     assert any(path.endswith("/apk-standin/build/apk/index.py") for path in files)

@@ -18,6 +18,7 @@ from ci.rehearsal.sample.make import Sample, make_sample
 from ci.rehearsal.sample.package_lists import BUILDER_PACKAGES, IMAGE_PACKAGES
 from ci.rehearsal.sample.recipes import HERE
 from tests.alpine import SMALL
+from tests.distribution import SAMPLE_WORK
 from tests.sample.apk_tools import (
     Repositories,
     Tool,
@@ -25,7 +26,6 @@ from tests.sample.apk_tools import (
     needs_alpine,
     needs_root,
 )
-from tests.sample.conftest import WORK
 
 SOME = ("alpine-baselayout", "chrony", "libc6", "mkinitfs", "openrc")
 MAKE_SOME = """
@@ -120,7 +120,7 @@ def test_beside_alpine_the_sample_brings_the_kernel_and_nothing_of_debians_libra
     )
     without = frozenset(record.name for record in index.records)
     beside = make_sample(
-        out=tmp_path / "beside", work=WORK, mirror=None, without=without, progress=Silent()
+        out=tmp_path / "beside", work=SAMPLE_WORK, mirror=None, without=without, progress=Silent()
     )
     assert set(names_in(beside, beside.image)) == {"linux-virt", "mkinitfs"}
     for key in beside.keys.iterdir():
@@ -165,7 +165,7 @@ def test_another_clone_with_another_umask_and_time_zone_makes_the_same_bytes(
 def test_a_second_run_changes_nothing(sample: Sample) -> None:
     index = sample.image / "x86_64" / "APKINDEX.tar.gz"
     before = index.stat()
-    again = make_sample(out=sample.image.parent, work=WORK, mirror=None, progress=Silent())
+    again = make_sample(out=sample.image.parent, work=SAMPLE_WORK, mirror=None, progress=Silent())
     assert again == sample
     assert index.stat() == before
 

@@ -22,8 +22,7 @@ from build.snapshot.fetch import mirrored
 from build.snapshot.lock import Lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
-from tests.alpine import SMALL
-from tests.apk.makers import needs_alpine
+from tests.distribution import Distribution
 from tests.snapshot.kept import MIRROR, URL, keep, spoil
 from tests.snapshot.test_pin import as_root, config, engine_for, pinned
 
@@ -240,25 +239,27 @@ def installed_by_the_readme(path: Path, folder: Path) -> tuple[str, set[tuple[st
     return done.stdout, set(zip(names, versions, strict=True))
 
 
-@needs_alpine
 @as_root
-def test_a_stranger_installs_by_the_readme_with_plain_apk(tmp_path: Path) -> None:
-    wanted = config(tmp_path, [SMALL])
+def test_a_stranger_installs_by_the_readme_with_plain_apk(
+    distribution: Distribution, tmp_path: Path
+) -> None:
+    wanted = config(tmp_path, [distribution.repository])
     lock = pinned(wanted)
     path = archived(tmp_path, lock, Store(wanted.store))
     said, found = installed_by_the_readme(path, tmp_path / "unpacked")
-    assert "apk-tools 2." in said
+    assert distribution.apk_version in said
     assert found == {(package.name, package.version) for package in lock.closure("droplet")}
 
 
-@needs_alpine
 @as_root
-def test_pinning_from_an_archive_needs_no_mirror_and_gives_the_same_lock(tmp_path: Path) -> None:
+def test_pinning_from_an_archive_needs_no_mirror_and_gives_the_same_lock(
+    distribution: Distribution, tmp_path: Path
+) -> None:
     mirror = tmp_path / "alpine" / "v3.19" / "main"
-    shutil.copytree(SMALL, mirror, copy_function=shutil.copyfile)
+    shutil.copytree(distribution.repository, mirror, copy_function=shutil.copyfile)
     for folder in (mirror, mirror / "x86_64"):
         folder.chmod(0o755)
-    wanted = config(tmp_path, [mirror], mirrors=[str(SMALL.parents[1])])
+    wanted = config(tmp_path, [mirror], mirrors=[str(distribution.mirror)])
     lock = pinned(wanted)
     assert lock.repositories[0].mirrors
     path = archived(tmp_path, lock, Store(wanted.store))
@@ -269,11 +270,12 @@ def test_pinning_from_an_archive_needs_no_mirror_and_gives_the_same_lock(tmp_pat
     assert again.read_bytes() == path.read_bytes()
 
 
-@needs_alpine
 @as_root
-def test_pinning_from_an_archive_trusts_signatures_and_not_its_lock(tmp_path: Path) -> None:
+def test_pinning_from_an_archive_trusts_signatures_and_not_its_lock(
+    distribution: Distribution, tmp_path: Path
+) -> None:
     """A package that was changed together with the lock does not match the signed index."""
-    wanted = config(tmp_path, [SMALL])
+    wanted = config(tmp_path, [distribution.repository])
     lock, store = pinned(wanted), Store(wanted.store)
     chrony = next(package for package in lock.packages if package.name == "chrony")
     raw = store.read(chrony.sha256)

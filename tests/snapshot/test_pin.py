@@ -1,4 +1,4 @@
-"""Pins of Alpine's real packages, with the apk that is among them."""
+"""Pins of real packages, with the apk that is among them."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -14,8 +14,8 @@ from build.errors import RemoteError, SnapshotError, VerificationError
 from build.snapshot.lock import Lock, dump_lock, parse_lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
-from tests.alpine import ALPINE, SMALL
-from tests.apk.makers import key, needs_alpine, real_keys
+from tests.apk.makers import key
+from tests.distribution import Distribution, trusted_keys, write_keys
 
 PACKAGES = ("alpine-base", "openssh", "chrony", "e2fsprogs-extra")
 
@@ -38,12 +38,8 @@ def config(
     packages: Sequence[str] = PACKAGES,
     mirrors: Sequence[str] = (),
 ) -> BuildConfig:
-    """Return a configuration in `folder` that trusts Alpine's keys and those of the tests."""
-    keys = folder / "keys"
-    keys.mkdir(exist_ok=True)
-    for path in (ALPINE / "keys").glob("*.pub"):
-        shutil.copy(path, keys)
-    (keys / key().name).write_bytes(key().public_pem())
+    """Return a configuration in `folder` that trusts the keys of `trusted_keys`."""
+    write_keys(folder / "keys")
     text = f"""
         [snapshot]
         branch = "v3.19"
@@ -79,16 +75,20 @@ def pinned(wanted: BuildConfig, *, previous: Lock | None = None) -> Lock:
     )
 
 
-@needs_alpine
 @as_root
-def test_a_real_repository_is_pinned_completely_and_reproducibly(tmp_path: Path) -> None:
-    wanted = config(tmp_path, [SMALL], mirrors=[str(ALPINE / "repo"), str(tmp_path)])
+def test_a_real_repository_is_pinned_completely_and_reproducibly(
+    distribution: Distribution, tmp_path: Path
+) -> None:
+    mirror = str(distribution.mirror)
+    wanted = config(tmp_path, [distribution.repository], mirrors=[mirror, str(tmp_path)])
     lock, store = pinned(wanted), Store(wanted.store)
-    assert lock.apk_version.startswith("apk-tools 2.")
+    assert lock.apk_version == distribution.apk_version
     assert lock.closures == ("apk", "builder", "droplet")
     droplet = [package.name for package in lock.closure("droplet")]
     # An order that can be installed: libraries of busybox, busybox, packages that need a shell.
-    assert droplet.index("musl") < droplet.index("busybox") < droplet.index("alpine-base")
+    assert (
+        droplet.index(distribution.libc) < droplet.index("busybox") < droplet.index("alpine-base")
+    )
     assert {"openrc", "openssh-server", "chrony", "e2fsprogs-extra"} <= set(droplet)
     assert [package.name for package in lock.closure("apk")][-1].startswith("apk-tools")
     assert lock.epoch == max(package.build_time for package in lock.packages)
@@ -97,39 +97,42 @@ def test_a_real_repository_is_pinned_completely_and_reproducibly(tmp_path: Path)
     for package in lock.packages:
         assert len(store.read(package.sha256)) == package.size
     first = lock.repositories[0]
-    index = read_index(store.read(first.index_sha256), real_keys(), where="index")
+    index = read_index(store.read(first.index_sha256), trusted_keys(), where="index")
     assert (index.signer, store.has(first.key_sha256)) == (first.key, True)
-    assert first.mirrors == (str(ALPINE / "repo"),)
+    assert first.mirrors == (mirror,)
     assert list(wanted.work.iterdir()) == []
     assert pinned(wanted).id == lock.id
 
 
-@needs_alpine
 @as_root
 def test_a_builder_of_other_repositories_is_solved_by_its_own_apk(
-    tmp_path: Path, repository: Callable[..., Path]
+    distribution: Distribution, tmp_path: Path, repository: Callable[..., Path]
 ) -> None:
-    lock = pinned(config(tmp_path, [SMALL], builder=[repository("hello"), SMALL]))
+    real = distribution.repository
+    lock = pinned(config(tmp_path, [real], builder=[repository("hello"), real]))
     assert [repository.role for repository in lock.repositories] == ["image", "builder", "builder"]
     assert {package.repository for package in lock.closure("droplet")} == {0}
     assert {package.repository for package in lock.closure("builder")} == {2}
     assert {package.repository for package in lock.closure("apk")} == {0}
-    assert lock.apk_version.startswith("apk-tools 2.")
+    assert lock.apk_version == distribution.apk_version
 
 
-@needs_alpine
 @as_root
-def test_a_package_that_does_not_exist_is_reported_in_apks_words(tmp_path: Path) -> None:
+def test_a_package_that_does_not_exist_is_reported_in_apks_words(
+    distribution: Distribution, tmp_path: Path
+) -> None:
+    wanted = config(tmp_path, [distribution.repository], packages=["alpine-base", "linux-none"])
     with pytest.raises(SnapshotError, match="droplet: apk finds no set") as failure:
-        pinned(config(tmp_path, [SMALL], packages=["alpine-base", "linux-virt"]))
-    assert "linux-virt (no such package)" in str(failure.value)
+        pinned(wanted)
+    assert "linux-none (no such package)" in str(failure.value)
 
 
-@needs_alpine
 @as_root
-def test_a_file_that_the_mirror_lacks_or_changed_is_reported_by_name(tmp_path: Path) -> None:
+def test_a_file_that_the_mirror_lacks_or_changed_is_reported_by_name(
+    distribution: Distribution, tmp_path: Path
+) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(SMALL, copy, copy_function=shutil.copyfile)
+    shutil.copytree(distribution.repository, copy, copy_function=shutil.copyfile)
     for folder in (copy, copy / "x86_64"):
         folder.chmod(0o755)
     wanted = config(tmp_path, [copy])
@@ -151,7 +154,6 @@ def test_a_file_that_the_mirror_lacks_or_changed_is_reported_by_name(tmp_path: P
         pinned(wanted)
 
 
-@needs_alpine
 def test_an_index_of_an_untrusted_key_is_refused_before_anything_runs(
     tmp_path: Path, repository: Callable[..., Path]
 ) -> None:

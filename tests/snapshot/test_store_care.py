@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from build.config import BuildConfig
+from build.edges.download import Watch
 from build.edges.progress import Silent
 from build.errors import RemoteError, SnapshotError
 from build.snapshot.lock import Lock
@@ -23,8 +24,11 @@ class Mirrors:
         self.files = files
         self.asked: list[tuple[str, str]] = []
 
-    def fetch(self, place: str | Path, name: str, *, limit: int) -> bytes:
+    def fetch(
+        self, place: str | Path, name: str, *, limit: int, watch: Watch | None = None
+    ) -> bytes:
         """Return what is served there, truncated to `limit`."""
+        del watch
         self.asked.append((str(place), name))
         content = self.files.get(str(place))
         if content is None:

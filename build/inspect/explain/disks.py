@@ -15,7 +15,7 @@ GRUB = "another GRUB among the builder's packages"
 
 
 def compare_containers(one: Disk, other: Disk) -> Iterator[Difference]:
-    """Yield differences of the image formats, whatever the disks contain."""
+    """Yield differences of the image formats, apart from the content of the disks."""
     if one.format != other.format:
         yield Difference("qcow2", "format", format_pair(one.format, other.format), QEMU_IMG)
         return

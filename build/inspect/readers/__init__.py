@@ -2,5 +2,5 @@
 
 In reading order: `disk` (qcow2 or raw, and its partition table), `superblock`, `ext4` (inodes and
 the content of files and folders), `tree` (every path of the file system), `packages` (apk's
-database: who owns what), `cpio` (an initramfs), `search` (patterns in files as they are read).
+database: owners of paths), `cpio` (an initramfs), `search` (patterns in files as they are read).
 """

@@ -1,4 +1,4 @@
-"""The members of an initramfs: cpio archives one behind the other, compressed or not."""
+"""The members of an initramfs: cpio archives one after the other, compressed or not."""
 
 import lzma
 import zlib
@@ -40,7 +40,7 @@ def read_members(content: bytes, name: str, depth: int = 0) -> Iterator[cpio.Mem
 
 
 def _decompress(content: bytes, name: str) -> tuple[bytes, bytes]:
-    """Return the content of the stream at the start, and the bytes behind it."""
+    """Return the content of the stream at the start, and the bytes after it."""
     stream: zlib._Decompress | lzma.LZMADecompressor
     if content.startswith(GZIP_MAGIC):
         stream = zlib.decompressobj(31)

@@ -171,7 +171,7 @@ class Qcow2(Disk):
     def _piece(self, number: int, start: int, count: int) -> bytes:
         cluster = self.locate(number)
         if cluster.kind == "plain":
-            # The last cluster of a file may be cut: the bytes behind the file are zero.
+            # The last cluster of a file may be cut: the bytes after its end are zero.
             present = max(0, min(count, self.length - cluster.offset - start))
             return self._read_file(cluster.offset + start, present).ljust(count, b"\0")
         if cluster.kind == "compressed":

@@ -1,6 +1,6 @@
 """Reader of an ext4 file system: superblock, inodes, content of files and folders.
 
-Linux, Documentation/filesystems/ext4. It supports what mke2fs makes: files as extents, no data
+Linux, Documentation/filesystems/ext4. It supports the output of mke2fs: files as extents, no data
 inside inodes, no encryption; anything else is refused by name. Every count is compared with the
 size of the file system before it is used, since the image may be damaged or hostile.
 """
@@ -242,7 +242,7 @@ class FileSystem:
         yield from _zeros(inode.size - offset)
 
     def _stored_pieces(self, inode: Inode) -> Iterator[bytes]:
-        """Yield the content up to the end of the last extent, which may be behind the file's."""
+        """Yield the content up to the end of the last extent, which may be after the file's."""
         step, end = max(1, PIECE // self.block_size), 0
         for extent in self.extents(inode):
             yield from _zeros((extent.first - end) * self.block_size)

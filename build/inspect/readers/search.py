@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 OVERLAP = 4096
-"""Bytes that are searched again with the next piece: more than any match is long."""
+"""Bytes that are searched again with the next piece: more than the longest match has."""
 MAX_HITS = 20
 """Of one file: one is enough to refuse it."""
 
@@ -19,7 +19,7 @@ class Pattern:
     """A part of every match."""
     pattern: re.Pattern[bytes]
     before: int = 0
-    """At most so many bytes of a match are before the literal part."""
+    """Maximum number of bytes of a match before the literal part."""
 
 
 @dataclass(frozen=True, slots=True)

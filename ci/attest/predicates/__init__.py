@@ -6,5 +6,5 @@
 - `sbom`: the packages of an image
 - `snapshot`: the signatures of indexes and packages, verified again
 - `boot`: the result of the boot
-- `difference`: what changed since the previous release
+- `difference`: the changes since the previous release
 """

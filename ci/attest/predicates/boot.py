@@ -1,4 +1,4 @@
-"""The predicate about the boot of an image, as a result of tests.
+"""The predicate for the boot of an image, as a result of tests.
 
 Source: in-toto attestation framework, predicate test-result v0.1. The whole boot report is in an
 extension field.

@@ -1,4 +1,4 @@
-"""The predicate about what changed in the packages since the previous release."""
+"""The predicate for the changes of the packages since the previous release."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Package URLs (purl) of package files, by which other tools know them.
+"""Package URLs (purl) of package files, by which other tools identify them.
 
 Source: the purl specification, type apk, and its qualifiers `arch`, `distro` and `vcs_url`.
 """

@@ -33,7 +33,7 @@ from ci.release.manifest import Artifact, Manifest
 NAMESPACE = uuid.UUID("5ad0bd8c-9d17-5a0c-8b3b-3f2b8cf1e2a4")
 """Namespace of the serial numbers (RFC 9562, version 5)."""
 NAME_END = re.compile(r"[=<>~@]")
-"""What ends the name in a dependency or a `provides`: a version or a repository follows."""
+"""The end of the name in a dependency or a `provides`: a version or a repository follows."""
 LICENSES = LicenseFactory()
 
 
@@ -128,7 +128,7 @@ def _write(described: Component, groups: Sequence[Group], manifest: Manifest) ->
 
 
 def _graph(group: Group) -> tuple[set[str], dict[str, set[str]]]:
-    """Return what the whole needs, and what each part needs, all by their refs."""
+    """Return the dependencies of the whole and of each part, all by their refs."""
     providers = _providers(group.parts)
     graph = {
         part.ref: _needed(part.info.name, part.info.depends, providers) - {part.ref}
@@ -192,7 +192,7 @@ def _needed(package: str, needs: Iterable[str], providers: Mapping[str, set[str]
         if _name(need) not in providers:
             raise VerificationError(
                 f"{package}: needs {need}, which no package of its closure provides",
-                hint="run `nox -s pin`: the lock does not hold what its packages need",
+                hint="run `nox -s pin`: the lock lacks a dependency of its packages",
             )
         found |= providers[_name(need)]
     return found

@@ -45,7 +45,7 @@ def verify_snapshot(
 
     Raises:
         ConfigError: a folder of keys cannot be used.
-        VerificationError: a member is not what the lock says, or a signature is not valid.
+        VerificationError: a member differs from the lock, or a signature is not valid.
         SnapshotError: an index or a package is of format 3.
     """
     lock = archive.lock
@@ -60,7 +60,7 @@ def verify_snapshot(
             index = read_index(archive.read(name), rings[repository.role], where=name)
             if index.signer != repository.key:
                 raise VerificationError(
-                    f"{name}: signed by {index.signer}, the lock says {repository.key}"
+                    f"{name}: signed by {index.signer}, the lock names {repository.key}"
                 )
             indexes.append(index)
         for package in lock.packages:

@@ -2,7 +2,7 @@
 
 - `run_all`: the table -> rows of the boot report, several scenarios at a time (read first)
 - `scenarios`: the table: the faults of each boot, and its assertions
-- `assertions`: what can be asserted about a boot (pure)
+- `assertions`: the possible assertions about a boot (pure)
 - `runner`: one scenario: its boots, one after the other on one disk
 - `drives`: overlay disks, larger disks, the config drive as a file (edge)
 - `iso9660`: the bytes of the config drive (pure)

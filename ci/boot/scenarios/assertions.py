@@ -1,6 +1,6 @@
-"""Assertions about one boot of a scenario, evaluated from what was observed of it (pure).
+"""Assertions about one boot of a scenario, evaluated from its observation (pure).
 
-Change here what a boot with a fault must fulfil: add a command to `PROBES` and an assertion that
+To change the checks of a boot with a fault, add a command to `PROBES` and an assertion that
 reads its output; `scenarios` names the assertions of each boot.
 """
 
@@ -43,7 +43,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootObservation:
-    """What was observed of one boot."""
+    """The observation of one boot."""
 
     keys: Mapping[str, str]
     """Public lines by the names of the keys (`scenarios.KEYS`)."""
@@ -80,140 +80,140 @@ def assertion(
     """Return a function that binds all arguments of `check` but the first, the observation."""
 
     def bind(*args: P.args, **kwargs: P.kwargs) -> Assertion:
-        return lambda seen: check(seen, *args, **kwargs)
+        return lambda boot: check(boot, *args, **kwargs)
 
     return bind
 
 
 @assertion
-def sshd_answers(seen: BootObservation) -> Check:
-    """Assert that sshd came up, whatever keys it accepts."""
-    return compare("sshd", "answers", "silent" if seen.sshd_seconds is None else "answers")
+def sshd_answers(boot: BootObservation) -> Check:
+    """Assert that sshd came up, with any keys."""
+    return compare("sshd", "answers", "silent" if boot.sshd_seconds is None else "answers")
 
 
 @assertion
-def accepts(seen: BootObservation, *names: str) -> Check:
+def accepts(boot: BootObservation, *names: str) -> Check:
     """Assert that root can log in with each of these keys."""
-    found = ", ".join(name for name in names if seen.logins.get(name)) or "none"
+    found = ", ".join(name for name in names if boot.logins.get(name)) or "none"
     return compare("accepted keys", ", ".join(names), found)
 
 
 @assertion
-def rejects(seen: BootObservation, *names: str) -> Check:
+def rejects(boot: BootObservation, *names: str) -> Check:
     """Assert that each of these keys was tried and refused."""
-    found = ", ".join(name for name in names if seen.logins.get(name) is False) or "none"
+    found = ", ".join(name for name in names if boot.logins.get(name) is False) or "none"
     return compare("refused keys", ", ".join(names), found)
 
 
 @assertion
-def keys_file_has(seen: BootObservation, *names: str) -> Check:
+def keys_file_has(boot: BootObservation, *names: str) -> Check:
     """Assert that the file of metadata's keys has exactly these keys."""
-    known = {line.split()[1]: name for name, line in seen.keys.items()}
+    known = {line.split()[1]: name for name, line in boot.keys.items()}
     found = []
-    for line in seen.answer("keys").splitlines():
+    for line in boot.answer("keys").splitlines():
         fields = line.split()
         found.append(known.get(fields[1] if len(fields) > 1 else "", " ".join(fields)))
     return compare("metadata's keys", ", ".join(names), ", ".join(found) or "none")
 
 
 @assertion
-def hostname_is(seen: BootObservation, name: str) -> Check:
+def hostname_is(boot: BootObservation, name: str) -> Check:
     """Assert the host name."""
-    return compare("host name", name, seen.answer("host name"))
+    return compare("host name", name, boot.answer("host name"))
 
 
 @assertion
-def services_run(seen: BootObservation) -> Check:
+def services_run(boot: BootObservation) -> Check:
     """Assert that OpenRC reached its runlevel, and that only root can read the log."""
-    crashed = ", ".join(seen.answer("crashed").split()) or "nothing"
+    crashed = ", ".join(boot.answer("crashed").split()) or "nothing"
     return compare(
         "services",
         "runlevel default, nothing crashed, log of mode 600",
-        f"runlevel {seen.answer('runlevel')}, {crashed} crashed,"
-        f" log of mode {seen.answer('log mode')}",
+        f"runlevel {boot.answer('runlevel')}, {crashed} crashed,"
+        f" log of mode {boot.answer('log mode')}",
     )
 
 
 @assertion
-def user_data_ran(seen: BootObservation, times: int) -> Check:
+def user_data_ran(boot: BootObservation, times: int) -> Check:
     """Assert how often a user-data script reached its last line on this disk."""
-    runs = seen.answers.get("runs")
+    runs = boot.answers.get("runs")
     found = "no answer" if runs is None else f"run {len(runs.split())} times"
     return compare("user-data", f"run {times} times", found)
 
 
 @assertion
-def address_is(seen: BootObservation, interface: str, card: Interface) -> Check:
+def address_is(boot: BootObservation, interface: str, card: Interface) -> Check:
     """Assert that a network card has its address and no other IPv4 address."""
-    found = re.findall(rf"^\d+: {interface} +inet (\S+)", seen.answer("addresses"), re.M)
+    found = re.findall(rf"^\d+: {interface} +inet (\S+)", boot.answer("addresses"), re.M)
     bits = sum(int(part).bit_count() for part in card.netmask.split("."))
     return compare(interface, f"{card.address}/{bits}", ", ".join(found) or "no address")
 
 
 @assertion
-def default_route_is(seen: BootObservation, gateway: str) -> Check:
+def default_route_is(boot: BootObservation, gateway: str) -> Check:
     """Assert that there is one default route, by eth0."""
-    found = [" ".join(line.split()[:5]) for line in seen.answer("routes").splitlines()]
+    found = [" ".join(line.split()[:5]) for line in boot.answer("routes").splitlines()]
     expected = f"default via {gateway} dev eth0"
     return compare("default route", expected, ", ".join(found) or "none")
 
 
 @assertion
-def console_shows(seen: BootObservation, pattern: str) -> Check:
+def console_shows(boot: BootObservation, pattern: str) -> Check:
     """Assert that snowdrop-init wrote a line that matches `pattern` on the console."""
-    lines = [line for line in seen.console.splitlines() if "snowdrop-init:" in line]
+    lines = [line for line in boot.console.splitlines() if "snowdrop-init:" in line]
     passed = any(re.search(pattern, line) for line in lines)
     found = "that line" if passed else " | ".join(line.strip() for line in lines) or "nothing"
     return Check("console", passed, f"a line with `{pattern}`", found)
 
 
 @assertion
-def service_replied(seen: BootObservation, status: str) -> Check:
+def service_replied(boot: BootObservation, status: str) -> Check:
     """Assert that the metadata service replied with `status`: that its fault occurred."""
-    statuses = {request.split()[0] for request in seen.requests}
+    statuses = {request.split()[0] for request in boot.requests}
     found = ", ".join(sorted(statuses)) or "no request"
     return Check("service", status in statuses, f"{status} among its replies", found)
 
 
 @assertion
-def service_not_requested(seen: BootObservation) -> Check:
+def service_not_requested(boot: BootObservation) -> Check:
     """Assert that the metadata service got no request."""
-    return compare("service", "no request", seen.requests[0] if seen.requests else "no request")
+    return compare("service", "no request", boot.requests[0] if boot.requests else "no request")
 
 
 @assertion
-def host_keys_kept(seen: BootObservation) -> Check:
+def host_keys_kept(boot: BootObservation) -> Check:
     """Assert that the host keys are those of the first boot."""
-    kept = seen.host_keys and seen.host_keys.keys() == _first_host_keys(seen).keys()
-    return compare("host keys", "the same", "the same" if kept else _describe_host_keys(seen))
+    kept = boot.host_keys and boot.host_keys.keys() == _first_host_keys(boot).keys()
+    return compare("host keys", "the same", "the same" if kept else _describe_host_keys(boot))
 
 
 @assertion
-def host_keys_replaced(seen: BootObservation) -> Check:
+def host_keys_replaced(boot: BootObservation) -> Check:
     """Assert that no host key is one of the first boot."""
-    first = _first_host_keys(seen)
-    new = bool(seen.host_keys and first) and not seen.host_keys.keys() & first.keys()
-    return compare("host keys", "all new", "all new" if new else _describe_host_keys(seen))
+    first = _first_host_keys(boot)
+    new = bool(boot.host_keys and first) and not boot.host_keys.keys() & first.keys()
+    return compare("host keys", "all new", "all new" if new else _describe_host_keys(boot))
 
 
-def _first_host_keys(seen: BootObservation) -> dict[str, str]:
-    return seen.first_boot.host_keys if seen.first_boot else {}
+def _first_host_keys(boot: BootObservation) -> dict[str, str]:
+    return boot.first_boot.host_keys if boot.first_boot else {}
 
 
-def _describe_host_keys(seen: BootObservation) -> str:
-    first = _first_host_keys(seen)
+def _describe_host_keys(boot: BootObservation) -> str:
+    first = _first_host_keys(boot)
     kinds = [
-        f"{kind} ({'same' if key in first else 'new'})" for key, kind in seen.host_keys.items()
+        f"{kind} ({'same' if key in first else 'new'})" for key, kind in boot.host_keys.items()
     ]
     return ", ".join(kinds) or "none"
 
 
 @assertion
-def disk_filled(seen: BootObservation, size: int) -> Check:
+def disk_filled(boot: BootObservation, size: int) -> Check:
     """Assert that partition and file system use a disk of `size` bytes."""
     partition, file_system = (
         int(text) if text.isdigit() else 0
-        for text in (seen.answer("partition"), seen.answer("file system"))
+        for text in (boot.answer("partition"), boot.answer("file system"))
     )
     # Linux counts sectors of 512 bytes, df -k blocks of 1024.
     partition, file_system = partition * 512, file_system * 1024
@@ -225,21 +225,21 @@ def disk_filled(seen: BootObservation, size: int) -> Check:
 
 
 @assertion
-def nothing_injected(seen: BootObservation) -> Check:
+def nothing_injected(boot: BootObservation) -> Check:
     """Assert that no shell ran a value of the metadata as a command."""
-    found = ", ".join(seen.answer("traces").split()) or "none"
+    found = ", ".join(boot.answer("traces").split()) or "none"
     return compare("files made by a command in the host name", "none", found)
 
 
 @assertion
-def sshd_without_wait(seen: BootObservation, seconds: float = 100.0) -> Check:
+def sshd_without_wait(boot: BootObservation, seconds: float = 100.0) -> Check:
     """Assert that sshd came up before a wait for metadata could have ended: 150 s.
 
     Compared with the first boot of the same image on the same machine, which got its metadata at
     once. The limit is generous because other machines may run at the same time.
     """
-    first = seen.first_boot.sshd_seconds if seen.first_boot else None
-    late = None if seen.sshd_seconds is None or first is None else seen.sshd_seconds - first
+    first = boot.first_boot.sshd_seconds if boot.first_boot else None
+    late = None if boot.sshd_seconds is None or first is None else boot.sshd_seconds - first
     expected = f"at most {seconds:g} s more than the first boot"
     found = "no sshd" if late is None else f"{late:+.0f} s"
     return Check("time to sshd", late is not None and late < seconds, expected, found)

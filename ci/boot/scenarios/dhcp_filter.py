@@ -22,7 +22,7 @@ START_SECONDS = 30.0
 
 
 def is_dhcp(frame: bytes) -> bool:
-    """Return whether an Ethernet frame carries DHCP (IPv4, UDP, port 67 or 68)."""
+    """Return whether an Ethernet frame contains DHCP (IPv4, UDP, port 67 or 68)."""
     if frame[12:14] != IPV4 or len(frame) < 34 or frame[23] != UDP:
         return False
     ports = 14 + 4 * (frame[14] & 15)

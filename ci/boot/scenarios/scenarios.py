@@ -14,7 +14,7 @@ from ci.boot.scenarios import assertions as expect
 from ci.boot.scenarios.assertions import INJECTED, MIB, RUNS_FILE, Assertion
 
 KEYS = ("given", "second", "later", "owner")
-"""Made once for all scenarios. In `public_keys` a name stands for the key's public line."""
+"""Made once for all scenarios. In `public_keys` a name is replaced by the key's public line."""
 FIRST = "first boot"
 """Scenario whose disk and observation others start from."""
 DROPLET, CLONE = 424_242_001, 424_242_002
@@ -32,7 +32,7 @@ umask 077
 mkdir -p /root/.ssh
 echo '{owner}' >>/root/.ssh/authorized_keys
 """
-"""A key that the owner adds by hand; its public line is filled in."""
+"""Adds a key of the owner's; its public line is filled in."""
 
 PRIVATE = Interface(
     type="private",
@@ -101,7 +101,7 @@ class Scenario:
 
     name: str
     expectation: str
-    """What must hold, for the documentation and the console."""
+    """The expected behaviour, for the documentation and the console."""
     boot: Boot
     _: KW_ONLY
     second_boot: Boot | None = None

@@ -5,7 +5,7 @@ description. Everything else is a violation:
 
 - status: any operation responds with 401, 403, 404 or 422, the description lists few of them;
 - starter: the state of an asset may be `starter`: in the text, missing in the enumeration;
-- ref: a ref holds a slash (tags/NAME), which a parameter of a path cannot (OpenAPI 3.0.3,
+- ref: a ref has a slash (tags/NAME), which a parameter of a path cannot (OpenAPI 3.0.3,
   "Path Templating Matching");
 - upload: an upload has the media type of its file, the description allows octet-stream only.
 """
@@ -91,7 +91,7 @@ def read_description() -> dict[str, Any]:
 
 @cache
 def _request_description() -> OpenAPI:
-    # A key that GitHub does not know is an error of the product, so it is forbidden here.
+    # A key that GitHub's API does not have is an error of this project, so it is forbidden.
     config = Config(
         spec_validator_cls=None,  # type: ignore[arg-type]  # documented: no check of the description
         additional_properties_default_policy="forbid",

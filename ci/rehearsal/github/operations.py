@@ -1,4 +1,4 @@
-"""What each operation does to the world, and its response (GitHub REST API, 2022-11-28)."""
+"""The effect of each operation on the state, and its response (GitHub REST API, 2022-11-28)."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ class Call:
 
     @property
     def signed_in(self) -> bool:
-        """Whether the request carries a token; the double accepts any."""
+        """Whether the request has a token; the double accepts any."""
         return "Authorization" in self.request.headers
 
     def flag(self, key: str, *, default: bool) -> bool:

@@ -43,7 +43,7 @@ class Application:
         """Return the response to `request`.
 
         Raises:
-            ConnectionResetError: a fault asks for the connection to be reset.
+            ConnectionResetError: a fault resets the connection.
         """
         router = self._routes.bind_to_environ(request.environ)
         try:
@@ -78,7 +78,7 @@ class Application:
         finally:
             if call.upload and not self._is_stored(call.upload):
                 self._world.blob(call.upload.number).unlink()
-        # The operation has run, and the client cannot know it.
+        # The operation has run, but the client gets an error.
         if kind in {"reset-after", "reset-midway"}:
             raise ConnectionResetError
         if kind in {"502-after", "starter"}:
@@ -176,5 +176,5 @@ def _routes() -> Map:
             rule = re.sub(r"\{(\w+_id)\}", r"<int:\1>", path).replace("{ref}", "<path:ref>")
             rule = rule.replace("{", "<").replace("}", ">")
             rules.append(Rule(rule, methods=[method], endpoint=operation["operationId"]))
-    # Without merge_slashes=False Werkzeug redirects a path with `//`, which GitHub does not know.
+    # Without merge_slashes=False Werkzeug redirects a path with `//`, which GitHub does not do.
     return Map(rules, merge_slashes=False)

@@ -22,7 +22,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR_OPTION = "name a mirror with `--debian-mirror URL` or SNOWDROP_DEBIAN_MIRROR"
 TARGETS = "$(ORIGIN)\t$(CREATED_BY)\t$(COMPONENT)\t$(REPO_URI)\t$(CODENAME)"
 RECORD = "fetched.json"
-"""Names, versions and digests of the kept packages: written last, when all are there."""
+"""Names, versions and digests of the kept packages: written last, when all are complete."""
 SUFFIXES = {"alpha", "beta", "pre", "rc"}
 
 
@@ -40,8 +40,8 @@ class Deb:
 def apk_version(debian: str) -> str:
     """Return Debian's version as a version of apk, in the same order.
 
-    The leading numbers stay; each number after them becomes a `_p` of its own, so that a
-    longer revision is newer; Debian's epoch is dropped, `~` makes what follows older
+    The leading numbers stay; each number after them becomes a separate `_p`, so that a
+    longer revision is newer; Debian's epoch is dropped, `~` makes the rest older
     (deb-version(7)).
 
     >>> apk_version("1:10.0p1-7+deb13u1")
@@ -66,7 +66,7 @@ def mirror_of_host() -> str:
 
     Raises:
         MissingToolError: the host has no apt.
-        ConfigError: its apt knows no Debian mirror, as on Ubuntu.
+        ConfigError: its apt has no Debian mirror, as on Ubuntu.
     """
     lines = _apt("indextargets", "--format", TARGETS, environment=PLAIN).splitlines()
     for line in sorted(set(lines)):
@@ -108,7 +108,7 @@ def fetch(table: Table, folder: Path, *, mirror: str | None, progress: Progress)
 
 
 def _read_record(table: Table, folder: Path) -> list[Deb]:
-    """Return what an earlier run downloaded; nothing when a package is missing or changed."""
+    """Return the packages of an earlier run; nothing when a package is missing or changed."""
     try:
         rows = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         debs = [

@@ -1,7 +1,7 @@
 """Soname and needed libraries of an ELF file, and the tags of a kernel module.
 
-After the System V ABI (gABI 4.1, chapters 4 and 5), 64 bit and little-endian only: that is
-what x86_64 has.
+After the System V ABI (gABI 4.1, chapters 4 and 5), 64 bit and little-endian only, as
+on x86_64.
 """
 
 import struct
@@ -40,7 +40,7 @@ def is_elf(content: bytes) -> bool:
 
 
 def read_linked(content: bytes) -> Linked:
-    """Return what the dynamic section of an ELF file names; nothing when it is static."""
+    """Return the names in the dynamic section of an ELF file; none when it is static."""
     sections, _ = _read_sections(content)
     for section in sections:
         if section.kind == TYPE_DYNAMIC:

@@ -45,7 +45,7 @@ def _closure(files: Mapping[str, bytes], wanted: Iterable[str]) -> dict[str, byt
     found: dict[str, bytes] = {}
     todo = list(wanted)
     while todo:
-        # The kernel treats - and _ in module names alike (modprobe(8)).
+        # The kernel treats - and _ in module names as the same letter (modprobe(8)).
         name = todo.pop().replace("-", "_")
         path = by_name.get(name)
         if path is None and name not in built_in:

@@ -37,7 +37,7 @@ LEVEL = 2
 DESCRIPTION = "snowdrop sample distribution"
 STANDIN = "apk-tools-static"
 OPTIONAL = ("openssh",)
-"""In the image's repository, though no image asks for it."""
+"""In the image's repository, though no image requests it."""
 STAMP = "sample-stamp"
 
 
@@ -77,7 +77,7 @@ def make_sample(
     """Return the repositories below `out`; make them only when their input has changed.
 
     `work` keeps the downloads. `without` are the names of packages in a real repository: when
-    there are any, the image's repository has only what that one lacks to boot.
+    there are any, the image's repository has only the packages that it lacks to boot.
 
     Raises:
         ConfigError: no Debian mirror is known.
@@ -160,7 +160,7 @@ def _providers(made: Mapping[str, Made]) -> dict[str, str]:
 def _complete(
     recipe: SampleRecipe, contents: Mapping[str, Contents], versions: Mapping[str, str]
 ) -> Recipe:
-    """Return the package of `recipe` with its files, its scripts and what abuild would add."""
+    """Return the package of `recipe` with its files, its scripts and abuild's fields."""
     debs = [contents[name] for name in recipe.sources]
     package = recipe.package
     version = package.version or versions[recipe.sources[0]]

@@ -1,4 +1,4 @@
-"""Packages and services that a rehearsal's release.toml asks for, from request.toml."""
+"""Packages and services that a rehearsal's release.toml requests, from request.toml."""
 
 import tomllib
 

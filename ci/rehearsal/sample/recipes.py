@@ -12,7 +12,7 @@ from build.apk.writing import Recipe
 
 HERE = Path(__file__).parent
 KERNEL = "KERNEL"
-"""Stands for the Debian package of the kernel, whose name changes with each of its versions."""
+"""Placeholder of the kernel's Debian package, whose name changes with each of its versions."""
 PLAIN_KEYS = frozenset({"folders", "links", "modes", "modules"})
 LIBRARY_FOLDER = "usr/lib/x86_64-linux-gnu"
 
@@ -41,7 +41,7 @@ class SampleRecipe:
     package: Recipe
     """The metadata as far as the table has them: without entries, needed libraries and commands.
 
-    An empty version stands for that of the first source.
+    An empty version means that of the first source.
     """
     sources: tuple[str, ...] = ()
     files: tuple[FileRule, ...] = ()

@@ -2,7 +2,9 @@
 
 Its program is `/sbin/apk.static`; it needs `/usr/bin/python3` (3.11 or newer) with the standard
 library, no site packages and no `ctypes`. The package that holds these files depends on the one
-with python3, and on nothing else.
+with python3, and on nothing else. The program finds its modules from its own path, so that it
+also runs in a folder that the package is unpacked into: README.txt of a snapshot's archive starts
+it so.
 """
 
 from pathlib import Path
@@ -17,17 +19,19 @@ SHARED = (
         for name in ("__init__", "index", "info", "package", "streams", "tar", "version")
     ),
 )
-"""Modules of the product that it imports: standard library only, as they need each other only."""
+"""Modules of this project that it imports; they import only each other and the standard library."""
 
 LAUNCHER = f"""#!/usr/bin/python3 -ISBu
+import os
 import sys
 
-sys.path.insert(0, "/{FOLDER}")
+above = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(above, "{FOLDER}"))
 from apk.program import main
 
 sys.exit(main(sys.argv[1:]))
 """
-"""Isolated, without site packages, leaving no compiled files behind, writing at once."""
+"""Isolated, without site packages, without compiled files, unbuffered."""
 
 
 def standin_entries() -> list[tuple[str, int, bytes]]:

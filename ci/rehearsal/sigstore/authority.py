@@ -95,7 +95,7 @@ class Authority:
 def claim_extensions(claims: Mapping[str, str]) -> dict[int, bytes]:
     """Return the value of each of sigstore's extensions, by the number after ARC.
 
-    1 to 6 are deprecated and hold the plain text; from 8 on it is a DER UTF8String.
+    1 to 6 are deprecated and contain plain text; from 8 on it is a DER UTF8String.
     """
     repository = f"{GITHUB}/{claims['repository']}"
     plain = {

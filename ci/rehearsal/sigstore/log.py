@@ -3,8 +3,8 @@
 Sources: sigstore's Rekor v2 (rekor-tiles, API and hashedrekord 0.0.2), C2SP tlog-checkpoint
 and signed-note, RFC 8785 (canonical JSON of an entry).
 
-On disk: `entries` holds one entry per line in base64 and is only appended to; `checkpoint`
-holds the last signed tree head. At the next start the tree is computed from the entries and
+On disk: `entries` has one entry per line in base64 and is only appended to; `checkpoint`
+has the last signed tree head. At the next start the tree is computed from the entries and
 must still have that head, so a log whose files were changed does not start.
 """
 
@@ -79,7 +79,7 @@ class TransparencyLog:
         self._file.close()
 
     def add(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Append the entry that `request` asks for and return it with its proof.
+        """Append the entry that `request` describes and return it with its proof.
 
         `request` and the result have the form of Rekor v2's `CreateEntryRequest` and
         `TransparencyLogEntry`.
@@ -153,7 +153,7 @@ class TransparencyLog:
         if size > self.size or self._tree.root(size) != root:
             raise VerificationError(
                 f"{folder}: its {self.size} entries are not those of its checkpoint of {size}",
-                hint="its files were changed: remove the rehearsal's sigstore folder",
+                hint="remove the rehearsal's sigstore folder: its files were changed",
             )
 
 
@@ -182,7 +182,7 @@ def entry_body(request: Mapping[str, Any]) -> bytes:
         "signature": parsed.signature.to_dict(),
     }
     entry = {"apiVersion": VERSION, "kind": KIND, "spec": {"hashedRekordV002": rekord}}
-    # For ASCII without numbers RFC 8785 asks for sorted keys and no spaces, nothing else.
+    # For ASCII without numbers RFC 8785 requires sorted keys and no spaces, nothing else.
     return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
 
 

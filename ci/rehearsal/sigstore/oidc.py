@@ -104,7 +104,7 @@ class Issuer:
             VerificationError: `authorization` is not the header with the job's secret.
         """
         scheme, _, token = authorization.partition(" ")
-        # In constant time, so that the time of a refusal says nothing about the secret.
+        # In constant time, so that the time of a refusal reveals nothing about the secret.
         is_known = secrets.compare_digest(token.encode(), self.request_token.encode())
         if scheme.lower() != "bearer" or not is_known:
             raise VerificationError("request token: not the one of this job")

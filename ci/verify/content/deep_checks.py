@@ -47,7 +47,7 @@ def check_deeply(
         lock = _check_snapshot(index, keys, progress, findings)
         _check_dependencies(index, lock, findings)
         for image in index.manifest.of_role("image"):
-            # Without a build record it is unknown which packages the image must hold.
+            # Without a build record it is unknown which packages the image must contain.
             if build_bundle(image.name) in index.statements:
                 _check_image_packages(image, index, lock, findings)
         name = builder_sbom_name(index.manifest.name, index.manifest.version)
@@ -81,7 +81,7 @@ def _check_snapshot(
             raise VerificationError(str(error), hint=error.hint) from error
         if snapshot.lock.id != index.manifest.lock_id:
             raise VerificationError(
-                f"{name}: holds the snapshot {snapshot.lock.id}, expected {index.manifest.lock_id}"
+                f"{name}: has the snapshot {snapshot.lock.id}, expected {index.manifest.lock_id}"
             )
     statement = index.statements.get(SNAPSHOT_BUNDLE)
     same = same_json(statement.predicate if statement else None, snapshot_predicate(snapshot))

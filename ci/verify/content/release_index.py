@@ -83,7 +83,7 @@ def read_certificate(bundle: Path, trust: Trust, findings: Findings) -> Certific
     """
     with findings.require(
         "trust root",
-        expected=f"knows who issued, logged and stamped {bundle.name} ({trust.root.name})",
+        expected=f"has the authorities and the log of {bundle.name} ({trust.root.name})",
         meaning=OTHER_SIGSTORE,
     ):
         return trust.read_bundle(bundle).signing_certificate

@@ -47,7 +47,7 @@ NO_DIFFERENCE = "what changed since the previous release is not attested"
 class StatementReader:
     """Reads the statements in `folder`, which one identity must have signed.
 
-    Each method raises VerificationError when the statement is invalid, or says something else.
+    Each method raises VerificationError when the statement is invalid, or differs from the release.
     """
 
     folder: Path
@@ -105,9 +105,9 @@ class ImageStatement:
 
     title: str
     expected: str
-    """What it must be beside "signed, of this image"."""
+    """The requirement in addition to "signed, of this image"."""
     meaning: str
-    """What it means when it is missing or invalid."""
+    """The meaning of a missing or invalid one."""
     bundle: Callable[[str], str]
     read: Callable[[StatementReader, Artifact], Statement]
     compare: Callable[[Statement, Artifact, ReleaseIndex], None]

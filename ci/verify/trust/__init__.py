@@ -1,6 +1,6 @@
 """Trust: the signer, the sigstore instance, and the signatures made with both.
 
-In reading order: `policy` (the trusted signer, and what certificates must say), `root` (the trust
+In reading order: `policy` (trusted signer, requirements for certificates), `root` (the trust
 root), `bundles` (signatures), `refresh` (the current public root by TUF). `trusted_root.json` is
-the reviewed copy of the public root; README.md says where it is from.
+the reviewed copy of the public root; README.md names its source.
 """

@@ -27,7 +27,7 @@ MESSAGES = {
     "not enough sources of verified time": "no time of signing from a trusted authority",
     "failed to build timestamp certificate chain": "the certificate was not valid when it signed",
     "failed to verify SCT": "no SCT of a certificate log that you trust",
-    "invalid log entry": "the transparency log does not hold this signature",
+    "invalid log entry": "the transparency log does not contain this signature",
     "transparency log entry is inconsistent": "the log entry is of another signature",
     "Bundle message digest mismatch": "the signature is of other bytes",
     "Signature is invalid for input": "the signature is of other bytes",
@@ -158,8 +158,8 @@ def _log_id(document: object) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    said = str(error).strip().split("\n")[0] or type(error).__name__
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
     for prefix, message in MESSAGES.items():
-        if said.startswith(prefix):
-            return f"{message} ({said})"
-    return said
+        if reason.startswith(prefix):
+            return f"{message} ({reason})"
+    return reason

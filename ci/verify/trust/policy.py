@@ -1,7 +1,7 @@
-"""Trust policy: whose workflow must have signed, and what certificates must therefore say.
+"""Trust policy: whose workflow must have signed, and the values that certificates must have.
 
 Certificates are Fulcio's for GitHub Actions (Fulcio, docs/oid-info.md). A name like OWNER/REPO
-can be given up and registered by somebody else; GitHub's numeric ids of a repository and its
+can be given up and registered by another owner; GitHub's numeric ids of a repository and its
 owner cannot. A policy file keeps them: it is written at the first use, from a certificate that
 passed, and its numbers are required from then on.
 """
@@ -27,12 +27,12 @@ from ci.config import ISSUER, REPOSITORY, URL
 OID = "1.3.6.1.4.1.57264.1"
 """Fulcio's arc; the extensions below it are DER UTF8Strings from number 8 on."""
 SUBJECT, COMMIT, REF, REPOSITORY_ID, OWNER_ID = 0, 13, 14, 15, 17
-"""Last numbers below the arc; 0 stands for the subject alternative name."""
+"""Last numbers below the arc; 0 means the subject alternative name."""
 BUILD_WORKFLOW = ".github/workflows/build.yml"
 RELEASE_WORKFLOW = ".github/workflows/release.yml"
 POLICY_HEADER = """\
 # The signer that `verify` trusts. The numbers stay the same when the repository is renamed, and
-# differ when somebody else registers its name later. Read them, and keep this file.
+# differ when another owner registers its name later. Review them, and keep this file.
 """
 _ID = re.compile(r"[0-9]{1,20}")
 POLICY_KEYS = {"repository": REPOSITORY, "repository_id": _ID, "owner_id": _ID, "issuer": URL}
@@ -45,7 +45,7 @@ class TrustedSigner:
     repository: str
     """OWNER/REPO."""
     issuer: str = ISSUER
-    """The token service that vouches for the workflow: GitHub's."""
+    """The token service that identifies the workflow: GitHub's."""
     repository_id: str | None = None
     """GitHub's number; None when it is not known yet, and not required."""
     owner_id: str | None = None
@@ -53,19 +53,19 @@ class TrustedSigner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """One value that a certificate must carry."""
+    """One value that a certificate must have."""
 
     name: str
     oid: int
     """Last number below Fulcio's arc; 0 is the subject alternative name."""
     expected: str
     meaning: str
-    """What another value means."""
+    """The meaning of another value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the certificates of one release must say."""
+    """The values that the certificates of one release must have."""
 
     signer: TrustedSigner
     tag: str
@@ -79,32 +79,32 @@ class Policy:
 
     @property
     def requirements(self) -> tuple[Requirement, ...]:
-        """All that a certificate must say, each with what another value means."""
+        """All values that a certificate must have, each with the meaning of another one."""
         signer, builder = self.signer, self.build_signer
         source = f"https://github.com/{signer.repository}"
         caller, ref = (
             _workflow(signer.repository, RELEASE_WORKFLOW, self.tag),
             f"refs/tags/{self.tag}",
         )
-        stranger = "somebody else's workflow signed this"
-        successor = "the name is the same, but somebody else has it now"
-        issuer = "the identity was not vouched for by GitHub's token service"
+        other_signer = "another workflow signed this"
+        other_owner = "the name is the same, but another owner has it now"
+        issuer = "the identity was not issued by GitHub's token service"
         no_release = "the builder was called from a workflow that makes no releases"
         other_release = "the signature belongs to another release, or to none"
         other_sources = "the workflow ran on other sources than the release names"
-        machine = "a machine that GitHub does not operate held the signing key"
+        machine = "a machine that GitHub does not operate had the signing key"
         rows = (
             ("identity issuer", 8, signer.issuer, issuer),
-            ("signer", SUBJECT, builder, stranger),
-            ("build workflow", 9, builder, stranger),
+            ("signer", SUBJECT, builder, other_signer),
+            ("build workflow", 9, builder, other_signer),
             ("calling workflow", 18, caller, no_release),
-            ("source repository", 12, source, stranger),
+            ("source repository", 12, source, other_signer),
             ("source ref", REF, ref, other_release),
             ("source commit", COMMIT, self.commit, other_sources),
             ("runner", 11, "github-hosted", machine),
             ("trigger", 20, "push", "the workflow was not started by pushing a tag"),
-            ("repository number", REPOSITORY_ID, signer.repository_id, successor),
-            ("owner number", OWNER_ID, signer.owner_id, successor),
+            ("repository number", REPOSITORY_ID, signer.repository_id, other_owner),
+            ("owner number", OWNER_ID, signer.owner_id, other_owner),
         )
         return tuple(
             Requirement(name=name, oid=oid, expected=expected, meaning=meaning)

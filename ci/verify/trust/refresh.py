@@ -58,9 +58,9 @@ def fetch_root(source: Source) -> bytes:
             found = updater.get_targetinfo(TARGET)
             content = Path(updater.download_target(found)).read_bytes() if found else None
         except Exception as error:  # tuf and its transport raise many kinds
-            said = str(error).strip().split("\n")[0] or type(error).__name__
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise RemoteError(
-                f"{source.url}: no trust root ({said})",
+                f"{source.url}: no trust root ({reason})",
                 hint="run it again, or use the reviewed root",
             ) from error
     if content is None:

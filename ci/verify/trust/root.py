@@ -1,6 +1,6 @@
 """Trust root: its authorities and logs, and whether a bundle comes from them.
 
-sigstore-python says of a foreign bundle only that no chain, time or signature was found, and
+sigstore-python reports of a foreign bundle only that no chain, time or signature was found, and
 compares the validity of timestamp authorities alone. Here the missing authority or log is named,
 and the validity of each is checked. Format: sigstore's protobuf-specs, TrustedRoot, as JSON.
 """
@@ -31,7 +31,7 @@ LOG = "log key"
 CERTIFICATE_LOG = "certificate log key"
 TIMESTAMPS = "timestamp authority"
 HINT = (
-    "a newer root may have it: get one with `nox -s trust -- --update` and review it, "
+    "get a newer root with `nox -s trust -- --update` and review it, "
     "or name one with `--trust-root FILE`"
 )
 SPKI = PublicFormat.SubjectPublicKeyInfo
@@ -80,7 +80,7 @@ class Root:
         `log_id`: from the bundle's log entry. The signatures themselves are sigstore's to check.
 
         Raises:
-            VerificationError: naming what is not in the root, or was not valid.
+            VerificationError: naming the authority or log that is missing, or was not valid.
         """
         certificate = bundle.signing_certificate
         anchors = [
@@ -92,7 +92,7 @@ class Root:
         for authority, moment in self._timestamps(bundle, name):
             anchors.append(authority)
             moments.append(moment)
-        # Without a timestamp the start of the certificate stands for the time of signing.
+        # Without a timestamp the start of the certificate is used as the time of signing.
         for moment in moments or [certificate.not_valid_before_utc]:
             for anchor in anchors:
                 self._check_validity(anchor, moment, name)
@@ -165,8 +165,8 @@ def parse_root(raw: bytes, name: str) -> Root:
     try:
         anchors = tuple(_read_anchors(TrustedRoot.from_json(raw)))
     except (ValueError, IndexError) as error:
-        said = ", ".join(line.strip() for line in str(error).splitlines()[:3])
-        raise VerificationError(f"{name}: {said}, expected a trusted root") from None
+        reason = ", ".join(line.strip() for line in str(error).splitlines()[:3])
+        raise VerificationError(f"{name}: {reason}, expected a trusted root") from None
     for kind in (AUTHORITY, LOG, CERTIFICATE_LOG, TIMESTAMPS):
         if not any(anchor.kind == kind for anchor in anchors):
             raise VerificationError(f"{name}: no {kind}, expected at least one")
@@ -202,7 +202,7 @@ def _make_anchor(
 
 
 def _certificate_log_id(certificate: Certificate, name: str) -> bytes:
-    """Return the id of the log whose SCT `certificate` carries (RFC 6962, section 3.2)."""
+    """Return the id of the log whose SCT `certificate` has (RFC 6962, section 3.2)."""
     try:
         stamps = certificate.extensions.get_extension_for_class(
             PrecertificateSignedCertificateTimestamps
@@ -211,7 +211,7 @@ def _certificate_log_id(certificate: Certificate, name: str) -> bytes:
         stamps = None
     if stamps is None or len(stamps) != 1:
         raise VerificationError(
-            f"{name}: its certificate carries no SCT of one certificate log, expected one"
+            f"{name}: its certificate has no SCT of one certificate log, expected one"
         )
     return bytes(stamps[0].log_id)
 

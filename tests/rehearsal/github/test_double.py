@@ -13,11 +13,11 @@ import requests
 from openapi_core import OpenAPI
 
 from ci.rehearsal.github import operations
-from ci.rehearsal.github.cut_openapi import cut
 from ci.rehearsal.github.openapi_check import DESCRIPTION
 from ci.rehearsal.github.responses import describe_release
 from ci.rehearsal.github.server import running
 from ci.rehearsal.github.state import World
+from tests.rehearsal.github.cut_openapi import cut
 
 ROOT = Path(__file__).parents[3]
 REPOSITORY = "octo/snowdrop"

@@ -139,7 +139,7 @@ ATTACKS = [
         "archive: its lock",
         lock_in_archive,
         "snapshot signatures",
-        "holds the snapshot ",
+        "has the snapshot ",
     ),
     Attack("archive: a package in it", in_archive(APK), "snapshot signatures", "its lock says"),
     Attack(

@@ -238,12 +238,12 @@ ATTACKS = [
         "trust root",
         "certificate log key",
     ),
-    Attack("a root that came with the release", root_beside, "", "lies in what is verified"),
+    Attack("a root that came with the release", root_beside, "", "is part of the target"),
     Attack(
-        "a configuration that came with the release", config_beside, "", "lies in what is verified"
+        "a configuration that came with the release", config_beside, "", "is part of the target"
     ),
-    Attack("a policy that came with the release", policy_beside, "", "lies in what is verified"),
-    Attack("keys that came with the release", keys_beside, "", "lies in what is verified"),
+    Attack("a policy that came with the release", policy_beside, "", "is part of the target"),
+    Attack("keys that came with the release", keys_beside, "", "is part of the target"),
     Attack(
         "packages signed by keys that one does not hold",
         other_keys,

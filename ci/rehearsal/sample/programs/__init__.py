@@ -1,1 +1,1 @@
-"""Programs that the sample distribution carries as package content: mkinitfs.sh, apk."""
+"""Programs that the sample distribution contains in packages: mkinitfs.sh, apk."""

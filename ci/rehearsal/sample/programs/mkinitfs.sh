@@ -2,7 +2,7 @@
 # Make an initramfs of busybox, the modules of some features, and an init.
 #
 # Takes the words of Alpine's mkinitfs that a build of an image uses. With SOURCE_DATE_EPOCH the
-# same files give the same bytes: names sorted, times set, owners root, inodes numbered anew.
+# same files give the same bytes: names sorted, times set, owners root, inodes renumbered.
 # Plain sh and its own static busybox: the system around it may have neither Python nor glibc.
 
 set -eu
@@ -79,7 +79,7 @@ root=$tree/root
 	"$root/sys" "$root/sysroot"
 
 # Each line of modules.dep is a module and those that it needs, all as paths below $modules.
-# Read from the modules themselves: whether a trigger has written the file is not to matter.
+# Read from the modules themselves: whether a trigger has written the file must not matter.
 "$busybox" depmod -n -b "${base:-/}" "$release" 2>/dev/null | "$busybox" awk '
 	/^[^ ]*\.ko[^ ]*:/
 ' > "$tree/modules.dep"

@@ -1,4 +1,4 @@
-"""What is installed: `lib/apk/db` and `etc/apk` of the root, in the form of apk 2.14."""
+"""Installed packages: `lib/apk/db` and `etc/apk` of the root, in the form of apk 2.14."""
 
 import io
 import tarfile
@@ -12,7 +12,7 @@ ORDER, ALWAYS = "CPVASITULomtckDpi", "CPVSITUL"
 Access = tuple[int, int, int]
 """Owner, group and mode."""
 FOLDER, FILE = (0, 0, 0o755), (0, 0, 0o644)
-"""Access that needs no line of its own."""
+"""Access that is the default and needs no line."""
 
 
 @dataclass(slots=True, eq=False)

@@ -33,7 +33,7 @@ class Dependency(NamedTuple):
 
 @lru_cache(maxsize=1 << 16)
 def rank(version: str) -> VersionKey:
-    """Return what versions are sorted by; a text that is not a version sorts before all of them."""
+    """Return the sort key of a version; a text that is not a version sorts before all of them."""
     try:
         return version_key(version)
     except ValueError:

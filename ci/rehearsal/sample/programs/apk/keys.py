@@ -13,11 +13,11 @@ DIGESTS = {
     "RSA": ("sha1", bytes.fromhex("3021300906052b0e03021a05000414")),
     "RSA256": ("sha256", bytes.fromhex("3031300d060960864801650304020105000420")),
 }
-"""Middle word of `.SIGN.RSA.KEY` -> hash, and what precedes the digest (RFC 8017, 9.2, note 1)."""
+"""Middle word of `.SIGN.RSA.KEY` -> hash, and bytes before the digest (RFC 8017, 9.2, note 1)."""
 
 
 class Keys:
-    """The public keys in a folder, none when it is absent; `build/apk` asks them to `verify`."""
+    """The public keys in a folder, none when it is absent; `build/apk` calls `verify`."""
 
     def __init__(self, folder: Path) -> None:
         files = sorted(path for path in folder.glob("*") if path.is_file())
@@ -61,7 +61,7 @@ def parse_key(pem: str, *, where: str) -> tuple[int, int]:
 
 
 def _element(der: bytes) -> tuple[bytes, bytes]:
-    """Return the content of the first DER element, and what follows it (X.690, 8.1)."""
+    """Return the content of the first DER element, and the rest (X.690, 8.1)."""
     length, start = der[1], 2
     if length & 0x80:
         start += length & 0x7F

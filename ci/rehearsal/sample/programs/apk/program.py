@@ -28,7 +28,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--keys-dir", default="etc/apk/keys")
     parser.add_argument("--repository", action="append", default=[])
     parser.add_argument("--repositories-file", default="etc/apk/repositories")
-    # The last three are what this apk does anyway.
+    # The last three are the defaults of this apk.
     for name in ("--initdb", "--simulate", "--no-network", "--no-cache", "--no-progress"):
         parser.add_argument(name, action="store_true")
     parser.add_argument("command", choices=["add"])
@@ -37,7 +37,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def read_repositories(options: argparse.Namespace, arch: str, keys: Keys) -> list[Package]:
-    """Return what the repositories offer; one that cannot be trusted or read offers nothing."""
+    """Return the packages of the repositories; skip one that cannot be trusted or read."""
     # As in apk, a relative path is one of the root's: joining keeps an absolute one as it is.
     path = options.root / options.repositories_file
     lines = path.read_text().splitlines() if path.exists() else []
@@ -52,7 +52,7 @@ def read_repositories(options: argparse.Namespace, arch: str, keys: Keys) -> lis
 
 
 def add(options: argparse.Namespace) -> int:
-    """Choose and install what the names need; return the exit status."""
+    """Choose and install packages for the names; return the exit status."""
     database = Database(options.root.resolve())
     installed = database.read("lib/apk/db/installed")
     if installed is None and (options.simulate or not options.initdb):
@@ -61,7 +61,7 @@ def add(options: argparse.Namespace) -> int:
         raise ConfigError(f"{database.root}: has packages, this apk fills an empty root only")
     arch = options.arch or (database.read("etc/apk/arch") or "x86_64").strip()
     words = [*(database.read("etc/apk/world") or "").split(), *options.names]
-    # A name stands once in the world, as it was asked for last.
+    # The world has each name once; the last request counts.
     world = list({one.name: one for one in map(parse_dependency, words)}.values())
     keys = Keys(options.root / options.keys_dir)
     choice = Resolver(read_repositories(options, arch, keys), world)

@@ -1,4 +1,4 @@
-"""Why no set of packages fits a world, in the form of apk's own report (`src/print.c`)."""
+"""Conflicts in a choice of packages, in the form of apk's own report (`src/print.c`)."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +7,7 @@ from .resolver import Demand, Provider, Resolver
 
 
 def format_report(choice: Resolver) -> str:
-    """Return what stands against `choice`, several lines; empty when it fits."""
+    """Return the conflicts in `choice`, several lines; empty when there are none."""
     lines: list[str] = []
     for name, demands in sorted(choice.demands.items()):
         if name in choice.filled or all(demand.accepts(None) for demand in demands):

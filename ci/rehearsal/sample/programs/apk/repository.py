@@ -1,4 +1,4 @@
-"""Signed repositories: the packages that an index offers, and the files behind them."""
+"""Signed repositories: the packages of an index, and their files."""
 
 import io
 import re
@@ -31,7 +31,7 @@ class Package:
         self.file = folder / record.file_name
         self.depends = [parse_dependency(word) for word in record.depends]
         self.install_if = [parse_dependency(word) for word in record.install_if]
-        """Conditions that together bring it in unasked; empty: nothing does."""
+        """Conditions that together select it automatically; empty: none do."""
         words = [word.partition("=") for word in record.provides]
         provided = [(name, version or None) for name, _, version in words]
         self.provides = [(self.name, self.version), *provided]
@@ -40,7 +40,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is in a package file that passed every check."""
+    """The content of a package file that passed every check."""
 
     info: Mapping[str, tuple[str, ...]]
     """Values of `.PKGINFO` by key."""
@@ -58,7 +58,7 @@ def read_repository(url: str, arch: str, number: int, keys: Keys) -> list[Packag
     """Return the packages of the repository folder `url`, the `number`th one.
 
     Raises:
-        SnowdropError: its index is not what a trusted key signed.
+        SnowdropError: its index is not signed by a trusted key.
         OSError: there is no index.
     """
     folder = Path(url.removeprefix("file://")) / arch
@@ -67,7 +67,7 @@ def read_repository(url: str, arch: str, number: int, keys: Keys) -> list[Packag
 
 
 def read_content(package: Package, keys: Keys) -> Content:
-    """Return what is in the file of `package`.
+    """Return the content of the file of `package`.
 
     Raises:
         SnowdropError: a signature, a digest or the size differs, or a name is not allowed.

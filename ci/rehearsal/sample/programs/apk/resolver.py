@@ -1,4 +1,4 @@
-"""Which packages a world needs, and in which order they are installed.
+"""Choice of the packages for a world, and the order of their installation.
 
 A name that one package alone can fill is decided at once; then names of packages, then names that
 several packages provide. No decision is taken back.
@@ -25,14 +25,14 @@ class Demand(NamedTuple):
     by: Package | None
 
     def accepts(self, provider: Provider | None) -> bool:
-        """Return whether it holds when its name is filled by `provider`, or by no package."""
+        """Return whether it is met when its name is filled by `provider`, or by no package."""
         if provider is None or provider.package is self.by:
             return self.dependency.negated or provider is not None
         return self.dependency.matches(provider.version) != self.dependency.negated
 
 
 class Resolver:
-    """The choice of packages for one world; `report` says whether they fit together."""
+    """The choice of packages for one world; `report` lists the conflicts."""
 
     def __init__(self, packages: Sequence[Package], world: Sequence[Dependency]) -> None:
         self.world = sorted(world, key=lambda one: (one.name.lower(), one.name))
@@ -43,7 +43,7 @@ class Resolver:
         self.demands: dict[str, list[Demand]] = {}
         self._open: dict[str, None] = {}
         self._refused: set[Package] = set()
-        """Packages that do not fit to the chosen ones."""
+        """Packages that conflict with the chosen ones."""
         waiting = []
         for package in packages:
             for name, version in package.provides:
@@ -52,28 +52,28 @@ class Resolver:
         while lost := {one for one in packages if not self._possible(one)} - self._refused:
             self._refused |= lost
         self._demand(self.world, None)
-        # Of several versions the newest one is brought in.
+        # The newest of several versions is tried first.
         waiting.sort(key=lambda package: rank(package.version), reverse=True)
-        while self._open or self._bring_in(waiting):
+        while self._open or self._take_automatic(waiting):
             if self._open:
                 name, candidates = self._next()
-                # What comes unasked may fill a name that is left to choose.
-                if len(candidates) == 1 or not self._bring_in(waiting, early=True):
+                # A package that install_if selects may fill an undecided name.
+                if len(candidates) == 1 or not self._take_automatic(waiting, early=True):
                     self._decide(name, candidates)
 
     def order(self) -> list[Package]:
-        """Return the chosen packages, each one after what it depends on or waited for."""
+        """Return the chosen packages, each one after its dependencies and install_if."""
         order: dict[Package, None] = {}
-        seen: set[Package] = set()
-        brought = sorted((one for one in self.chosen if one.install_if), key=lambda one: one.name)
+        visited: set[Package] = set()
+        automatic = sorted((one for one in self.chosen if one.install_if), key=lambda one: one.name)
 
         def visit(package: Package) -> None:
-            if package not in seen:
-                seen.add(package)
+            if package not in visited:
+                visited.add(package)
                 for needed in self._filling(package.depends):
                     visit(needed)
                 order[package] = None
-                for one in brought:
+                for one in automatic:
                     if order.keys() >= self._filling(one.install_if).keys():
                         visit(one)
 
@@ -95,7 +95,7 @@ class Resolver:
                 self._open[name] = None
 
     def _possible(self, package: Package) -> bool:
-        """Return whether `package` fits to the chosen ones, and all it needs seems to be there."""
+        """Return whether `package` fits the chosen ones and its dependencies can be met."""
         return package not in self._refused and all(
             self._satisfiable(Demand(dependency, package)) for dependency in package.depends
         )
@@ -110,20 +110,20 @@ class Resolver:
         )
 
     def _next(self) -> tuple[str, list[Provider]]:
-        """Return the name to decide now, and the packages that can fill it, alike in rank."""
+        """Return the name to decide now, and the packages that can fill it, of equal rank."""
         best: tuple[int, str, list[Provider]] = (3, next(iter(self._open)), [])
         for name in self._open:
             candidates = [
                 one
                 for one in self.providers.get(name, ())
-                # A name without a version stands for several programs: only a package with a
-                # priority fills it unasked.
+                # Several programs provide a name without a version: only a package with a
+                # priority fills it automatically.
                 if (one.version is not None or one.package.record.provider_priority)
                 and self._possible(one.package)
             ]
             if len(candidates) == 1:
                 return name, candidates
-            # A name that nothing fills yet may be provided by what is chosen later.
+            # A name that nothing fills yet may be provided by a later choice.
             if candidates:
                 is_virtual = all(one.package.name != name for one in candidates)
                 best = min(best, (1 + is_virtual, name, candidates), key=lambda row: row[0])
@@ -132,7 +132,7 @@ class Resolver:
     def _decide(self, name: str, candidates: list[Provider]) -> None:
         del self._open[name]
         if not candidates:
-            # One that does not fit, for the report.
+            # One with a conflict, for the report.
             candidates = [one for one in self.providers.get(name, ()) if one.version is not None]
         if candidates:
             best = max(candidates, key=_preference).package
@@ -149,16 +149,16 @@ class Resolver:
             self._refused |= rivals - {package}
         self._demand(package.depends, package)
 
-    def _bring_in(self, waiting: Iterable[Package], *, early: bool = False) -> bool:
-        """Take one of the packages whose install_if holds; return whether there was one.
+    def _take_automatic(self, waiting: Iterable[Package], *, early: bool = False) -> bool:
+        """Take one of the packages whose install_if is met; return whether there was one.
 
         `early`: that a name is absent is not yet known.
         """
         for package in waiting:
             demands = [Demand(one, package) for one in package.install_if]
             filling = [self.filled.get(one.dependency.name) for one in demands]
-            held = all(map(Demand.accepts, demands, filling)) and not (early and None in filling)
-            if held and package not in self.chosen and self._possible(package):
+            met = all(map(Demand.accepts, demands, filling)) and not (early and None in filling)
+            if met and package not in self.chosen and self._possible(package):
                 self._take(package)
                 return True
         return False

@@ -35,7 +35,7 @@ def run_script(root: Path, installed: Installed, kind: str, arguments: Sequence[
 
 
 def _execute(root: Path, command: Sequence[str], environment: dict[str, str]) -> str:
-    """Run a program of the root and print what it writes; return what went wrong, or nothing."""
+    """Run a program of the root and print its output; return its error, or an empty string."""
 
     def enter_root() -> None:
         os.chroot(root)
@@ -43,7 +43,7 @@ def _execute(root: Path, command: Sequence[str], environment: dict[str, str]) ->
         os.umask(0o022)
 
     with ExitStack() as devices:
-        # Removed again, since no package brought them; without, `>/dev/null` would leave a file.
+        # Removed afterwards, since no package owns them; without, `>/dev/null` would leave a file.
         (root / "dev").mkdir(exist_ok=True)
         for name, numbers in DEVICES.items():
             if not os.path.lexists(root / "dev" / name):
@@ -70,7 +70,7 @@ def _execute(root: Path, command: Sequence[str], environment: dict[str, str]) ->
 def matching_folders(patterns: Sequence[str], folders: Sequence[str]) -> list[str]:
     """Return those of `folders` that a trigger's patterns name; `*` is one part of a path.
 
-    A `+` before a pattern asks for folders that changed, which in a new root all of them did.
+    A `+` before a pattern selects changed folders, which in a new root are all of them.
     """
     pairs = [(folder, pattern.removeprefix("+")) for folder in folders for pattern in patterns]
     matching = [a for a, b in pairs if a.count("/") == b.count("/") and fnmatchcase(a, b)]

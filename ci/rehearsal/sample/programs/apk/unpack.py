@@ -14,7 +14,7 @@ from .dependencies import parse_dependency
 
 
 class UnpackError(Exception):
-    """A file cannot be put where the package wants it."""
+    """A file cannot be written to its path in the package."""
 
 
 class Unpacking:
@@ -26,7 +26,7 @@ class Unpacking:
         """Folders that packages made: only their access is ever changed."""
         self.written: dict[str, Path] = {}
         """Path in the package -> where it was written."""
-        # Read anew for each package: scripts of the ones before add users.
+        # Read for each package: scripts of earlier packages add users.
         self.users = _read_numbers(self.root / "etc/passwd")
         self.groups = _read_numbers(self.root / "etc/group")
 
@@ -46,7 +46,7 @@ class Unpacking:
 
     def _unpack(self, archive: tarfile.TarFile, entry: tarfile.TarInfo, path: str) -> None:
         target = self.root / path
-        # A link that another package brought may lead out of the root.
+        # A link of another package may lead out of the root.
         if not target.parent.resolve().is_relative_to(self.root.resolve()):
             raise UnpackError("leaves the root")
         uid = self.users.get(entry.uname, entry.uid)
@@ -121,7 +121,7 @@ def _replaces(one: Installed, other: Installed) -> int | None:
 
 
 def settle_folders(root: Path, packages: Iterable[Installed], made: set[str]) -> None:
-    """Give each folder in `made` the access that its package of the highest priority wants."""
+    """Give each folder in `made` the access that its package of the highest priority has."""
     chosen: dict[str, Access] = {}
     # Of several with the same priority the first by name.
     for installed in sorted(packages, key=lambda one: (-one.priority, one.package.name)):

@@ -6,7 +6,7 @@
 # shellcheck shell=sh
 
 WORTH=32768           # sectors of 512 bytes: less than 16 MiB more is not worth a change
-MBR_END=4294965248    # sectors: 2 TiB, less one MiB; a partition table holds 32 bits
+MBR_END=4294965248    # sectors: 2 TiB, less one MiB; a partition table has 32 bits
 TOOL_SECONDS=120
 
 grow_disk() {

@@ -2,13 +2,13 @@
 #
 #   {"a": {"b": [1, "x\ny"]}}   gives   a.b.0 <tab> 1   and   a.b.1 <tab> x\ny
 #
-# A line feed is written as \n, a backslash as \\, the character 0 as \0000: what `printf %b`
-# turns back. Other characters are UTF-8. A null is left out; a name with other characters
+# A line feed is written as \n, a backslash as \\, the character 0 as \0000: `printf %b`
+# reverses this. Other characters are UTF-8. A null is left out; a name with other characters
 # than letters, digits, - and _ has ? for them, so that no path can be forged. Exit status 1
 # when it is not a complete document whose outermost value is an object.
 #
-# Quotation marks separate records. So each one is short or plain text, and the time grows
-# with the length of the document: busybox looks at the whole of a text for each piece of it.
+# Quotation marks separate records, so each is short or plain text. Otherwise the time would grow
+# faster than the document: busybox scans a whole string for each piece that is cut from it.
 
 BEGIN {
 	RS = "\""

@@ -46,7 +46,7 @@ fetch() {
 	done
 }
 
-# A service that answers without this value is asked again for the next one.
+# A service that answers without this value is still used for the next one.
 instead() {
 	[ -e "$WORK/drive" ] || return 1
 	if [ -n "$again" ]; then
@@ -149,7 +149,7 @@ look_for_drive() {
 }
 
 # The volume's name is at 40 in the first descriptor, sector 16 (ECMA-119, 8.4). Reading it
-# needs no module. A floppy disk's drive is not asked: without a disk that takes seconds.
+# needs no module. A floppy disk's drive is not read: without a disk that takes seconds.
 find_drive() {
 	for block in /sys/class/block/*; do
 		drive=${block##*/}

@@ -219,7 +219,7 @@ name_servers() {
 		tell 'name servers: /etc/resolv.conf cannot be written'
 }
 
-# --- who may ask ---------------------------------------------------------------------------
+# --- access to the service -----------------------------------------------------------------
 
 # The metadata service answers every program, and user data may contain secrets.
 shut_metadata() {

@@ -31,7 +31,7 @@ refuse_user_data() {
 	fail "user-data: not run: $1"
 }
 
-# gzip, by its first two bytes (RFC 1952, 2.3.1). A small file may hold a disk full of zeros.
+# gzip, by its first two bytes (RFC 1952, 2.3.1). A small file may unpack to more than the disk.
 open_user_data() {
 	if [ "$(first_bytes)" = 1f8b ]; then
 		gzip -dc <"$WORK/user-data" 2>"$WORK/said" |

@@ -22,14 +22,14 @@ from build.snapshot.lock import Lock, dump_lock, parse_lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.solve import parse_simulation
 from build.snapshot.store import Store
-from tests.alpine import SMALL
-from tests.apk.makers import EPOCH, apk_repository, key, needs_alpine, real_apk, trusted
+from tests.apk.makers import EPOCH, key, trusted
+from tests.distribution import Distribution, apk_repository
 from tests.image.test_image import ORIGIN, FakeEngine
 from tests.snapshot.served import ARCH, Mirror, Notes, mirror_of
 from tests.snapshot.test_archive import archived, installed_by_the_readme
 from tests.snapshot.test_pin import as_root, config, engine_for
 
-pytestmark = [needs_alpine, as_root]
+pytestmark = as_root
 WANTED = ("app", "svc", "tls-tool", "plugin", "other", *DEPENDS)
 TAIL = "v3.19/made"
 
@@ -91,9 +91,9 @@ def serve(folder: Path, packages: Sequence[bytes], description: str = "made") ->
 class Asking(FakeEngine):
     """Engine that builds nothing, but asks apk what it would install."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, distribution: Distribution) -> None:
         super().__init__()
-        self.folder, self.said = folder, ""
+        self.folder, self.distribution, self.output = folder, distribution, ""
 
     def run(self, job: Job) -> Finished:
         """Ask apk, and write the results that the builder would write."""
@@ -101,7 +101,8 @@ class Asking(FakeEngine):
         packages = next(mount.source for mount in job.mounts if mount.target == "/apk/packages")
         (self.folder / "apk").mkdir()
         (self.folder / "root").mkdir()
-        apk = [*real_apk(self.folder / "apk"), "--root", str(self.folder / "root")]
+        apk = [*self.distribution.make_apk(self.folder / "apk")]
+        apk += ["--root", str(self.folder / "root")]
         apk += ["--arch", ARCH, "--keys-dir", str(packages / "keys"), "--no-network"]
         apk += ["--repositories-file", "/dev/null", "--no-cache", "--no-progress"]
         plan: Any = self.plan
@@ -109,7 +110,7 @@ class Asking(FakeEngine):
             apk += ["--repository", str(packages / name)]
         for words in (["--initdb", "add"], ["--simulate", "add", *plan["world"]]):
             asked = subprocess.run([*apk, *words], env=PLAIN, check=True, capture_output=True)
-        self.said = asked.stdout.decode()
+        self.output = asked.stdout.decode()
         return done
 
 
@@ -142,13 +143,13 @@ class Maintainer:
 
 
 @pytest.fixture
-def maintainer(tmp_path: Path) -> Iterator[Maintainer]:
-    """Alpine's own apk comes from a repository of its own that never changes."""
+def maintainer(distribution: Distribution, tmp_path: Path) -> Iterator[Maintainer]:
+    """The distribution's apk comes from a repository of its own that never changes."""
     with mirror_of(tmp_path / "served") as mirror:
         serve(mirror.folder, generation(1), "first")
         wanted = config(
             tmp_path,
-            [f"{mirror.url}/{TAIL}", apk_repository(tmp_path / "apk-repository")],
+            [f"{mirror.url}/{TAIL}", apk_repository(tmp_path / "apk-repository", distribution)],
             packages=WANTED,
         )
         lock = pin(
@@ -234,12 +235,17 @@ def test_a_second_update_changes_nothing_and_a_full_pin_has_one_index(
 
 
 def test_a_builder_with_its_own_repositories_does_not_move(
-    maintainer: Maintainer, tmp_path: Path
+    maintainer: Maintainer, distribution: Distribution, tmp_path: Path
 ) -> None:
     serve(maintainer.mirror.folder, generation(1))
     url = maintainer.config.source.repositories[0]
     # The builder's own apk chooses its packages and is not in the lock.
-    wanted = config(tmp_path, [url, tmp_path / "apk-repository"], builder=[SMALL], packages=WANTED)
+    wanted = config(
+        tmp_path,
+        [url, tmp_path / "apk-repository"],
+        builder=[distribution.repository],
+        packages=WANTED,
+    )
     with_builder = replace(maintainer, config=wanted)
     lock = pin(
         PinRequest(config=wanted, store=maintainer.store, engine_for=engine_for, progress=Notes())
@@ -286,10 +292,10 @@ def test_the_readme_of_an_archive_with_two_indexes_installs(
 
 
 def test_an_image_gets_the_locked_version_although_a_newer_one_is_listed(
-    maintainer: Maintainer, tmp_path: Path
+    maintainer: Maintainer, distribution: Distribution, tmp_path: Path
 ) -> None:
-    """The real apk is run on the builder's folders with the builder's arguments."""
-    lock, engine = maintainer.pin("plugin"), Asking(tmp_path)
+    """An apk is run on the builder's folders with the builder's arguments."""
+    lock, engine = maintainer.pin("plugin"), Asking(tmp_path, distribution)
     build_image(
         maintainer.config,
         "droplet",
@@ -304,7 +310,7 @@ def test_an_image_gets_the_locked_version_although_a_newer_one_is_listed(
         clock=lambda: 0.0,
         variation=Variation(engine=engine),
     )
-    chosen = dict(parse_simulation(engine.said))
+    chosen = dict(parse_simulation(engine.output))
     assert chosen == engine.plan["expected"]
     assert versions(lock).items() <= chosen.items()
     assert (chosen["plugin"], chosen["svc"]) == ("2.0-r0", "1.0-r0")

@@ -2,12 +2,12 @@
 
     npm pack @octokit/openapi@23.0.2
     tar -xzf octokit-openapi-23.0.2.tgz package/generated/api.github.com.json
-    python -m ci.rehearsal.github.cut_openapi package/generated/api.github.com.json
+    python -m tests.rehearsal.github.cut_openapi package/generated/api.github.com.json
 
-writes openapi.json beside this file. It keeps the operations of the double with all that they
+writes ci/rehearsal/github/openapi.json. It keeps the operations of the double with all that they
 refer to; it leaves out every other path, examples that no response of the double uses, links to
 pages, and extensions (`x-...`). Only `servers` is changed, to `/`: the double serves the API
-host and the upload host. Format: OpenAPI 3.0.3; licence: see NOTICE.
+host and the upload host. Format: OpenAPI 3.0.3; licence: see NOTICE beside openapi.json.
 """
 
 import json
@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ci.rehearsal.github.openapi_check import DESCRIPTION
 from ci.rehearsal.github.operations import OPERATIONS
 
-TARGET = Path(__file__).parent / "openapi.json"
 EXAMPLES = ("release", "release-asset", "git-ref", "git-tag")
 """Kept of components/examples: the double's responses are these with other values."""
 LEFT_OUT = ("externalDocs", "examples", "servers", "callbacks")
@@ -78,11 +78,11 @@ def _references(value: object) -> Iterator[str]:
 def main(argv: list[str]) -> int:
     """Write openapi.json from the description in the file that the command line names."""
     if len(argv) != 1:
-        print("usage: python -m ci.rehearsal.github.cut_openapi FILE", file=sys.stderr)
+        print("usage: python -m tests.rehearsal.github.cut_openapi FILE", file=sys.stderr)
         return 2
     document = cut(json.loads(Path(argv[0]).read_text(encoding="utf-8")))
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    TARGET.write_text(text, encoding="utf-8")
+    DESCRIPTION.write_text(text, encoding="utf-8")
     return 0
 
 
