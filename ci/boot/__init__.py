@@ -1,7 +1,7 @@
 """Boot an image as a droplet, and check it.
 
-To change the checks of every boot, edit `checks`; those of a boot with a fault are in
-`scenarios/assertions` and in the table `scenarios/scenarios`.
+To change the checks of every boot, edit probes.sh and `checks`; those of a boot with a fault are in
+`scenarios/assertions` and in the table scenarios/scenarios.toml.
 
 - `boot_image`: build record -> droplet -> checks -> boot report (read first)
 - `checks`: probes and checks of a normal boot, and the report (pure but for its file)

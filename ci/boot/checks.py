@@ -1,6 +1,6 @@
 """Checks of a booted droplet, and the boot report.
 
-To change the checks of a normal boot, add a command to `PROBES`, and a check of its output
+To change the checks of a normal boot, add a command to probes.sh, and a check of its output
 to `check_answers`. One login runs all probes (`format_script`); their output is checked as text.
 Each check states the expected and the found value, so that each line of the report is complete.
 """
@@ -23,27 +23,15 @@ since QEMU was started; and the duration of the shutdown."""
 MARKER = "@@snowdrop"
 RC_WAIT_SECONDS = 60
 """Limit from the first login until OpenRC has started the runlevel."""
-PROBES = {
-    "user": "id -un",
-    "host name": "hostname",
-    "address": "ip -4 -o address show dev eth0",
-    "route": "ip -4 route show default",
-    "release": "cat /etc/snowdrop-release",
-    "distribution": "cat /etc/alpine-release",
-    "services": "rc-status --nocolor --all 2>&1 || rc-status --all",
-    "crashed": "rc-status --nocolor --crashed 2>/dev/null; true",
-    "runlevel": "rc-status --runlevel",
-    "root": "awk '$5 == \"/\"' /proc/self/mountinfo",
-    "root device": 'cat "/sys/dev/block/$('
-    'awk \'$5 == "/" {n = $3} END {print n}\' /proc/self/mountinfo)/uevent"',
-    # Never the hash itself: the report is published. `*` and `!` lock a password (shadow(5)).
-    "shadow": 'awk -F: \'{print $1, ($2 == "" ? "none" : $2 ~ /^[*!]+$/ ? $2 : "set")}\''
-    " /etc/shadow",
-    "host keys": "stat -c '%Y %n' /etc/ssh/ssh_host_*_key",
-    "boot time": "awk '$1 == \"btime\" {print $2}' /proc/stat",
-    "kernel": "uname -sr",
-}
-"""Name -> command for busybox's shell."""
+
+
+def read_probes(file: Path) -> dict[str, str]:
+    """Return the commands in a probes.sh by the names in its lines `## NAME`."""
+    parts = re.split(r"^## (.+)\n", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+PROBES = read_probes(Path(__file__).with_name("probes.sh"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +62,7 @@ def format_script(probes: Mapping[str, str] = PROBES) -> str:
         "done",
     ]
     for name, command in probes.items():
-        lines += [f"echo '{MARKER} {name}'", f"{{ {command}; }} </dev/null 2>&1"]
+        lines += [f"echo '{MARKER} {name}'", "{", command, "} </dev/null 2>&1"]
     return "\n".join([*lines, f"echo '{MARKER} end'", ""])
 
 

@@ -6,6 +6,7 @@ The source is DigitalOcean's Droplet Metadata API.
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Metadata:
 
     droplet_id: int
     hostname: str
-    public_keys: tuple[str, ...]
+    public_keys: Sequence[str]
     """Lines as in an authorized_keys file."""
     interfaces: tuple[Interface, ...]
     nameservers: tuple[str, ...]

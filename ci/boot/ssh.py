@@ -93,11 +93,12 @@ class Client:
 
 
 def make_key(folder: Path, environment: Mapping[str, str] = PLAIN) -> str:
-    """Make an ed25519 key without a passphrase in `folder`; return the public line.
+    """Make an ed25519 key without a passphrase in `folder`, made too; return the public line.
 
     Raises:
         MissingToolError: ssh-keygen is not installed.
     """
+    folder.mkdir(exist_ok=True)
     path = folder / KEY
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "boot", "-f", str(path)]
     try:

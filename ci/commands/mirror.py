@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         mirrored = mirror_release(
             client, spaces, release, progress=console.progress, wait=time.sleep
         )
-    urls = import_urls(spaces, release)
+    urls = import_urls(spaces, release.manifest)
     _print_result(mirrored, urls, console)
     console.data(
         {

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 
 from build.errors import VerificationError
 from ci.config import ReleaseConfig
@@ -14,13 +15,12 @@ from ci.release.manifest import (
     CHECKSUMS,
     DIFFERENCE_BUNDLE,
     MANIFEST,
-    Manifest,
-    bundle_name,
     is_bundle,
 )
 from ci.report.table import markdown_table, size_text
 from ci.verify.trust.policy import build_identity
 
+VERIFY_NOTES = Template(Path(__file__).with_name("verify_notes.md").read_text(encoding="utf-8"))
 OTHER_ROLES = {MANIFEST: "manifest", CHECKSUMS: "checksums"}
 """Roles of the files that are not artifacts of the manifest."""
 
@@ -32,9 +32,16 @@ def release_notes(config: ReleaseConfig, release: ReleaseFiles) -> str:
         VerificationError: the statement with the changes cannot be read.
     """
     manifest = release.manifest
-    parts = [_verify(manifest, config.sign.issuer)]
+    parts = [
+        VERIFY_NOTES.substitute(
+            repository=manifest.repository,
+            tag=manifest.tag,
+            identity=build_identity(manifest.repository, manifest.tag),
+            issuer=config.sign.issuer,
+        ).rstrip()
+    ]
     if config.spaces:
-        parts.append(_import(import_urls(config.spaces, release)))
+        parts.append(_import(import_urls(config.spaces, manifest)))
     parts.append(_artifacts(release))
     parts += [
         f"## What changed\n\n{format_markdown(signed_difference(file.path))}"
@@ -46,32 +53,6 @@ def release_notes(config: ReleaseConfig, release: ReleaseFiles) -> str:
         "a rebuild from both gives the same bytes."
     )
     return "\n\n".join(parts) + "\n"
-
-
-def _verify(manifest: Manifest, issuer: str) -> str:
-    identity = build_identity(manifest.repository, manifest.tag)
-    return f"""\
-## Verify it first
-
-From a checkout of `{manifest.repository}`, with only nox installed; it downloads the release and
-checks every claim:
-
-```sh
-nox -s verify -- {manifest.tag} --repository {manifest.repository}
-```
-
-With other tools, in a folder with the files of this release:
-
-```sh
-cosign verify-blob \\
-  --bundle {bundle_name(CHECKSUMS)} \\
-  --certificate-identity {identity} \\
-  --certificate-oidc-issuer {issuer} \\
-  {CHECKSUMS}
-sha256sum -c {CHECKSUMS}
-```
-
-(`sha256sum -c --ignore-missing {CHECKSUMS}` if you downloaded only some of the files.)"""
 
 
 def _import(urls: Sequence[str]) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from build.errors import PublishError
 from ci.config import SpacesConfig
-from ci.publish.release_files import ReleaseFile, ReleaseFiles
+from ci.publish.release_files import ReleaseFile
+from ci.release.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +93,7 @@ def mirror_url(spaces: SpacesConfig, version: str, name: str) -> str:
     return f"{spaces.public_url}/{mirror_key(spaces, version, name)}"
 
 
-def import_urls(spaces: SpacesConfig, release: ReleaseFiles) -> tuple[str, ...]:
+def import_urls(spaces: SpacesConfig, manifest: Manifest) -> tuple[str, ...]:
     """Return the URLs that DigitalOcean can import, one for each image, without a query."""
-    version = release.manifest.version
-    images = release.manifest.of_role("image")
-    return tuple(mirror_url(spaces, version, image.name) for image in images)
+    images = manifest.of_role("image")
+    return tuple(mirror_url(spaces, manifest.version, image.name) for image in images)

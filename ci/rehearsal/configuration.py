@@ -6,12 +6,15 @@ Every path in it is relative to its folder, so that two clones write the same lo
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from string import Template
 
 REPOSITORY = "snowdrop-rehearsal/snowdrop"
 BUCKET = "mirror"
 SAMPLE_BRANCH = "v13"
 """The sample is made from Debian 13: `v13.20251115` has the form of a version with Alpine."""
+TEMPLATE = Template(Path(__file__).with_name("release.toml.in").read_text(encoding="utf-8"))
 BRANCH = re.compile(r"(?:^|/)(v[0-9]+\.[0-9]+)(?:/|$)")
 
 
@@ -51,42 +54,15 @@ def find_branch(urls: Sequence[str]) -> str:
 
 def release_toml(contents: Contents, addresses: Addresses, *, dist: str) -> str:
     """Return the text of the rehearsal's release.toml."""
-    tables: dict[str, dict[str, object]] = {
-        "release": {"name": "snowdrop", "github": REPOSITORY, "dist": dist},
-        "snapshot": {
-            "branch": contents.branch,
-            "repositories": contents.repositories,
-            "keys": contents.keys,
-            "store": "store",
-            "work": "work",
-        },
-        "builder": {
-            "repositories": contents.builder_repositories,
-            "keys": contents.builder_keys,
-            "packages": contents.builder_packages,
-        },
-        "image.droplet": {"arch": "x86_64", "disk": "512 MiB", "packages": contents.packages},
-        "image.droplet.services": dict(contents.services),
-        "sign": {
-            "trust_root": "sigstore/trusted_root.json",
-            "signing_config": "sigstore/signing_config.json",
-        },
-        "github": {"api": addresses.github},
-        "spaces": {
-            "bucket": BUCKET,
-            "region": "rehearsal",
-            "prefix": "releases/",
-            "endpoint": addresses.s3,
-            "public_url": f"{addresses.s3}/{BUCKET}",
-        },
+    values = {
+        **asdict(contents),
+        **asdict(addresses),
+        "repository": REPOSITORY,
+        "bucket": BUCKET,
+        "public_url": f"{addresses.s3}/{BUCKET}",
+        "dist": dist,
     }
-    blocks = ["# Written by `nox -s rehearse`. The next one overwrites it."]
-    for name, values in tables.items():
-        lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
-        blocks.append("\n".join([f"[{name}]", *lines]))
-    return "\n\n".join(blocks) + "\n"
-
-
-def _toml(value: object) -> str:
     # JSON's strings and lists of strings are TOML's too (TOML 1.0, strings and arrays).
-    return json.dumps(value if isinstance(value, str) else list(value))  # type: ignore[call-overload]
+    texts = {key: json.dumps(value) for key, value in values.items()}
+    services = [f"{level} = {json.dumps(names)}" for level, names in contents.services.items()]
+    return TEMPLATE.substitute(texts, services="\n".join(services))

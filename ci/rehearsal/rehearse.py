@@ -14,16 +14,14 @@ from build.edges.files import hash_file
 from build.errors import SnowdropError
 from build.snapshot.lock import Lock, read_lock
 from ci.config import ReleaseConfig, read_config
-from ci.publish.plan import mirror_url
+from ci.publish.plan import import_urls
 from ci.rehearsal import s3
 from ci.rehearsal.configuration import BUCKET, REPOSITORY, Addresses, Contents, release_toml
 from ci.rehearsal.services import run_service
-from ci.release.checkout import origin_of, read_record
+from ci.release.checkout import ROOT, origin_of, read_record
 from ci.release.manifest import MANIFEST, Manifest, archive_name, parse_manifest
 from ci.report.console import Console
 from ci.report.table import size_text
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class StepFailedError(SnowdropError):
@@ -133,7 +131,8 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
         run("sign", result=lambda: _describe_signatures(config), **sigstore["environment"])
         manifest = parse_manifest((config.dist / MANIFEST).read_bytes())
         run("publish", result=lambda: f"release {origin.version} at {addresses.github}")
-        urls = _import_urls(config, manifest)
+        assert config.spaces is not None  # for the type checker: release_toml writes [spaces]
+        urls = import_urls(config.spaces, manifest)
         run("mirror", result=lambda: urls[0])
         # The first `verify` writes the trust policy, the second one reads it.
         policy = ("--policy", str(state / "trusted.toml"))
@@ -145,7 +144,7 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
     return manifest, urls
 
 
-def print_report(rehearsal: Rehearsal, manifest: Manifest, import_urls: Sequence[str]) -> None:
+def print_report(rehearsal: Rehearsal, manifest: Manifest, urls: Sequence[str]) -> None:
     """Print the steps, the artifacts, the import URL and the commands of a downloader."""
     console = rehearsal.console
     console.line()
@@ -159,7 +158,7 @@ def print_report(rehearsal: Rehearsal, manifest: Manifest, import_urls: Sequence
         header=["artifact", "size", "sha256"],
     )
     console.line("\nimport URL (its server belonged to the rehearsal and has ended)")
-    for url in import_urls:
+    for url in urls:
         console.line(f"  {url}")
     console.line("\ncommands for a downloader")
     console.line(f"  cd {rehearsal.download} && sha256sum -c SHA256SUMS")
@@ -175,7 +174,7 @@ def print_report(rehearsal: Rehearsal, manifest: Manifest, import_urls: Sequence
                 for step in rehearsal.steps
             ],
             "artifacts": {item.name: item.sha256 for item in manifest.artifacts},
-            "import_urls": list(import_urls),
+            "import_urls": list(urls),
             "config": str(rehearsal.config),
             "dist": str(rehearsal.dist),
             "download": str(rehearsal.download),
@@ -202,13 +201,6 @@ def _start_services(rehearsal: Rehearsal, stack: ExitStack) -> tuple[Addresses, 
         "SPACES_SECRET": store.secret,
     }
     return Addresses(github=github["url"], s3=store.endpoint), environment
-
-
-def _import_urls(config: ReleaseConfig, manifest: Manifest) -> tuple[str, ...]:
-    """Return the URL of each mirrored image, as DigitalOcean would get it."""
-    assert config.spaces is not None  # for the type checker: release_toml writes [spaces]
-    images = manifest.of_role("image")
-    return tuple(mirror_url(config.spaces, manifest.version, image.name) for image in images)
 
 
 def _check_double(violations: Path) -> None:

@@ -8,7 +8,7 @@ from build.errors import VerificationError
 from build.snapshot.compare import KINDS, ClosureDifference, LockDifference, compare_closures
 from build.snapshot.lock import Lock
 from build.tables import Table
-from ci.report.table import markdown_table, size_text
+from ci.report.table import escape, markdown_table, size_text
 
 HEADER = ("closure", "change", "package", "old", "new", "size", "origin")
 TOTALS_HEADER = ("closure", "packages", "size", "changes")
@@ -167,20 +167,6 @@ def signed_size(size: int) -> str:
     ('+1.5 kB', '-20 B', '0 B')
     """
     return size_text(0) if size == 0 else f"{'+' if size > 0 else '-'}{size_text(abs(size))}"
-
-
-def escape(text: str) -> str:
-    r"""Return `text` with every character that is not printable as an escape sequence.
-
-    The texts of a foreign lock are not trusted: a control character could change the terminal.
-
-    >>> print(escape("\x1b[2Jmusl"))
-    \x1b[2Jmusl
-    """
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
 
 
 def _cells(change: LockDifference) -> list[str]:

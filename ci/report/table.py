@@ -65,3 +65,17 @@ def size_text(size: int) -> str:
         if value < 999.95 or unit == "TB":
             return f"{value:.1f} {unit}"
     raise AssertionError(size)
+
+
+def escape(text: str) -> str:
+    r"""Return `text` with every character that is not printable as an escape sequence.
+
+    For a text of a foreign lock or release: a control character could change the terminal.
+
+    >>> print(escape("\x1b[2Jmusl"))
+    \x1b[2Jmusl
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

@@ -7,7 +7,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-MAGIC = b"070701"
+from build.inside import cpio
+
 MAX_SIZE = 0xFFFFFFFF
 """Bytes of one file: a field of the header is eight hex digits."""
 
@@ -60,15 +61,14 @@ class CpioWriter:
             raise ValueError(f"{path}: too large for cpio")
         name = path.strip("/").encode() + b"\0"
         self.number += 1
-        # ino, mode, uid, gid, nlink, mtime, filesize, dev, rdev, namesize, check.
-        fields = (
-            *(self.number, mode, 0, 0, 1, max(mtime, 0), len(content)),
-            *(0, 0, *device, len(name), 0),
-        )
-        header = MAGIC + b"".join(b"%08X" % field for field in fields) + name
+        major, minor = device
+        fields = {"inode": self.number, "mode": mode, "links": 1, "mtime": max(mtime, 0)}
+        fields |= {"number major": major, "number minor": minor}
+        fields |= {"size": len(content), "name size": len(name)}
+        header = cpio.format_header(fields) + name
         for part in (header, content):
             self.file.write(part + bytes(-len(part) % 4))
 
     def end(self) -> None:
         """Write the entry at which the kernel stops."""
-        self.add("TRAILER!!!", 0)
+        self.add(cpio.TRAILER.decode(), 0)

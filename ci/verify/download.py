@@ -8,12 +8,12 @@ from pathlib import Path
 from build.edges.download import Downloader, Request
 from build.edges.progress import Progress
 from build.errors import ConfigError
+from ci.release.locks import RELEASE_PAGE
 from ci.release.manifest import CHECKSUMS, MANIFEST, VERSION, Manifest, bundle_name
 from ci.verify.safe_io import MAX_SMALL
 
 INDEX_FILES = (MANIFEST, CHECKSUMS, bundle_name(CHECKSUMS))
 """Name and sign all other files: fetched and verified before anything large."""
-RELEASE_PAGE = re.compile(r"(https?://.+)/releases/(?:tag|download)/([^/]+)/?")
 IMAGE_PAGE = re.compile(r"(https?://.+)/[^/]+\.qcow2")
 TAG_FOLDER = re.compile(r"v[0-9]+\.[A-Za-z0-9.-]+")
 """A folder of a mirror with the name of a release must contain that release."""
@@ -58,7 +58,7 @@ def find_local(target: str) -> Path | None:
 
 
 def _parse_url(url: str) -> Remote:
-    if match := RELEASE_PAGE.fullmatch(url):
+    if match := RELEASE_PAGE.fullmatch(url.removesuffix("/")):
         return Remote(f"{match[1]}/releases/download/{match[2]}", match[2])
     if match := IMAGE_PAGE.fullmatch(url):
         url = match[1]

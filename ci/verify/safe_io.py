@@ -15,6 +15,7 @@ from pathlib import Path
 
 from build.edges.files import Digest, hash_open_file
 from build.errors import VerificationError
+from ci.report.table import escape
 
 MAX_SMALL = 4 * 1024 * 1024
 """Bytes of a manifest, a list of checksums or a bundle."""
@@ -107,10 +108,7 @@ def printable(text: str, limit: int = 400) -> str:
     >>> printable("a\x1b[2Jb\nc")
     'a\\x1b[2Jb\\nc'
     """
-    escaped = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text[: limit + 1]
-    )
+    escaped = escape(text[: limit + 1])
     return escaped if len(text) <= limit else f"{escaped[:limit]}..."
 
 

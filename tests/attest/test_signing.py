@@ -15,13 +15,13 @@ from build.errors import ConfigError, RemoteError
 from ci.attest import sigstore_client as signing
 from ci.attest.sigstore_client import Job, check_job, job_of, open_instance, write_bundles
 from ci.attest.statements import build_statement
-from ci.config import SignConfig
+from ci.config import ISSUER, SignConfig
 from ci.rehearsal.sigstore import oidc
 from ci.rehearsal.sigstore.server import Running, Services, Sigstore
 from tests.attest.conftest import JOB
 from tests.release.test_manifest import MANIFEST
 
-PUBLIC = SignConfig(trust_root=None, signing_config=None, issuer=oidc.ISSUER)
+PUBLIC = SignConfig(trust_root=None, signing_config=None, issuer=ISSUER)
 
 
 @pytest.fixture(name="job")
@@ -78,7 +78,7 @@ def test_a_job_of_another_release_is_refused(
 def test_a_private_repository_may_sign_with_its_own_instance(
     job: Callable[..., Job], tmp_path: Path
 ) -> None:
-    own = SignConfig(trust_root=tmp_path, signing_config=tmp_path, issuer=oidc.ISSUER)
+    own = SignConfig(trust_root=tmp_path, signing_config=tmp_path, issuer=ISSUER)
     check_job(job(visibility="private"), MANIFEST, own)
 
 
@@ -96,7 +96,7 @@ def test_an_unusable_file_of_the_instance_is_named(tmp_path: Path, sigstore: Run
     config = SignConfig(
         trust_root=sigstore.trusted_root,
         signing_config=sigstore.signing_config,
-        issuer=oidc.ISSUER,
+        issuer=ISSUER,
     )
     open_instance(config)
     for broken in ("{", "{}", json.dumps({"mediaType": "x"})):
@@ -115,7 +115,7 @@ def _sign(tmp_path: Path, sigstore: Running) -> Callable[..., None]:
     config = SignConfig(
         trust_root=sigstore.trusted_root,
         signing_config=sigstore.signing_config,
-        issuer=oidc.ISSUER,
+        issuer=ISSUER,
     )
 
     def sign(signer: Job | None = None) -> None:

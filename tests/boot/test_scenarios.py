@@ -231,6 +231,18 @@ def test_every_scenario_is_well_formed() -> None:
             boot.final_script.format(**LINES)
 
 
+def test_the_probes_look_for_what_the_metadata_writes() -> None:
+    """A misspelt name in scenarios.toml would let `nothing_injected` pass in any case."""
+    injected = PROBES["traces"].partition("-name '")[2].partition("*'")[0]
+    texts = [repr(boot.metadata) for scenario in SCENARIOS for boot in scenario.boots]
+    assert sum(f"touch /{injected}" in text for text in texts) == 1
+    assert sum(f"touch /root/{injected}" in text for text in texts) == 1
+    runs = PROBES["runs"].partition("cat ")[2].partition(" ")[0]
+    for scenario in SCENARIOS:
+        for boot in scenario.boots:
+            assert f"echo run >>{runs}\n" in boot.metadata.user_data, scenario.name
+
+
 def test_a_droplet_without_output_fails_every_scenario() -> None:
     """A scenario cannot pass without an observation."""
     nothing = BootObservation(keys=LINES, sshd_seconds=None)

@@ -1,7 +1,7 @@
 """Boot an image under faults: a table with a row for each scenario.
 
 - `run_all`: the table -> rows of the boot report, several scenarios at a time (read first)
-- `scenarios`: the table: the faults of each boot, and its assertions
+- `scenarios`: the table in scenarios.toml: the faults of each boot, and its assertions
 - `assertions`: the possible assertions about a boot (pure)
 - `runner`: one scenario: its boots, one after the other on one disk
 - `drives`: overlay disks, larger disks, the config drive as a file (edge)

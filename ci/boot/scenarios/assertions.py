@@ -1,43 +1,19 @@
 """Assertions about one boot of a scenario, evaluated from its observation (pure).
 
-To change the checks of a boot with a fault, add a command to `PROBES` and an assertion that
-reads its output; `scenarios` names the assertions of each boot.
+To change the checks of a boot with a fault, add a command to probes.sh and an assertion that
+reads its output; scenarios.toml names the assertions of each boot.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Concatenate, ParamSpec
 
-from ci.boot.checks import Check, compare
+from ci.boot.checks import Check, compare, read_probes
 from ci.boot.metadata import Interface
 
-KEYS_FILE = "/etc/snowdrop/authorized_keys/root"
-RUNS_FILE = "/root/runs"
-"""Each user-data script of the scenarios appends a line to it."""
-INJECTED = "owned-by-metadata"
-"""Name of the file that a malicious host name tries to create."""
-USER_DATA_SECONDS = 60
-PROBES = {
-    # User data runs in the background, after sshd has started. The brackets in the pattern keep
-    # grep from matching its own command line.
-    "user-data ended": "n=0; while cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' |"
-    f" grep -q 'snowdrop-init[ ]user-data' && [ $n -lt {USER_DATA_SECONDS} ];"
-    " do sleep 1; n=$((n + 1)); done; echo $n",
-    "runlevel": "rc-status --runlevel",
-    "crashed": "rc-status --nocolor --crashed 2>/dev/null; true",
-    "host name": "hostname",
-    "keys": f"cat {KEYS_FILE}",
-    "host keys": "cat /etc/ssh/ssh_host_*_key.pub",
-    "runs": f"cat {RUNS_FILE} 2>/dev/null; true",
-    "addresses": "ip -4 -o address show",
-    "routes": "ip -4 route show default",
-    "traces": f"find / -xdev -name '{INJECTED}*' 2>/dev/null; true",
-    "partition": "cat /sys/class/block/vda1/size",
-    "file system": "df -k / | awk 'END {print $(NF - 4)}'",
-    "log mode": "stat -c %a /var/log/snowdrop-init.log",
-}
-"""Name -> command for busybox's shell."""
+PROBES = read_probes(Path(__file__).with_name("probes.sh"))
 MIB = 1024 * 1024
 
 

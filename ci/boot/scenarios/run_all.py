@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from build.edges.progress import Progress
 from ci.boot.boot_image import BootOptions, verify_disk
 from ci.boot.checks import Check
-from ci.boot.scenarios.runner import RunContext, ScenarioResult, run_scenario
+from ci.boot.scenarios.runner import RunContext, ScenarioResult, key_folder, run_scenario
 from ci.boot.scenarios.scenarios import FIRST, KEYS, SCENARIOS, Scenario
 from ci.boot.ssh import make_key
 from ci.release.checkout import read_record
@@ -44,23 +44,19 @@ def run_scenarios(
     logs = options.work / "faults" / disk.stem
     logs.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="faults-", dir=options.work.absolute()) as folder:
+        keys = {
+            name: make_key(key_folder(Path(folder), name), options.environment) for name in KEYS
+        }
         context = RunContext(
             image=disk.absolute(),
             folder=Path(folder),
             logs=logs,
-            keys={},
+            keys=keys,
             options=options,
             aborted=threading.Event(),
         )
-        context = replace(context, keys={name: _make_key(name, context) for name in KEYS})
         results = _run_all(scenarios, context, progress)
     return tuple(results[scenario.name] for scenario in scenarios)
-
-
-def _make_key(name: str, context: RunContext) -> str:
-    folder = context.key_folder(name)
-    folder.mkdir()
-    return make_key(folder, context.options.environment)
 
 
 def _run_all(

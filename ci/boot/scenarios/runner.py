@@ -73,10 +73,6 @@ class RunContext:
     first: ScenarioResult | None = None
     """Result of the first scenario, once it has run."""
 
-    def key_folder(self, name: str) -> Path:
-        """Return the folder of a key, as `ssh.make_key` fills it."""
-        return self.folder / f"key-{name}"
-
     def pause(self, seconds: float) -> None:
         """Wait for `seconds`.
 
@@ -85,6 +81,11 @@ class RunContext:
         """
         if self.aborted.wait(seconds):
             raise AbortedError
+
+
+def key_folder(folder: Path, name: str) -> Path:
+    """Return the folder of a key below that of the run; `ssh.make_key` makes it."""
+    return folder / f"key-{name}"
 
 
 def run_scenario(scenario: Scenario, context: RunContext) -> ScenarioResult:
@@ -217,5 +218,5 @@ def _observe(
 def _client(name: str, machine: Machine, scratch: Path, context: RunContext) -> Client:
     # A folder for each boot and key: each has its own list of known hosts.
     folder = scratch / name
-    shutil.copytree(context.key_folder(name), folder)
+    shutil.copytree(key_folder(context.folder, name), folder)
     return Client(folder, machine.ssh_port, context.options.environment)

@@ -13,9 +13,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from build.errors import VerificationError
+from ci.config import ISSUER
 
-ISSUER = "https://token.actions.githubusercontent.com"
-"""The real issuer's name: a rehearsal's certificate differs from a real one by its root only."""
 AUDIENCE = "sigstore"
 LIFETIME = 300
 """Seconds; the same as of GitHub's tokens."""
@@ -55,6 +54,7 @@ def claims_of(job: Job, audience: str, now: datetime) -> dict[str, Any]:
     """Return the claims of `job`'s token at `now`."""
     second = int(now.timestamp())
     return {
+        # The real issuer: a rehearsal's certificate differs from a real one by its root only.
         "iss": ISSUER,
         "aud": audience,
         "sub": f"repo:{job.repository}:ref:{job.ref}",

@@ -17,7 +17,7 @@ from sigstore.oidc import detect_credential
 from sigstore.verify import policy
 
 from ci.attest.statements import PAYLOAD_TYPE, build_statement
-from ci.rehearsal.sigstore.oidc import ISSUER
+from ci.config import ISSUER
 from ci.rehearsal.sigstore.server import Running
 from tests.rehearsal.sigstore.conftest import JOB, signer_of, verifier_of
 

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Probes of a boot with a fault, for busybox's shell: the commands below each `## NAME` are run,
+# and `assertions.py` reads their output by that name.
+
+## user-data ended
+# User data runs in the background, after sshd has started: wait for it, at most 60 s. The
+# brackets in the pattern keep grep from matching its own command line.
+n=0
+while cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -q 'snowdrop-init[ ]user-data' &&
+    [ $n -lt 60 ]; do
+    sleep 1
+    n=$((n + 1))
+done
+echo $n
+
+## runlevel
+rc-status --runlevel
+
+## crashed
+rc-status --nocolor --crashed 2>/dev/null
+true
+
+## host name
+hostname
+
+## keys
+cat /etc/snowdrop/authorized_keys/root
+
+## host keys
+cat /etc/ssh/ssh_host_*_key.pub
+
+## runs
+# Each user-data script of the scenarios appends a line to it.
+cat /root/runs 2>/dev/null
+true
+
+## addresses
+ip -4 -o address show
+
+## routes
+ip -4 route show default
+
+## traces
+# The names of the files that a malicious value of the metadata tries to create.
+find / -xdev -name 'owned-by-metadata*' 2>/dev/null
+true
+
+## partition
+cat /sys/class/block/vda1/size
+
+## file system
+df -k / | awk 'END {print $(NF - 4)}'
+
+## log mode
+stat -c %a /var/log/snowdrop-init.log
