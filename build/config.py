@@ -160,7 +160,7 @@ def _packages(section: Table) -> tuple[str, ...]:
 
 def _image(section: Table, variant: str) -> ImageConfig:
     section.only("arch", "disk", "packages", "services", "overlay", "kernel_options", "accept")
-    if not re.fullmatch(r"[a-z][a-z0-9]*", variant):
+    if not re.fullmatch(r"[a-z][a-z0-9]{0,63}", variant):
         raise section.fail("VARIANT", "lower-case letters and digits", variant)
     arch = section.text("arch", "one of: " + ", ".join(ARCHITECTURES), pattern=ARCHITECTURE)
     expected = "a size from 64 MiB to 2048 GiB, such as 512 MiB or 1 GiB"

@@ -19,6 +19,11 @@ from build.errors import ConfigError, SnowdropError
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_NUMBER = (1 << 53) - 1
 """The largest integer that every JSON reader keeps exact (RFC 8259, section 6)."""
+MAX_TEXT, MAX_STRINGS, MAX_TABLES = 4096, 1000, 20_000
+"""Characters of a string, strings of a list, and tables of a list."""
+MAX_SHOWN = 300
+"""Characters of a value in a message."""
+CONTROL = re.compile("[\0-\x1f]")
 REQUIRED: Final[Any] = object()
 """The default of a key that must be present."""
 
@@ -51,6 +56,7 @@ class Table:
         if found is REQUIRED:
             found = self.values.get(key)
         text = "nothing" if found is None else json.dumps(found, default=str)
+        text = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
         return self.error(f"{self.where}: {self._path(key)} = {text}: expected {expected}")
 
     def only(self, *known: str) -> None:
@@ -79,7 +85,10 @@ class Table:
         empty: bool = False,
         default: str = REQUIRED,
     ) -> str:
-        """Return the string at `key`; `pattern` must match it as a whole."""
+        """Return the string at `key`; `pattern` must match it as a whole.
+
+        No string is longer than MAX_TEXT or has a control character, whatever the pattern.
+        """
         expected = expected or (f"a string like {pattern.pattern}" if pattern else "a string")
         value = self.get(key, expected, default)
         if not isinstance(value, str) or not _matches(value, pattern, empty=empty):
@@ -108,6 +117,8 @@ class Table:
         value = self.get(key, expected, default)
         if not isinstance(value, list | tuple):
             raise self.fail(key, expected, value)
+        if len(value) > MAX_STRINGS:
+            raise self.fail(key, f"at most {MAX_STRINGS} strings", f"{len(value)} strings")
         for item in value:
             if not isinstance(item, str) or not _matches(item, pattern, empty=False):
                 raise self.fail(key, expected, item)
@@ -151,6 +162,8 @@ class Table:
         value = self.get(key, "a list of tables")
         if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
             raise self.fail(key, "a list of tables", value)
+        if len(value) > MAX_TABLES:
+            raise self.fail(key, f"at most {MAX_TABLES} tables", f"{len(value)} tables")
         path = self._path(key)
         return tuple(
             Table(self.where, item, self.error, f"{path}[{number}]")
@@ -185,6 +198,8 @@ def is_number(value: object) -> TypeGuard[int]:
 
 
 def _matches(value: str, pattern: re.Pattern[str] | None, *, empty: bool) -> bool:
+    if len(value) > MAX_TEXT or CONTROL.search(value):
+        return False
     if pattern:
         return pattern.fullmatch(value) is not None
     return empty or value != ""

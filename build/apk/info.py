@@ -14,11 +14,12 @@ from build.errors import VerificationError
 
 MAX_CONTROL = 1 << 24
 """Bytes of a control member, unpacked: far more than any real one has."""
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._-]*")
-VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._~-]*")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._-]{0,127}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._~-]{0,99}")
 NUMBER = re.compile(r"[0-9]{1,15}")
-ANY = re.compile(".*")
-"""Every line: a value has no line feed."""
+ANY = re.compile(".{0,4096}")
+"""A line that is not too long: a value has no line feed."""
+ARCH = re.compile("[a-z0-9_]{1,32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ def package_info(fields: Mapping[str, tuple[str, ...]], *, where: str) -> Packag
     return PackageInfo(
         name=one("pkgname", pattern=NAME),
         version=one("pkgver", pattern=VERSION),
-        arch=one("arch"),
+        arch=one("arch", pattern=ARCH),
         size=int(one("size", "0", NUMBER, "number")),
         description=one("pkgdesc", ""),
         url=one("url", ""),

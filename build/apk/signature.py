@@ -4,6 +4,7 @@ The only module of this package that needs `cryptography`: a build from a lock a
 verifies by SHA-256 alone and does not import it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,7 @@ ALGORITHMS: Mapping[str, SHA1 | SHA256] = {
 }
 """Hash by the middle word of `.SIGN.RSA.KEY`; the padding is PKCS#1 v1.5 (apk-tools)."""
 MIN_BITS = 2048
+ARCHITECTURE = re.compile(r"[a-z0-9_]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,12 @@ def trusted_folder(folder: Path, arch: str) -> Path:
 
     If `folder` has a subfolder called `arch`, as Alpine's own has, only the keys in there are
     trusted: a key of another architecture must not sign these packages.
+
+    Raises:
+        ConfigError: `arch` is not a plain name, so it could lead to another folder.
     """
+    if arch and not ARCHITECTURE.fullmatch(arch):
+        raise ConfigError(f"{arch[:60]!r}: not the name of an architecture")
     return folder / arch if arch and (folder / arch).is_dir() else folder
 
 

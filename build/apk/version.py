@@ -11,7 +11,8 @@ import re
 
 VERSION = re.compile(
     r"(?P<numbers>\d+(?:\.\d+)*)(?:(?P<letter>[a-z])(?P<after>\d*))?(?P<suffixes>(?:_[a-z]+\d*)*)"
-    r"(?:~(?P<commit>[0-9a-f]+))?(?:-r(?P<revision>\d+))?"
+    r"(?:~(?P<commit>[0-9a-f]+))?(?:-r(?P<revision>\d+))?",
+    re.ASCII,
 )
 # Kinds of the next part of a version, from oldest to newest: of two versions that are equal so
 # far, the one whose next part is of a higher kind is newer.

@@ -27,7 +27,7 @@ from build.snapshot.store import Store
 
 LOCK, README, SUMS = "release.lock", "README.txt", "snapshot.sha256"
 TRUST_ROOT = "trust/trusted_root.json"
-MAX_SIZES = {LOCK: 1 << 24, README: 1 << 20, SUMS: 1 << 24, TRUST_ROOT: 1 << 24}
+MAX_SIZES = {LOCK: 1 << 22, README: 1 << 20, SUMS: 1 << 24, TRUST_ROOT: 1 << 24}
 """In bytes, of the files for which the lock has no size."""
 MAX_KEY = 1 << 16
 MAX_MEMBERS = 100_000

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
-from build.config import BuildConfig
+from build.apk.version import VERSION as APK_VERSION
+from build.config import ARCHITECTURE, ARCHITECTURES, BRANCH, BuildConfig
 from build.edges.files import write_file
 from build.errors import ConfigError, StaleLockError
 from build.tables import Table, is_number
@@ -180,6 +181,9 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
     Raises:
         ConfigError: as `read_lock`.
     """
+    outside = STRING.sub(b"", content)
+    if outside.count(b".") > MAX_DOTS or b"'" in outside:
+        raise ConfigError(f"{where}: dotted keys or other quotes, expected none", hint=AGAIN)
     try:
         document = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
@@ -214,11 +218,21 @@ def check_fresh(lock: Lock, config: BuildConfig) -> None:
 
 
 CHECKSUM = re.compile(r"Q1[A-Za-z0-9+/]{27}=")
-FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._@~-]*")
-"""One component of a path: no slash, no leading dot."""
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9+._@~-]{0,254}")
+"""One component of a path: no slash, no leading dot, no longer than NAME_MAX (limits.h)."""
 FILE_NAME_FORM = "letters, digits and +._@~-"
-CLOSURE = re.compile(r"[a-z][a-z0-9]*")
+VERSION = re.compile(rf"(?=.{{1,100}}\Z){APK_VERSION.pattern}", re.ASCII)
+PACKAGE_ARCH = re.compile(f"{ARCHITECTURE.pattern}|noarch")
+COMMIT = re.compile(r"[A-Za-z0-9._-]{0,128}")
+"""Of aports; abuild adds `-dirty` to the digits."""
+CLOSURE = re.compile(r"[a-z][a-z0-9]{0,63}")
+MAX_CLOSURES = 100
+STRING = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"')
+"""A basic string on one line, the only kind that the writer writes."""
+MAX_DOTS = 100
+"""Dots outside strings: those of the comment. tomllib takes quadratic time for dotted keys."""
 ROLE = re.compile("image|builder")
+KNOWN = "one of: " + ", ".join(ARCHITECTURES)
 TOP_KEYS = ("format", "package_format", "branch", "arch", "apk", "epoch", "choice_sha256")
 REPOSITORY_KEYS = {
     "place" if each.name == "role" else each.name: each.name for each in fields(LockedRepository)
@@ -276,8 +290,8 @@ def _lock(top: Table) -> Lock:
         raise top.fail("package_format", repr(PACKAGE_FORMAT))
     repositories = tuple(_repository(table) for table in top.tables("repository"))
     return Lock(
-        branch=top.text("branch"),
-        arch=top.text("arch"),
+        branch=top.text("branch", "Alpine's branch: v3.24", pattern=BRANCH),
+        arch=top.text("arch", KNOWN, pattern=ARCHITECTURE),
         apk_version=top.text("apk"),
         epoch=top.number("epoch"),
         choice_sha256=top.sha256("choice_sha256"),
@@ -291,7 +305,7 @@ def _repository(table: Table) -> LockedRepository:
     return LockedRepository(
         role=cast("Role", table.text("place", '"image" or "builder"', pattern=ROLE)),
         url=table.text("url"),
-        arch=table.text("arch"),
+        arch=table.text("arch", KNOWN, pattern=ARCHITECTURE),
         index_sha256=table.sha256("index_sha256"),
         index_size=table.number("index_size"),
         description=table.text("description", empty=True),
@@ -305,15 +319,15 @@ def _package(table: Table, repositories: int) -> LockedPackage:
     table.only(*PACKAGE_KEYS)
     package = LockedPackage(
         name=table.text("name", FILE_NAME_FORM, pattern=FILE_NAME),
-        version=table.text("version", FILE_NAME_FORM, pattern=FILE_NAME),
-        arch=table.text("arch"),
+        version=table.text("version", "apk's version of at most 100 letters", pattern=VERSION),
+        arch=table.text("arch", f"{KNOWN} or noarch", pattern=PACKAGE_ARCH),
         repository=table.number("repository", high=repositories - 1),
         file=table.text("file", FILE_NAME_FORM, pattern=FILE_NAME),
         sha256=table.sha256("sha256"),
         size=table.number("size"),
         checksum=table.text("checksum", "Q1 and 28 letters of base64", pattern=CHECKSUM),
         origin=table.text("origin", empty=True),
-        commit=table.text("commit", empty=True),
+        commit=table.text("commit", "a commit of aports", pattern=COMMIT),
         license=table.text("license", empty=True),
         build_time=table.number("build_time"),
         order=_order(table),
@@ -335,6 +349,8 @@ def _order(table: Table) -> Mapping[str, int]:
 
 
 def _check_closures(lock: Lock, where: str) -> None:
+    if len(lock.closures) > MAX_CLOSURES:
+        raise _refusal(f"{where}: {len(lock.closures)} closures, expected at most {MAX_CLOSURES}")
     for name in lock.closures:
         positions = [package.order[name] for package in lock.closure(name)]
         if positions != list(range(1, len(positions) + 1)):

@@ -40,8 +40,10 @@ BUNDLE_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 """No slash and no leading dot: a name from a foreign release cannot leave its folder."""
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
-VERSION = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
+VERSION = re.compile(r"[A-Za-z][A-Za-z0-9.-]{0,99}")
+MAX_ARTIFACTS = 1000
+"""GitHub takes no more files for one release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,10 @@ def parse_manifest(raw: bytes) -> Manifest:
         artifacts=tuple(_artifact(item) for item in top.tables("artifacts")),
     )
     names = [artifact.name for artifact in manifest.artifacts]
+    if len(names) > MAX_ARTIFACTS:
+        raise VerificationError(
+            f"{MANIFEST}: {len(names)} artifacts, expected at most {MAX_ARTIFACTS}"
+        )
     for name in names:
         if name in (MANIFEST, CHECKSUMS) or is_bundle(name):
             raise VerificationError(f"{MANIFEST}: {name} is among the artifacts, expected apart")

@@ -70,6 +70,14 @@ class Findings:
         with suppress(CheckFailed), self.require(name, expected=expected, meaning=meaning):
             yield
 
+    @contextmanager
+    def until_failure(self) -> Iterator[None]:
+        """End the block at a required check that failed, and note that the rest was skipped."""
+        try:
+            yield
+        except CheckFailed:
+            self.note(f"skipped: what comes after {self.checks[-1].name}, which failed")
+
     def note(self, text: str) -> None:
         """Record information that decides nothing."""
         self.notes.append(printable(text))

@@ -1,7 +1,7 @@
 """Checks of a whole release in a folder, or of one image and its bundles. No network is used."""
 
+import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from build.errors import VerificationError
@@ -46,7 +46,7 @@ def verify_release(
 ) -> Findings:
     """Return every check of the release in `folder`; `tag` is that of the manifest when None."""
     findings = Findings()
-    with suppress(CheckFailed):
+    with findings.until_failure():
         index = verify_index(folder, trust, signer, tag, findings)
         _check_file_list(index, findings)
         _check_digests(index, findings)
@@ -70,7 +70,7 @@ def verify_image(path: Path, trust: Trust, signer: TrustedSigner, tag: str | Non
     certificate, and the provenance must name the same.
     """
     findings = Findings()
-    with suppress(CheckFailed):
+    with findings.until_failure():
         image, policy = _verify_image_signature(path, trust, signer, tag, findings)
         reader = StatementReader(path.parent, trust, policy)
         if _is_present(path, PROVENANCE_BUNDLE, findings):
@@ -107,12 +107,9 @@ def _check_digests(index: ReleaseIndex, findings: Findings) -> None:
             expected=f"{artifact.size} bytes, sha256 {artifact.sha256}",
             meaning=TAMPERED,
         ):
-            digest = hash_plain(index.folder / artifact.name)
-            if digest.size != artifact.size:
-                raise VerificationError(
-                    f"{artifact.name}: {digest.size} bytes, expected {artifact.size}"
-                )
+            digest = hash_plain(index.folder / artifact.name, size=artifact.size)
             compare_digests(artifact.name, digest.sha256, artifact.sha256)
+            index.held.add(artifact.name)
     findings.add(
         "package lock",
         expected=index.manifest.lock_id,
@@ -160,7 +157,7 @@ def _verify_image_signature(
 
 def _is_present(path: Path, bundle: str, findings: Findings) -> bool:
     """Return whether `bundle` is beside the image `path`; note when it is not."""
-    present = path.with_name(bundle).exists()
+    present = os.path.lexists(path.with_name(bundle))  # a dangling link is to be refused
     if not present:
         findings.note(f"{bundle} is not beside the image: not checked")
     return present

@@ -19,6 +19,8 @@ from ci.report.table import escape
 
 MAX_SMALL = 4 * 1024 * 1024
 """Bytes of a manifest, a list of checksums or a bundle."""
+MAX_IMAGE = 100 * 10**9
+"""Bytes of the largest image that DigitalOcean imports."""
 MAX_DEPTH = 64
 """Levels of lists and objects; the documents of a release have 12."""
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
@@ -50,13 +52,19 @@ def open_plain(path: Path) -> Iterator[BufferedReader]:
         raise VerificationError(f"{path.name}: cannot be read ({error.strerror})") from None
 
 
-def hash_plain(path: Path) -> Digest:
+def hash_plain(path: Path, *, size: int | None = None) -> Digest:
     """Return size and digest of the plain file at `path`, read in pieces.
 
+    A file that has not `size` bytes, or has more than MAX_IMAGE when None, is not read.
+
     Raises:
-        VerificationError: as `open_plain`.
+        VerificationError: as `open_plain`, or for its size.
     """
     with open_plain(path) as file:
+        found = os.fstat(file.fileno()).st_size
+        if found > MAX_IMAGE or size not in (None, found):
+            expected = f"at most {MAX_IMAGE}" if size is None else size
+            raise VerificationError(f"{path.name}: {found} bytes, expected {expected}")
         return hash_open_file(file)
 
 
@@ -122,11 +130,11 @@ def _depth(raw: bytes) -> int:
 
 
 def _unique_keys(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {twice[:60]!r} twice in one object")
+    value: dict[str, object] = {}
+    for name, item in pairs:
+        if name in value:
+            raise ValueError(f"key {name[:60]!r} twice in one object")
+        value[name] = item
     return value
 
 

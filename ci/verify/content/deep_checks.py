@@ -1,7 +1,6 @@
 """Slower checks: the distribution's own signatures, and whether all lists of packages agree."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from build.edges.progress import Progress
@@ -29,7 +28,7 @@ from ci.verify.content.packages import (
 )
 from ci.verify.content.release_index import ReleaseIndex
 from ci.verify.content.statements import value_at
-from ci.verify.findings import CheckFailed, Findings
+from ci.verify.findings import Findings
 from ci.verify.safe_io import parse_strict, read_small, same_json
 
 CONTRADICTED = "the release makes statements about its packages that its files contradict"
@@ -43,7 +42,7 @@ def check_deeply(
 
     `keys`: the user's own folders of the distribution's keys, by role (`image`, `builder`).
     """
-    with suppress(CheckFailed):
+    with findings.until_failure():
         lock = _check_snapshot(index, keys, progress, findings)
         _check_dependencies(index, lock, findings)
         for image in index.manifest.of_role("image"):
@@ -54,7 +53,7 @@ def check_deeply(
         with findings.check(
             f"packages in the SBOM {name}", expected="those of the builder", meaning=CONTRADICTED
         ):
-            document = parse_strict(read_small(index.folder / name), where=name)
+            document = parse_strict(read_small(index.path(name)), where=name)
             if not isinstance(document, dict):
                 raise VerificationError(f"{name}: not an object, expected one")
             check_builder_sbom(document, lock)
@@ -74,7 +73,7 @@ def _check_snapshot(
             raise VerificationError(f"{len(archives)} snapshot archives, expected one")
         name = archives[0].name
         try:
-            snapshot = verify_snapshot(open_archive(index.folder / name), keys, progress)
+            snapshot = verify_snapshot(open_archive(index.path(name)), keys, progress)
         except VerificationError:
             raise
         except SnowdropError as error:  # a malformed lock or index, a key without a file
@@ -112,7 +111,7 @@ def _check_image_packages(
     with findings.check(
         f"packages in the SBOM of {image.name}", expected=OF_LOCK_AND_RELEASE, meaning=CONTRADICTED
     ):
-        variant, own = read_variant(image, index), read_own_packages(image, index)
+        variant, own = read_variant(image, index, lock), read_own_packages(image, index)
         statement = index.statements.get(sbom_bundle(image.name))
         if statement is None:
             raise VerificationError("no valid SBOM, expected one")
@@ -123,7 +122,7 @@ def _check_image_packages(
         return
     expected = OF_LOCK_AND_RELEASE
     try:
-        installed = read_database(index.folder / name, image)
+        installed = read_database(index.path(name), image)
     except VerificationError as error:
         findings.add(title, expected=expected, found=str(error), meaning=CONTRADICTED, failed=True)
         return
@@ -132,4 +131,4 @@ def _check_image_packages(
         return
     with findings.check(title, expected=expected, meaning=CONTRADICTED):
         own = read_own_packages(image, index)
-        check_database(installed, read_variant(image, index), lock, own)
+        check_database(installed, read_variant(image, index, lock), lock, own)

@@ -1,11 +1,12 @@
 """Comparison of the package lists in SBOM, lock and image, which were made independently."""
 
+import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from build.apk.info import PackageInfo, info_fields, package_info
+from build.apk.info import NAME, VERSION, PackageInfo, info_fields, package_info
 from build.apk.package import control_checksum, split_members
 from build.errors import VerificationError
 from build.snapshot.lock import Lock
@@ -21,6 +22,10 @@ MAX_INVENTORY = 64 * 1024 * 1024
 """Bytes of an image.json, which has a line or two for each file."""
 MAX_PACKAGE = 64 * 1024 * 1024
 """Bytes of a package that the release itself publishes."""
+ANY_CHECKSUM = re.compile(r"(?:Q[12][A-Za-z0-9+/]{1,64}={0,2})?")
+REFERENCE = re.compile(r"[A-Za-z0-9._+@~/-]{1,300}")
+"""A file of the release, or of the snapshot with its folder."""
+PURL = re.compile(r"pkg:[A-Za-z0-9.+_~%@/?&=:-]{1,1000}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +53,21 @@ def read_own_packages(image: Artifact, index: ReleaseIndex) -> list[OwnPackage]:
         name = item.text("file", pattern=FILE_NAME)
         if name not in artifacts:
             raise VerificationError(f"{name}: in the build record, expected in the release too")
-        _, control, _ = split_members(read_small(index.folder / name, MAX_PACKAGE))
+        _, control, _ = split_members(read_small(index.path(name), MAX_PACKAGE))
         info = package_info(info_fields(control, where=name), where=name)
         found.append(OwnPackage(artifacts[name], info, control_checksum(control)))
     return found
 
 
-def read_variant(image: Artifact, index: ReleaseIndex) -> str:
+def read_variant(image: Artifact, index: ReleaseIndex, lock: Lock) -> str:
     """Return the variant of `image`, which names its closure in the lock.
 
     Raises:
-        VerificationError: its build record does not name one.
+        VerificationError: its build record does not name one, or `lock` has no such closure.
     """
     bundle = build_bundle(image.name)
-    found = value_at(index.statements[bundle].predicate, "variant")
-    if not isinstance(found, str):
-        raise VerificationError(f"{bundle}: no variant, expected one")
-    return found
+    table = Table(bundle, index.statements[bundle].predicate, VerificationError)
+    return table.text("variant", pattern=re.compile("|".join(lock.closures)))
 
 
 def check_image_sbom(
@@ -104,14 +107,16 @@ def read_database(path: Path, image: Artifact) -> set[tuple[str, ...]] | None:
     document = parse_strict(read_small(path, MAX_INVENTORY), where=path.name)
     if (seen := value_at(document, "image", "sha256")) != image.sha256:
         raise VerificationError(f"{path.name}: describes {seen}, expected {image.sha256}")
-    items = value_at(document, "packages")
-    if items is None:
+    if value_at(document, "packages") is None:
         return None
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise VerificationError(f"{path.name}: packages, expected a list of objects")
-    rows = [(item.get("name"), item.get("version"), item.get("checksum", "")) for item in items]
-    if not all(isinstance(value, str) for row in rows for value in row):
-        raise VerificationError(f"{path.name}: packages, expected name and version of each")
+    rows = [
+        (
+            item.text("name", pattern=NAME),
+            item.text("version", pattern=VERSION),
+            item.text("checksum", pattern=ANY_CHECKSUM, default=""),
+        )
+        for item in Table(path.name, document, VerificationError).tables("packages")
+    ]
     # Q1 marks apk's SHA-1 checksum, the kind that the lock has.
     return {(name, version, sha1 if sha1.startswith("Q1") else "") for name, version, sha1 in rows}
 
@@ -152,28 +157,19 @@ def _components(sbom: Mapping[str, Any]) -> set[tuple[str, ...]]:
     Raises:
         VerificationError: one lacks a value, or is listed twice.
     """
-    components = sbom.get("components")
-    if not isinstance(components, list):
-        raise VerificationError("the SBOM: no components, expected a list")
-    found = [_component(item) for item in components]
+    tables = Table("the SBOM", sbom, VerificationError).tables("components")
+    found = [_component(item) for item in tables]
     if len(set(found)) != len(found):
         raise VerificationError("the SBOM: a component twice, expected once")
     return set(found)
 
 
-def _component(item: object) -> tuple[str, ...]:
-    hashes = value_at(item, "hashes")
-    digests = [
-        value_at(entry, "content")
-        for entry in (hashes if isinstance(hashes, list) else [])
-        if value_at(entry, "alg") == "SHA-256"
-    ]
-    name, purl = value_at(item, "bom-ref"), value_at(item, "purl")
-    if not isinstance(name, str) or not isinstance(purl, str) or len(digests) != 1:
-        raise VerificationError(
-            f"the SBOM: {name}: {len(digests)} SHA-256, expected one, and a purl"
-        )
-    return name, purl, str(digests[0])
+def _component(item: Table) -> tuple[str, ...]:
+    name, purl = item.text("bom-ref", pattern=REFERENCE), item.text("purl", pattern=PURL)
+    hashes = [entry for entry in item.tables("hashes") if entry.text("alg") == "SHA-256"]
+    if len(hashes) != 1:
+        raise VerificationError(f"the SBOM: {name}: {len(hashes)} SHA-256, expected one")
+    return name, purl, hashes[0].sha256("content")
 
 
 def _compare(

@@ -33,6 +33,18 @@ class ReleaseIndex:
     policy: Policy
     statements: dict[str, Statement] = field(default_factory=dict)
     """Those that passed so far, by bundle name."""
+    held: set[str] = field(default_factory=set)
+    """Artifacts whose size and digest are those of the manifest."""
+
+    def path(self, name: str) -> Path:
+        """Return the path of the artifact `name`, to be opened.
+
+        Raises:
+            VerificationError: its digest did not hold: these bytes are not to be parsed.
+        """
+        if name not in self.held:
+            raise VerificationError(f"skipped: digest of {name} failed")
+        return self.folder / name
 
 
 def verify_index(

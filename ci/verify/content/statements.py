@@ -234,7 +234,7 @@ def _compare_build_record(record: Statement, image: Artifact, index: ReleaseInde
 
 def _compare_sbom(statement: Statement, image: Artifact, index: ReleaseIndex) -> None:
     name = image_sbom_name(image.name)
-    document = parse_strict(read_small(index.folder / name), where=name)
+    document = parse_strict(read_small(index.path(name)), where=name)
     if not same_json(statement.predicate, document):
         raise VerificationError(f"{sbom_bundle(image.name)}: states another SBOM than {name}")
 

@@ -115,7 +115,7 @@ ATTACKS = [
         "builder's SBOM: no list",
         builder_sbom(lambda said: said.update(components={})),
         f"packages in the SBOM snowdrop-builder-{NEW}.cdx.json",
-        "no components, expected a list",
+        "components = {}: expected a list of tables",
     ),
     Attack(
         "image.json: a package more in the image",
