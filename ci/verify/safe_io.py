@@ -4,6 +4,7 @@ A name may be a link, a pipe or a folder, and a JSON object may have a key twice
 readers see two values. A release never contains any of that, so all of it is refused.
 """
 
+import errno
 import json
 import os
 import re
@@ -23,7 +24,7 @@ MAX_IMAGE = 100 * 10**9
 """Bytes of the largest image that DigitalOcean imports."""
 MAX_DEPTH = 64
 """Levels of lists and objects; the documents of a release have 12."""
-KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
 STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """A string, perhaps without its end; possessive, so that no input makes it backtrack."""
 
@@ -145,4 +146,6 @@ def _no_constant(text: str) -> object:
 def _describe_error(path: Path, error: OSError) -> str:
     if path.is_symlink():
         return "a symbolic link, expected a plain file"
+    if error.errno == errno.ENXIO:
+        return "a socket, expected a plain file"  # open(2)
     return "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)

@@ -5,12 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.verify.attacks import Attack, bundles, content, identity, packages, statements, trust
+from tests.verify.attacks import (
+    Attack,
+    bundles,
+    content,
+    fields,
+    identity,
+    packages,
+    statements,
+    trust,
+    unopened,
+)
 from tests.verify.conftest import Output
 from tests.verify.stage import Scene
 
 Ask = Callable[[Scene], Output]
-TABLES = (content, packages, bundles, statements, identity, trust)
+TABLES = (content, packages, bundles, statements, identity, trust, fields, unopened)
 ATTACKS = [attack for table in TABLES for attack in table.ATTACKS]
 
 
