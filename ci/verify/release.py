@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from build.errors import VerificationError
 from ci.release.manifest import (
     CHECKSUMS,
     LOCK,

@@ -112,6 +112,13 @@ def test_keys_of_another_architecture_are_not_trusted(tmp_path: Path) -> None:
         read_index(write_index([], key("other.rsa.pub"), ""), keys, where=INDEX)
 
 
+@pytest.mark.parametrize("arch", ["..", "../other", "/other", ".", "x86_64/", "x86_64\n"])
+def test_an_architecture_leads_to_no_other_folder_of_keys(arch: str, tmp_path: Path) -> None:
+    (tmp_path / "good.rsa.pub").write_bytes(key().public_pem())
+    with pytest.raises(ConfigError, match="not the name of an architecture"):
+        Keyring.from_folder(tmp_path, arch)
+
+
 def test_a_sha256_signature_is_accepted_and_not_treated_as_sha1() -> None:
     private = generate_private_key(65537, 2048)
     pem = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
