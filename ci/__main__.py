@@ -79,8 +79,9 @@ def _unexpected(error: Exception) -> SnowdropError:
         # Permissions and names are the user's: a folder that cannot be read, a name too long.
         failure = SnowdropError(f"{error.filename}: {error.strerror}")
     else:
+        text = " ".join(str(error).split())
         failure = SnowdropError(
-            f"internal error: {type(error).__name__}: {error}, please report it",
+            f"internal error: {type(error).__name__}: {text}, please report it",
             hint="add the output of the same command with `--debug` to the report",
         )
         failure.exit_code = INTERNAL

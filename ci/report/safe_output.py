@@ -19,6 +19,8 @@ SECRETS = (
 """Environment variables whose values are never printed."""
 MIN_LENGTH = 6
 """Shorter values stay in the output: they would be parts of ordinary words."""
+ENDS = (r"[^!-~]+", r"[^!-.0-~]+")
+"""Separators of the parts of a value: all but visible ASCII, and the same with the slash."""
 USERINFO = r"(?<=://)[^\s/@]*:[^\s/@]*(?=@)"
 """User and password in a URL (RFC 3986, 3.2.1)."""
 
@@ -50,8 +52,10 @@ def cleaner(environment: Mapping[str, str]) -> Callable[[str], str]:
     ***
     \u202eb http://***@c/\r
     """
-    # A malformed value is refused, but must not be printed either: its parts are removed.
-    parts = [part for name in SECRETS for part in re.split(r"[^!-~]+", environment.get(name, ""))]
+    # A malformed value is refused, but must not be printed either: its parts are removed. A slash
+    # ends a value that stands in a URL, such as a password.
+    values = [environment.get(name, "") for name in SECRETS]
+    parts = [part for each in values for ends in ENDS for part in re.split(ends, each)]
     forms = {
         form
         for part in parts
