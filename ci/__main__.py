@@ -38,8 +38,7 @@ def main(argv: Sequence[str]) -> int:
             failure.exit_code = INTERRUPTED
         except Exception as error:  # noqa: BLE001  # the last place that can report it
             failure = _unexpected(error)
-        if getattr(failure, "closed", False):
-            return failure.exit_code
+            failure.__cause__ = error  # for the traceback
         if "--debug" in options:
             traceback.print_exception(failure)
         console.error(failure)
@@ -77,16 +76,11 @@ def _unexpected(error: Exception) -> SnowdropError:
     """Return the failure that stands for an exception of Python or of a library."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         # Permissions and names are the user's: a folder that cannot be read, a name too long.
-        failure = SnowdropError(f"{error.filename}: {error.strerror}")
-    else:
-        text = " ".join(str(error).split())
-        failure = SnowdropError(
-            f"internal error: {type(error).__name__}: {text}, please report it",
-            hint="add the output of the same command with `--debug` to the report",
-        )
-        failure.exit_code = INTERNAL
-    # The traceback that `--debug` prints.
-    failure.__cause__ = error
+        return SnowdropError(f"{error.filename}: {error.strerror}")
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    hint = "add the output of the same command with `--debug` to the report"
+    failure = SnowdropError(f"internal error: {text}, please report it", hint=hint)
+    failure.exit_code = INTERNAL
     return failure
 
 

@@ -84,12 +84,11 @@ class ReleaseHost:
 
     def releases(self, tag: str) -> list[GitRelease]:
         """Return the releases of `tag` including drafts, oldest first."""
-
-        def read() -> list[GitRelease]:
-            found = (item for item in self._repository.get_releases() if item.tag_name == tag)
-            return sorted(found, key=lambda item: item.id)
-
-        return self._retry("list of releases", read)
+        found = self._retry(
+            "list of releases",
+            lambda: [item for item in self._repository.get_releases() if item.tag_name == tag],
+        )
+        return sorted(found, key=lambda item: item.id)
 
     def create_draft(self, tag: str, commit: str | None, notes: str) -> GitRelease:
         """Return a new draft for `tag`.

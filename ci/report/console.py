@@ -10,7 +10,7 @@ from typing import TextIO, cast
 from build.edges.progress import Progress, Silent
 from build.errors import SnowdropError
 from ci.report.progress import progress_for
-from ci.report.safe_output import OutputError, SafeStream, cleaner
+from ci.report.safe_output import SafeStream, cleaner
 from ci.report.table import escape, text_table
 
 
@@ -46,8 +46,7 @@ class Console:
             if text:
                 # Indented, so that no line of a message looks like one of ours.
                 print(f"{name}: {text}".replace("\n", "\n  "), file=self.err)
-        if not isinstance(error, OutputError):
-            self.data({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
+        self.data({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
 
 
 @contextmanager

@@ -25,12 +25,6 @@ USERINFO = r"(?<=://)[^\s/@]*:[^\s/@]*(?=@)"
 """User and password in a URL (RFC 3986, 3.2.1)."""
 
 
-class OutputError(SnowdropError):
-    """Standard output cannot be written; `closed`: its reader has ended, as `head` does."""
-
-    closed = False
-
-
 def read_secret(environment: Mapping[str, str], name: str) -> str:
     """Return the secret in the variable `name`, empty when it is not set.
 
@@ -83,17 +77,18 @@ class SafeStream(io.TextIOBase):
         """Write `text` cleaned, at once.
 
         Raises:
-            OutputError: that failed; not for a stream without a name.
+            SnowdropError: that failed; not for a stream without a name.
+            SystemExit: the reader of a stream with a name has ended, as `head` does.
         """
         try:
             print(self.clean(text), end="", file=self.stream, flush=True)
         except OSError as error:
             # What is left in the buffer goes nowhere: Python would fail again at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+            if self.name and isinstance(error, BrokenPipeError):
+                raise SystemExit(1) from None
             if self.name:
-                failure = OutputError(f"{self.name}: {error.strerror}")
-                failure.closed = isinstance(error, BrokenPipeError)
-                raise failure from None
+                raise SnowdropError(f"{self.name}: {error.strerror}") from None
         return len(text)
 
     def fileno(self) -> int:
