@@ -48,14 +48,10 @@ def cleaner(environment: Mapping[str, str]) -> Callable[[str], str]:
     """
     # A malformed value is refused, but must not be printed either: its parts are removed. A slash
     # ends a value that stands in a URL, such as a password.
-    values = [environment.get(name, "") for name in SECRETS]
-    parts = [part for each in values for ends in ENDS for part in re.split(ends, each)]
-    forms = {
-        form
-        for part in parts
-        for form in (part, quote(part, safe=""), json.dumps(part)[1:-1])
-        if len(part) >= MIN_LENGTH
-    }
+    names = [(name, ends) for name in SECRETS for ends in ENDS]
+    parts = {part for name, ends in names for part in re.split(ends, environment.get(name, ""))}
+    long = [part for part in parts if len(part) >= MIN_LENGTH]
+    forms = {form for each in long for form in (each, quote(each, ""), json.dumps(each)[1:-1])}
     # The longest first: one value may be the beginning of another.
     words = map(re.escape, sorted(forms, key=len, reverse=True))
     secret = re.compile("|".join([*words, USERINFO]))

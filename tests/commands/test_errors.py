@@ -227,19 +227,19 @@ def test_an_unexpected_exception_is_one_line(
 
 BAD_NAMES = ["\udcff\x1b[2J\u202e", "n" * 238, "n" * 300, "a\nb", "locked/file"]
 NAMED = [
-    "verify --repository a/b NAME",
+    "verify --repository a/b dist/NAME",
     "verify --repository a/b --trust-root NAME dist",
     "verify --repository a/b --policy NAME dist",
     "verify --repository a/b --config NAME dist",
     "verify --repository a/b --save NAME http://127.0.0.1:1/v1",
     "verify --repository a/b --keys NAME --deep dist",
-    "verify --repository a/b --tag NAME x",
+    "verify --repository a/b --tag NAME dist",
     "trust --trust-root NAME",
     "trust --update --tuf http://127.0.0.1:1 --tuf-root NAME",
     "explain NAME NAME",
     "inspect NAME",
     "diff NAME NAME",
-    "store --config NAME",
+    "store verify --config NAME",
     "archive --config NAME",
     "sign --config NAME",
     "publish --config NAME",
@@ -254,7 +254,7 @@ def test_an_odd_name_is_one_line(
 ) -> None:
     locked = folder / "locked"
     locked.mkdir(mode=0o000)
-    argv = [name if word == "NAME" else word for word in words.split()]
+    argv = [word.replace("NAME", name) for word in words.split()]
     try:
         check_failure(argv, capfd, codes={1, 2})
     finally:
