@@ -34,6 +34,7 @@ from ci.attest.predicates.packages import FORGE
 from ci.attest.predicates.provenance import Run
 from ci.config import SignConfig
 from ci.release.manifest import Manifest
+from ci.report.safe_output import read_secret
 
 TOKEN_VARIABLE = "SIGSTORE_ID_TOKEN"  # noqa: S105 (a name, no secret)
 PERMISSION = "give the job the permission `id-token: write`, and call it from the tag's workflow"
@@ -83,7 +84,7 @@ def job_of(
     """Return the running job, from SIGSTORE_ID_TOKEN or from the CI's own service (`detect`).
 
     Raises:
-        ConfigError: there is no identity token; the hint names the permission that it needs.
+        ConfigError: there is no valid identity token; the hint names the permission that it needs.
     """
     try:
         raw = environment.get(TOKEN_VARIABLE) or detect()
@@ -92,7 +93,7 @@ def job_of(
                 f"no identity token: neither {TOKEN_VARIABLE} nor a CI that issues one",
                 hint=PERMISSION,
             )
-        token = IdentityToken(raw)
+        token = IdentityToken(read_secret({TOKEN_VARIABLE: raw}, TOKEN_VARIABLE))
     except IdentityError as error:
         raise ConfigError(f"identity token: {error}", hint=PERMISSION) from error
     return Job(token, jwt.decode(raw, options={"verify_signature": False}))

@@ -11,6 +11,7 @@ from ci.publish.notes import release_notes
 from ci.publish.publish import Published, publish_release
 from ci.publish.release_files import read_release, require_loopback_if_dirty, require_protected
 from ci.report.console import Console
+from ci.report.safe_output import read_secret
 
 HELP = "Publish the signed release at GitHub, after reading back every byte"
 
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         console.line(notes)
         console.data({"notes": notes})
         return 0
-    token = console.environment.get("GITHUB_TOKEN", "")
+    token = read_secret(console.environment, "GITHUB_TOKEN")
     if not token:
         raise ConfigError(
             "GITHUB_TOKEN: not in the environment, expected a token for GitHub",

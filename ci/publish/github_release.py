@@ -37,6 +37,8 @@ MAX_PAUSE = 300
 """Limit in seconds of a wait that a rate limit demands."""
 FAILURES = (GithubException, requests.RequestException)
 """Exceptions that PyGithub raises; the second is not derived from the first."""
+MALFORMED = (AttributeError, TypeError, LookupError, ValueError, AssertionError)
+"""Exceptions that PyGithub raises for a reply of another form than GitHub documents."""
 
 T = TypeVar("T")
 
@@ -82,8 +84,11 @@ class ReleaseHost:
 
     def releases(self, tag: str) -> list[GitRelease]:
         """Return the releases of `tag` including drafts, oldest first."""
-        found = self._retry("list of releases", lambda: list(self._repository.get_releases()))
-        return sorted((item for item in found if item.tag_name == tag), key=lambda item: item.id)
+        found = self._retry(
+            "list of releases",
+            lambda: [item for item in self._repository.get_releases() if item.tag_name == tag],
+        )
+        return sorted(found, key=lambda item: item.id)
 
     def create_draft(self, tag: str, commit: str | None, notes: str) -> GitRelease:
         """Return a new draft for `tag`.
@@ -211,11 +216,14 @@ class ReleaseHost:
         Raises:
             RemoteError: GitHub refuses, or does not reply.
         """
+        where = f"{self.repository} at GitHub: {what}"
         for attempt in range(TRIES):
             try:
                 return act()
             except FAILURES as error:
                 failure = error
+            except MALFORMED as error:
+                raise RemoteError(f"{where}: malformed reply ({error})") from error
             pause = _pause(failure, attempt)
             if pause is None:
                 break
@@ -223,7 +231,6 @@ class ReleaseHost:
             found = find()
             if found is not None:
                 return found
-        where = f"{self.repository} at GitHub: {what}"
         if not isinstance(failure, GithubException):
             raise RemoteError(f"{where}: {failure}", hint=AGAIN) from failure
         hint = {

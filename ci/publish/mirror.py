@@ -29,6 +29,7 @@ from ci.publish.transfer import (
     UploadBody,
     Wait,
 )
+from ci.report.safe_output import read_secret
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -56,10 +57,11 @@ def open_bucket(spaces: SpacesConfig, environment: Mapping[str, str]) -> "S3Clie
     """Return a client for the bucket's service, with the keys in `environment`.
 
     Raises:
-        ConfigError: a key is missing; the message names the variable.
+        ConfigError: a key is missing or malformed; the message names the variable.
     """
-    for name in ("SPACES_KEY", "SPACES_SECRET"):
-        if not environment.get(name):
+    keys = {name: read_secret(environment, name) for name in ("SPACES_KEY", "SPACES_SECRET")}
+    for name, value in keys.items():
+        if not value:
             raise ConfigError(
                 f"{name}: not in the environment, expected a key of the bucket",
                 hint="make one in DigitalOcean's control panel: Spaces, Access Keys",
@@ -68,8 +70,8 @@ def open_bucket(spaces: SpacesConfig, environment: Mapping[str, str]) -> "S3Clie
         "s3",
         endpoint_url=spaces.endpoint,
         region_name=spaces.region,
-        aws_access_key_id=environment["SPACES_KEY"],
-        aws_secret_access_key=environment["SPACES_SECRET"],
+        aws_access_key_id=keys["SPACES_KEY"],
+        aws_secret_access_key=keys["SPACES_SECRET"],
         config=Config(
             signature_version="s3v4",
             # The signature covers the body: the service refuses a damaged upload.

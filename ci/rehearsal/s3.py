@@ -99,7 +99,8 @@ def _start(folder: Path, bucket: str, stack: ExitStack) -> ObjectStore | None:
     store = ObjectStore(
         endpoint=f"http://127.0.0.1:{port}",
         bucket=bucket,
-        key="rehearsal",
+        # The key is redacted from output, so it must be no ordinary word.
+        key=secrets.token_hex(10),
         secret=secrets.token_hex(16),
     )
     log = stack.enter_context((folder / "weed.log").open("ab"))

@@ -2,14 +2,16 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TextIO, cast
 
 from build.edges.progress import Progress, Silent
 from build.errors import SnowdropError
 from ci.report.progress import progress_for
-from ci.report.table import text_table
+from ci.report.safe_output import SafeStream, cleaner
+from ci.report.table import escape, text_table
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Console:
 
     def table(self, rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:
         """Print rows in columns, unless `json` is set."""
-        self.line(text_table(rows, header))
+        # A line end in a cell would look like another row.
+        self.line(text_table([[escape(cell) for cell in row] for row in rows], header))
 
     def data(self, value: object) -> None:
         """Print `value` as JSON, if `json` is set."""
@@ -38,13 +41,20 @@ class Console:
             print(json.dumps(value, indent=2, sort_keys=True), file=self.out, flush=True)
 
     def error(self, error: SnowdropError) -> None:
-        """Print the error and its hint."""
-        print(f"error: {error}", file=self.err, flush=True)
-        if error.hint:
-            print(f"hint: {error.hint}", file=self.err, flush=True)
+        """Print the error and its hint; with `json` also as data."""
+        for name, text in (("error", str(error)), ("hint", error.hint)):
+            if text:
+                # Indented, so that no line of a message looks like one of ours.
+                print(f"{name}: {text}".replace("\n", "\n  "), file=self.err)
+        self.data({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
 
 
-def open_console(environment: Mapping[str, str], *, as_json: bool) -> Console:
-    """Return the console of this process."""
-    progress: Progress = Silent() if as_json else progress_for(sys.stderr)
-    return Console(sys.stdout, sys.stderr, environment, as_json, progress)
+@contextmanager
+def open_console(environment: Mapping[str, str], *, as_json: bool) -> Iterator[Console]:
+    """Yield the console of this process; what libraries print meanwhile is cleaned too."""
+    clean = cleaner(environment)
+    out = cast("TextIO", SafeStream(sys.stdout, clean, "standard output"))
+    err = SafeStream(sys.stderr, clean)
+    progress: Progress = Silent() if as_json else progress_for(err.stream, clean)
+    with redirect_stdout(out), redirect_stderr(cast("TextIO", err)) as errors:
+        yield Console(out, errors, environment, as_json, progress)

@@ -1,12 +1,12 @@
 """Progress of long work: a bar on a terminal, occasional lines in a log."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TextIO, cast
 
 from build.edges.progress import Step
+from ci.report.safe_output import SafeStream
 from ci.report.table import size_text
 
 QUIET_SECONDS = 10.0
@@ -50,11 +50,13 @@ class LogProgress:
 class TerminalProgress:
     """A bar during a step, and a line with the seconds at its end."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: TextIO, clean: Callable[[str], str]) -> None:
         from rich.console import Console
 
-        self.console = Console(file=stream, highlight=False, markup=False)
-        self.clock = clock
+        # Without `emoji=False`, rich replaces words between colons.
+        self.console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        # Not for the stream as a whole: rich itself writes control characters.
+        self.clean, self.clock = clean, time.monotonic
 
     @contextmanager
     def step(self, title: str, *, total: int | None = None, unit: str = "B") -> Iterator[Step]:
@@ -77,16 +79,18 @@ class TerminalProgress:
         columns.append(rich.TimeElapsedColumn())
         start = self.clock()
         with rich.Progress(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task(title, total=total)
+            task = bar.add_task(self.clean(title), total=total)
             yield BarStep()
         self.note(f"{title} ({self.clock() - start:.1f} s)")
 
     def note(self, text: str) -> None:
         """Write one line above the bar."""
-        self.console.print(text, soft_wrap=True)
+        self.console.print(self.clean(text), soft_wrap=True)
 
 
-def progress_for(stream: TextIO = sys.stderr) -> LogProgress | TerminalProgress:
+def progress_for(stream: TextIO, clean: Callable[[str], str]) -> LogProgress | TerminalProgress:
     """Return the kind of progress that fits `stream`: a bar only for a terminal."""
     # rich treats a log as a terminal when FORCE_COLOR is set, as CI services do.
-    return TerminalProgress(stream) if stream.isatty() else LogProgress(stream)
+    if stream.isatty():
+        return TerminalProgress(stream, clean)
+    return LogProgress(cast("TextIO", SafeStream(stream, clean)))

@@ -85,6 +85,7 @@ def _build(home: Path, reasons: Mapping[str, str]) -> dict[str, Any]:
     from ci.config import read_config
     from ci.release.build_job import BuildJob, build_variant
     from ci.report.progress import progress_for
+    from ci.report.safe_output import cleaner
     from ci.reproduce.environment_report import describe_host
 
     request = json.loads((home / "request.json").read_text(encoding="utf-8"))
@@ -106,7 +107,8 @@ def _build(home: Path, reasons: Mapping[str, str]) -> dict[str, Any]:
         last_engine=request["engine"],
         without_rules=tuple(request["without_rules"]),
     )
-    out, progress = Path(request["out"]), Silent() if request["silent"] else progress_for()
+    shown = progress_for(sys.stderr, cleaner(os.environ))
+    out, progress = Path(request["out"]), Silent() if request["silent"] else shown
     image = build_variant(job, request["variant"], out, progress, variation)
     engine = image.record["engine"]
     if engine["name"] == request["engine"]:

@@ -1,6 +1,7 @@
 """The proof with real builds: the same bytes, or each leak reported with the name of its rule."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -18,7 +19,7 @@ from build.snapshot.store import Store
 from ci.boot.machine import QEMU
 from ci.config import ReleaseConfig
 from ci.release.build_job import BuildJob, build_variant
-from ci.report.console import open_console
+from ci.report.console import Console
 from ci.reproduce.environment_report import SAME
 from ci.reproduce.prove import KEPT, Proof, prove
 from tests import skips
@@ -63,7 +64,7 @@ def job(release: ReleaseConfig, lock: Lock, tmp_path: Path) -> Iterator[BuildJob
 def proof_of(job: BuildJob, *without: str, another_day: bool = False) -> Proof:
     out = job.config.build.work.with_name("dist")
     first = build_variant(job, "droplet", out, Silent(), Variation(without_rules=without))
-    console = open_console({}, as_json=True)
+    console = Console(sys.stdout, sys.stderr, {}, json=True, progress=Silent())
     return prove(job, "droplet", first, console, another_day=another_day, without_rules=without)
 
 

@@ -27,7 +27,7 @@ from tests.publish.release import (
     write_release,
 )
 
-TOKEN = {"GITHUB_TOKEN": "no secret at all"}
+TOKEN = {"GITHUB_TOKEN": "no-secret-at-all"}
 CREATE, UPLOAD, UPDATE = (
     "repos/create-release",
     "repos/upload-release-asset",

@@ -26,4 +26,4 @@ def test_a_failed_step_is_not_reported_as_done() -> None:
 
 
 def test_a_stream_that_is_no_terminal_gets_no_bar() -> None:
-    assert isinstance(progress_for(io.StringIO()), LogProgress)
+    assert isinstance(progress_for(io.StringIO(), str), LogProgress)

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from build.config import Origin
+from build.edges.progress import Silent
 from build.errors import BuildError, NotReproducibleError
 from build.image import Image
 from ci.commands import build as build_command
 from ci.config import read_config
 from ci.release.build_job import BuildJob
 from ci.release.checkout import ROOT
-from ci.report.console import open_console
+from ci.report.console import Console
 from ci.reproduce import prove as prove_module
 from ci.reproduce import vm, workspace
 from ci.reproduce.environment_report import (
@@ -80,7 +81,7 @@ def first_image(job: BuildJob) -> Image:
 
 
 def prove(job: BuildJob) -> Proof:
-    console = open_console({}, as_json=True)
+    console = Console(sys.stdout, sys.stderr, {}, json=True, progress=Silent())
     return prove_module.prove(job, "droplet", first_image(job), console, another_day=False)
 
 

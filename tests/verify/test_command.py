@@ -181,7 +181,7 @@ def test_an_interrupted_download_keeps_nothing(scene: Scene) -> None:
         server.shutdown()
         thread.join()
     assert process.returncode == 130
-    assert output.splitlines()[-1] == "interrupted"
+    assert output.splitlines()[-1] == "error: interrupted"
     assert sorted(scene.place.rglob("*")) == before
 
 
