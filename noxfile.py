@@ -133,7 +133,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the tests, one rehearsal among them; lint follows"""
-    pytest(session, "-m", "not full", "--durations=20")
+    pytest(session, "-m", select(session.posargs), "--durations=20")
     session.notify("lint")
 
 
@@ -183,6 +183,19 @@ def requirements(session: nox.Session) -> None:
             f"requirements/{name}.in",
             external=True,
         )
+
+
+def select(arguments: list[str]) -> str:
+    """Return the marker expression of `tests`; that of the caller is taken out of `arguments`.
+
+    pytest uses the last `-m` alone: without this, one of the caller would add the slow tests.
+    """
+    if "-m" not in arguments[:-1]:
+        return "not full"
+    position = arguments.index("-m")
+    chosen = arguments[position + 1]
+    del arguments[position : position + 2]
+    return f"not full and ({chosen})"
 
 
 def pytest(session: nox.Session, *options: str) -> None:
