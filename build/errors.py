@@ -1,18 +1,22 @@
 """Exceptions of the project; all derive from SnowdropError."""
 
+from build.urls import hide_userinfo
+
 
 class SnowdropError(Exception):
     """Failure with a known cause; the command line prints it without a traceback.
 
     `hint` is the next thing to try, or empty. `exit_code` is the status of the process:
     1 refused or failed, 2 wrong usage or configuration, 3 stale or not reproducible.
+    URLs in both texts lose their user name and password.
     """
 
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        # Here, since an error also becomes a note, a line of a report or part of another error.
+        super().__init__(hide_userinfo(message))
+        self.hint = hide_userinfo(hint)
 
 
 class ConfigError(SnowdropError):

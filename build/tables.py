@@ -9,12 +9,13 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
 from build.errors import ConfigError, SnowdropError
+from build.urls import NETRC_HINT, has_userinfo
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_NUMBER = (1 << 53) - 1
@@ -165,10 +166,11 @@ def read_toml(file: Path) -> Table:
     """Return a TOML file as one table.
 
     Raises:
-        ConfigError: it cannot be read, is not UTF-8 or is not TOML (with line and column).
+        ConfigError: it cannot be read, is not UTF-8, is not TOML (with line and column), or has a
+            URL with a password or token at any key.
     """
     try:
-        return Table(str(file), tomllib.loads(file.read_text(encoding="utf-8")))
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
             f"{file}: no such file", hint="name the configuration with `--config FILE`"
@@ -177,6 +179,30 @@ def read_toml(file: Path) -> Table:
         # TOMLDecodeError and UnicodeDecodeError are ValueErrors; so is what int() raises for
         # a number of thousands of digits (docs.python.org, integer string conversion limit).
         raise ConfigError(f"{file}: {error}") from None
+    for key, text in _strings(document):
+        refuse_userinfo(f"{file}: {key}", text)
+    return Table(str(file), document)
+
+
+def refuse_userinfo(
+    where: str, text: str, error: Callable[..., SnowdropError] = ConfigError
+) -> None:
+    """Refuse a URL with a user name, password or token; the message has none of its parts."""
+    if has_userinfo(text):
+        raise error(f"{where}: a user name, password or token in a URL", hint=NETRC_HINT)
+
+
+def _strings(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the strings in `value`, the keys of tables too, each with its dotted path."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield f"{name}, a key", key
+            yield from _strings(item, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item, name)
 
 
 def is_number(value: object) -> TypeGuard[int]:

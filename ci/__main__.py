@@ -7,8 +7,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from build.errors import SnowdropError
+from build.urls import hide_userinfo
 from ci.commands import COMMANDS, load_command
 from ci.report.console import open_console
 
@@ -23,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     if not argv or argv[0] not in COMMANDS:
         return _print_usage(argv)
     command = load_command(argv[0])
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         # An abbreviation would change its meaning with the next option that is added.
         prog=f"python -m ci {argv[0]}",
         description=command.HELP,
@@ -39,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         return command.run(arguments, console)
     except SnowdropError as error:
         if arguments.debug:
-            traceback.print_exc()
+            print(hide_userinfo(traceback.format_exc()), file=sys.stderr)
         console.error(error)
         return error.exit_code
     except BrokenPipeError:
@@ -50,8 +52,13 @@ def main(argv: Sequence[str]) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(hide_userinfo(message))
+
+
 def _print_usage(argv: Sequence[str]) -> int:
-    name = argv[0] if argv else ""
+    name = hide_userinfo(argv[0]) if argv else ""
     stream = sys.stdout if name in {"-h", "--help"} else sys.stderr
     if stream is sys.stderr:
         print(f"error: {name or 'no command'}: not a command", file=stream)

@@ -17,14 +17,15 @@ from typing import Literal, cast
 from build.config import BuildConfig
 from build.edges.files import write_file
 from build.errors import ConfigError, StaleLockError
-from build.tables import Table, is_number
+from build.snapshot.lock_damage import find_damage, find_damaged_table, find_shared_digest
+from build.tables import Table, is_number, refuse_userinfo
 
 FORMAT, MIXED_FORMAT = 1, 2
 """The second is for a lock in which a repository has several indexes: a reader that knows only
 the first would look for every package in the newest index."""
 PACKAGE_FORMAT = "v2"
 COMMENT = "# The snapshot by digest, written by `nox -s pin`. Change release.toml, not this file.\n"
-AGAIN = "run `nox -s pin` to write it again"
+AGAIN = "`nox -s pin -- --replace` writes a new one"
 Role = Literal["image", "builder"]
 """What a repository is for."""
 
@@ -180,15 +181,21 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
     Raises:
         ConfigError: as `read_lock`.
     """
+    if damage := find_damage(content):
+        raise _refusal(f"{where} {damage}")
     try:
         document = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
         # Besides TOMLDecodeError: a number of 5,000 digits raises ValueError (CPython limits
         # int() to 4,300), a list that is a thousand levels deep RecursionError.
         raise ConfigError(f"{where}: {error}", hint=AGAIN) from None
+    if damage := find_damaged_table(document, KEYS):
+        raise _refusal(f"{where}: {damage}")
     top = Table(where, document, _refusal)
     _check_format(top)
     lock = _lock(top)
+    if damage := find_shared_digest([(each.file, each.sha256) for each in lock.packages]):
+        raise _refusal(f"{where}: {damage}")
     _check_closures(lock, where)
     written = dump_lock(lock)
     if written != content:
@@ -225,6 +232,9 @@ REPOSITORY_KEYS = {
 }
 """Attribute by key of the file, in the order written."""
 PACKAGE_KEYS = tuple(each.name for each in fields(LockedPackage))
+KEYS = {"": TOP_KEYS, "repository": tuple(REPOSITORY_KEYS), "package": PACKAGE_KEYS}
+MAX_TIME = 253_402_300_799
+"""The last second that a date can have, of the year 9999 (Python, `datetime.MAXYEAR`)."""
 
 
 _refusal = partial(ConfigError, hint=AGAIN)
@@ -279,7 +289,7 @@ def _lock(top: Table) -> Lock:
         branch=top.text("branch"),
         arch=top.text("arch"),
         apk_version=top.text("apk"),
-        epoch=top.number("epoch"),
+        epoch=top.number("epoch", high=MAX_TIME),
         choice_sha256=top.sha256("choice_sha256"),
         repositories=repositories,
         packages=tuple(_package(table, len(repositories)) for table in top.tables("package")),
@@ -288,6 +298,10 @@ def _lock(top: Table) -> Lock:
 
 def _repository(table: Table) -> LockedRepository:
     table.only(*REPOSITORY_KEYS)
+    mirrors = table.strings("mirrors", unique=False)
+    # A lock is published: of a password not even a hand edit may get into it.
+    for url in (table.text("url"), *mirrors):
+        refuse_userinfo(f"{table.where}: {table.name}", url, _refusal)
     return LockedRepository(
         role=cast("Role", table.text("place", '"image" or "builder"', pattern=ROLE)),
         url=table.text("url"),
@@ -297,7 +311,7 @@ def _repository(table: Table) -> LockedRepository:
         description=table.text("description", empty=True),
         key=table.text("key", FILE_NAME_FORM, pattern=FILE_NAME),
         key_sha256=table.sha256("key_sha256"),
-        mirrors=table.strings("mirrors", unique=False),
+        mirrors=mirrors,
     )
 
 
@@ -315,7 +329,7 @@ def _package(table: Table, repositories: int) -> LockedPackage:
         origin=table.text("origin", empty=True),
         commit=table.text("commit", empty=True),
         license=table.text("license", empty=True),
-        build_time=table.number("build_time"),
+        build_time=table.number("build_time", high=MAX_TIME),
         order=_order(table),
     )
     if package.file != f"{package.name}-{package.version}.apk":
