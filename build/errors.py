@@ -8,7 +8,6 @@ class SnowdropError(Exception):
 
     `hint` is the next thing to try, or empty. `exit_code` is the status of the process:
     1 refused or failed, 2 wrong usage or configuration, 3 stale or not reproducible.
-    URLs in both texts lose their user name and password.
     """
 
     exit_code = 1

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeGuard
@@ -166,11 +166,11 @@ def read_toml(file: Path) -> Table:
     """Return a TOML file as one table.
 
     Raises:
-        ConfigError: it cannot be read, is not UTF-8, is not TOML (with line and column), or has a
-            URL with a password or token at any key.
+        ConfigError: it cannot be read, is not UTF-8 or TOML (with line), or has a password in a URL.
     """
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigError(
             f"{file}: no such file", hint="name the configuration with `--config FILE`"
@@ -179,30 +179,16 @@ def read_toml(file: Path) -> Table:
         # TOMLDecodeError and UnicodeDecodeError are ValueErrors; so is what int() raises for
         # a number of thousands of digits (docs.python.org, integer string conversion limit).
         raise ConfigError(f"{file}: {error}") from None
-    for key, text in _strings(document):
-        refuse_userinfo(f"{file}: {key}", text)
+    lines = [*text.splitlines(), json.dumps(document, default=str)]
+    for number, line in enumerate(lines, 1):  # comments too: the file is published
+        refuse_userinfo(f"{file}: line {min(number, len(lines) - 1)}", line)
     return Table(str(file), document)
 
 
-def refuse_userinfo(
-    where: str, text: str, error: Callable[..., SnowdropError] = ConfigError
-) -> None:
-    """Refuse a URL with a user name, password or token; the message has none of its parts."""
+def refuse_userinfo(where: str, text: str) -> None:
+    """Refuse a URL with a user name, password or token in `text`, with a message without it."""
     if has_userinfo(text):
-        raise error(f"{where}: a user name, password or token in a URL", hint=NETRC_HINT)
-
-
-def _strings(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the strings in `value`, the keys of tables too, each with its dotted path."""
-    if isinstance(value, str):
-        yield name, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield f"{name}, a key", key
-            yield from _strings(item, f"{name}.{key}" if name else key)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item, name)
+        raise ConfigError(f"{where}: a user name, password or token in a URL", hint=NETRC_HINT)
 
 
 def is_number(value: object) -> TypeGuard[int]:

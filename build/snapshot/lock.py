@@ -11,14 +11,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, cast
 
 from build.config import BuildConfig
 from build.edges.files import write_file
 from build.errors import ConfigError, StaleLockError
-from build.snapshot.lock_damage import find_damage, find_damaged_table, find_shared_digest
-from build.tables import Table, is_number, refuse_userinfo
+from build.tables import Table, is_number
+from build.urls import has_userinfo
 
 FORMAT, MIXED_FORMAT = 1, 2
 """The second is for a lock in which a repository has several indexes: a reader that knows only
@@ -181,21 +182,20 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
     Raises:
         ConfigError: as `read_lock`.
     """
-    if damage := find_damage(content):
-        raise _refusal(f"{where} {damage}")
+    for damage, pattern in DAMAGES.items():
+        if match := re.search(pattern, content, re.MULTILINE):
+            line = content.count(b"\n", 0, match.start()) + 1
+            raise _refusal(f"{where} {damage} at line {line}")
     try:
         document = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
         # Besides TOMLDecodeError: a number of 5,000 digits raises ValueError (CPython limits
         # int() to 4,300), a list that is a thousand levels deep RecursionError.
         raise ConfigError(f"{where}: {error}", hint=AGAIN) from None
-    if damage := find_damaged_table(document, KEYS):
-        raise _refusal(f"{where}: {damage}")
     top = Table(where, document, _refusal)
     _check_format(top)
     lock = _lock(top)
-    if damage := find_shared_digest([(each.file, each.sha256) for each in lock.packages]):
-        raise _refusal(f"{where}: {damage}")
+    _check_packages(lock, where)
     _check_closures(lock, where)
     written = dump_lock(lock)
     if written != content:
@@ -232,10 +232,19 @@ REPOSITORY_KEYS = {
 }
 """Attribute by key of the file, in the order written."""
 PACKAGE_KEYS = tuple(each.name for each in fields(LockedPackage))
-KEYS = {"": TOP_KEYS, "repository": tuple(REPOSITORY_KEYS), "package": PACKAGE_KEYS}
 MAX_TIME = 253_402_300_799
 """The last second that a date can have, of the year 9999 (Python, `datetime.MAXYEAR`)."""
 
+
+DAMAGES = {
+    "is empty": rb"\A\s*\Z",
+    "has merge conflict markers": rb"^(?:<{7}|\|{7}|={7}|>{7})(?=[ \r\n])",
+    "has a byte order mark": rb"\A(?:\xef\xbb\xbf|\xfe\xff|\xff\xfe)",
+    "has CRLF line ends": rb"\r",
+    "has NUL bytes": rb"\0",
+    "is cut off, or something was added to it,": rb"^(?!order = .*\n\Z)[^\n]+\n?\Z",
+}
+"""What editors, git and full disks do to a file; the one that explains the others comes first."""
 
 _refusal = partial(ConfigError, hint=AGAIN)
 
@@ -247,6 +256,8 @@ def _check_format(top: Table) -> None:
     expected = _format(
         [(one.get("place"), one.get("url")) for one in tables if isinstance(one, dict)]
     )
+    if any(one in tables[:number] for number, one in enumerate(tables)):
+        raise _refusal(f"{top.where}: a repository is there twice")
     found = top.values.get("format")
     if found != expected or isinstance(found, bool):
         indexes = "one index" if expected == FORMAT else "several indexes"
@@ -299,9 +310,8 @@ def _lock(top: Table) -> Lock:
 def _repository(table: Table) -> LockedRepository:
     table.only(*REPOSITORY_KEYS)
     mirrors = table.strings("mirrors", unique=False)
-    # A lock is published: of a password not even a hand edit may get into it.
-    for url in (table.text("url"), *mirrors):
-        refuse_userinfo(f"{table.where}: {table.name}", url, _refusal)
+    if any(map(has_userinfo, (table.text("url"), *mirrors))):
+        raise _refusal(f"{table.where}: {table.name}: a user name, password or token in a URL")
     return LockedRepository(
         role=cast("Role", table.text("place", '"image" or "builder"', pattern=ROLE)),
         url=table.text("url"),
@@ -346,6 +356,17 @@ def _order(table: Table) -> Mapping[str, int]:
         if all(CLOSURE.fullmatch(name) and is_number(n) and n >= 1 for name, n in pairs):
             return positions
     raise table.fail("order", expected)
+
+
+def _check_packages(lock: Lock, where: str) -> None:
+    files: dict[str, str] = {}
+    for one, other in pairwise(lock.packages):
+        if one.sort_key() == other.sort_key():
+            raise _refusal(f"{where}: {one.file} is there twice")
+    for each in lock.packages:
+        # A package contains its name: two of different names never have the same bytes.
+        if (file := files.setdefault(each.sha256, each.file)) != each.file:
+            raise _refusal(f"{where}: {file} and {each.file} have one sha256: expected two")
 
 
 def _check_closures(lock: Lock, where: str) -> None:

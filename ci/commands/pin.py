@@ -62,8 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Pin, then print the changes; return 0, or 3 with --check when the lock is out of date."""
     config = read_config(arguments.config)
-    if arguments.replace and (arguments.check or arguments.packages):
-        raise ConfigError("--replace: expected without --check and --package")
     before = _previous(config.build.lock, arguments, console)
     if before is None and (arguments.check or arguments.packages):
         read_lock(config.build.lock)  # raises: there is none, with the command to run
@@ -88,26 +86,19 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _previous(path: Path, arguments: argparse.Namespace, console: Console) -> Lock | None:
-    """Return the lock to go on from; with --replace, the committed one if the file is damaged.
-
-    Raises:
-        ConfigError: the lock is damaged, and --replace was not given.
-    """
-    if not path.exists():
-        return None
+    """Return the lock to go on from; with --replace, the committed one if the file is damaged."""
+    note, committed = console.progress.note, None
     try:
-        return read_lock(path)
+        return read_lock(path) if path.exists() else None
     except ConfigError as error:
         if not arguments.replace or not path.is_file():
             raise
-        console.progress.note(f"{error}: it is replaced")
+        note(f"{error}: it is replaced")
     try:
         committed = revision_lock("HEAD", path)
     except ConfigError as error:
-        console.progress.note(str(error))
-        committed = None
-    found = "is compared with" if committed else "no valid lock is committed: not compared with"
-    console.progress.note(f"{path}: {found} HEAD")
+        note(str(error))
+    note(f"{path}: {'compared with HEAD' if committed else 'no committed lock to compare with'}")
     return committed
 
 

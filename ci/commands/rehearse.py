@@ -7,7 +7,6 @@ from pathlib import Path
 from build.errors import ConfigError
 from ci.rehearsal.contents import make_contents
 from ci.rehearsal.rehearse import Rehearsal, print_report, rehearse
-from build.tables import refuse_userinfo
 from ci.report.console import Console
 
 HELP = "Rehearse a whole release on this machine, with embedded services"
@@ -51,9 +50,6 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Make the sample, run every step of a release and print the report."""
     if bool(arguments.repository) != bool(arguments.keys):
         raise ConfigError("expected --repository and --keys together")
-    mirror = arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE)
-    for url in (*arguments.repository, mirror or ""):
-        refuse_userinfo("--repository or --debian-mirror", url)
     state: Path = arguments.folder
     rehearsal = Rehearsal(
         state=state,
@@ -68,7 +64,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             state,
             repositories=arguments.repository,
             keys=arguments.keys,
-            mirror=mirror,
+            mirror=arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE),
             progress=console.progress,
         )
     manifest, import_urls = rehearse(rehearsal, contents)

@@ -36,8 +36,8 @@ class Console:
     def data(self, value: object) -> None:
         """Print `value` as JSON, if `json` is set."""
         if self.json:
-            text = json.dumps(value, indent=2, sort_keys=True)
-            print(hide_userinfo(text), file=self.out, flush=True)
+            text = hide_userinfo(json.dumps(value, indent=2, sort_keys=True))
+            print(text, file=self.out, flush=True)
 
     def error(self, error: SnowdropError) -> None:
         """Print the error and its hint."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from build.edges.download import Downloader, Request
 from build.edges.progress import Progress
 from build.errors import ConfigError
-from build.tables import refuse_userinfo
 from ci.release.locks import RELEASE_PAGE
 from ci.release.manifest import CHECKSUMS, MANIFEST, VERSION, Manifest, bundle_name
 from ci.verify.safe_io import MAX_SMALL
@@ -40,7 +39,6 @@ def locate(target: str, *, repository: str, web: str) -> Path | Remote:
     Raises:
         ConfigError: it is none of these.
     """
-    refuse_userinfo("the target", target)
     if target.startswith(("http://", "https://")):
         return _parse_url(target)
     if (path := find_local(target)) is not None:

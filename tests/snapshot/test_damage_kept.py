@@ -76,6 +76,10 @@ def a_lock() -> Lock:
     return lock_of(locked("busybox", 2), locked("musl", 1))
 
 
+def _swap_bytes(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    return lambda content: content.replace(old, new, 1)
+
+
 def _swap(old: str, new: str) -> Callable[[bytes], bytes]:
     def change(content: bytes) -> bytes:
         assert old.encode() in content
@@ -90,26 +94,29 @@ def _repository_table(content: bytes) -> bytes:
 
 LOCKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda _: b"", "release.lock is empty at line 1$"),
-    "cut in a line": (lambda content: content[:-20], r"release.lock is cut off in line 41$"),
+    "cut in a line": (
+        lambda content: content[:-20],
+        r"release.lock is cut off, or something was added to it, at line 49$",
+    ),
     "cut between packages": (
         lambda content: content[: content.rindex(b"\n[[package]]")],
         "order.apk = .*: expected each position",
     ),
     "cut between lines": (
         lambda content: content[: content.rindex(b"origin = ")],
-        r"release.lock: is cut off in package\[1\]$",
+        "is cut off, or something was added to it, at line 44$",
     ),
     "cut before the packages": (
         lambda content: content[: content.index(b"\n[[package]]")],
-        r"is cut off in repository\[0\]$",
+        "is cut off, or something was added to it, at line 19$",
     ),
     "cut in the header": (
         lambda content: content[: content.index(b"epoch = ")],
-        "is cut off in its header$",
+        "is cut off, or something was added to it, at line 6$",
     ),
     "the comment alone": (
         lambda content: content[: content.index(b"format = ")],
-        "is cut off in its header$",
+        "is cut off, or something was added to it, at line 1$",
     ),
     "zeros at the end": (lambda content: content[:900] + b"\0" * 512, "has NUL bytes at line 3"),
     "zeros alone": (lambda content: b"\0" * len(content), "has NUL bytes at line 1$"),
@@ -138,22 +145,22 @@ LOCKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "package twice": (
         lambda content: content + content[content.rindex(b"\n[[package]]") :],
-        r"package\[2\] is the same as package\[1\]: it is there twice",
+        "musl-1.0-r0.apk is there twice",
     ),
     "both sides of a merge kept": (
         lambda content: (
             content
             + content[content.rindex(b"\n[[package]]") :].replace(b"size = 1518", b"size = 1600")
         ),
-        r"package\[2\] is the same as package\[1\]: it is there twice",
+        "musl-1.0-r0.apk is there twice",
     ),
     "repository twice": (
         lambda content: content.replace(_repository_table(content), _repository_table(content) * 2),
-        r"repository\[1\] is the same as repository\[0\]: it is there twice",
+        "a repository is there twice",
     ),
     "sha256 of another package": (
         _swap("a" * 64, sha256(b"musl").hexdigest()),
-        "busybox-1.0-r0.apk and musl-1.0-r0.apk have the same sha256: one is another package's",
+        "busybox-1.0-r0.apk and musl-1.0-r0.apk have one sha256: expected two",
     ),
     "time after the year 9999": (
         _swap("build_time = ", "build_time = 99999"),
@@ -172,10 +179,13 @@ LOCKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "format = 2: expected 1, the format with one index",
     ),
     "packages of format 3": (_swap('"v2"', '"v3"'), 'package_format = "v3": expected'),
-    "not UTF-8": (lambda content: content + b"\xff\n", "is not UTF-8 at line 42$"),
+    "not UTF-8": (_swap_bytes(b"v3.24.1", b"v\xff"), "utf-8"),
     "number of 5,000 digits": (_swap("epoch = ", "epoch = " + "9" * 5000), "Exceeds the limit"),
-    "lists a thousand deep": (lambda content: b"a = " + b"[" * 9999 + b"\n", "recursion|at line"),
-    "not TOML": (lambda content: content + b"=\n", r"at line \d+"),
+    "lists a thousand deep": (
+        lambda content: b"a = " + b"[" * 9999 + b"\n" + content,
+        "recursion|at line",
+    ),
+    "not TOML": (lambda content: b"=\n" + content, r"at line \d+"),
     "key twice": (_swap("epoch =", "epoch = 1\nepoch ="), r"at line \d+"),
     "unknown key": (_swap("epoch =", "extra = 1\nepoch ="), "extra: unknown key, expected one of"),
     "comment changed": (_swap("# The", "# My"), "line 1: not as `nox -s pin` writes it"),
@@ -227,7 +237,7 @@ def test_a_damaged_lock_is_refused_with_its_name_and_the_value_or_line(
     assert str(failure.value).startswith(str(path))
     assert "\n" not in str(failure.value)
     assert "hunter2" not in str(failure.value)
-    assert "nox -s pin -- --replace" in failure.value.hint or "hunter2" in path.read_text()
+    assert "nox -s pin -- --replace" in failure.value.hint
 
 
 def _rewritten(path: Path, content: bytes) -> None:
