@@ -166,7 +166,7 @@ def read_toml(file: Path) -> Table:
     """Return a TOML file as one table.
 
     Raises:
-        ConfigError: it cannot be read, is not UTF-8 or TOML (with line), or has a password in a URL.
+        ConfigError: it is not readable, UTF-8 or TOML (with line), or has a password in a URL.
     """
     try:
         text = file.read_text(encoding="utf-8")

@@ -19,18 +19,10 @@ NETRC_HINT = (
 
 
 def has_userinfo(text: str) -> bool:
-    """Return whether a URL in `text` has a user name, password or token.
-
-    >>> has_userinfo("https://t0ken@mirror.example"), has_userinfo("http://[::1]:80/a@b")
-    (True, False)
-    """
+    """Return whether a URL in `text` has a user name, password or token."""
     return USERINFO.search(text) is not None
 
 
 def hide_userinfo(text: str) -> str:
-    """Return `text` with its URLs as they may be printed: without user name and password.
-
-    >>> hide_userinfo("https://me:pass@mirror.example/main: status 404")
-    'https://mirror.example/main: status 404'
-    """
+    """Return `text` with its URLs as they may be printed: without user name and password."""
     return USERINFO.sub(lambda match: match["scheme"] or "", text)

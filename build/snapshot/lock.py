@@ -234,18 +234,16 @@ REPOSITORY_KEYS = {
 PACKAGE_KEYS = tuple(each.name for each in fields(LockedPackage))
 MAX_TIME = 253_402_300_799
 """The last second that a date can have, of the year 9999 (Python, `datetime.MAXYEAR`)."""
-
-
 DAMAGES = {
     "is empty": rb"\A\s*\Z",
     "has merge conflict markers": rb"^(?:<{7}|\|{7}|={7}|>{7})(?=[ \r\n])",
     "has a byte order mark": rb"\A(?:\xef\xbb\xbf|\xfe\xff|\xff\xfe)",
     "has CRLF line ends": rb"\r",
     "has NUL bytes": rb"\0",
+    "has an unknown format": rb"^format = (?![12]$)",
     "is cut off, or something was added to it,": rb"^(?!order = .*\n\Z)[^\n]+\n?\Z",
 }
 """What editors, git and full disks do to a file; the one that explains the others comes first."""
-
 _refusal = partial(ConfigError, hint=AGAIN)
 
 
@@ -379,7 +377,7 @@ def _check_closures(lock: Lock, where: str) -> None:
 
 
 def _first_difference(found: bytes, wanted: bytes) -> int:
-    # Lines may all be equal when bytes are not: \r\n ends a line, too.
-    pairs = zip(found.splitlines(), wanted.splitlines(), strict=False)
-    same = [one == other for one, other in pairs]
-    return same.index(False) + 1 if False in same else len(same) + 1
+    same = [
+        one == other for one, other in zip(found.split(b"\n"), wanted.split(b"\n"), strict=False)
+    ]
+    return [*same, False].index(False) + 1

@@ -15,21 +15,21 @@ from build.urls import has_userinfo, hide_userinfo
 from ci.__main__ import main
 from tests.config.test_release_toml import GOOD
 
-SECRET = "hunter2"
+PLANTED = "hunter2"
 URLS = {
-    "password": f"https://me:{SECRET}@mirror.example/alpine/v3.24/main",
-    "token": f"https://{SECRET}@mirror.example/alpine/v3.24/main",
-    "encoded user": f"https://user%40corp:{SECRET}@mirror.example/v3.24/main",
-    "encoded password": f"http://me:p%40{SECRET}@mirror.example/v3.24/main",
-    "encoded at sign": f"https://me:{SECRET}%40mirror.example/v3.24/main",
-    "slash in the password": f"https://me:a/{SECRET}@mirror.example/v3.24/main",
-    "at sign in the password": f"https://me:a@{SECRET}@mirror.example/v3.24/main",
-    "hash in the password": f"https://me:12#{SECRET}@mirror.example/v3.24/main",
-    "question mark in the token": f"https://a?{SECRET}@mirror.example/v3.24/main",
-    "capitals and a port": f"HTTPS://me:{SECRET}@mirror.example:8443/v3.24/main",
-    "address": f"http://me:{SECRET}@[::1]:80/v3.24/main",
-    "without scheme": f"me:{SECRET}@mirror.example/v3.24/main",
-    "scheme-relative": f"//me:{SECRET}@mirror.example/v3.24/main",
+    "password": f"https://me:{PLANTED}@mirror.example/alpine/v3.24/main",
+    "token": f"https://{PLANTED}@mirror.example/alpine/v3.24/main",
+    "encoded user": f"https://user%40corp:{PLANTED}@mirror.example/v3.24/main",
+    "encoded password": f"http://me:p%40{PLANTED}@mirror.example/v3.24/main",
+    "encoded at sign": f"https://me:{PLANTED}%40mirror.example/v3.24/main",
+    "slash in the password": f"https://me:a/{PLANTED}@mirror.example/v3.24/main",
+    "at sign in the password": f"https://me:a@{PLANTED}@mirror.example/v3.24/main",
+    "hash in the password": f"https://me:12#{PLANTED}@mirror.example/v3.24/main",
+    "question mark in the token": f"https://a?{PLANTED}@mirror.example/v3.24/main",
+    "capitals and a port": f"HTTPS://me:{PLANTED}@mirror.example:8443/v3.24/main",
+    "address": f"http://me:{PLANTED}@[::1]:80/v3.24/main",
+    "without scheme": f"me:{PLANTED}@mirror.example/v3.24/main",
+    "scheme-relative": f"//me:{PLANTED}@mirror.example/v3.24/main",
 }
 KEYS = {
     "snapshot.repositories": "[snapshot]\nrepositories = ['URL']",
@@ -91,7 +91,7 @@ def test_a_url_with_credentials_in_release_toml_is_refused_without_them(
     path.write_text(KEYS[key].replace("URL", url))
     assert outcome(["pin"]) == 2
     out, err = capfd.readouterr()
-    assert SECRET not in out + err + written(tmp_path, path)
+    assert PLANTED not in out + err + written(tmp_path, path)
     if key != "broken file":
         assert "error: release.toml: line 2: a user name, password or token in a URL\n" in err
         assert "hint: remove it" in err
@@ -112,7 +112,7 @@ def test_a_url_with_credentials_on_the_command_line_is_not_printed(
     (tmp_path / "root.json").write_text("{}")
     assert outcome([url if word == "URL" else word for word in COMMANDS[command]]) in (1, 2)
     out, err = capfd.readouterr()
-    assert SECRET not in out + err + written(tmp_path)
+    assert PLANTED not in out + err + written(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -161,31 +161,31 @@ def test_credentials_come_from_netrc_for_exactly_that_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text(f"machine 127.0.0.1 login me password {SECRET}\n")
+    netrc.write_text(f"machine 127.0.0.1 login me password {PLANTED}\n")
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     downloader = Downloader(lambda _: None, "none")
     with server(200, {}) as (address, received):
         for host in (address, address.replace("127.0.0.1", "localhost")):
             downloader.fetch(Request(url=f"http://{host}/file", limit=1))
-    expected = base64.b64encode(f"me:{SECRET}".encode()).decode()
+    expected = base64.b64encode(f"me:{PLANTED}".encode()).decode()
     assert received == [f"Basic {expected}", ""]
 
 
 def test_a_redirect_to_a_url_with_credentials_is_reported_without_them() -> None:
     downloader = Downloader(lambda _: None, "none")
-    location = {"Location": f"http://me:{SECRET}@mirror.example/x"}
+    location = {"Location": f"http://me:{PLANTED}@mirror.example/x"}
     with (
         server(302, location) as (address, _),
-        pytest.raises(RemoteError, match="redirected to http://mirror.example/x") as failure,
+        pytest.raises(RemoteError, match=r"redirected to http://mirror\.example/x") as failure,
     ):
         downloader.fetch(Request(url=f"http://{address}/file", limit=1))
-    assert SECRET not in str(failure.value)
+    assert PLANTED not in str(failure.value)
 
 
 def test_a_download_from_a_url_with_credentials_is_refused() -> None:
-    with pytest.raises(ConfigError, match="^https://mirror.example/x: a user name") as failure:
+    with pytest.raises(ConfigError, match=r"^https://mirror\.example/x: a user name") as failure:
         Downloader(lambda _: None, "none").fetch(
-            Request(url=f"https://me:{SECRET}@mirror.example/x?token={SECRET}", limit=1)
+            Request(url=f"https://me:{PLANTED}@mirror.example/x?token={PLANTED}", limit=1)
         )
-    assert SECRET not in str(failure.value)
+    assert PLANTED not in str(failure.value)
