@@ -7,10 +7,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from build.errors import SnowdropError
-from build.urls import hide_userinfo
+from build.urls import NETRC_HINT, has_userinfo, hide_userinfo
 from ci.commands import COMMANDS, load_command
 from ci.report.console import open_console
 
@@ -22,10 +21,14 @@ def main(argv: Sequence[str]) -> int:
     """
     # SIGTERM raises KeyboardInterrupt too, so that `with` blocks end the processes they started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if any(map(has_userinfo, argv)):
+        problem = "the command line: a user name, password or token in a URL"
+        print(f"error: {problem}\nhint: {NETRC_HINT}", file=sys.stderr)
+        return 2
     if not argv or argv[0] not in COMMANDS:
         return _print_usage(argv)
     command = load_command(argv[0])
-    parser = _Parser(
+    parser = argparse.ArgumentParser(
         # An abbreviation would change its meaning with the next option that is added.
         prog=f"python -m ci {argv[0]}",
         description=command.HELP,
@@ -52,13 +55,8 @@ def main(argv: Sequence[str]) -> int:
         return 130
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        super().error(hide_userinfo(message))
-
-
 def _print_usage(argv: Sequence[str]) -> int:
-    name = hide_userinfo(argv[0]) if argv else ""
+    name = argv[0] if argv else ""
     stream = sys.stdout if name in {"-h", "--help"} else sys.stderr
     if stream is sys.stderr:
         print(f"error: {name or 'no command'}: not a command", file=stream)

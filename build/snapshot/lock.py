@@ -196,7 +196,6 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
     _check_format(top)
     lock = _lock(top)
     _check_packages(lock, where)
-    _check_closures(lock, where)
     written = dump_lock(lock)
     if written != content:
         raise ConfigError(
@@ -365,9 +364,6 @@ def _check_packages(lock: Lock, where: str) -> None:
         # A package contains its name: two of different names never have the same bytes.
         if (file := files.setdefault(each.sha256, each.file)) != each.file:
             raise _refusal(f"{where}: {file} and {each.file} have one sha256: expected two")
-
-
-def _check_closures(lock: Lock, where: str) -> None:
     for name in lock.closures:
         positions = [package.order[name] for package in lock.closure(name)]
         if positions != list(range(1, len(positions) + 1)):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from build.edges.files import write_file
 from build.errors import ConfigError, VerificationError
-from build.tables import refuse_userinfo
 from ci.report.console import Console
 from ci.verify.trust.bundles import PUBLIC_ROOT
 from ci.verify.trust.refresh import PUBLIC, Source, fetch_root
@@ -104,7 +103,6 @@ def _changes(old: Root | None, new: Root) -> Iterator[tuple[str, TrustAnchor]]:
 
 
 def _source(arguments: argparse.Namespace) -> Source:
-    refuse_userinfo("--tuf", arguments.tuf)
     if arguments.tuf_root is None:
         if arguments.tuf != PUBLIC.url:
             raise ConfigError(f"--tuf {arguments.tuf}: expected --tuf-root FILE with it")

@@ -13,6 +13,7 @@ from build.edges.download import Downloader, Request
 from build.errors import ConfigError, RemoteError
 from build.urls import has_userinfo, hide_userinfo
 from ci.__main__ import main
+from ci.report.console import open_console
 from tests.config.test_release_toml import GOOD
 
 PLANTED = "hunter2"
@@ -110,8 +111,9 @@ def test_a_url_with_credentials_on_the_command_line_is_not_printed(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "release.toml").write_text(GOOD)
     (tmp_path / "root.json").write_text("{}")
-    assert outcome([url if word == "URL" else word for word in COMMANDS[command]]) in (1, 2)
+    assert outcome([url if word == "URL" else word for word in COMMANDS[command]]) == 2
     out, err = capfd.readouterr()
+    assert "error: the command line: a user name, password or token in a URL\nhint: remove" in err
     assert PLANTED not in out + err + written(tmp_path)
 
 
@@ -189,3 +191,30 @@ def test_a_download_from_a_url_with_credentials_is_refused() -> None:
             Request(url=f"https://me:{PLANTED}@mirror.example/x?token={PLANTED}", limit=1)
         )
     assert PLANTED not in str(failure.value)
+
+
+@pytest.mark.parametrize("url", URLS.values(), ids=URLS.keys())
+def test_an_error_and_what_a_console_prints_have_no_credentials(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for as_json in (False, True):
+        console = open_console({}, as_json=as_json)
+        console.line(f"downloaded from {url}")
+        console.data({"url": url})
+        console.error(RemoteError(f"{url}: status 404", hint=f"is {url} right?"))
+    out, err = capsys.readouterr()
+    assert "status 404" in err
+    assert "url" in out
+    assert PLANTED not in out + err
+
+
+def test_the_debian_mirror_of_the_environment_is_refused_with_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ci.rehearsal.sample.debian.KEYRING", Path(__file__))
+    monkeypatch.setenv("SNOWDROP_DEBIAN_MIRROR", URLS["token"])
+    assert outcome(["rehearse", "--folder", "state"]) == 2
+    out, err = capfd.readouterr()
+    assert "error: the Debian mirror: a user name, password or token in a URL\n" in err
+    assert PLANTED not in out + err + written(tmp_path)
