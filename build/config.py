@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from build.apk.info import NAME
 from build.firstboot.packages import DEPENDS
 from build.tables import Table, read_toml
 
@@ -18,8 +19,6 @@ ARCHITECTURES = ("x86_64",)
 ARCHITECTURE = re.compile("|".join(ARCHITECTURES))
 RUNLEVELS = ("sysinit", "boot", "default", "shutdown")
 ACCEPT = re.compile(r"[a-z][a-z0-9-]* /\S*: \S.*")
-NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
-"""A package or service name as Alpine writes them."""
 BRANCH = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
 MIB = 1024 * 1024
 UNITS = {"MiB": MIB, "GiB": 1024 * MIB}

@@ -1,5 +1,7 @@
 """Exceptions of the project; all derive from SnowdropError."""
 
+from build.urls import hide_userinfo
+
 
 class SnowdropError(Exception):
     """Failure with a known cause; the command line prints it without a traceback.
@@ -11,8 +13,9 @@ class SnowdropError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        # Here, since an error also becomes a note, a line of a report or part of another error.
+        super().__init__(hide_userinfo(message))
+        self.hint = hide_userinfo(hint)
 
 
 class ConfigError(SnowdropError):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeGuard
 
 from build.errors import ConfigError, SnowdropError
+from build.urls import NETRC_HINT, has_userinfo
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_NUMBER = (1 << 53) - 1
@@ -178,10 +179,11 @@ def read_toml(file: Path) -> Table:
     """Return a TOML file as one table.
 
     Raises:
-        ConfigError: it cannot be read, is not UTF-8 or is not TOML (with line and column).
+        ConfigError: it is not readable, UTF-8 or TOML (with line), or has a password in a URL.
     """
     try:
-        return Table(str(file), tomllib.loads(file.read_text(encoding="utf-8")))
+        text = file.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigError(
             f"{file}: no such file", hint="name the configuration with `--config FILE`"
@@ -190,6 +192,16 @@ def read_toml(file: Path) -> Table:
         # TOMLDecodeError and UnicodeDecodeError are ValueErrors; so is what int() raises for
         # a number of thousands of digits (docs.python.org, integer string conversion limit).
         raise ConfigError(f"{file}: {error}") from None
+    lines = [*text.splitlines(), json.dumps(document, default=str)]
+    for number, line in enumerate(lines, 1):  # comments too: the file is published
+        refuse_userinfo(f"{file}: line {min(number, len(lines) - 1)}", line)
+    return Table(str(file), document)
+
+
+def refuse_userinfo(where: str, text: str) -> None:
+    """Refuse a URL with a user name, password or token in `text`, with a message without it."""
+    if has_userinfo(text):
+        raise ConfigError(f"{where}: a user name, password or token in a URL", hint=NETRC_HINT)
 
 
 def is_number(value: object) -> TypeGuard[int]:

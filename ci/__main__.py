@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from build.errors import ConfigError, SnowdropError
+from build.urls import NETRC_HINT, has_userinfo
 from ci.commands import COMMANDS, load_command
 from ci.report.console import Console, open_console
 
@@ -46,6 +47,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(argv: Sequence[str], console: Console) -> int:
+    if any(map(has_userinfo, argv)):
+        raise ConfigError(
+            "the command line: a user name, password or token in a URL", hint=NETRC_HINT
+        )
     name = argv[0] if argv else "no command"
     usage = f"usage: python -m ci COMMAND [--help]; commands: {', '.join(COMMANDS)}"
     if name in {"-h", "--help"}:

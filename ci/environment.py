@@ -53,6 +53,7 @@ TEST_TOOLS = (
 )
 SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "pin": ("engine",),
+    "pin --replace": ("git",),
     "diff": ("git",),
     "store": ("git",),
     "build": ("engine", "git"),

@@ -21,6 +21,8 @@ from urllib.parse import urljoin, urlsplit
 
 from build.edges.files import replacing
 from build.errors import RemoteError
+from build.tables import refuse_userinfo
+from build.urls import hide_userinfo
 
 if TYPE_CHECKING:
     import requests
@@ -69,7 +71,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Like `auth` for the first address only, never sent along a redirect."""
     auth: Auth | None = None
-    """None: what the user's `.netrc` has for a host, as `requests` reads it."""
+    """None: what the user's `.netrc` has for the host of each address, as `requests` reads it."""
     redirects: int = MAX_REDIRECTS
 
 
@@ -173,10 +175,12 @@ class Downloader:
         still that one.
 
         Raises:
+            ConfigError: the URL has a user name, password or token.
             VanishedError: there is no such file.
             RemoteError: it is refused, longer than the limit, or did not arrive in three tries;
                 the message holds the URL.
         """
+        refuse_userinfo(_address(request), request.url)
         partial, idle = _Partial(into, watch), 0
         for tries in range(1, MAX_TRIES + 1):
             before = partial.size
@@ -338,8 +342,8 @@ def _may_redirect(url: str, target: str) -> bool:
 
 
 def _address(request: Request) -> str:
-    """Return the URL without a query, which may hold a signature."""
-    return request.url.split("?")[0]
+    """Return the URL without credentials, and without a query, which may hold a signature."""
+    return hide_userinfo(request.url).split("?")[0]
 
 
 def _pieces(response: "requests.Response") -> Iterator[bytes]:

@@ -91,9 +91,12 @@ MIN_PARTS = 3
 """A path with fewer parts, such as `/srv`, may occur in any file."""
 LOCKED = re.compile(r"(?:\*|!{1,2}|!\*|\*!|!!\*|\*LK\*|x)")
 """A password field that matches no password and is no hash to guess (shadow(5))."""
+URL_LETTER = r"(?:[^\s/:@\"'<>$%{]|%[0-9a-f]{2})"
+"""In a user name or password, `@` and `:` are percent-encoded (RFC 3986, 3.2.1)."""
 URL_WITH_PASSWORD = re.compile(
-    r"[a-z]{2,10}://[^\s/:@\"'<>$%{]+:[^\s/@\"'<>$%{]+@[a-z0-9]", re.IGNORECASE
+    rf"(?:[a-z]{{2,10}}://{URL_LETTER}+:|https?://)(?:{URL_LETTER}|:)+@[a-z0-9\[]", re.IGNORECASE
 )
+"""A token alone is one over http(s): `ssh://git@host` names an account."""
 INITRAMFS = ("boot/initramfs*", "boot/initrd*")
 HOMES = ("root", "home/*")
 
@@ -178,7 +181,7 @@ def _urls(file: File) -> str:
     if b"://" not in file.read():
         return ""
     lines = (line for line in file.lines() if "://" in line)
-    return "a URL with a password" if any(map(URL_WITH_PASSWORD.search, lines)) else ""
+    return "a URL with a password or token" if any(map(URL_WITH_PASSWORD.search, lines)) else ""
 
 
 def _in_homes(*names: str) -> tuple[str, ...]:

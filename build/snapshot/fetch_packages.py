@@ -135,9 +135,9 @@ class PackageFetcher:
             return None
         try:
             raw = self.store.read(known.sha256)
+            return check_package(raw, record, repository.keys, look_inside=False)
         except SnowdropError:
-            return None  # damaged: the download replaces it
-        return check_package(raw, record, repository.keys, look_inside=False)
+            return None  # damaged, or the lock names another package's blob: it is fetched again
 
     def _leave_out(self, repository: Repository, source: MirrorSource, error: RemoteError) -> None:
         if source.mirror:

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, cast
 
@@ -19,13 +20,14 @@ from build.config import ARCHITECTURE, ARCHITECTURES, BRANCH, BuildConfig
 from build.edges.files import write_file
 from build.errors import ConfigError, StaleLockError
 from build.tables import Table, is_number
+from build.urls import has_userinfo
 
 FORMAT, MIXED_FORMAT = 1, 2
 """The second is for a lock in which a repository has several indexes: a reader that knows only
 the first would look for every package in the newest index."""
 PACKAGE_FORMAT = "v2"
 COMMENT = "# The snapshot by digest, written by `nox -s pin`. Change release.toml, not this file.\n"
-AGAIN = "run `nox -s pin` to write it again"
+AGAIN = "`nox -s pin -- --replace` writes a new one"
 Role = Literal["image", "builder"]
 """What a repository is for."""
 
@@ -181,6 +183,10 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
     Raises:
         ConfigError: as `read_lock`.
     """
+    for damage, pattern in DAMAGES.items():
+        if match := re.search(pattern, content, re.MULTILINE):
+            line = content.count(b"\n", 0, match.start()) + 1
+            raise _refusal(f"{where} {damage} at line {line}")
     outside = STRING.sub(b"", content)
     if outside.count(b".") > MAX_DOTS or b"'" in outside:
         raise ConfigError(f"{where}: dotted keys or other quotes, expected none", hint=AGAIN)
@@ -193,7 +199,7 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
     top = Table(where, document, _refusal)
     _check_format(top)
     lock = _lock(top)
-    _check_closures(lock, where)
+    _check_packages(lock, where)
     written = dump_lock(lock)
     if written != content:
         raise ConfigError(
@@ -239,8 +245,18 @@ REPOSITORY_KEYS = {
 }
 """Attribute by key of the file, in the order written."""
 PACKAGE_KEYS = tuple(each.name for each in fields(LockedPackage))
-
-
+MAX_TIME = 253_402_300_799
+"""The last second that a date can have, of the year 9999 (Python, `datetime.MAXYEAR`)."""
+DAMAGES = {
+    "is empty": rb"\A\s*\Z",
+    "has merge conflict markers": rb"^(?:<{7}|\|{7}|={7}|>{7})(?=[ \r\n])",
+    "has a byte order mark": rb"\A(?:\xef\xbb\xbf|\xfe\xff|\xff\xfe)",
+    "has CRLF line ends": rb"\r",
+    "has NUL bytes": rb"\0",
+    "has an unknown format": rb"^format = (?![12]$)",
+    "is cut off, or something was added to it,": rb"^(?!order = .*\n\Z)[^\n]+\n?\Z",
+}
+"""What editors, git and full disks do to a file; the one that explains the others comes first."""
 _refusal = partial(ConfigError, hint=AGAIN)
 
 
@@ -251,6 +267,8 @@ def _check_format(top: Table) -> None:
     expected = _format(
         [(one.get("place"), one.get("url")) for one in tables if isinstance(one, dict)]
     )
+    if any(one in tables[:number] for number, one in enumerate(tables)):
+        raise _refusal(f"{top.where}: a repository is there twice")
     found = top.values.get("format")
     if found != expected or isinstance(found, bool):
         indexes = "one index" if expected == FORMAT else "several indexes"
@@ -293,7 +311,7 @@ def _lock(top: Table) -> Lock:
         branch=top.text("branch", "Alpine's branch: v3.24", pattern=BRANCH),
         arch=top.text("arch", KNOWN, pattern=ARCHITECTURE),
         apk_version=top.text("apk"),
-        epoch=top.number("epoch"),
+        epoch=top.number("epoch", high=MAX_TIME),
         choice_sha256=top.sha256("choice_sha256"),
         repositories=repositories,
         packages=tuple(_package(table, len(repositories)) for table in top.tables("package")),
@@ -302,6 +320,9 @@ def _lock(top: Table) -> Lock:
 
 def _repository(table: Table) -> LockedRepository:
     table.only(*REPOSITORY_KEYS)
+    mirrors = table.strings("mirrors", unique=False)
+    if any(map(has_userinfo, (table.text("url"), *mirrors))):
+        raise _refusal(f"{table.where}: {table.name}: a user name, password or token in a URL")
     return LockedRepository(
         role=cast("Role", table.text("place", '"image" or "builder"', pattern=ROLE)),
         url=table.text("url"),
@@ -311,7 +332,7 @@ def _repository(table: Table) -> LockedRepository:
         description=table.text("description", empty=True),
         key=table.text("key", FILE_NAME_FORM, pattern=FILE_NAME),
         key_sha256=table.sha256("key_sha256"),
-        mirrors=table.strings("mirrors", unique=False),
+        mirrors=mirrors,
     )
 
 
@@ -329,7 +350,7 @@ def _package(table: Table, repositories: int) -> LockedPackage:
         origin=table.text("origin", empty=True),
         commit=table.text("commit", "a commit of aports", pattern=COMMIT),
         license=table.text("license", empty=True),
-        build_time=table.number("build_time"),
+        build_time=table.number("build_time", high=MAX_TIME),
         order=_order(table),
     )
     if package.file != f"{package.name}-{package.version}.apk":
@@ -348,9 +369,17 @@ def _order(table: Table) -> Mapping[str, int]:
     raise table.fail("order", expected)
 
 
-def _check_closures(lock: Lock, where: str) -> None:
+def _check_packages(lock: Lock, where: str) -> None:
     if len(lock.closures) > MAX_CLOSURES:
         raise _refusal(f"{where}: {len(lock.closures)} closures, expected at most {MAX_CLOSURES}")
+    files: dict[str, str] = {}
+    for one, other in pairwise(lock.packages):
+        if one.sort_key() == other.sort_key():
+            raise _refusal(f"{where}: {one.file} is there twice")
+    for each in lock.packages:
+        # A package contains its name: two of different names never have the same bytes.
+        if (file := files.setdefault(each.sha256, each.file)) != each.file:
+            raise _refusal(f"{where}: {file} and {each.file} have one sha256: expected two")
     for name in lock.closures:
         positions = [package.order[name] for package in lock.closure(name)]
         if positions != list(range(1, len(positions) + 1)):
@@ -360,7 +389,7 @@ def _check_closures(lock: Lock, where: str) -> None:
 
 
 def _first_difference(found: bytes, wanted: bytes) -> int:
-    # Lines may all be equal when bytes are not: \r\n ends a line, too.
-    pairs = zip(found.splitlines(), wanted.splitlines(), strict=False)
-    same = [one == other for one, other in pairs]
-    return same.index(False) + 1 if False in same else len(same) + 1
+    same = [
+        one == other for one, other in zip(found.split(b"\n"), wanted.split(b"\n"), strict=False)
+    ]
+    return [*same, False].index(False) + 1

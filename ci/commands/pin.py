@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from build.edges.container import choose_engine
-from build.errors import StaleLockError
+from build.errors import ConfigError, StaleLockError
 from build.firstboot.packages import DEPENDS
 from build.snapshot.archive import Archive, open_archive
 from build.snapshot.fetch import Fetcher
@@ -17,6 +17,7 @@ from build.snapshot.store import Store
 from ci.commands.diff import print_difference
 from ci.config import ReleaseConfig, read_config
 from ci.release.lock_diff import compare_locks, document
+from ci.release.locks import revision_lock
 from ci.report.console import Console
 
 HELP = "Pin the current packages: write release.lock and fill the store"
@@ -50,13 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="accept a mirror that is older than the lock, to go back on purpose",
     )
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="replace a damaged lock; the committed one, if there is one, must not be newer",
+    )
     parser.add_argument("--engine", choices=["docker", "podman", "unshare"], help="use only this")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Pin, then print the changes; return 0, or 3 with --check when the lock is out of date."""
     config = read_config(arguments.config)
-    before = read_lock(config.build.lock) if config.build.lock.exists() else None
+    before = _previous(config.build.lock, arguments, console)
     if before is None and (arguments.check or arguments.packages):
         read_lock(config.build.lock)  # raises: there is none, with the command to run
     archive = open_archive(arguments.archive) if arguments.archive else None
@@ -77,6 +83,23 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             hint="run `nox -s pin` and review the difference",
         )
     return 0
+
+
+def _previous(path: Path, arguments: argparse.Namespace, console: Console) -> Lock | None:
+    """Return the lock to go on from; with --replace, the committed one if the file is damaged."""
+    note, committed = console.progress.note, None
+    try:
+        return read_lock(path) if path.exists() else None
+    except ConfigError as error:
+        if not arguments.replace or not path.is_file():
+            raise
+        note(f"{error}: it is replaced")
+    try:
+        committed = revision_lock("HEAD", path)
+    except ConfigError as error:
+        note(str(error))
+    note(f"{path}: {'compared with HEAD' if committed else 'no committed lock to compare with'}")
+    return committed
 
 
 def _pin(

@@ -1,11 +1,15 @@
 """An invalid release.toml gives one line with file, key, value and what is allowed."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from build.apk.index import INDEX, read_index
+from build.apk.signature import Keyring
 from build.errors import ConfigError
 from ci.config import read_config
+from tests.alpine import FULL, KEYS
 
 ROOT = Path(__file__).parents[2]
 GOOD = (ROOT / "tests" / "assets" / "release.toml").read_text()
@@ -97,3 +101,34 @@ def test_only_the_exact_word_allows_a_private_repository_in_the_public_log(tmp_p
     path = write(tmp_path, GOOD + '\n[sign]\npublic_log = "yes"\n')
     with pytest.raises(ConfigError, match=r'sign\.public_log = "yes": expected true or false'):
         read_config(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["R", "gdal-driver-PG", "libDetour", "g++", "c++-Lib_x", "7zip", "a.b_c-d"]
+)
+def test_every_form_of_a_package_name_is_accepted(name: str, tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, GOOD.replace('"linux-virt"', f'"{name}"')))
+    assert name in config.build.images["droplet"].packages
+
+
+@pytest.mark.parametrize("name", ["", "-R", ".R", "R/x", "R=1", "R x", "R@edge", "!R", "R~1", "Ä"])
+def test_a_name_that_no_package_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD.replace('"linux-virt"', f'"{name}"'))
+    with pytest.raises(ConfigError, match="expected a list of package names"):
+        read_config(path)
+
+
+@pytest.mark.alpine
+def test_the_name_of_every_package_of_alpine_is_accepted(tmp_path: Path) -> None:
+    keys = Keyring.from_folder(KEYS, "x86_64")
+    contents = [(folder / "x86_64" / INDEX).read_bytes() for folder in FULL]
+    indexes = [read_index(content, keys, where="index") for content in contents]
+    records = [record for index in indexes for record in index.records]
+    assert len(records) == 23_030
+    names = {record.name for record in records}
+    assert {"R", "gdal-driver-PG"} <= names
+    # A name may be in a list once, and some are in the file already.
+    listed = [json.dumps(name) for name in sorted(names) if json.dumps(name) not in GOOD]
+    config = read_config(write(tmp_path, GOOD.replace('"linux-virt"', ", ".join(listed))))
+    accepted = {*config.build.images["droplet"].packages, *config.build.builder_packages}
+    assert names - accepted <= {"linux-virt"}

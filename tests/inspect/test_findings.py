@@ -54,6 +54,16 @@ SECRETS = [
     pytest.param(
         "etc/apk/repositories", "https://me:hunter2@mirror.example/v3\n", "credentials", id="URL"
     ),
+    *(
+        pytest.param(path, f"{text}\n", "credentials", id=text)
+        for path, text in (
+            ("etc/apk/repositories", "https://hunter2@mirror.example/v3"),
+            ("etc/apk/repositories", "http://user%40corp:hunter2@mirror.example/v3"),
+            ("root/.profile", "export P=https://me:p%40hunter2@[2001:db8::1]/"),
+            ("home/u/.gitconfig", "url = HTTPS://hunter2:@git.example/x"),
+            ("etc/fstab", "ftp://me%3Ame:hunter2@files.example/x /mnt x 0 0"),
+        )
+    ),
     pytest.param("etc/shadow", f"root:{HASH}:19675:0:::::\n", "password", id="hash"),
     pytest.param("etc/shadow", "root::19675:0:::::\n", "password", id="no password"),
     pytest.param("etc/shadow", f"root:!{HASH}:1:0:::::\n", "password", id="locked hash"),
@@ -88,13 +98,32 @@ def test_a_secret_in_the_initramfs_is_found(tmp_path: Path) -> None:
     assert found == {(where, "host-key"), (where, "private-key")}
 
 
+NO_CREDENTIALS = (
+    "ssh://git@git.example/x",
+    "https://$TOKEN@git.example/x",
+    "https://%s:%s@git.example/x",
+    "https://{user}@git.example/x",
+    "https://git.example/@scope/x",
+    "https://git.example/x?mail=a@b",
+    "https://<token>@git.example",
+)
+"""Accounts, templates and paths: no finding."""
+
+
 def harmless(root: Root) -> None:
     """Write files that are similar to secrets."""
     root.write("etc/machine-id", "uninitialized\n")
     root.write("root/.ssh/authorized_keys", "# put yours here\n")
     root.write("etc/resolv.conf", "# written by DHCP\n")
     root.write("usr/share/doc.txt", "https://user:$PASSWORD@host ghp_short AKIAxyz\n")
-    extra = ("etc/machine-id", "root/.ssh/authorized_keys", "etc/resolv.conf", "usr/share/doc.txt")
+    root.write("etc/profile.d/urls.sh", "\n".join(NO_CREDENTIALS))
+    extra = (
+        "etc/profile.d/urls.sh",
+        "etc/machine-id",
+        "root/.ssh/authorized_keys",
+        "etc/resolv.conf",
+        "usr/share/doc.txt",
+    )
     root.packages["docs"] = {path: (root.folder / path).read_text() for path in extra}
     root.write_database()
 

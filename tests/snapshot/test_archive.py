@@ -181,7 +181,7 @@ DAMAGES = [
     pytest.param(without("keys/tests.rsa.pub"), "lacks keys/tests.rsa.pub", id="key missing"),
     pytest.param(without("release.lock"), "has no release.lock", id="lock missing"),
     pytest.param(
-        put("release.lock", b"format = 2\n"), "release.lock: format = 2", id="lock format"
+        put("release.lock", b"format = 3\n"), "release.lock has an unknown format", id="lock format"
     ),
     pytest.param(put("image/0/x86_64/evil.apk", b"x"), "not a file that its lock", id="more files"),
     pytest.param(put("../../etc/passwd", b"x"), "not a file that its lock names", id="way out"),

@@ -16,6 +16,7 @@ from build.edges.files import hash_file, write_file
 from build.edges.process import PLAIN, run
 from build.edges.progress import Progress
 from build.errors import ConfigError, MissingToolError, RemoteError, SnowdropError
+from build.tables import refuse_userinfo
 from ci.rehearsal.sample.recipes import KERNEL, Table
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -91,7 +92,9 @@ def fetch(table: Table, folder: Path, *, mirror: str | None, progress: Progress)
     if not KEYRING.is_file():
         hint = "install it with `apt-get install debian-archive-keyring`"
         raise MissingToolError(f"{KEYRING}: no such file", hint=hint)
-    environment = _private_root(table, folder / "apt", mirror or mirror_of_host())
+    mirror = mirror or mirror_of_host()
+    refuse_userinfo("the Debian mirror", mirror)
+    environment = _private_root(table, folder / "apt", mirror)
     with progress.step("Update the Debian package lists"):
         _remote("update", environment=environment, cwd=folder)
     names = {name: name for name in table.sources if name != KERNEL}

@@ -14,6 +14,7 @@ PROJECT = Path(__file__).parents[3]
 SHARED = (
     "build/__init__.py",
     "build/errors.py",
+    "build/urls.py",
     *(
         f"build/apk/{name}.py"
         for name in ("__init__", "index", "info", "package", "streams", "tar", "version")
