@@ -31,7 +31,8 @@ def test_is_refused(attack: Attack, scene: Scene, ask: Ask) -> None:
     assert "Traceback" not in output.err
     if not attack.check:
         assert output.code == 2
-        assert output.document == {}
+        assert output.document.keys() == {"error", "hint", "exit_code"}
+        assert output.document["exit_code"] == 2
         assert output.err.startswith("error: ")
         assert attack.found in output.err
         return
