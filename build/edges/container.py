@@ -13,12 +13,10 @@ is a volume, and its files are copied out to the host by the caller. A bind moun
 files of root there, which a caller in the docker group can neither change nor remove.
 """
 
-import os
 import secrets
 import shlex
 import shutil
 import subprocess
-import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Protocol
 
+from build.edges.docker_copy import copy_in, copy_out
 from build.edges.process import PATH, PLAIN, Finished, run
 from build.errors import BuildError, MissingToolError, ProcessError, SnowdropError
 
@@ -170,10 +169,10 @@ def _run_docker(client: Mapping[str, str], job: Job) -> Finished:
         run(create, environment=client)
         for mount in job.results():
             if any(mount.source.iterdir()):
-                _feed(mount.source, ["docker", "cp", "-", f"{label}:{mount.target}"], client)
+                copy_in(mount.source, ["docker", "cp", "-", f"{label}:{mount.target}"], client)
         done = _stream(["docker", "start", "--attach", label], client, job)
         for mount in job.results():
-            _copy_out(["docker", "cp", f"{label}:{mount.target}/.", "-"], mount.source, client)
+            copy_out(["docker", "cp", f"{label}:{mount.target}/.", "-"], mount.source, client)
         return done
 
 
@@ -362,93 +361,10 @@ def _imported(root: Path, client: Mapping[str, str]) -> Iterator[str]:
     """Make a docker image of a folder; remove it afterwards."""
     image = f"snowdrop-{secrets.token_hex(8)}:latest"
     try:
-        _feed(root, ["docker", "import", "-", image], client)
+        copy_in(root, ["docker", "import", "-", image], client)
         yield image
     finally:
         run(["docker", "image", "rm", "--force", image], environment=client, check=False)
-
-
-def _feed(folder: Path, argv: Sequence[str], client: Mapping[str, str]) -> None:
-    """Run docker with a tar of `folder` as its input, in which every file belongs to root.
-
-    Raises:
-        ProcessError: packing or docker failed; the message has all that they wrote.
-    """
-    owner = ("--owner=0", "--group=0", "--numeric-owner")
-    pack = ("tar", *owner, "-C", str(folder), "-c", ".")
-    # A file and not a pipe: tar would wait for a reader of a full one.
-    with TemporaryFile() as errors:
-        with subprocess.Popen(
-            pack, stdout=subprocess.PIPE, stderr=errors, env=dict(PLAIN)
-        ) as packing:
-            done = subprocess.run(
-                list(argv),
-                stdin=packing.stdout,
-                capture_output=True,
-                env=dict(client),
-                check=False,
-            )
-        if packing.returncode or done.returncode:
-            errors.seek(0)
-            raise _docker_error(argv, done.stderr + errors.read())
-
-
-def _copy_out(argv: Sequence[str], folder: Path, client: Mapping[str, str]) -> None:
-    """Unpack the tar that docker writes into `folder`, as files of the caller.
-
-    Raises:
-        ProcessError: docker failed; the message has all that it wrote.
-    """
-    with TemporaryFile() as errors:
-        unread = ""
-        with subprocess.Popen(
-            list(argv), stdout=subprocess.PIPE, stderr=errors, env=dict(client)
-        ) as reading:
-            try:
-                with tarfile.open(fileobj=reading.stdout, mode="r|") as archive:
-                    unpack_results(archive, folder)
-            except tarfile.TarError as error:
-                unread = str(error)
-        if reading.returncode or unread:
-            errors.seek(0)
-            raise _docker_error(argv, errors.read() or unread.encode())
-
-
-def unpack_results(archive: tarfile.TarFile, folder: Path) -> None:
-    """Unpack what a job wrote below `folder`: files, folders and links, which the caller owns.
-
-    Device nodes are left out: only root could make them, and no result is one. This is
-    tarfile's filter `data`, which Python has since 3.11.4 only.
-
-    Raises:
-        tarfile.TarError: the archive is damaged, or a name leads out of `folder`.
-    """
-    top = folder.resolve()
-    for member in archive:
-        for name in (member.name, *([member.linkname] if member.islnk() else [])):
-            path = top / name
-            # The parent may be a link that the job made; the last part is never followed.
-            inside = ".." not in Path(name).parts and path.parent.resolve().is_relative_to(top)
-            if path != top and not inside:
-                raise tarfile.ExtractError(f"{name}: leads out of the folder")
-        path = top / member.name
-        if member.isdir():
-            path.mkdir(exist_ok=True)
-        elif member.isreg() or member.issym() or member.islnk():
-            path.unlink(missing_ok=True)
-            if member.issym():
-                path.symlink_to(member.linkname)
-            elif member.islnk():
-                os.link(top / member.linkname, path, follow_symlinks=False)
-            elif content := archive.extractfile(member):
-                with path.open("xb") as file:
-                    shutil.copyfileobj(content, file)
-                path.chmod(member.mode & 0o755 | 0o600)
-
-
-def _docker_error(argv: Sequence[str], errors: bytes) -> ProcessError:
-    text = errors.decode(errors="backslashreplace").strip()
-    return ProcessError(f"{' '.join(argv[:2])} failed:\n{text}")
 
 
 def _stream(argv: Sequence[str], environment: Mapping[str, str], job: Job) -> Finished:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from build.edges.container import Job, Mount, unpack_results
+from build.edges.container import Job, Mount
+from build.edges.docker_copy import unpack_results
 from build.edges.process import PATH, PLAIN, Finished, run
 from build.errors import BuildError, MissingToolError
 from ci.boot.machine import INSTALL, QEMU
