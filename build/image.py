@@ -102,6 +102,14 @@ class _Task:
     def stem(self) -> str:
         return f"{self.origin.name}-{self.image.variant}-{self.origin.version}-{self.image.arch}"
 
+    def package_file(self, name: str) -> str:
+        """Return the file beside the image for the local package file `name`.
+
+        It names the image: `snowdrop-release` of two variants has one name and version, and
+        different content.
+        """
+        return f"{self.stem}.{name}"
+
     def uuid(self, purpose: str) -> uuid.UUID:
         """Return a UUID that depends on lock, variant and purpose only."""
         return uuid.uuid5(UUID_NAMESPACE, f"{self.lock.id}/{self.image.variant}/{purpose}")
@@ -370,7 +378,8 @@ def _record(
         "raw": result["raw"],
         "tree": result["tree"],
         "packages": [
-            {"file": name, **asdict(hash_bytes(content))} for name, content in task.local.packages
+            {"file": task.package_file(name), **asdict(hash_bytes(content))}
+            for name, content in task.local.packages
         ],
         "engine": {
             "name": choice.engine.name,
@@ -388,7 +397,7 @@ def _publish(task: _Task, dirs: BuildDirs, out: Path, record: Mapping[str, Any])
     # A crash between the two renames must not leave a record that describes another image.
     record_path.unlink(missing_ok=True)
     for name, content in task.local.packages:
-        write_file(out / name, content)
+        write_file(out / task.package_file(name), content)
     (dirs.out / target.name).replace(target)
     target.chmod(0o644)
     write_file(record_path, (json.dumps(record, sort_keys=True, indent=2) + "\n").encode())

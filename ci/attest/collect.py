@@ -175,7 +175,6 @@ def complete_manifest(
         VerificationError: two images have different files of one name.
     """
     by_name: dict[str, Artifact] = {}
-    # Images share our own packages, which are the same file in each.
     for artifact in (*others, *(each for item in built for each in item.artifacts)):
         if by_name.setdefault(artifact.name, artifact) != artifact:
             raise VerificationError(

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from build.errors import ConfigError
+from ci.config import read_config
 from ci.rehearsal.contents import make_contents
 from ci.rehearsal.rehearse import Rehearsal, print_report, rehearse
 from ci.report.console import Console
@@ -16,6 +17,8 @@ MIRROR_VARIABLE = "SNOWDROP_DEBIAN_MIRROR"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `rehearse`."""
+    # Without `--config` the images are the sample's, not those of ./release.toml.
+    parser.set_defaults(config=None)
     parser.add_argument(
         "--repository",
         action="append",
@@ -50,6 +53,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Make the sample, run every step of a release and print the report."""
     if bool(arguments.repository) != bool(arguments.keys):
         raise ConfigError("expected --repository and --keys together")
+    # Read before anything is made: its errors take no time to find.
+    own = read_config(arguments.config) if arguments.config else None
     state: Path = arguments.folder
     rehearsal = Rehearsal(
         state=state,
@@ -65,6 +70,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             repositories=arguments.repository,
             keys=arguments.keys,
             mirror=arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE),
+            own=own,
             progress=console.progress,
         )
     manifest, import_urls = rehearse(rehearsal, contents)

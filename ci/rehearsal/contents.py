@@ -6,15 +6,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from build.apk.index import INDEX, read_index
+from build.apk.index import INDEX, Index, read_index
 from build.apk.signature import Keyring
 from build.edges.progress import Progress
 from build.errors import ConfigError
 from build.snapshot.fetch import Fetcher, locate
 from build.snapshot.repositories import MAX_INDEX_FETCH
-from ci.rehearsal.configuration import SAMPLE_BRANCH, Contents, find_branch
-from ci.rehearsal.sample.make import make_sample
-from ci.rehearsal.sample.package_lists import BUILDER_PACKAGES, IMAGE_PACKAGES, SERVICES
+from ci.config import ReleaseConfig
+from ci.rehearsal.configuration import SAMPLE_BRANCH, SAMPLE_IMAGE, Contents, find_branch
+from ci.rehearsal.sample.make import is_distribution, make_sample
+from ci.rehearsal.sample.package_lists import BUILDER_PACKAGES
 
 SAMPLE_WORK = Path(".snowdrop/sample")
 
@@ -25,37 +26,46 @@ def make_contents(
     repositories: Sequence[str],
     keys: Sequence[Path],
     mirror: str | None,
+    own: ReleaseConfig | None,
     progress: Progress,
 ) -> Contents:
-    """Make the sample in `state` and return the packages of image and builder.
+    """Make the sample in `state` and return what the rehearsal builds from what.
 
-    `repositories` are real apk repositories for the image, `keys` the folders of their public
-    keys; without them all packages are the sample's. `mirror`: Debian's.
+    `repositories` are real apk repositories for the images, `keys` the folders of their public
+    keys; without them all packages are the sample's. `mirror`: Debian's. `own` is a release.toml
+    of the user, whose images replace the sample's.
 
     Raises:
-        ConfigError: a repository or a folder of keys is not one, or no Debian mirror is known.
+        ConfigError: a repository or a folder of keys is not one, no Debian mirror is known, or
+            no repository has a package that an image requests.
         RemoteError: a mirror does not respond.
     """
     real = tuple(_relative_location(state, url) for url in repositories)
     trusted = state / "keys"
     if real:
         _copy_keys(keys, trusted)
+    indexes = [_read_index(url, trusted, state) for url in real]
+    names = frozenset(record.name for index in indexes for record in index.records)
     sample = make_sample(
         out=state / "sample",
         work=SAMPLE_WORK,
         mirror=mirror,
-        without=_package_names(real, trusted, state) if real else frozenset(),
+        without=names,
         progress=progress,
     )
+    images = tuple(own.build.images.values()) if own else (SAMPLE_IMAGE,)
+    if own:
+        indexes.append(_read_index(os.path.relpath(sample.image, state), sample.keys, state))
+        _check_packages(own, indexes)
     if real:
         # A release.toml names one folder of keys for all repositories.
         _copy_keys([sample.keys], trusted)
     return Contents(
-        branch=find_branch(repositories) if real else SAMPLE_BRANCH,
+        name=own.name if own else "snowdrop",
+        branch=find_branch(repositories) if is_distribution(names) else SAMPLE_BRANCH,
         repositories=(*real, os.path.relpath(sample.image, state)),
         keys=os.path.relpath(trusted if real else sample.keys, state),
-        packages=IMAGE_PACKAGES,
-        services=SERVICES,
+        images=images,
         builder_repositories=(os.path.relpath(sample.builder, state),),
         builder_keys=os.path.relpath(sample.keys, state),
         builder_packages=BUILDER_PACKAGES,
@@ -81,14 +91,31 @@ def _copy_keys(folders: Sequence[Path], target: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def _package_names(urls: Sequence[str], keys: Path, state: Path) -> frozenset[str]:
-    """Return the names of all packages in real repositories, their indexes verified."""
+def _read_index(url: str, keys: Path, state: Path) -> Index:
+    """Return the verified index of a repository."""
     # Verified, though only names are read: `pin` would refuse the same index later.
-    keyring, fetcher = Keyring.from_folder(keys), Fetcher(time.sleep)
     name = f"x86_64/{INDEX}"
-    names: set[str] = set()
-    for url in urls:
-        raw = fetcher.fetch(locate(url, state), name, limit=MAX_INDEX_FETCH)
-        index = read_index(raw, keyring, where=f"{url}/{name}")
-        names |= {record.name for record in index.records}
-    return frozenset(names)
+    raw = Fetcher(time.sleep).fetch(locate(url, state), name, limit=MAX_INDEX_FETCH)
+    return read_index(raw, Keyring.from_folder(keys), where=f"{url}/{name}")
+
+
+def _check_packages(own: ReleaseConfig, indexes: Sequence[Index]) -> None:
+    """Check that the repositories have every package that the images of `own` request.
+
+    Raises:
+        ConfigError: they lack some; the message has all of them.
+    """
+    lacking = []
+    for image in own.build.images.values():
+        names = [
+            name
+            for name in image.packages
+            if not any(each.records.named(name) or each.records.providing(name) for each in indexes)
+        ]
+        if names:
+            lacking.append(f"image.{image.variant}: {', '.join(names)}")
+    if lacking:
+        raise ConfigError(
+            f"{own.file}: packages that the rehearsal's repositories lack: {'; '.join(lacking)}",
+            hint="name a repository that has them with `--repository` and its keys with `--keys`",
+        )

@@ -13,12 +13,13 @@ from build.config import Origin
 from build.edges.files import hash_file
 from build.errors import SnowdropError
 from build.snapshot.lock import Lock, read_lock
+from ci.boot.checks import report_path
 from ci.config import ReleaseConfig, read_config
 from ci.publish.plan import import_urls
 from ci.rehearsal import s3
 from ci.rehearsal.configuration import BUCKET, REPOSITORY, Addresses, Contents, release_toml
 from ci.rehearsal.services import run_service
-from ci.release.checkout import ROOT, origin_of, read_record
+from ci.release.checkout import ROOT, build_records, origin_of, read_record
 from ci.release.manifest import MANIFEST, Manifest, archive_name, parse_manifest
 from ci.report.console import Console
 from ci.report.table import size_text
@@ -110,7 +111,7 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
             rehearsal.run_command(*words, environment={**environment, **more}, result=result)
 
         dist = os.path.relpath(rehearsal.dist, state)
-        rehearsal.config.write_text(release_toml(contents, addresses, dist=dist))
+        rehearsal.config.write_text(release_toml(contents, addresses, state=state, dist=dist))
         config = read_config(rehearsal.config)
         run("pin", result=lambda: _describe_lock(read_lock(config.build.lock)))
         origin = origin_of(config, read_lock(config.build.lock))
@@ -123,9 +124,8 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
                 log=state / "logs" / "sigstore.log",
             )
         )
-        stem = f"{origin.name}-droplet-{origin.version}-x86_64"
-        run("build", result=lambda: _describe_build(config.dist / f"{stem}.build.json"))
-        run("boot", result=lambda: _describe_boot(config.dist / f"{stem}.boot.json"))
+        run("build", result=lambda: "; ".join(map(_describe_build, build_records(config))))
+        run("boot", result=lambda: "; ".join(map(_describe_boot, build_records(config))))
         run("archive", result=lambda: _describe_archive(config, origin))
         # As in the release workflow, no other step can get an identity token.
         run("sign", result=lambda: _describe_signatures(config), **sigstore["environment"])
@@ -133,7 +133,7 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
         run("publish", result=lambda: f"release {origin.version} at {addresses.github}")
         assert config.spaces is not None  # for the type checker: release_toml writes [spaces]
         urls = import_urls(config.spaces, manifest)
-        run("mirror", result=lambda: urls[0])
+        run("mirror", result=lambda: " ".join(urls))
         # The first `verify` writes the trust policy, the second one reads it.
         policy = ("--policy", str(state / "trusted.toml"))
         save = ("--repository", REPOSITORY, *policy, "--deep", "--save", str(rehearsal.download))
@@ -223,8 +223,8 @@ def _describe_build(record: Path) -> str:
     return f"{image['file']}, {size_text(image['size'])}"
 
 
-def _describe_boot(path: Path) -> str:
-    report = read_record(path)
+def _describe_boot(record: Path) -> str:
+    report = read_record(report_path(record))
     seconds = report["seconds"]
     return (
         f"{len(report['checks'])} checks passed, kernel {seconds['kernel']:.1f} s, "

@@ -25,7 +25,7 @@ from build.snapshot.lock import Lock, read_lock, write_lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from ci.config import ReleaseConfig, read_config
-from ci.rehearsal.configuration import Addresses, Contents, release_toml
+from ci.rehearsal.configuration import SAMPLE_IMAGE, Addresses, Contents, release_toml
 from ci.rehearsal.contents import SAMPLE_WORK
 from ci.rehearsal.sample import package_lists as lists
 from ci.rehearsal.sample.make import make_sample
@@ -182,17 +182,17 @@ def snapshot(folder: Path) -> tuple[ReleaseConfig, Lock]:
     keys = shutil.copytree(ALPINE / "keys", folder / "keys")
     shutil.copytree(sample.keys, keys, dirs_exist_ok=True)
     contents = Contents(
+        name="snowdrop",
         branch="v3.19",
         repositories=(str(SMALL), str(sample.image)),
         keys=str(keys),
-        packages=lists.IMAGE_PACKAGES,
-        services=lists.SERVICES,
+        images=(SAMPLE_IMAGE,),
         builder_repositories=(str(sample.builder),),
         builder_keys=str(sample.keys),
         builder_packages=lists.BUILDER_PACKAGES,
     )
     file = folder / "release.toml"
-    file.write_text(release_toml(contents, NOBODY, dist="dist"))
+    file.write_text(release_toml(contents, NOBODY, state=folder, dist="dist"))
     config = read_config(file)
     lock = pin(
         PinRequest(

@@ -12,7 +12,7 @@ from build.snapshot.lock import Lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from ci.config import ReleaseConfig, read_config
-from ci.rehearsal.configuration import Addresses, Contents, release_toml
+from ci.rehearsal.configuration import SAMPLE_IMAGE, Addresses, Contents, release_toml
 from ci.rehearsal.sample import package_lists as lists
 from ci.rehearsal.sample.make import make_sample
 
@@ -25,17 +25,17 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> ReleaseConfig:
     folder = tmp_path_factory.mktemp("sample")
     sample = make_sample(out=folder / "out", work=folder / "debs", mirror=None, progress=Silent())
     contents = Contents(
+        name="snowdrop",
         branch="v13",
         repositories=(str(sample.image),),
         keys=str(sample.keys),
-        packages=lists.IMAGE_PACKAGES,
-        services=lists.SERVICES,
+        images=(SAMPLE_IMAGE,),
         builder_repositories=(str(sample.builder),),
         builder_keys=str(sample.keys),
         builder_packages=lists.BUILDER_PACKAGES,
     )
     file = folder / "release.toml"
-    file.write_text(release_toml(contents, NOBODY, dist="dist"))
+    file.write_text(release_toml(contents, NOBODY, state=folder, dist="dist"))
     return read_config(file)
 
 

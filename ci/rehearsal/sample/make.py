@@ -38,6 +38,8 @@ DESCRIPTION = "snowdrop sample distribution"
 STANDIN = "apk-tools-static"
 OPTIONAL = ("openssh",)
 """In the image's repository, though no image requests it."""
+C_LIBRARIES = ("musl", "libc6")
+"""Alpine's and Debian's."""
 STAMP = "sample-stamp"
 
 
@@ -76,8 +78,8 @@ def make_sample(
 ) -> Sample:
     """Return the repositories below `out`; make them only when their input has changed.
 
-    `work` keeps the downloads. `without` are the names of packages in a real repository: when
-    there are any, the image's repository has only the packages that it lacks to boot.
+    `work` keeps the downloads. `without` are the names of packages in real repositories. When
+    these are a distribution, the image's repository has only the packages that it lacks to boot.
 
     Raises:
         ConfigError: no Debian mirror is known.
@@ -193,11 +195,19 @@ def _special_entries(recipe: SampleRecipe) -> dict[str, Entry]:
     return {path: Entry(path, mode, "file", content) for path, mode, content in files}
 
 
+def is_distribution(names: frozenset[str]) -> bool:
+    """Return whether repositories with packages of these `names` are a whole distribution.
+
+    Others only add packages to one, and have no C library.
+    """
+    return not names.isdisjoint(C_LIBRARIES)
+
+
 def _chosen(made: Mapping[str, Made], without: frozenset[str]) -> dict[str, set[str]]:
     """Return the names of the packages in each repository."""
     builder = closure(made, (*lists.BUILDER_PACKAGES, STANDIN))
-    if not without:
-        image = closure(made, (*lists.IMAGE_PACKAGES, *OPTIONAL, STANDIN))
+    if not is_distribution(without):
+        image = closure(made, (*lists.IMAGE_PACKAGES, *OPTIONAL, STANDIN)) - without
         return {"builder": builder, "image": image}
     # apk would choose a library of Debian's over the real repository's for its newer version.
     image = {name for name in lists.BESIDE_ALPINE if name not in without}
