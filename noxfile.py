@@ -1,5 +1,6 @@
 """Snowdrop's sessions, in the order of a release. `nox -l` lists them."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,21 @@ from ci.environment import EnvironmentProblem, ensure_python, ensure_tools, sess
 
 nox.needs_version = ">=2026.10.20"
 nox.options.sessions = ["tests"]
+
+
+CLEAN_UP_SECONDS = 60
+"""What a session gets after Ctrl-C, before nox ends it: containers and droplets take a while."""
+
+
+def run(session: nox.Session, *argv: str, environment: dict[str, str] | None = None) -> None:
+    """Run a program of an environment; after Ctrl-C it has the time to clean up."""
+    session.run(
+        *argv,
+        env=environment,
+        external=True,
+        interrupt_timeout=CLEAN_UP_SECONDS,
+        terminate_timeout=CLEAN_UP_SECONDS,
+    )
 
 
 def python(session: nox.Session, environment: str) -> str:
@@ -28,7 +44,9 @@ def python(session: nox.Session, environment: str) -> str:
 def command(session: nox.Session, environment: str = "release") -> None:
     """Run `python -m ci SESSION ARGUMENTS`."""
     interpreter = python(session, environment)
-    session.run(interpreter, "-m", "ci", session.name, *session.posargs, external=True)
+    # `python -m ci` ends itself when nox is killed, see build/edges/parent.py.
+    parent = {"SNOWDROP_PARENT": str(os.getpid())}
+    run(session, interpreter, "-m", "ci", session.name, *session.posargs, environment=parent)
 
 
 @nox.session(venv_backend="none", default=False, tags=["release"])
@@ -125,9 +143,9 @@ def lint(session: nox.Session) -> None:
         ("mypy",),
         ("pytest", "--quiet", "tests/repository"),
     ):
-        session.run(interpreter, "-m", *words, external=True)
+        run(session, interpreter, "-m", *words)
     zizmor = Path(interpreter).with_name("zizmor")
-    session.run(str(zizmor), "--offline", "--quiet", ".github/workflows", external=True)
+    run(session, str(zizmor), "--offline", "--quiet", ".github/workflows")
 
 
 @nox.session(venv_backend="none")
@@ -140,7 +158,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def fixtures(session: nox.Session) -> None:
     """Fetch the real Alpine packages that some tests read, by digest"""
-    session.run(python(session, "dev"), "-m", "tests.alpine", *session.posargs, external=True)
+    run(session, python(session, "dev"), "-m", "tests.alpine", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -152,7 +170,7 @@ def tests_full(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def bench(session: nox.Session) -> None:
     """Measure verification and pin on real data, as ratios with their limits"""
-    session.run(python(session, "dev"), "-m", "tests.bench", *session.posargs, external=True)
+    run(session, python(session, "dev"), "-m", "tests.bench", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -160,7 +178,7 @@ def fuzz(session: nox.Session) -> None:
     """Run every parser on damaged input, for minutes"""
     options = ("--hypothesis-profile=fuzz", "--timeout=0", "tests/snapshot/test_parsers.py")
     interpreter = python(session, "dev")
-    session.run(interpreter, "-m", "pytest", *options, *session.posargs, external=True)
+    run(session, interpreter, "-m", "pytest", *options, *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -201,4 +219,4 @@ def select(arguments: list[str]) -> str:
 def pytest(session: nox.Session, *options: str) -> None:
     """Run pytest with every program that the tests use."""
     interpreter = python(session, "dev")
-    session.run(interpreter, "-m", "pytest", *options, *session.posargs, external=True)
+    run(session, interpreter, "-m", "pytest", *options, *session.posargs)

@@ -8,8 +8,10 @@ import traceback
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
+from build.edges.parent import end_with_parent
 from build.errors import ConfigError, SnowdropError
 from build.urls import NETRC_HINT, has_userinfo
 from ci.commands import COMMANDS, load_command
@@ -19,14 +21,16 @@ INTERRUPTED, INTERNAL = 130, 70
 """Exit codes: 128 and the number of SIGINT, as in shells; EX_SOFTWARE of sysexits.h."""
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, the end of a session or a job, and a closed terminal."""
+
+
 def main(argv: Sequence[str]) -> int:
     """Run a command and return the exit code.
 
     0: done; 1: refused or failed; 2: wrong usage; 3: stale or not reproducible; 70: internal error;
     130: interrupted.
     """
-    # SIGTERM raises KeyboardInterrupt too, so that `with` blocks end the processes they started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Read before the command line is parsed: its errors are printed by the same rules.
     options = list(takewhile(lambda word: word != "--", argv))
     with open_console(os.environ, as_json="--json" in options) as console:
@@ -89,5 +93,22 @@ def _unexpected(error: Exception) -> SnowdropError:
     return failure
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt at the first signal, so that `with` blocks clean up.
+
+    A second one would interrupt the cleaning, and leave processes and folders behind: nox sends
+    SIGTERM some time after the terminal's SIGINT. Not SIG_IGN, which the programs that clean up
+    would inherit.
+    """
+    for each in SIGNALS:
+        signal.signal(each, lambda *_: None)
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    for each in SIGNALS:
+        # nohup(1) has set SIGHUP to be ignored, which stays.
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            signal.signal(each, _interrupt)
+    end_with_parent(os.environ)
     sys.exit(main(sys.argv[1:]))

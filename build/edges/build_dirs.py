@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from build.config import MIB
 from build.edges.container import Mount
+from build.edges.temporary import temporary_folder
 from build.errors import BuildError
 
 BUILD = Path(__file__).parent.parent
@@ -54,14 +54,14 @@ def build_dirs(work: Path, out: Path) -> Iterator[BuildDirs]:
     work.mkdir(parents=True, exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     with (
-        TemporaryDirectory(prefix="build-", dir=work) as folder,
-        TemporaryDirectory(prefix=".build-", dir=out) as results,
+        temporary_folder("build-", work) as folder,
+        temporary_folder(".build-", out) as results,
     ):
         names = ("builder", "apk", "packages", "program", "plan")
-        paths = {name: Path(folder).resolve() / name for name in names}
+        paths = {name: folder.resolve() / name for name in names}
         for path in paths.values():
             path.mkdir()
-        yield BuildDirs(**paths, out=Path(results).resolve())
+        yield BuildDirs(**paths, out=results.resolve())
 
 
 @contextmanager

@@ -13,7 +13,6 @@ is a volume, and its files are copied out to the host by the caller. A bind moun
 files of root there, which a caller in the docker group can neither change nor remove.
 """
 
-import secrets
 import shlex
 import shutil
 import subprocess
@@ -26,7 +25,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Protocol
 
+from build.edges.container_names import named, new_name, remove_abandoned
 from build.edges.docker_copy import copy_in, copy_out
+from build.edges.parent import bound
 from build.edges.process import PATH, PLAIN, Finished, run
 from build.errors import BuildError, MissingToolError, ProcessError, SnowdropError
 
@@ -142,7 +143,7 @@ def _run_podman(options: tuple[str, ...], client: Mapping[str, str], job: Job) -
 
     Root of a container of rootless podman is the caller, so bind mounts leave no other owner.
     """
-    with _named("podman", client) as label:
+    with named("podman", client) as label:
         argv = [
             *("podman", "run", "--rm", f"--name={label}", *options),
             # Defaults of podman: an /etc/hosts, the host's proxies, more writable folders.
@@ -161,7 +162,7 @@ def _run_docker(client: Mapping[str, str], job: Job) -> Finished:
     volumes while it exists (docker-container-cp(1)); `docker run` does both at once.
     """
     # The container goes before its image: docker keeps the layers of an image in use.
-    with _imported(job.root, client) as image, _named("docker", client) as label:
+    with _imported(job.root, client) as image, named("docker", client) as label:
         # Without a value: taken from the client's environment, where it is not set.
         proxies = [f"--env={name}" for each in PROXIES for name in (each, each.upper())]
         options = [*proxies, *_common_options(job, volumes=True)]
@@ -252,6 +253,8 @@ def _probe(name: str, job: Job, client: Mapping[str, str]) -> tuple[Engine | Non
     (argv, starts), reason = ENGINES[name], ""
     try:
         version = run(argv, environment=client, timeout=30).text.split()[-1]
+        if name != "unshare":
+            remove_abandoned(name, client)
         for start in starts:
             engine = _Engine(name, version, partial(start, client))
             done = engine.run(job)
@@ -342,24 +345,9 @@ def _enter_script(job: Job) -> str:
 
 
 @contextmanager
-def _named(program: str, client: Mapping[str, str]) -> Iterator[str]:
-    """Yield a container name; kill and remove the container of that name afterwards."""
-    label = f"snowdrop-{secrets.token_hex(8)}"
-    clean = partial(run, environment=client, check=False, timeout=60)
-    try:
-        yield label
-    except BaseException:
-        # Killed first: podman's `rm --force` waits ten seconds for a container to stop.
-        clean([program, "kill", label])
-        raise
-    finally:
-        clean([program, "rm", "--force", "--volumes", label])
-
-
-@contextmanager
 def _imported(root: Path, client: Mapping[str, str]) -> Iterator[str]:
     """Make a docker image of a folder; remove it afterwards."""
-    image = f"snowdrop-{secrets.token_hex(8)}:latest"
+    image = f"{new_name()}:latest"
     try:
         copy_in(root, ["docker", "import", "-", image], client)
         yield image
@@ -380,7 +368,7 @@ def _stream(argv: Sequence[str], environment: Mapping[str, str], job: Job) -> Fi
     with TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
-                list(argv),
+                bound(argv),
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

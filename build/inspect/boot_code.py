@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from build.apk.package import unpack_data
+from build.edges.temporary import temporary_folder
 from build.inside.bootloader import BOOT_CODE, FIRST_SECTOR, GRUB_FOLDER
 from build.inspect.readers.disk import SECTOR, Disk
 from build.inspect.rules import Finding
@@ -37,7 +37,7 @@ def read_boot_code(lock: Lock, store: Store, work: Path) -> BootCode | None:
     for package in lock.closure("builder"):
         if not package.name.startswith("grub"):
             continue
-        with TemporaryDirectory(prefix="grub-", dir=work) as target:
+        with temporary_folder("grub-", work) as target:
             unpack_data(store.read(package.sha256), Path(target))
             first, second = (Path(target, folder, name) for name in ("boot.img", "diskboot.img"))
             if first.is_file() and second.is_file():

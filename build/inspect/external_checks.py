@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from build.edges.process import Finished, run
+from build.edges.temporary import temporary_folder
 from build.inspect.readers.disk import Disk
 from build.inspect.rules import Finding
 
@@ -26,7 +26,7 @@ def check_with_programs(disk: Disk, offset: int, work: Path) -> Iterator[Finding
         argv = ["qemu-img", "check", "-q", "-f", "qcow2", str(disk.path)]
         if (done := run(argv, timeout=SECONDS, check=False)).status != 0:
             yield Finding("qcow2", "qemu-img", _format_output(done))
-    with TemporaryDirectory(prefix="inspect-", dir=work) as folder:
+    with temporary_folder("inspect-", work) as folder:
         raw = Path(folder, "disk.raw")
         write_raw(disk, raw)
         argv = ["e2fsck", "-f", "-n", f"{raw}?offset={offset}"]

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from build.apk.index import INDEX
 from build.apk.package import unpack_data
 from build.config import BuildConfig
 from build.edges.download import VanishedError
 from build.edges.progress import Progress
+from build.edges.temporary import temporary_folder
 from build.errors import ConfigError, RemoteError, SnapshotError, SnowdropError, VerificationError
 from build.snapshot.consistency import check_forward, describe_out_of_step, note_replaced
 from build.snapshot.fetch import Fetcher, Fetching, HttpCache
@@ -189,7 +189,7 @@ def _make_lock(request: PinRequest, groups: IndexGroups, packages: PackageFetche
 def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) -> Lock:
     """Return the lock of what apk chooses from `groups`, all of it fetched and verified."""
     config, image, builder = request.config, groups.image, groups.builder
-    with TemporaryDirectory(prefix="pin-", dir=config.work) as folder:
+    with temporary_folder("pin-", config.work) as folder:
         work = Path(folder)
         apk = packages.fetch(bootstrap(image.indexes), image, "apk")
         solver = builder_solver = _prepare_solver(request, apk, packages, work / "apk")

@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from build.apk.index import INDEX, Index, IndexRecord
 from build.apk.version import VersionKey, version_key
 from build.edges.container import Engine, Job, Mount, prepare_root
 from build.edges.process import Finished
+from build.edges.temporary import temporary_folder
 from build.errors import SnapshotError
 from build.snapshot.solver_errors import explain, is_out_of_step
 
@@ -199,7 +199,7 @@ class Solver:
             UnsolvedError: apk finds no solution; the message has its report, explained.
             SnapshotError: apk's output names a package that is not in the indexes.
         """
-        with TemporaryDirectory(prefix="solve-", dir=work) as folder:
+        with temporary_folder("solve-", work) as folder:
             shared = Path(folder)
             inputs, root = shared / "inputs", shared / "root"
             inputs.mkdir()

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from build.edges.files import hash_file
 from build.edges.process import PLAIN
 from build.edges.progress import Progress
+from build.edges.temporary import temporary_folder
 from build.errors import BootError, ConfigError, VerificationError
 from ci.boot import checks
 from ci.boot.checks import BootReport, Check, report_path, write_report
@@ -104,8 +104,8 @@ def _boot(
     progress: Progress,
 ) -> BootReport:
     """Boot `disk` once, and write the report."""
-    with TemporaryDirectory(prefix="boot-", dir=options.work.absolute()) as folder:
-        scratch, log = Path(folder), options.work / f"{disk.stem}.log"
+    with temporary_folder("boot-", options.work.absolute()) as folder:
+        scratch, log = folder, options.work / f"{disk.stem}.log"
         metadata = metadata_for(record, make_key(scratch, options.environment))
         service = MetadataService(scratch)
         service.configure(metadata)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from build.edges.parent import bound
+from build.edges.process import PATH
 from build.errors import BootError, MissingToolError
 from ci.boot.metadata import Interface, MetadataService
 from ci.boot.monitor import Qmp, SerialLog, ssh_port
@@ -197,12 +199,9 @@ def running(
 def _start(
     argv: list[str], link: socket.socket, errors: IO[bytes], environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    # If this process is killed, the kernel kills QEMU too (prctl(2), PR_SET_PDEATHSIG).
-    setpriv = shutil.which("setpriv", path=environment.get("PATH"))
     return subprocess.Popen(
         [
-            *([setpriv, "--pdeathsig", "KILL"] if setpriv else []),
-            *argv,
+            *bound(argv, path=environment.get("PATH", PATH)),
             "-chardev", "stdio,id=serial,signal=off,mux=on",
             "-serial", "chardev:serial",
             # SeaBIOS writes its messages, such as "No bootable device", to this debug port.

@@ -3,8 +3,8 @@
 import argparse
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from build.edges.temporary import temporary_folder
 from build.errors import ConfigError, NotReproducibleError, StaleLockError
 from build.image import Image, compare_images
 from build.snapshot.archive import open_archive
@@ -131,8 +131,8 @@ def _prepare_lock(
 
 
 def _build_again(job: BuildJob, variant: str, first: Image, console: Console) -> None:
-    with TemporaryDirectory(prefix="again-", dir=job.config.build.work) as folder:
-        second = build_variant(job, variant, Path(folder), console.progress)
+    with temporary_folder("again-", job.config.build.work) as folder:
+        second = build_variant(job, variant, folder, console.progress)
         compare_images(first, second)
     console.line(f"{variant}: built twice, the same bytes both times")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from build.config import Origin
 from build.edges.files import hash_file
+from build.edges.parent import with_parent
 from build.errors import SnowdropError
 from build.snapshot.lock import Lock, read_lock
 from ci.boot.checks import report_path
@@ -82,7 +83,7 @@ class Rehearsal:
         with self.timed(words[0], result):
             # With --json our stdout is data alone: the output of the commands goes to stderr.
             out = self.console.err if self.console.json else None
-            process = subprocess.Popen(argv, env=dict(environment), stdout=out, cwd=ROOT)
+            process = subprocess.Popen(argv, env=with_parent(environment), stdout=out, cwd=ROOT)
             try:
                 status = process.wait()
             except BaseException:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 import boto3
@@ -18,6 +18,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from build.edges.parent import bound
 from build.errors import MissingToolError, RemoteError
 from ci.rehearsal.services import stop
 
@@ -103,21 +104,28 @@ def _start(folder: Path, bucket: str, stack: ExitStack) -> ObjectStore | None:
         key=secrets.token_hex(10),
         secret=secrets.token_hex(16),
     )
+    sockets = folder / "sockets"
+    shutil.rmtree(sockets, ignore_errors=True)
+    sockets.mkdir()
     log = stack.enter_context((folder / "weed.log").open("ab"))
     process = subprocess.Popen(
-        _arguments(folder, port, bucket),
+        bound(_arguments(folder.resolve(), port, bucket)),
+        cwd=sockets,
         env={
+            # Its sockets are in the folder for temporary files, by a path that the kernel limits
+            # to 107 characters (unix(7)): relative ones fit in every clone.
+            "TMPDIR": ".",
             "AWS_ACCESS_KEY_ID": store.key,
             "AWS_SECRET_ACCESS_KEY": store.secret,
             "GOMEMLIMIT": "200MiB",
-            "HOME": str(folder),
+            "HOME": str(folder.resolve()),
             "PATH": "/usr/bin:/bin",
         },
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
     )
-    stack.callback(_remove_sockets, port)
+    stack.callback(shutil.rmtree, sockets, ignore_errors=True)
     stack.callback(stop, process)
     return store if _wait_until_it_serves(store, process) else None
 
@@ -178,13 +186,6 @@ def _ports(first: int) -> list[int]:
     """Return all ports of the server whose S3 port is `first`."""
     group = range(first, first + len(PARTS))
     return [*group, *(port + GRPC_OFFSET for port in group)]
-
-
-def _remove_sockets(first: int) -> None:
-    """Remove the sockets that the server leaves in the folder for temporary files."""
-    for port in _ports(first):
-        for path in Path(gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
-            path.unlink(missing_ok=True)
 
 
 def _find_free_group() -> int:

@@ -1,6 +1,7 @@
 """Processes that a rehearsal starts and ends."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from build.edges.parent import end_with_parent, with_parent
 from build.errors import RemoteError
 
 STOP_SECONDS = 10
@@ -27,7 +29,7 @@ def run_service(
     with log.open("wb") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *options],
-            env=dict(environment),
+            env=with_parent(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -64,7 +66,8 @@ def _read_ready_line(process: subprocess.Popen[bytes], module: str, log: Path) -
 
 def serve_until_signal(running: AbstractContextManager[Mapping[str, Any]]) -> None:
     """Run a service in this process: print its JSON line when it is ready, end on SIGTERM."""
-    signals = {signal.SIGTERM, signal.SIGINT}
+    end_with_parent(os.environ)
+    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     # Blocked before the service starts and received by sigwait: none is lost in between, and
     # the threads of the server inherit the mask (pthread_sigmask(3)).
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)

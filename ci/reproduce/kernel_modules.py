@@ -3,13 +3,13 @@
 import gzip
 import lzma
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from build.apk.package import unpack_data
+from build.edges.temporary import temporary_folder
 from build.errors import BuildError
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
@@ -39,7 +39,7 @@ def unpack_kernel(lock: Lock, variant: str, store: Store, work: Path) -> Iterato
     Raises:
         BuildError: the image has none, or a module has a compression that is not read here.
     """
-    with tempfile.TemporaryDirectory(prefix="kernel-", dir=work) as folder:
+    with temporary_folder("kernel-", work) as folder:
         tree = Path(folder)
         for package in lock.closure(variant):
             if package.name.startswith("linux-") and package.name != "linux-firmware-none":

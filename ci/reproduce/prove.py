@@ -16,12 +16,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from build.edges.container import client_environment
+from build.edges.parent import with_parent
 from build.edges.process import PATH
 from build.edges.progress import Silent
+from build.edges.temporary import temporary_folder
 from build.edges.variation import Variation
 from build.errors import BuildError, NotReproducibleError
 from build.image import Image, compare_images
@@ -116,8 +117,8 @@ def prove(
         builds.append(varied)
         differences = _compare(first, varied, work)
     if another_day:
-        with TemporaryDirectory(prefix="day-", dir=work) as folder:
-            later = _build_later(job, variant, Path(folder), console, without_rules)
+        with temporary_folder("day-", work) as folder:
+            later = _build_later(job, variant, folder, console, without_rules)
             builds.append(later)
             differences += _compare(first, later, work)
     return Proof(tuple(builds), compare_environments(builds), tuple(differences))
@@ -186,7 +187,7 @@ def _run(argv: Sequence[str], home: Path) -> None:
     with subprocess.Popen(
         argv,
         cwd=home,
-        env=varied_environment(home),
+        env=with_parent(varied_environment(home)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     ) as process:

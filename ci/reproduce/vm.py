@@ -11,7 +11,6 @@ import shutil
 import stat
 import subprocess
 import tarfile
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,9 @@ from pathlib import Path
 
 from build.edges.container import Job, Mount
 from build.edges.docker_copy import unpack_results
+from build.edges.parent import bound
 from build.edges.process import PATH, PLAIN, Finished, run
+from build.edges.temporary import temporary_folder
 from build.errors import BuildError, MissingToolError
 from ci.boot.machine import INSTALL, QEMU
 from ci.reproduce.cpio import CpioWriter
@@ -60,7 +61,7 @@ class VirtualMachine:
         Raises:
             BuildError: the machine ended before the program did.
         """
-        with tempfile.TemporaryDirectory(prefix="machine-", dir=self.work) as folder:
+        with temporary_folder("machine-", self.work) as folder:
             initramfs, disk = Path(folder) / "initramfs", Path(folder) / "disk"
             request = {
                 "argv": list(job.argv),
@@ -96,7 +97,7 @@ class VirtualMachine:
             *("-device", "virtio-blk-pci,drive=out"),
         ]
         with subprocess.Popen(
-            argv,
+            bound(argv),
             env=dict(PLAIN),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

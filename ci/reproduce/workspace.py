@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from build.edges.temporary import temporary_folder
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - checked before it is used
 MIN_FREE = 2 << 30
@@ -36,14 +37,13 @@ def create_workspace(disk: Path, sources: Path) -> Iterator[Workspace]:
     """Create the folders: those that the builder reads in memory, the tree's on `disk`."""
     reasons: dict[str, str] = {}
     with ExitStack() as stack:
-        base = Path(stack.enter_context(TemporaryDirectory(prefix="prove-", dir=disk))).resolve()
+        base = stack.enter_context(temporary_folder("prove-", disk)).resolve()
         memory = base
         # tmpfs lists a folder's files in another order than the usual file systems of a disk.
         if reason := _why_unusable(MEMORY):
             reasons[FILE_ORDER] = reason
         else:
-            prefix = f"{UNUSUAL_NAME} "
-            memory = Path(stack.enter_context(TemporaryDirectory(prefix=prefix, dir=MEMORY)))
+            memory = stack.enter_context(temporary_folder(f"{UNUSUAL_NAME} ", MEMORY))
         # The tree contains device nodes, which a file system mounted nodev refuses to open.
         tree = None if os.statvfs(disk).f_flag & os.ST_NODEV else base / "tree"
         if tree is None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from build.edges.progress import Progress
+from build.edges.temporary import temporary_folder
 from ci.boot.boot_image import BootOptions, verify_disk
 from ci.boot.checks import Check
 from ci.boot.scenarios.runner import RunContext, ScenarioResult, key_folder, run_scenario
@@ -43,7 +43,7 @@ def run_scenarios(
     disk = verify_disk(record, image or record_path.parent / record["image"]["file"])
     logs = options.work / "faults" / disk.stem
     logs.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="faults-", dir=options.work.absolute()) as folder:
+    with temporary_folder("faults-", options.work.absolute()) as folder:
         keys = {
             name: make_key(key_folder(Path(folder), name), options.environment) for name in KEYS
         }
