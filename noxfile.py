@@ -33,7 +33,9 @@ def run(session: nox.Session, *argv: str, environment: dict[str, str] | None = N
 def python(session: nox.Session, environment: str) -> str:
     """Return the python of an environment, after installing what the session lacks."""
     try:
-        ensure_tools(*session_tools(session.name, session.posargs))
+        # `--help` needs no program of the host.
+        if not {"-h", "--help"} & set(session.posargs):
+            ensure_tools(*session_tools(session.name, session.posargs))
         return str(ensure_python(environment))
     except EnvironmentProblem as problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)
@@ -41,12 +43,15 @@ def python(session: nox.Session, environment: str) -> str:
         sys.exit(2)
 
 
-def command(session: nox.Session, environment: str = "release") -> None:
+def command(session: nox.Session, name: str = "release") -> None:
     """Run `python -m ci SESSION ARGUMENTS`."""
-    interpreter = python(session, environment)
+    interpreter = python(session, name)
     # `python -m ci` ends itself when nox is killed, see build/edges/parent.py.
-    parent = {"SNOWDROP_PARENT": str(os.getpid())}
-    run(session, interpreter, "-m", "ci", session.name, *session.posargs, environment=parent)
+    environment = {
+        "SNOWDROP_PARENT": str(os.getpid()),
+        "SNOWDROP_FOLDER": str(session.invoked_from),
+    }
+    run(session, interpreter, "-m", "ci", session.name, *session.posargs, environment=environment)
 
 
 @nox.session(venv_backend="none", default=False, tags=["release"])
@@ -130,7 +135,7 @@ def trust(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def rehearse(session: nox.Session) -> None:
     """Rehearse a whole release on this machine, with embedded services"""
-    command(session, environment="rehearsal")
+    command(session, "rehearsal")
 
 
 @nox.session(venv_backend="none")

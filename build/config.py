@@ -154,7 +154,8 @@ def _source(section: Table, otherwise: Source | None = None) -> Source:
 
 
 def _packages(section: Table) -> tuple[str, ...]:
-    return section.strings("packages", expected="a list of package names", pattern=NAME)
+    expected = "a list of package names, without versions: release.lock has these"
+    return section.strings("packages", expected=expected, pattern=NAME)
 
 
 def _image(section: Table, variant: str) -> ImageConfig:

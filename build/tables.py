@@ -16,6 +16,7 @@ from typing import Any, Final, TypeGuard
 
 from build.errors import ConfigError, SnowdropError
 from build.urls import NETRC_HINT, has_userinfo
+from build.words import did_you_mean
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_NUMBER = (1 << 53) - 1
@@ -66,8 +67,10 @@ class Table:
             if key not in known:
                 # The value stays out of the message: a mistyped key may be followed by a secret.
                 names = ", ".join(sorted(known))
-                path = self._path(key)
-                raise self.error(f"{self.where}: {path}: unknown key, expected one of: {names}")
+                raise self.error(
+                    f"{self.where}: {self._path(key)}: unknown key{did_you_mean(key, known)}, "
+                    f"expected one of: {names}"
+                )
 
     def get(self, key: str, expected: str, default: object = REQUIRED) -> Any:  # noqa: ANN401
         """Return the value at `key`, of any type."""

@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from types import FrameType
@@ -14,13 +15,19 @@ from typing import NoReturn
 from build.edges.parent import end_with_parent
 from build.errors import ConfigError, SnowdropError
 from build.urls import NETRC_HINT, has_userinfo
-from ci.commands import COMMANDS, load_command
+from build.words import did_you_mean
+from ci.commands import COMMANDS, Command, load_command
+from ci.locations import folder_of_caller, resolve_path
 from ci.report.console import Console, open_console
 
 INTERRUPTED, INTERNAL = 130, 70
 """Exit codes: 128 and the number of SIGINT, as in shells; EX_SOFTWARE of sysexits.h."""
 
 
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 stale or not reproducible; "
+    "70 internal error; 130 interrupted. nox ends with 1 for each but 0."
+)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, the end of a session or a job, and a closed terminal."""
 
@@ -55,25 +62,45 @@ def _run(argv: Sequence[str], console: Console) -> int:
         raise ConfigError(
             "the command line: a user name, password or token in a URL", hint=NETRC_HINT
         )
-    name = argv[0] if argv else "no command"
-    usage = f"usage: python -m ci COMMAND [--help]; commands: {', '.join(COMMANDS)}"
+    name = argv[0] if argv else "--help"
     if name in {"-h", "--help"}:
-        console.line(usage)
+        console.line("usage: python -m ci COMMAND [ARGUMENTS], or nox -s COMMAND -- [ARGUMENTS]\n")
+        console.table([[each, load_command(each).HELP] for each in COMMANDS])
+        console.line(f"\n`COMMAND --help` explains its arguments. {EXIT_CODES}")
         return 0
     if name not in COMMANDS:
-        raise ConfigError(f"{name}: not a command", hint=usage)
+        raise ConfigError(
+            f"{name}: not a command{did_you_mean(name, COMMANDS)}",
+            hint=f"commands: {', '.join(COMMANDS)}",
+        )
     command = load_command(name)
+    parser = make_parser(name, command, folder=folder_of_caller(os.environ))
+    return command.run(parser.parse_args(argv[1:]), console)
+
+
+def make_parser(
+    name: str, command: Command, *, folder: Path | None = None
+) -> argparse.ArgumentParser:
+    """Return the parser of a command; paths of its arguments are relative to `folder`."""
     parser = _Parser(
         # An abbreviation would change its meaning with the next option that is added.
-        prog=f"python -m ci {name}",
-        description=command.HELP,
+        prog=f"nox -s {name} --",
+        description=f"{command.HELP}.",
+        epilog=EXIT_CODES,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, default=Path("release.toml"), metavar="FILE")
+    parser.register("type", Path, partial(resolve_path, folder=folder))
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path("release.toml"),
+        metavar="FILE",
+        help="the configuration (default: release.toml)",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
     command.add_arguments(parser)
-    return command.run(parser.parse_args(argv[1:]), console)
+    return parser
 
 
 class _Parser(argparse.ArgumentParser):
@@ -86,6 +113,12 @@ def _unexpected(error: Exception) -> SnowdropError:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         # Permissions and names are the user's: a folder that cannot be read, a name too long.
         return SnowdropError(f"{error.filename}: {error.strerror}")
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith(("build", "ci")):
+        return ConfigError(
+            f"{sys.executable}: this Python has no package {error.name}",
+            hint="run the command as `nox -s COMMAND -- ...`, which installs .nox/release, or "
+            "with .nox/release/bin/python",
+        )
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     hint = "add the output of the same command with `--debug` to the report"
     failure = SnowdropError(f"internal error: {text}, please report it", hint=hint)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from build.errors import ConfigError
 from ci.config import read_config
+from ci.locations import folder_of_caller, resolve_location
 from ci.release.lock_diff import (
     HEADER,
     TOTALS_HEADER,
@@ -42,7 +43,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError("--markdown and --json are mutually exclusive")
     path = read_config(arguments.config).build.lock if arguments.config.exists() else DEFAULT_LOCK
     names = (arguments.old, arguments.new)
-    old, new = (find_lock(name, lock=path) for name in names)
+    folder = folder_of_caller(console.environment)
+    old, new = (find_lock(resolve_location(name, folder), lock=path) for name in names)
     difference = compare_locks(old, new, names=names)
     if arguments.markdown:
         console.line(format_markdown(difference))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from build.errors import ConfigError
 from ci.config import read_config
+from ci.locations import folder_of_caller, resolve_location
 from ci.rehearsal.contents import make_contents
 from ci.rehearsal.rehearse import Rehearsal, print_report, rehearse
 from ci.report.console import Console
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     # Read before anything is made: its errors take no time to find.
     own = read_config(arguments.config) if arguments.config else None
     state: Path = arguments.folder
+    folder = folder_of_caller(console.environment)
     rehearsal = Rehearsal(
         state=state,
         dist=Path("dist") if state == STATE else state / "dist",
@@ -67,7 +69,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     with rehearsal.timed("sample", lambda: f"packages in {state / 'sample'}"):
         contents = make_contents(
             state,
-            repositories=arguments.repository,
+            repositories=[resolve_location(each, folder) for each in arguments.repository],
             keys=arguments.keys,
             mirror=arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE),
             own=own,

@@ -14,6 +14,7 @@ from build.edges.files import hash_file
 from build.edges.parent import with_parent
 from build.errors import SnowdropError
 from build.snapshot.lock import Lock, read_lock
+from build.words import counted
 from ci.boot.checks import report_path
 from ci.config import ReleaseConfig, read_config
 from ci.publish.plan import import_urls
@@ -154,18 +155,21 @@ def print_report(rehearsal: Rehearsal, manifest: Manifest, urls: Sequence[str]) 
         header=["step", "seconds", "made"],
     )
     console.line()
+    images = manifest.of_role("image")
     console.table(
-        [[item.name, size_text(item.size), item.sha256] for item in manifest.artifacts],
-        header=["artifact", "size", "sha256"],
+        [[item.name, size_text(item.size), item.sha256] for item in images],
+        header=["image", "size", "sha256"],
     )
+    others = counted(len(manifest.artifacts) - len(images), "other file")
+    console.line(f"{others}: their digests are in {rehearsal.dist / 'SHA256SUMS'}")
     console.line("\nimport URL (its server belonged to the rehearsal and has ended)")
     for url in urls:
         console.line(f"  {url}")
     console.line("\ncommands for a downloader")
-    console.line(f"  cd {rehearsal.download} && sha256sum -c SHA256SUMS")
+    console.line(f"  (cd {rehearsal.download} && sha256sum -c SHA256SUMS)")
     console.line(
-        f"  .venv/bin/nox -s verify -- {rehearsal.download} --repository {manifest.repository} "
-        f"--config {rehearsal.config}"
+        f"  .venv/bin/nox -s verify -- {rehearsal.download} --repository {manifest.repository} \\\n"
+        f"      --config {rehearsal.config}"
     )
     console.data(
         {

@@ -1,6 +1,7 @@
 """The object that a command prints with, and gets its environment from."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -25,6 +26,8 @@ class Console:
     """The environment variables: the only source of tokens and keys."""
     json: bool
     progress: Progress
+    columns: int | None = None
+    """Width of the terminal; None when the output is not one."""
 
     def line(self, text: str = "") -> None:
         """Print one line, unless `json` is set."""
@@ -34,7 +37,8 @@ class Console:
     def table(self, rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:
         """Print rows in columns, unless `json` is set."""
         # A line end in a cell would look like another row.
-        self.line(text_table([[escape(cell) for cell in row] for row in rows], header))
+        cells = [[escape(cell) for cell in row] for row in rows]
+        self.line(text_table(cells, header, limit=self.columns))
 
     def data(self, value: object) -> None:
         """Print `value` as JSON, if `json` is set."""
@@ -59,4 +63,18 @@ def open_console(environment: Mapping[str, str], *, as_json: bool) -> Iterator[C
     err = SafeStream(sys.stderr, clean)
     progress: Progress = Silent() if as_json else progress_for(err.stream, clean)
     with redirect_stdout(out), redirect_stderr(cast("TextIO", err)) as errors:
-        yield Console(out, errors, environment, as_json, progress)
+        columns = _columns(sys.__stdout__, environment)
+        yield Console(out, errors, environment, as_json, progress, columns)
+
+
+def _columns(stream: TextIO | None, environment: Mapping[str, str]) -> int | None:
+    """Return the width of the terminal, None when `stream` is none or its width is unknown.
+
+    The variable COLUMNS overrides it (POSIX, Base Definitions, 8.3).
+    """
+    if (written := environment.get("COLUMNS", "")).isdecimal():
+        return int(written) or None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None if stream else None
+    except (OSError, ValueError):
+        return None

@@ -1,7 +1,14 @@
 """Rows as aligned text for a terminal, and as Markdown for a job summary or release notes."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+GAP = 2
+"""Spaces between two columns."""
+INDENT = "    "
+"""Before a cell on a line of its own."""
+MIN_LAST, MIN_WRAPPED = 12, 30
+"""Columns of a terminal that the last column needs beside the others, and to be wrapped there."""
 
 
 def width(text: str) -> int:
@@ -14,8 +21,12 @@ def width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def text_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
+def text_table(
+    rows: Sequence[Sequence[str]], header: Sequence[str] = (), *, limit: int | None = None
+) -> str:
     """Return `rows` in columns two spaces apart; cells are not cut, so that they can be copied.
+
+    Cells for which a line of `limit` columns has no room are on lines of their own below it.
 
     >>> print(text_table([["pin", "1.2"]], header=["step", "seconds"]))
     step  seconds
@@ -29,12 +40,60 @@ def text_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str
         max(width(line[column]) for line in lines if column < len(line))
         for column in range(max(len(line) for line in lines))
     ]
+    beside = _count_columns(widths, limit)
     return "\n".join(
-        "  ".join(
-            cell + " " * (room - width(cell)) for cell, room in zip(line, widths, strict=False)
-        ).rstrip()
-        for line in lines
+        row for line in lines for row in _format_row(line, widths, beside, limit or sum(widths) * 2)
     )
+
+
+def _count_columns(widths: Sequence[int], limit: int | None) -> int:
+    """Return how many leading columns stand beside each other in every row, at least one.
+
+    The last column need not fit: its cells are wrapped, or on lines of their own.
+    """
+    if limit is None:
+        return len(widths) - 1
+    sums = [sum(widths[: count + 1]) + GAP * (count + 1) for count in range(len(widths) - 1)]
+    return sum(total + MIN_LAST <= limit for total in sums)
+
+
+def _format_row(
+    cells: Sequence[str], widths: Sequence[int], beside: int, limit: int
+) -> Iterator[str]:
+    """Yield the lines of one row."""
+    head = "".join(
+        cell + " " * (room + GAP - width(cell))
+        for cell, room in zip(cells[:beside], widths, strict=False)
+    )
+    rest = list(cells[beside:])
+    if not rest:
+        yield head.rstrip()
+        return
+    room = limit - width(head)
+    if len(rest) == 1 and width(rest[0]) <= room:
+        yield (head + rest[0]).rstrip()
+    elif len(rest) == 1 and room >= MIN_WRAPPED and " " in rest[0]:
+        first, *others = _wrap(rest[0], room)
+        yield head + first
+        yield from (" " * width(head) + line for line in others)
+    else:
+        # The first cell of a row begins it, whatever its width.
+        yield (head or rest.pop(0)).rstrip()
+        for cell in filter(None, rest):
+            yield from (INDENT + line for line in _wrap(cell, limit - len(INDENT)))
+
+
+def _wrap(text: str, room: int) -> list[str]:
+    """Return `text` in lines of `room` columns; no word is cut."""
+    # Not textwrap, which counts letters and not columns.
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if width(longer) <= room or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def markdown_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ci import commands
-from ci.__main__ import main
+from ci.__main__ import main, make_parser
 from ci.commands import (
     COMMANDS,
     Command,
@@ -60,7 +60,23 @@ def test_a_command_has_help_arguments_and_run(
 
 
 def test_what_is_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["nonsense"]) == main([]) == 2
-    assert "nonsense: not a command" in capsys.readouterr().err
-    assert main(["--help"]) == 0
-    assert "pin, diff, store" in capsys.readouterr().out
+    assert main(["biuld"]) == 2
+    assert "biuld: not a command (did you mean build?)" in capsys.readouterr().err
+
+
+def test_help_lists_every_command_with_its_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--help"]):
+        assert main(words) == 0
+        printed = capsys.readouterr().out
+        for name in COMMANDS:
+            assert f"{name} " in printed
+            assert load_command(name).HELP in printed
+
+
+def test_relative_paths_start_in_the_folder_of_the_caller(tmp_path: Path) -> None:
+    parser = make_parser("inspect", load_command("inspect"), folder=tmp_path)
+    arguments = parser.parse_args(["x.qcow2", "--config", "/etc/release.toml"])
+    assert arguments.image == tmp_path / "x.qcow2"
+    assert arguments.config == Path("/etc/release.toml")
+    # A default is relative to the checkout, wherever the command was typed.
+    assert parser.parse_args(["x.qcow2"]).config == Path("release.toml")

@@ -47,7 +47,7 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
         (
             'name = "snowdrop"  ',
             'nam = "snowdrop"  ',
-            "release.nam: unknown key, expected one of: dist, github, name, serial",
+            "release.nam: unknown key (did you mean name?), expected one of: dist, github, name",
         ),
         ('disk = "1 GiB"', "disk = 1", "image.droplet.disk = 1: expected a size from 64 MiB to"),
         ('disk = "1 GiB"', 'disk = "4 GB"', 'image.droplet.disk = "4 GB": expected a size from'),
@@ -59,7 +59,7 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
         ('github = "OWNER/REPO"', 'github = "repo"', 'release.github = "repo": expected OWNER'),
         ('"linux-virt"', '"linux virt"', 'image.droplet.packages = "linux virt": expected a list'),
         ('"linux-virt"', '"alpine-base"', 'image.droplet.packages = "alpine-base": expected each'),
-        ("[builder] ", "[bilder] ", "bilder: unknown key, expected one of: builder"),
+        ("[builder] ", "[bilder] ", "bilder: unknown key (did you mean builder?), expected"),
         ('sysinit = ["devfs"', 'sysinit = [5, "devfs"', "image.droplet.services.sysinit = 5: "),
         ("sysinit = ", "sysinti = ", "image.droplet.services.sysinti: unknown key"),
         ('bucket = "snowdrop-releases"', 'bucket = "A"', 'spaces.bucket = "A": expected 3 to 63'),

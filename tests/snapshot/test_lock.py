@@ -58,7 +58,11 @@ def test_a_missing_lock_is_reported_with_the_command_that_makes_one(tmp_path: Pa
         ('file = "busybox-1.0-r0.apk"', 'file = "x.apk"', "expected busybox-1.0-r0.apk"),
         ("droplet = 2", "droplet = 3", "order.droplet = [1, 3]: expected each position once"),
         ("droplet = 2", "droplet = 1", "order.droplet = [1, 1]: expected each position once"),
-        ('origin = "busybox"', 'orogin = "busybox"', "orogin: unknown key, expected one of: arch"),
+        (
+            'origin = "busybox"',
+            'orogin = "busybox"',
+            "orogin: unknown key (did you mean origin?), expected one of: arch",
+        ),
         ('arch = "x86_64"', 'arch = "../../keys"', 'arch = "../../keys": expected one of: x86_64'),
         ("choice_sha256", f"{'a.' * 200_000}a = 1\nchoice_sha256", "dotted keys or other quotes"),
         ("size = 1518", "size = '1518'", "dotted keys or other quotes"),
