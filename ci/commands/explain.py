@@ -35,6 +35,11 @@ def print_explanation(explanation: Explanation, console: Console, *, every: bool
     if not explanation.differences:
         console.line("the same bytes")
         return
+    if explanation.inputs:
+        console.line(
+            f"the builds have other inputs ({', '.join(explanation.inputs)}): "
+            "the images are expected to differ\n"
+        )
     for layer in LAYERS:
         found = [each for each in explanation.differences if each.layer == layer]
         if not found:

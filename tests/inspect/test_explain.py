@@ -249,6 +249,26 @@ def test_an_additional_package_is_one_line_and_not_one_for_each_file(tmp_path: P
     assert len(found) <= 4, found
 
 
+def test_other_inputs_are_named_first_and_no_rule_is_blamed(base: Path, tmp_path: Path) -> None:
+    """Another epoch gives other times, which the rule `times` sets in both builds."""
+    other = copy_disk(base, tmp_path / "other.raw")
+    debugfs(other, f"sif /etc/motd mtime @{EPOCH + 77}")
+    alone = explain_images(base, other)
+    assert (alone.inputs, alone.differences[0].rule) == ((), "times")
+    for path, lock in ((base, "1" * 64), (other, "2" * 64)):
+        path.with_suffix(".build.json").write_text(json.dumps({"lock": {"id": lock}}))
+    try:
+        explained = explain_images(base, other)
+    finally:
+        base.with_suffix(".build.json").unlink()
+    assert explained.inputs == ("lock",)
+    assert [(each.layer, each.rule) for each in explained.differences] == [
+        ("record", ""),
+        ("inodes", ""),
+    ]
+    assert "the wall clock" not in explained.differences[1].line
+
+
 def test_a_file_without_owner_is_reported_with_the_rule_that_removes_it(tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     root.folder.mkdir()

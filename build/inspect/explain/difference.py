@@ -14,6 +14,7 @@ UNKNOWN = "another input, or a program with output that is not reproducible"
 CLOCK = "the wall clock"
 RANDOM = "a random number, an id or a digest"
 OTHER_PACKAGE = "another lock, or a package that was built from another source"
+OTHER_INPUT = "the builds have other inputs, see above"
 FOLDER_ORDER = "the order in which the builder's file system lists names, which `mke2fs -d` keeps"
 
 

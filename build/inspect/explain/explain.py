@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from build.edges.files import hash_file
 from build.errors import ConfigError
 from build.inspect.explain import disks, systems
 from build.inspect.explain.difference import (
+    OTHER_INPUT,
     OTHER_PACKAGE,
     UNKNOWN,
     Difference,
@@ -18,13 +19,15 @@ from build.inspect.explain.difference import (
     sort_differences,
 )
 from build.inspect.explain.files import compare_contents
-from build.inspect.explain.inputs import Input, read_inputs
+from build.inspect.explain.inputs import Input, read_inputs, read_tree_inputs
 from build.inspect.explain.systems import TreePair
 from build.inspect.inspection import root_system
 from build.inspect.readers.disk import Disk, open_disk, read_table
 from build.inspect.readers.packages import read_database
 from build.inspect.readers.tree import Tree, read_tree
 
+INPUT_LAYERS = ("record", "packages")
+"""Layers whose differences are those of the inputs."""
 MAX_READ = 256 << 20
 """Bytes of a file that is compared."""
 
@@ -36,12 +39,15 @@ class Explanation:
     images: tuple[Path, Path]
     differences: tuple[Difference, ...]
     """From the outside inwards; empty when every byte is the same."""
+    inputs: tuple[str, ...] = ()
+    """Names of the inputs in which the builds differ: differences are expected then."""
 
     def document(self) -> dict[str, Any]:
         """Return the explanation as JSON values."""
         return {
             "images": [str(path) for path in self.images],
             "same": not self.differences,
+            "inputs": list(self.inputs),
             "differences": [
                 {key: value for key, value in asdict(each).items() if key != "follows"}
                 for each in self.differences
@@ -81,15 +87,31 @@ def explain_images(one: Path, other: Path) -> Explanation:
             return Explanation(images, ())
         found = sort_differences(_compare(first, second))
         text = "other bytes outside of everything that is compared"
-        return Explanation(images, found or (Difference("disk", "files", text),))
+        return _with_inputs(Explanation(images, found or (Difference("disk", "files", text),)))
+
+
+def _with_inputs(explanation: Explanation) -> Explanation:
+    """Return the explanation with the inputs in which the builds differ.
+
+    They explain all other differences: no rule of `normalise` failed, and no clock is to blame.
+    """
+    found = [each for each in explanation.differences if each.layer in INPUT_LAYERS]
+    if not found:
+        return explanation
+    names = [each.where if each.layer == "record" else "packages" for each in found]
+    return replace(
+        explanation,
+        differences=tuple(
+            each if each in found else replace(each, cause=OTHER_INPUT, rule="")
+            for each in explanation.differences
+        ),
+        inputs=tuple(dict.fromkeys(names)),
+    )
 
 
 def _compare(one: Disk, other: Disk) -> Iterator[Difference]:
     inputs = read_inputs(one.path, other.path)
-    for found in inputs:
-        text = format_pair(found.one, found.other)
-        cause = "another input: the images are expected to differ"
-        yield Difference("record", found.name, text, cause)
+    yield from _differences(inputs)
     yield from disks.compare_containers(one, other)
     offset = disks.first_different_byte(one, other)
     if offset is None:
@@ -101,6 +123,9 @@ def _compare(one: Disk, other: Disk) -> Iterator[Difference]:
     yield from systems.compare_superblocks(roots[0].superblock, roots[1].superblock)
     trees = [read_tree(system) for system in roots]
     pair = TreePair(trees, [read_database(tree) for tree in trees])
+    if not inputs:
+        inputs = read_tree_inputs(pair.one, pair.other)
+        yield from _differences(inputs)
     yield from systems.compare_packages(pair)
     yield from systems.compare_folders(pair)
     yield from systems.compare_inodes(pair)
@@ -111,6 +136,14 @@ def _compare(one: Disk, other: Disk) -> Iterator[Difference]:
         "the first difference: in a free block, a journal or a table of the file system",
         follows=True,
     )
+
+
+def _differences(inputs: Sequence[Input]) -> Iterator[Difference]:
+    for found in inputs:
+        text = format_pair(found.one, found.other)
+        yield Difference(
+            "record", found.name, text, "another input: the images are expected to differ"
+        )
 
 
 def _files(pair: TreePair, inputs: Sequence[Input]) -> Iterator[Difference]:
