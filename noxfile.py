@@ -187,6 +187,12 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def pictures(session: nox.Session) -> None:
+    """Make the pictures of the documentation again, from a rehearsal"""
+    run(session, python(session, "dev"), "-m", "tests.pictures", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
 def requirements(session: nox.Session) -> None:
     """Compile requirements/*.in again, with hashes and without addresses"""
     compiler = Path(python(session, "dev")).with_name("pip-compile")
