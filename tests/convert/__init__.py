@@ -1,0 +1,1 @@
+"""Tests of the conversion to other disk formats."""
