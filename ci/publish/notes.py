@@ -1,12 +1,9 @@
 """Release notes in GitHub's Markdown; they begin with how to verify the release."""
 
-import base64
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-from build.errors import VerificationError
 from ci.config import ReleaseConfig
 from ci.publish.plan import import_urls
 from ci.publish.release_files import ReleaseFiles
@@ -17,6 +14,7 @@ from ci.release.manifest import (
     MANIFEST,
     is_bundle,
 )
+from ci.release.statements import read_predicate
 from ci.report.table import markdown_table, size_text
 from ci.verify.trust.policy import build_identity
 
@@ -84,17 +82,9 @@ def _artifacts(release: ReleaseFiles) -> str:
 
 
 def signed_difference(bundle: Path) -> Difference:
-    """Return the difference in the statement of `bundle`, from its DSSE envelope (DSSE, version 1).
-
-    The signature is not verified.
+    """Return the difference in the statement of `bundle`, whose signature is not verified.
 
     Raises:
         VerificationError: it is not such a statement.
     """
-    try:
-        envelope = json.loads(bundle.read_bytes())["dsseEnvelope"]
-        statement = json.loads(base64.b64decode(envelope["payload"]))
-        predicate = statement["predicate"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        raise VerificationError(f"{bundle.name}: not a bundle with a statement") from None
-    return read_document(predicate, where=bundle.name)
+    return read_document(read_predicate(bundle), where=bundle.name)
