@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import gettempdir
 
 import pytest
 
@@ -77,13 +76,13 @@ def mounts(folder: Path) -> list[str]:
 
 
 @contextmanager
-def started(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def started(argv: list[str], temporary: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command at a terminal of its own, as a shell does."""
     leader, terminal = pty.openpty()
     process = subprocess.Popen(
         argv,
         cwd=ROOT,
-        env={**os.environ, "SNOWDROP_INSTALL": "no"},
+        env={**os.environ, "SNOWDROP_INSTALL": "no", "TMPDIR": str(temporary)},
         stdin=terminal,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -110,6 +109,7 @@ def send_to_group(process: subprocess.Popen[bytes], number: int) -> None:
 
 def interrupt(
     argv: list[str],
+    folder: Path,
     number: int,
     moment: float,
     how: Callable[[subprocess.Popen[bytes], int], None] = send,
@@ -118,7 +118,9 @@ def interrupt(
 
     None: it had ended before.
     """
-    with started(argv) as process:
+    temporary = folder / "temporary"
+    temporary.mkdir(exist_ok=True)
+    with started(argv, temporary) as process:
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
@@ -146,7 +148,7 @@ def test_an_interrupted_build_leaves_nothing(
     rehearsal: Rehearsal, tmp_path: Path, number: signal.Signals
 ) -> None:
     argv = command(rehearsal, "build", tmp_path)
-    status = interrupt(argv, number, 4.0)
+    status = interrupt(argv, tmp_path, number, 4.0)
     assert status == (-number if number == signal.SIGKILL else 130)
     assert wait_until_ended(tmp_path) == []
     if number == signal.SIGKILL:
@@ -166,7 +168,7 @@ def test_ten_moments_of_each_signal(
     for count in range(10):
         argv = command(rehearsal, name, tmp_path)
         how = send_to_group if count % 2 else send
-        status = interrupt(argv, number, chance.uniform(0.2, MOMENTS[name]), how)
+        status = interrupt(argv, tmp_path, number, chance.uniform(0.2, MOMENTS[name]), how)
         assert status in (None, 0, 130, -number), count
         assert wait_until_ended(tmp_path) == [], count
         assert mounts(tmp_path) == []
@@ -175,7 +177,7 @@ def test_ten_moments_of_each_signal(
     argv = command(rehearsal, name, tmp_path)
     subprocess.run(argv, cwd=ROOT, check=True, capture_output=True)
     assert (leftovers(tmp_path), containers()) == ([], [])
-    assert list(Path(gettempdir()).glob("seaweedfs-*.sock")) == []
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.full
@@ -188,7 +190,7 @@ def test_a_session_of_nox_ends_with_nox(
     # The environment of the session is installed before it is interrupted.
     subprocess.run(nox, cwd=ROOT, check=True, capture_output=True)
     how = send if number in (signal.SIGTERM, signal.SIGKILL) else send_to_group
-    interrupt(nox, number, 6.0, how)
+    interrupt(nox, tmp_path, number, 6.0, how)
     assert wait_until_ended(tmp_path) == []
     if number != signal.SIGKILL:
         assert (leftovers(tmp_path), containers()) == ([], [])
