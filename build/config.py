@@ -158,6 +158,16 @@ def _packages(section: Table) -> tuple[str, ...]:
     return section.strings("packages", expected=expected, pattern=NAME)
 
 
+def _overlay(section: Table) -> Path | None:
+    """Return the folder of the overlay; its absence is reported before anything is built."""
+    if "overlay" not in section.values:
+        return None
+    path = section.path("overlay", expected="a folder")
+    if not path.is_dir():
+        raise section.fail("overlay", f"a folder, and {path} is none")
+    return path
+
+
 def _image(section: Table, variant: str) -> ImageConfig:
     section.only("arch", "disk", "packages", "services", "overlay", "kernel_options", "accept")
     if not re.fullmatch(r"[a-z][a-z0-9]{0,63}", variant):
@@ -179,9 +189,7 @@ def _image(section: Table, variant: str) -> ImageConfig:
             for level in RUNLEVELS
             if level in services.values
         },
-        overlay=section.path("overlay", expected="a folder")
-        if "overlay" in section.values
-        else None,
+        overlay=_overlay(section),
         kernel_options=section.text(
             "kernel_options",
             expected="words of letters, digits and =,._:/-",

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import re
+import shlex
 import signal
 import sys
 import traceback
@@ -28,6 +30,7 @@ EXIT_CODES = (
     "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 stale or not reproducible; "
     "70 internal error; 130 interrupted. nox ends with 1 for each but 0."
 )
+NOX_COMMAND = re.compile(r"`nox -s (?P<name>[a-z]+)(?: --(?P<arguments> [^`]*))?`")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, the end of a session or a job, and a closed terminal."""
 
@@ -75,7 +78,29 @@ def _run(argv: Sequence[str], console: Console) -> int:
         )
     command = load_command(name)
     parser = make_parser(name, command, folder=folder_of_caller(os.environ))
-    return command.run(parser.parse_args(argv[1:]), console)
+    arguments = parser.parse_args(argv[1:])
+    try:
+        return command.run(arguments, console)
+    except SnowdropError as error:
+        if (config := arguments.config) not in (None, parser.get_default("config")):
+            error.hint = repeat_config(error.hint, config)
+        raise
+
+
+def repeat_config(hint: str, config: Path) -> str:
+    """Return a hint whose nox commands use the same configuration.
+
+    >>> repeat_config("run `nox -s pin`, then `nox -s build -- --twice`", Path("a.toml"))
+    'run `nox -s pin -- --config a.toml`, then `nox -s build -- --twice --config a.toml`'
+    """
+
+    def add(match: re.Match[str]) -> str:
+        name, arguments = match["name"], match["arguments"] or ""
+        if name not in COMMANDS or "--config" in arguments:
+            return match[0]
+        return f"`nox -s {name} --{arguments} --config {shlex.quote(str(config))}`"
+
+    return NOX_COMMAND.sub(add, hint)
 
 
 def make_parser(
@@ -105,7 +130,12 @@ def make_parser(
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(message, hint=" ".join(self.format_usage().split()))
+        """Raise an error that names the nearest option and the command that lists all."""
+        options = [option for action in self._actions for option in action.option_strings]
+        prefix, _, words = message.partition("unrecognized arguments: ")
+        if not prefix and words:
+            message += did_you_mean(words.split()[0].partition("=")[0], options)
+        raise ConfigError(message, hint=f"`{self.prog} --help` explains the arguments")
 
 
 def _unexpected(error: Exception) -> SnowdropError:
