@@ -61,7 +61,9 @@ def test_one_package_is_updated_and_the_archive_restores_everything(
     shutil.rmtree(project.folder / "store")
     path.write_bytes(lock)
     result = project.ci("archive")
-    assert (result.status, "`nox -s store -- take ARCHIVE --config" in result.err) == (1, True), result.err
+    assert (result.status, "`nox -s store -- take ARCHIVE --config" in result.err) == (1, True), (
+        result.err
+    )
     assert project.ci("store", "take", first).status == 0
     assert project.ci("archive", "--output", tmp_path / "again.tar").status == 0
     assert (tmp_path / "again.tar").read_bytes() == second.read_bytes()
