@@ -65,7 +65,7 @@ def request_violation(request: Request) -> str | None:
         # A key that GitHub's API does not have is an error of this project.
         _description("forbid").validate_request(CheckedRequest(request))
     except OpenAPIError as error:
-        return f"request {request.method} {request.path}: {_describe(error)}"
+        return f"request {request.method} {request.path}: {describe_error(error)}"
     return None
 
 
@@ -78,7 +78,7 @@ def response_violation(request: Request, response: Response) -> str | None:
         if isinstance(error, ResponseNotFound) and response.status_code in UNDESCRIBED:
             return None
         subject = f"response {response.status_code} to {request.method} {request.path}"
-        return f"{subject}: {_describe(error)}"
+        return f"{subject}: {describe_error(error)}"
     return None
 
 
@@ -98,7 +98,7 @@ def _description(unknown_keys: Literal["allow", "forbid"]) -> OpenAPI:
     return OpenAPI.from_dict(read_description(), config=config)
 
 
-def _describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return the error with its causes: openapi-core's own text names only the kind."""
     parts = [str(error)]
     for schema_error in getattr(error.__cause__, "schema_errors", ()):
