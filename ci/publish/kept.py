@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 from build.edges.download import Downloader, Request, bearer
 from build.edges.files import hash_file
 from build.edges.progress import Progress, Silent
-from build.errors import PublishError, SnowdropError, VerificationError
-from build.snapshot.archive import max_archive_size, open_archive, write_archive
+from build.errors import PublishError, SnowdropError
+from build.snapshot.archive import open_archive, write_archive
 from build.snapshot.kept import kept_name
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
@@ -88,7 +88,7 @@ def keep_in_space(
     url, downloader = f"{spaces.public_url}/{key}", Downloader(wait, AGAIN)
 
     def read(into: Path) -> None:
-        request = Request(url=url, limit=max_archive_size(lock), auth=bearer(None), redirects=0)
+        request = Request(url=url, limit=MAX_SIZE, auth=bearer(None), redirects=0)
         with progress.step(f"Download {file.name} without an account") as step:
             downloader.save(request, into, step.advance)
 
@@ -181,12 +181,18 @@ def _find_damage(lock: Lock, file: ReleaseFile, read: Callable[[Path], None]) ->
         read(path)
         if hash_file(path).sha256 == file.sha256:
             return None
+        return _find_difference(path, lock)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _find_difference(path: Path, lock: Lock) -> str | None:
+    """Return why the file `path` is not an intact archive of `lock`; None if it is."""
+    try:
         archive = open_archive(path)
         if archive.lock.id != lock.id:
             return f"it is the snapshot of another lock, {archive.lock.id}"
         archive.check(Silent())
-    except VerificationError as error:
-        return str(error).replace(str(path), file.name)
-    finally:
-        path.unlink(missing_ok=True)
+    except SnowdropError as error:
+        return str(error).replace(f"{path}: ", "")
     return None
