@@ -34,14 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Write the archive of the lock and print its digest."""
     config = read_config(arguments.config)
+    with one_run(config.file, "archive"):
+        return _run(config, arguments.output, console)
+
+
+def _run(config: ReleaseConfig, path: Path | None, console: Console) -> int:
     lock, store = fresh_lock(config.build), Store(config.build.store)
-    path = arguments.output
     if path is None:
         origin = origin_of(config, lock)
         path = config.dist / archive_name(origin.name, origin.version)
     elif path.is_dir():
         raise ConfigError(f"--output {path}: a folder, expected a file")
-    with one_run(config.file, "archive"), store.in_use():
+    with store.in_use():
         sources = snapshot_sources(config, console.environment, time.sleep)
         fetcher = Fetcher(time.sleep)
         fill_store(config.build, lock, store, fetcher, console.progress, sources)
