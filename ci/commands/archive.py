@@ -1,19 +1,16 @@
 """`archive`: write the snapshot of the lock as one file, with the same bytes each time."""
 
 import argparse
-import time
 from pathlib import Path
 
 from build.errors import ConfigError
 from build.snapshot.archive import write_archive
-from build.snapshot.fetch import Fetcher
-from build.snapshot.restore import fill_store
 from build.snapshot.store import Store
 from ci.commands import one_run
 from ci.config import ReleaseConfig, read_config
 from ci.release.checkout import ROOT, fresh_lock, origin_of
 from ci.release.manifest import archive_name
-from ci.release.snapshots import snapshot_sources
+from ci.release.snapshots import complete_store
 from ci.report.console import Console
 from ci.report.table import size_text
 
@@ -46,9 +43,7 @@ def _run(config: ReleaseConfig, path: Path | None, console: Console) -> int:
     elif path.is_dir():
         raise ConfigError(f"--output {path}: a folder, expected a file")
     with store.in_use():
-        sources = snapshot_sources(config, console.environment, time.sleep)
-        fetcher = Fetcher(time.sleep)
-        fill_store(config.build, lock, store, fetcher, console.progress, sources)
+        complete_store(config, lock, store, console)
         written = write_archive(
             path, lock, store, trust_root=_trust_root(config), progress=console.progress
         )

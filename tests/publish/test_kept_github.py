@@ -27,7 +27,8 @@ UPLOAD, CREATE, UPDATE = (
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ci.commands.store.time", SimpleNamespace(sleep=no_pause))
+    for module in ("ci.commands.store", "ci.release.snapshots"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(sleep=no_pause))
 
 
 def test_a_snapshot_at_github_serves_a_build_without_a_mirror(

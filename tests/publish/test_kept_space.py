@@ -25,44 +25,51 @@ from tests.snapshot.test_kept import no_pause
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ci.commands.store.time", SimpleNamespace(sleep=no_pause))
+    for module in ("ci.commands.store", "ci.release.snapshots"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(sleep=no_pause))
+
+
+@pytest.fixture
+def push(
+    tmp_path: Path,
+    lock: Lock,
+    spaces: dict[str, str],
+    keys: dict[str, str],
+    call: Callable[..., Outcome],
+) -> Callable[..., Outcome]:
+    """Return a function that runs `store push` with these further options."""
+    config = write_config(tmp_path, spaces=spaces)
+    return lambda *words: call(store_command, config, "push", *words, environment=keys)
 
 
 def test_a_snapshot_in_the_space_serves_a_build_without_a_mirror(
     tmp_path: Path,
     lock: Lock,
     spaces: dict[str, str],
-    keys: dict[str, str],
-    call: Callable[..., Outcome],
+    push: Callable[..., Outcome],
 ) -> None:
-    config = write_config(tmp_path, spaces=spaces)
-    outcome = call(store_command, config, "push", "--json", environment=keys)
+    outcome = push("--json")
     url = f"{spaces['public_url']}/{spaces['prefix']}snapshots/{lock.id}.tar"
     assert (outcome.data["url"], outcome.data["state"]) == (url, "uploaded")
     head = requests.head(url, timeout=5)
     assert head.headers["Content-Type"] == "application/x-tar"
     assert "immutable" in head.headers["Cache-Control"]
-    (line,) = refill(config, lock)
+    (line,) = refill(tmp_path / "release.toml", lock)
     base = url.rpartition("/")[0]
     assert line == f"kept snapshots at {base}: has 3 of 3 missing files"
 
 
 def test_a_second_push_uploads_nothing(
-    tmp_path: Path,
-    lock: Lock,
-    spaces: dict[str, str],
-    keys: dict[str, str],
-    call: Callable[..., Outcome],
+    push: Callable[..., Outcome],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = write_config(tmp_path, spaces=spaces)
-    call(store_command, config, "push", environment=keys)
+    push()
     monkeypatch.setattr("ci.publish.kept.upload_file", None)
-    outcome = call(store_command, config, "push", environment=keys)
+    outcome = push()
     assert ".tar: kept, " in outcome.text
     # Another version of Snowdrop writes another README.txt: the snapshot is the same.
     monkeypatch.setattr("build.snapshot.archive.readme", lambda *_: b"another text")
-    outcome = call(store_command, config, "push", environment=keys)
+    outcome = push()
     assert ".tar: kept, " in outcome.text
 
 
@@ -79,20 +86,17 @@ def test_a_damaged_object_is_named_and_replaced(
     harm: Callable[[bytes], bytes],
     message: str,
     labelled: bool,
-    tmp_path: Path,
     lock: Lock,
     store: ObjectStore,
     spaces: dict[str, str],
-    keys: dict[str, str],
-    call: Callable[..., Outcome],
+    push: Callable[..., Outcome],
 ) -> None:
-    config = write_config(tmp_path, spaces=spaces)
-    url = call(store_command, config, "push", "--json", environment=keys).data["url"]
+    url = push("--json").data["url"]
     content = requests.get(str(url), timeout=5).content
     name = f"{spaces['prefix']}snapshots/{lock.id}.tar"
     digest = {"sha256": hashlib.sha256(content).hexdigest()} if labelled else {}
     store.client().put_object(Bucket=store.bucket, Key=name, Body=harm(content), Metadata=digest)
-    outcome = call(store_command, config, "push", environment=keys)
+    outcome = push()
     assert ".tar: replaced, " in outcome.text
     (note,) = outcome.progress.notes
     assert note.startswith(f"{name}: damaged, it is replaced: ")
@@ -105,27 +109,21 @@ def test_the_snapshot_of_another_lock_is_replaced(
     lock: Lock,
     store: ObjectStore,
     spaces: dict[str, str],
-    keys: dict[str, str],
-    call: Callable[..., Outcome],
+    push: Callable[..., Outcome],
 ) -> None:
-    config = write_config(tmp_path, spaces=spaces)
     other = keep(store_of(tmp_path), "other", url=URL)
     write_lock(tmp_path / "release.lock", other)
-    url = str(call(store_command, config, "push", "--json", environment=keys).data["url"])
+    url = str(push("--json").data["url"])
     key = f"{spaces['prefix']}snapshots/{lock.id}.tar"
     body = requests.get(url, timeout=5).content
     store.client().put_object(Bucket=store.bucket, Key=key, Body=body)
     write_lock(tmp_path / "release.lock", lock)
-    outcome = call(store_command, config, "push", environment=keys)
+    outcome = push()
     assert f"the snapshot of another lock, {other.id}" in outcome.progress.notes[0]
 
 
 def test_an_upload_is_conditional_and_public(
-    tmp_path: Path,
-    lock: Lock,
-    spaces: dict[str, str],
-    keys: dict[str, str],
-    call: Callable[..., Outcome],
+    push: Callable[..., Outcome],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sent: list[dict[str, str]] = []
@@ -136,7 +134,7 @@ def test_an_upload_is_conditional_and_public(
         start(request, **event)
 
     monkeypatch.setattr(ci.publish.mirror, "_start_counting", watch)
-    call(store_command, write_config(tmp_path, spaces=spaces), "push", environment=keys)
+    push()
     (headers,) = sent
     assert (headers["x-amz-acl"], headers["if-none-match"]) == ("public-read", "*")
     assert headers["x-amz-meta-sha256"] == headers["x-amz-content-sha256"]
@@ -149,20 +147,17 @@ def _text(value: object) -> str:
 def test_an_incomplete_store_is_completed_before_a_push(
     tmp_path: Path,
     lock: Lock,
-    spaces: dict[str, str],
-    keys: dict[str, str],
-    call: Callable[..., Outcome],
+    push: Callable[..., Outcome],
 ) -> None:
-    config = write_config(tmp_path, spaces=spaces)
     shutil.copytree(tmp_path / ".snowdrop", tmp_path / "copy")
     store_of(tmp_path).path(lock.packages[0].sha256).unlink()
     with pytest.raises(SnapshotError, match=r"1 of 4 files that release\.lock names are in no"):
-        call(store_command, config, "push", environment=keys)
+        push()
     shutil.rmtree(tmp_path / ".snowdrop")
     (tmp_path / "copy").rename(tmp_path / ".snowdrop")
-    call(store_command, config, "push", environment=keys)
+    push()
     store_of(tmp_path).path(lock.packages[0].sha256).unlink()
-    outcome = call(store_command, config, "push", environment=keys)
+    outcome = push()
     assert ".tar: kept, " in outcome.text
 
 
