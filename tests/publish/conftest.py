@@ -57,7 +57,7 @@ def call() -> Callable[..., Outcome]:
     return caller
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     """Give a real S3 server."""
     with s3_running(tmp_path_factory.mktemp("s3")) as store:
