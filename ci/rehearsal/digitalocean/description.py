@@ -32,9 +32,9 @@ def request_violation(request: Request) -> str | None:
         _description().validate_request(WerkzeugOpenAPIRequest(request))
     except OpenAPIError as error:
         return f"request {request.method} {request.path}: {describe_error(error)}"
-    if request.method == "POST" and request.path == "/v2/images":
-        if unknown := sorted(set(request.get_json()) - KNOWN_KEYS):
-            return f"request {request.method} {request.path}: unknown keys {', '.join(unknown)}"
+    is_create = (request.method, request.path) == ("POST", "/v2/images")
+    if is_create and (unknown := sorted(set(request.get_json()) - KNOWN_KEYS)):
+        return f"request {request.method} {request.path}: unknown keys {', '.join(unknown)}"
     return None
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -77,7 +78,7 @@ class Application:
             return self._violation(violation)
         return response
 
-    def _run(self, name: str, request: Request, parts: dict[str, Any], fault: str) -> Response:
+    def _run(self, name: str, request: Request, parts: Mapping[str, Any], fault: str) -> Response:
         match name:
             case "images_list":
                 return self._list(request)
