@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from build.errors import ConfigError
+from ci.commands import one_run
 from ci.config import read_config
 from ci.locations import folder_of_caller, resolve_location
 from ci.rehearsal.contents import make_contents
@@ -65,18 +66,19 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         # Python's HTTP clients would send even loopback requests to a proxy of the environment.
         environment={**console.environment, "NO_PROXY": "127.0.0.1"},
     )
-    _remove_earlier(state)
-    with rehearsal.timed("sample", lambda: f"packages in {state / 'sample'}"):
-        contents = make_contents(
-            state,
-            repositories=[resolve_location(each, folder) for each in arguments.repository],
-            keys=arguments.keys,
-            mirror=arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE),
-            own=own,
-            progress=console.progress,
-        )
-    manifest, import_urls = rehearse(rehearsal, contents)
-    print_report(rehearsal, manifest, import_urls)
+    with one_run(state / "release.toml", "rehearse"):
+        _remove_earlier(state)
+        with rehearsal.timed("sample", lambda: f"packages in {state / 'sample'}"):
+            contents = make_contents(
+                state,
+                repositories=[resolve_location(each, folder) for each in arguments.repository],
+                keys=arguments.keys,
+                mirror=arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE),
+                own=own,
+                progress=console.progress,
+            )
+        manifest, import_urls = rehearse(rehearsal, contents)
+        print_report(rehearsal, manifest, import_urls)
     return 0
 
 

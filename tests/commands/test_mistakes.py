@@ -1,11 +1,13 @@
 """A mistake in release.toml or on the command line is one line, and a hint that leads on."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from ci.__main__ import main
+from ci.commands import one_run
 
 ROOT = Path(__file__).parents[2]
 IN_CONFIG = {
@@ -122,3 +124,11 @@ def test_a_mistake_on_the_command_line(
     words, message = ON_THE_COMMAND_LINE[name]
     assert main(words) in {1, 2}
     check(printed(capsys), message)
+
+
+def test_a_second_rehearsal_in_one_folder_names_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with one_run(tmp_path / "release.toml", "rehearse"):
+        assert main(["rehearse", "--folder", str(tmp_path)]) == 1
+    check(printed(capsys), f"another rehearse runs (pid {os.getpid()}, since ")
