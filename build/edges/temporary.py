@@ -39,8 +39,16 @@ def temporary_folder(prefix: str, parent: Path) -> Iterator[Path]:
     Folders of the same prefix are removed first when the process that made them has ended.
     """
     remove_abandoned(prefix, parent)
-    with TemporaryDirectory(prefix=f"{prefix}{owner_name()}-", dir=parent) as folder:
-        yield Path(folder)
+    folder = TemporaryDirectory(prefix=f"{prefix}{owner_name()}-", dir=parent)
+    try:
+        yield Path(folder.name)
+    finally:
+        try:
+            folder.cleanup()
+        except KeyboardInterrupt:
+            # The signal came during the removal; there is none after it (see ci/__main__.py).
+            folder.cleanup()
+            raise
 
 
 def remove_abandoned(prefix: str, parent: Path) -> None:
