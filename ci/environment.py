@@ -64,6 +64,8 @@ SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "boot --only": ("qemu-img",),
     "archive": ("git",),
     "sign": ("git",),
+    "version": ("git",),
+    "preflight": ("git",),
     "rehearse": ("engine", "qemu", "ssh", "git", "dpkg"),
     "bench": ("engine", "qemu-img", "e2fsck", "git"),
     "lint": ("shellcheck",),
@@ -143,7 +145,7 @@ def ensure_tools(*names: str) -> None:
         EnvironmentProblem: some are missing and must not or cannot be installed from here; with
             the command that installs them.
     """
-    missing = [name for name in names if not _is_installed(name)]
+    missing = [name for name in names if not is_installed(name)]
     if os.geteuid() != 0:
         missing = [name for name in missing if name not in UNPACKED_TOOLS]
     if not missing:
@@ -202,7 +204,8 @@ def _unpack(packages: Sequence[str], environment: dict[str, str]) -> None:
         (Path(work) / "root").rename(UNPACKED)
 
 
-def _is_installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Return whether the program of `name`, a key of TOOLS, is there; an engine must answer."""
     if name == "engine" and shutil.which("docker") is not None:
         # The client alone is no engine: `docker version` fails when no daemon answers.
         done = subprocess.run(["docker", "version"], capture_output=True, check=False)  # noqa: S607

@@ -7,6 +7,8 @@ from typing import Protocol, cast
 from ci.report.console import Console
 
 COMMANDS = (
+    "preflight",
+    "version",
     "pin",
     "diff",
     "store",
@@ -15,6 +17,7 @@ COMMANDS = (
     "explain",
     "boot",
     "archive",
+    "artifacts",
     "sign",
     "publish",
     "mirror",
