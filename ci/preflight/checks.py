@@ -33,12 +33,17 @@ def run_checks(checks: Sequence[tuple[str, Callable[[], str]]]) -> list[Row]:
 
     Every check runs, whatever the others gave: a maintainer mends all faults at once.
     """
-    rows = []
+    rows: list[Row] = []
+    causes: dict[str, str] = {}
     for name, check in checks:
         try:
             rows.append(Row(name, "ok", check()))
         except SnowdropError as error:
             text = " ".join(str(error).split())
+            cause = causes.setdefault(text, name)
+            if cause != name:
+                # They need the same thing, such as the lock, which is to be mended once.
+                text = f"not checked: the check `{cause}` failed"
             rows.append(Row(name, "FAILED", text, error.hint or "see the message"))
     return rows
 

@@ -100,7 +100,8 @@ def create_pull(world: World, call: Call) -> Response:
 
 def update_pull(world: World, call: Call) -> Response:
     """Change title, text or state of a pull request."""
-    found = next((each for each in world.pulls if each.number == call.parts["pull_number"]), None)
+    number = int(call.parts["pull_number"])
+    found = next((each for each in world.pulls if each.number == number), None)
     if found is None:
         return not_found()
     found.title = call.text("title", found.title)
@@ -140,6 +141,7 @@ def _pull(world: World, call: Call, pull: StoredPull, name: str) -> dict[str, ob
         "state": pull.state,
         "title": pull.title,
         "body": pull.body,
+        "requested_teams": [],  # the example's lack a required key
     }
     for side, branch in (("head", pull.head), ("base", pull.base)):
         found[side] |= {"ref": branch, "sha": world.branches.get(branch, "0" * 40)}

@@ -18,8 +18,14 @@ def get_repository(world: World, call: Call) -> Response:
         return not_found()
     owner, _, name = world.repository.partition("/")
     found = example("full-repository-default-response")
+    # A client reads the addresses of further requests from this answer.
+    ours, theirs = f"{call.base}/repos/{world.repository}", str(found["url"])
+    addresses = {key: value for key, value in found.items() if str(value).startswith(theirs)}
+    found |= {key: value.replace(theirs, ours) for key, value in addresses.items()}
     found |= {"name": name, "full_name": world.repository, "private": world.settings.private}
-    found |= {"default_branch": world.default_branch}
+    # The example lacks a required key, and so does that of the repository it was forked from.
+    found |= {"default_branch": world.default_branch, "language": None}
+    del found["parent"], found["source"]
     found["owner"]["login"] = owner
     return json_response(found)
 
