@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from io import BytesIO
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import requests
@@ -11,7 +12,7 @@ from github.GitRelease import GitRelease
 from github.GitReleaseAsset import GitReleaseAsset
 
 from build.edges.download import Downloader, Request, bearer
-from build.edges.progress import Step
+from build.edges.progress import Silent, Step
 from build.errors import RemoteError
 from ci.publish.github_calls import API_VERSION, GithubRepository
 from ci.publish.plan import Present
@@ -122,9 +123,16 @@ class ReleaseHost(GithubRepository):
 
         self.retry(file.name, lambda: self._post(release, file, counter), is_uploaded)
 
-    def read_back(self, present: Present, step: Step) -> str:
-        """Download `present`; return the sha256 of its bytes."""
-        return self._downloader.fetch(self._request(present), watch=step.advance).sha256
+    def read_back(self, present: Present, step: Step, into: BinaryIO | None = None) -> str:
+        """Download `present`, to the empty file `into` if given; return the sha256."""
+        request = Request(
+            url=f"{self._api}/repos/{self.repository}/releases/assets/{present.number}",
+            limit=present.size,
+            exact=True,
+            headers=OCTETS,
+            auth=bearer(self._token),
+        )
+        return self._downloader.fetch(request, into=into, watch=step.advance).sha256
 
     def read_small(self, present: Present, limit: int) -> bytes:
         """Return the bytes of an asset.
@@ -135,18 +143,8 @@ class ReleaseHost(GithubRepository):
         if present.size > limit:
             raise RemoteError(f"{present.name}: {present.size} bytes, expected at most {limit}")
         content = BytesIO()
-        self._downloader.fetch(self._request(present), into=content)
+        self.read_back(present, Silent(), content)
         return content.getvalue()
-
-    def _request(self, present: Present) -> Request:
-        return Request(
-            url=f"{self._api}/repos/{self.repository}/releases/assets/{present.number}",
-            limit=present.size,
-            exact=True,
-            headers=OCTETS,
-            # Sent to the API host alone: GitHub redirects to storage that needs no token.
-            auth=bearer(self._token),
-        )
 
     def promote(self, draft: GitRelease, notes: str) -> GitRelease:
         """Publish `draft` with `notes`; return the published release."""
