@@ -146,7 +146,7 @@ class ReleaseHost(GithubRepository):
         self.read_back(present, Silent(), content)
         return content.getvalue()
 
-    def promote(self, draft: GitRelease, notes: str) -> GitRelease:
+    def promote(self, draft: GitRelease, notes: str, *, prerelease: bool = False) -> GitRelease:
         """Publish `draft` with `notes`; return the published release."""
 
         def find() -> GitRelease | None:
@@ -159,7 +159,11 @@ class ReleaseHost(GithubRepository):
             f"publication of {draft.tag_name}",
             # "legacy": a release of an older branch does not become the latest one.
             lambda: draft.update_release(
-                draft.tag_name, notes, draft=False, prerelease=False, make_latest="legacy"
+                draft.tag_name,
+                notes,
+                draft=False,
+                prerelease=prerelease,
+                make_latest="false" if prerelease else "legacy",
             ),
             find,
         )
