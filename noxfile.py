@@ -54,9 +54,39 @@ def command(session: nox.Session, name: str = "release") -> None:
     run(session, interpreter, "-m", "ci", session.name, *session.posargs, environment=environment)
 
 
+@nox.session(venv_backend="none", default=False)
+def doctor(session: nox.Session) -> None:
+    """Show what protects a release at GitHub, and what this machine lacks for one"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def preflight(session: nox.Session) -> None:
+    """Check everything that a release needs before it begins, and change nothing"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def version(session: nox.Session) -> None:
+    """Print the version that the lock and the sources give, without a build"""
+    command(session)
+
+
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def pin(session: nox.Session) -> None:
     """Pin the current packages: write release.lock and fill the store"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def refresh(session: nox.Session) -> None:
+    """Pin, and hand the changed lock and its snapshot to later jobs of a workflow"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def propose(session: nox.Session) -> None:
+    """Propose the new lock as a pull request, or the tag of the next release"""
     command(session)
 
 
@@ -99,6 +129,12 @@ def boot(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def archive(session: nox.Session) -> None:
     """Write the snapshot as one archive that needs no mirror"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def artifacts(session: nox.Session) -> None:
+    """List dist by digest for the next job, or check it against such lists"""
     command(session)
 
 

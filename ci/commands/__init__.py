@@ -11,7 +11,12 @@ from build.edges.running import only_run
 from ci.report.console import Console
 
 COMMANDS = (
+    "doctor",
+    "preflight",
+    "version",
     "pin",
+    "refresh",
+    "propose",
     "diff",
     "store",
     "build",
@@ -19,6 +24,7 @@ COMMANDS = (
     "explain",
     "boot",
     "archive",
+    "artifacts",
     "sign",
     "publish",
     "mirror",

@@ -11,9 +11,11 @@ from build.snapshot.lock import Lock, check_fresh
 from build.snapshot.store import Store
 from ci.commands import one_run
 from ci.config import ReleaseConfig, read_config
+from ci.publish.summary import format_summary, read_summary
 from ci.release.build_job import BuildJob, build_variant
 from ci.release.checkout import fresh_lock, origin_of
 from ci.release.snapshots import complete_store
+from ci.report.actions import write_summary
 from ci.report.console import Console
 from ci.report.table import size_text
 from ci.reproduce.prove import DAYS, Proof, prove
@@ -79,6 +81,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 proof = prove(job, variant, image, console, another_day=arguments.another_day)
                 _print_proof(variant, proof, console)
                 proofs[variant] = proof
+    write_summary(console.environment, format_summary(read_summary(config)))
     data = {variant: proof.data() for variant, proof in proofs.items()}
     console.data({"images": images, **({"proofs": data} if data else {})})
     errors = [error for proof in proofs.values() for error in proof.differences]

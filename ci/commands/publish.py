@@ -6,10 +6,13 @@ from dataclasses import asdict
 
 from build.errors import ConfigError
 from ci.config import read_config
+from ci.publish.adopt import release_verifier
 from ci.publish.github_release import ReleaseHost
 from ci.publish.notes import release_notes
 from ci.publish.publish import Published, publish_release
 from ci.publish.release_files import read_release, require_loopback_if_dirty, require_protected
+from ci.publish.summary import format_summary, read_summary
+from ci.report.actions import write_summary
 from ci.report.console import Console
 from ci.report.safe_output import read_secret
 
@@ -46,9 +49,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         release,
         release_notes(config, release),
         replace=arguments.replace,
+        verify=release_verifier(config, release.manifest.tag),
         progress=console.progress,
     )
     _print_result(published, console)
+    write_summary(console.environment, format_summary(read_summary(config)))
     console.data({"tag": release.manifest.tag, **asdict(published)})
     return 0
 

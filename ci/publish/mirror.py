@@ -13,7 +13,7 @@ import boto3
 import requests
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import Progress, Step
@@ -21,6 +21,9 @@ from build.errors import ConfigError, PublishError, RemoteError
 from ci.config import SpacesConfig
 from ci.publish.plan import mirror_key, mirror_url
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
+from ci.publish.s3_errors import FAILURES
+from ci.publish.s3_errors import remote_error as _remote_error
+from ci.publish.s3_errors import status_of as _status
 from ci.publish.transfer import (
     AGAIN,
     CONNECT,
@@ -38,7 +41,6 @@ DIGEST = "sha256"
 """Key of the object metadata: the header `x-amz-meta-sha256`."""
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 """The key contains the version, so its content never changes (RFC 9111; RFC 8246)."""
-FAILURES = (ClientError, BotoCoreError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,16 +237,3 @@ def _start_counting(request: AWSPreparedRequest, **event: object) -> None:
     body: object = request.body
     if isinstance(body, UploadBody):
         body.counting = True
-
-
-def _status(error: Exception) -> int:
-    """Return the HTTP status of the service's reply, 0 without a reply."""
-    response = error.response if isinstance(error, ClientError) else {}
-    return response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-
-
-def _remote_error(bucket: str, key: str, error: Exception) -> RemoteError:
-    hint = AGAIN
-    if _status(error) in {401, 403}:
-        hint = "check SPACES_KEY, SPACES_SECRET and their permission to write to the bucket"
-    return RemoteError(f"{bucket}/{key}: {error}", hint=hint)

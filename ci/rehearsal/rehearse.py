@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from build.config import Origin
-from build.edges.files import hash_file
+from build.edges.files import hash_file, write_file
 from build.edges.parent import with_parent
 from build.errors import SnowdropError
 from build.snapshot.lock import Lock, read_lock
@@ -19,6 +19,7 @@ from build.words import counted
 from ci.boot.checks import report_path
 from ci.config import ReleaseConfig, read_config
 from ci.publish.plan import import_urls
+from ci.publish.summary import format_summary, read_summary
 from ci.rehearsal import s3
 from ci.rehearsal.configuration import BUCKET, REPOSITORY, Addresses, Contents, release_toml
 from ci.rehearsal.services import run_service
@@ -153,7 +154,7 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
 
 
 def print_report(rehearsal: Rehearsal, manifest: Manifest, urls: Sequence[str]) -> None:
-    """Print the steps, the artifacts, the import URL and the commands of a downloader."""
+    """Print the steps, and the summary that the jobs of a release write."""
     console = rehearsal.console
     console.line()
     console.table(
@@ -171,12 +172,21 @@ def print_report(rehearsal: Rehearsal, manifest: Manifest, urls: Sequence[str]) 
     console.line("\nimport URL (its server belonged to the rehearsal and has ended)")
     for url in urls:
         console.line(f"  {url}")
-    console.line("\ncommands for a downloader")
-    console.line(f"  (cd {rehearsal.download} && sha256sum -c SHA256SUMS)")
-    console.line(
-        f"  .venv/bin/nox -s verify -- {rehearsal.download} --repository {manifest.repository} \\\n"
-        f"      --config {rehearsal.config}"
+    # The servers of the rehearsal have ended: what they served is in the folder `download`.
+    named = f"--repository {manifest.repository} --config {rehearsal.config}"
+    verify = (
+        f"(cd {rehearsal.download} && sha256sum -c SHA256SUMS)",
+        f".venv/bin/nox -s verify -- {rehearsal.download} {named}",
     )
+    console.line("\ncommands for a downloader")
+    for command in verify:
+        # A shell joins lines that end in a backslash, so that the copy works.
+        console.line("  " + command.replace(" --config", " \\\n      --config"))
+    # The text that each job of the workflow writes to its summary at GitHub.
+    summary = read_summary(read_config(rehearsal.config), verify=verify)
+    path = rehearsal.state / "summary.md"
+    write_file(path, format_summary(summary).encode())
+    console.line(f"\nsummary as Markdown: {path}")
     console.data(
         {
             "version": manifest.version,

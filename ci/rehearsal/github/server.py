@@ -11,12 +11,13 @@ from werkzeug.routing import Map, Rule
 from werkzeug.utils import send_file
 from werkzeug.wrappers import Request, Response
 
+from ci.rehearsal.github.call import Call
 from ci.rehearsal.github.openapi_check import (
     read_description,
     request_violation,
     response_violation,
 )
-from ci.rehearsal.github.operations import OPERATIONS, Call, storage_url
+from ci.rehearsal.github.operations import OPERATIONS, storage_url
 from ci.rehearsal.github.responses import refusal
 from ci.rehearsal.github.state import StoredAsset, World
 from ci.rehearsal.http_server import serve
@@ -65,6 +66,8 @@ class Application:
         with self._world.lock:
             fault = self._world.take_fault(name, call.request.args.get("name", ""))
         kind = fault.kind if fault else ""
+        if name in self._world.refused:
+            return refusal(403, "Resource not accessible by integration")
         if name == UPLOAD:
             call = replace(call, upload=self._receive_upload(call.request, kind))
         else:
@@ -93,6 +96,8 @@ class Application:
         with world.lock:
             try:
                 if repository.lower() != world.repository.lower():
+                    abort(refusal(404, "Not Found"))
+                if world.settings.private and not call.signed_in:
                     abort(refusal(404, "Not Found"))
                 if not call.signed_in and call.request.method != "GET":
                     abort(refusal(401, "Requires authentication"))
@@ -137,7 +142,8 @@ class Application:
         self, request: Request, repository: str, tag: str, name: str
     ) -> Response:
         """Redirect to the bytes without asking for a token, as github.com does; 404 for a draft."""
-        if repository == self._world.repository:
+        # As at GitHub, the web address of a private repository's file takes no token.
+        if repository == self._world.repository and not self._world.settings.private:
             with self._world.lock:
                 for release, asset in self._world.stored_assets():
                     found = (release.tag, asset.name, asset.state) == (tag, name, "uploaded")
