@@ -22,8 +22,8 @@ INTERRUPTED, INTERNAL = 130, 70
 def main(argv: Sequence[str]) -> int:
     """Run a command and return the exit code.
 
-    0: done; 1: refused or failed; 2: wrong usage; 3: stale or not reproducible; 70: internal error;
-    130: interrupted.
+    0: done; 1: refused or failed; 2: wrong usage; 3: stale or not reproducible; 4: only a signature
+    was verified; 70: internal error; 130: interrupted.
     """
     # SIGTERM raises KeyboardInterrupt too, so that `with` blocks end the processes they started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from build.errors import ConfigError
 from ci.report.console import Console
 
 HELP = "Verify a release before import: a folder, an image, a tag or a URL"
@@ -36,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="trust root of the sigstore instance (trusted_root.json)",
     )
+    parser.add_argument(
+        "--allow-older",
+        action="store_true",
+        help="accept a release that is older than the newest one in the policy file",
+    )
     parser.add_argument("--refresh", action="store_true", help="fetch the current trust root first")
     parser.add_argument("--offline", action="store_true", help="open no socket")
     parser.add_argument(
@@ -53,7 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Verify and print the report; return 0 only when all checks passed."""
+    """Verify and print the report; return 0 only when all checks were made and passed.
+
+    1: refused; 4: an image whose signature alone could be verified.
+    """
+    # An empty value is that of a variable which is not set: it must not mean "any".
+    for name, value in vars(arguments).items():
+        if value in ("", Path()):
+            option = name if name == "target" else f"--{name.replace('_', '-')}"
+            raise ConfigError(f"verify: {option} is empty, expected a value")
     with no_socket() if arguments.offline else nullcontext():
         # Imported here: urllib3 opens a socket on import, to find out whether IPv6 works.
         from ci.verify.verify import verify

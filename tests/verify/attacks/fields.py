@@ -246,7 +246,6 @@ SBOMS = {
     "a digest that is none": (component(hashes=[{"alg": "SHA-256", "content": "x"}]), "content = "),
     "digests that are no list": (component(hashes={"alg": "SHA-256"}), "hashes = "),
     "no digest": (component(hashes=[]), "0 SHA-256, expected one"),
-    "20,001 components": (both_sboms(many_components), "at most 20000 tables"),
 }
 INVENTORIES = {
     "a name that climbs": (package(name="../musl"), "name = "),
@@ -263,11 +262,14 @@ INVENTORIES = {
     ),
 }
 RECORDS = {
-    "a variant that climbs": (record(lambda said: said.update(variant="../droplet")), "variant = "),
-    "a variant that is a pattern": (record(lambda said: said.update(variant=".*")), "variant = "),
-    "a variant of 5,000 letters": (record(lambda said: said.update(variant=LONG)), "variant = "),
-    "a variant that the lock lacks": (record(lambda said: said.update(variant="b")), "variant = "),
-    "a variant that is a list": (record(lambda said: said.update(variant=[])), "variant = "),
+    "a variant that climbs": (
+        record(lambda said: said.update(variant="../droplet")),
+        "variant is ",
+    ),
+    "a variant that is a pattern": (record(lambda said: said.update(variant=".*")), "variant is "),
+    "a variant of 5,000 letters": (record(lambda said: said.update(variant=LONG)), "variant is "),
+    "a variant that the lock lacks": (record(lambda said: said.update(variant="b")), "variant is "),
+    "a variant that is a list": (record(lambda said: said.update(variant=[])), "variant is "),
     "a package that climbs": (
         record(lambda said: said.update(packages=[{"file": "../a.apk"}])),
         "file = ",
@@ -283,5 +285,11 @@ ATTACKS = [
     *rows("manifest field", "release.json", MANIFESTS),
     *rows("SBOM field", f"packages in the SBOM of {IMAGE}", SBOMS),
     *rows("image.json field", f"packages in {IMAGE}", INVENTORIES),
-    *rows("build record field", f"packages in the SBOM of {IMAGE}", RECORDS),
+    *rows("build record field", f"build record of {IMAGE}", RECORDS),
+    Attack(
+        "SBOM field: 20,001 components",
+        both_sboms(many_components),
+        f"SBOM of {IMAGE}",
+        "at most 20000 tables",
+    ),
 ]
