@@ -15,8 +15,13 @@ nox.options.sessions = ["tests"]
 
 
 def python(session: nox.Session, environment: str) -> str:
-    """Return the python of an environment, after installing what the session lacks."""
+    """Return the python of an environment, after installing what the session lacks.
+
+    With `--offline`, nothing is installed: pip and apt use the network.
+    """
     try:
+        if "--offline" in session.posargs:
+            return str(ensure_python(environment, install=False))
         ensure_tools(*session_tools(session.name, session.posargs))
         return str(ensure_python(environment))
     except EnvironmentProblem as problem:
