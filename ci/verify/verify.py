@@ -31,7 +31,7 @@ from ci.verify.target import Remote, find_local, find_tag, locate, web_of
 from ci.verify.trust.bundles import PUBLIC_ROOT, Trust
 from ci.verify.trust.policy import TrustedSigner
 from ci.verify.trust.policy_file import dump_signer, read_signer, remember, write_signer
-from ci.verify.trust.refresh import PUBLIC, fetch_root
+from ci.verify.trust.refresh import PUBLIC, fetch_root, metadata_folder
 
 ALPINE_KEYS = Path(__file__).parents[2] / "build" / "keys" / "alpine"
 """The reviewed keys of this checkout."""
@@ -191,7 +191,7 @@ def _read_trust(
         raise ConfigError(f"--refresh: renews the public trust root, not {path}")
     with TemporaryDirectory(prefix="snowdrop-root-") as folder:
         fresh = Path(folder) / PUBLIC_ROOT.name
-        fresh.write_bytes(fetch_root(PUBLIC))
+        fresh.write_bytes(fetch_root(PUBLIC, metadata_folder(PUBLIC_ROOT)).content)
         trust = Trust(fresh, name=PUBLIC.url)
     console.line(f"trust root renewed from {PUBLIC.url}: of {trust.root.date}, not kept")
     return trust
