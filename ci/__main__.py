@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from build.errors import ConfigError, SnowdropError
 from build.urls import NETRC_HINT, has_userinfo
-from ci.commands import COMMANDS, load_command
+from ci.commands import COMMANDS, load_command, parse_path
 from ci.report.console import Console, open_console
 
 INTERRUPTED, INTERNAL = 130, 70
@@ -65,7 +65,7 @@ def _run(argv: Sequence[str], console: Console) -> int:
         description=command.HELP,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, default=Path("release.toml"), metavar="FILE")
+    parser.add_argument("--config", type=parse_path, default=Path("release.toml"), metavar="FILE")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
     command.add_arguments(parser)

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+from pathlib import Path
 from typing import Protocol, cast
 
 from ci.report.console import Console
@@ -46,3 +47,23 @@ def load_command(name: str) -> Command:
     """Return the module of a command in COMMANDS."""
     # Imported on demand: sigstore and boto3 take a second between them.
     return cast("Command", importlib.import_module(f"{__name__}.{name}"))
+
+
+def parse_text(value: str) -> str:
+    """Return the value of an option, which must not be empty.
+
+    Raises:
+        argparse.ArgumentTypeError: it is, as that of a variable which is not set.
+    """
+    if not value:
+        raise argparse.ArgumentTypeError("is empty, expected a value")
+    return value
+
+
+def parse_path(value: str) -> Path:
+    """Return the path in the value of an option, which must not be empty.
+
+    Raises:
+        argparse.ArgumentTypeError: it is; for pathlib that would be the working directory.
+    """
+    return Path(parse_text(value))

@@ -3,14 +3,18 @@
 import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from build.edges.files import write_file
 from build.errors import ConfigError, VerificationError
+from ci.commands import parse_path, parse_text
 from ci.report.console import Console
 from ci.verify.trust.bundles import PUBLIC_ROOT
 from ci.verify.trust.refresh import PUBLIC, Source, fetch_root, keep_metadata, metadata_folder
 from ci.verify.trust.root import Root, TrustAnchor, parse_root, read_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HELP = "Show the trusted sigstore instance; --update fetches the current trust root"
 HEADER = ["what", "where", "key", "from", "to"]
@@ -24,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(config=None)
     parser.add_argument(
         "--trust-root",
-        type=Path,
+        type=parse_path,
         default=PUBLIC_ROOT,
         metavar="FILE",
         help="the root to show or renew (default: the reviewed one of this checkout)",
@@ -39,10 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep it even if keys were removed, or are valid for less time",
     )
-    parser.add_argument("--tuf", default=PUBLIC.url, metavar="URL", help="another TUF repository")
+    parser.add_argument(
+        "--tuf", type=parse_text, default=PUBLIC.url, metavar="URL", help="another TUF repository"
+    )
     parser.add_argument(
         "--tuf-root",
-        type=Path,
+        type=parse_path,
         metavar="FILE",
         help="the root.json that signs the metadata of --tuf",
     )
@@ -112,7 +118,7 @@ def _changes(old: Root | None, new: Root) -> Iterator[tuple[str, TrustAnchor]]:
             if not now:
                 yield "removed", anchor
             elif not any(_covers(each, anchor) for each in now):
-                ended = [each for each in now if anchor.end is None and each.start <= anchor.start]
+                ended = [each for each in now if anchor.end is None and _begins(each, anchor)]
                 yield ("ended", ended[-1]) if ended else ("shortened", now[-1])
 
 
@@ -122,6 +128,11 @@ def _periods(root: Root | None) -> Mapping[tuple[str, str], list[TrustAnchor]]:
     for anchor in sorted(root.anchors if root else (), key=lambda anchor: anchor.start):
         periods[anchor.kind, anchor.identity].append(anchor)
     return dict(periods)
+
+
+def _begins(one: TrustAnchor, other: TrustAnchor) -> bool:
+    """Return whether `one` is valid when `other` begins, and for some time after it."""
+    return one.start <= other.start and (one.end is None or one.end > other.start)
 
 
 def _covers(one: TrustAnchor, other: TrustAnchor) -> bool:

@@ -4,9 +4,8 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 
-from build.errors import ConfigError
+from ci.commands import parse_path, parse_text
 from ci.report.console import Console
 
 HELP = "Verify a release before import: a folder, an image, a tag or a URL"
@@ -19,21 +18,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         nargs="?",
+        type=parse_text,
         help="a folder, an image with its bundle, a tag, a release's URL or a mirror's URL",
     )
     parser.add_argument(
-        "--repository", metavar="OWNER/REPO", help="repository whose workflow must have signed it"
+        "--repository",
+        type=parse_text,
+        metavar="OWNER/REPO",
+        help="repository whose workflow must have signed it",
     )
     parser.add_argument(
         "--policy",
-        type=Path,
+        type=parse_path,
         metavar="FILE",
         help="trusted signer, with GitHub's numbers; written at the first use",
     )
-    parser.add_argument("--tag", help="tag that the release must have")
+    parser.add_argument("--tag", type=parse_text, help="tag that the release must have")
     parser.add_argument(
         "--trust-root",
-        type=Path,
+        type=parse_path,
         metavar="FILE",
         help="trust root of the sigstore instance (trusted_root.json)",
     )
@@ -48,10 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deep", action="store_true", help="also verify the distribution's signatures"
     )
     parser.add_argument(
-        "--keys", type=Path, metavar="DIR", help="the distribution's keys, for --deep"
+        "--keys", type=parse_path, metavar="DIR", help="the distribution's keys, for --deep"
     )
     parser.add_argument(
-        "--save", type=Path, metavar="DIR", help="keep the files in DIR if all checks pass"
+        "--save", type=parse_path, metavar="DIR", help="keep the files in DIR if all checks pass"
     )
     parser.add_argument(
         "--explain", action="store_true", help="print what each check proves, and what it does not"
@@ -63,11 +66,6 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
     1: refused; 4: an image whose signature alone could be verified.
     """
-    # An empty value is that of a variable which is not set: it must not mean "any".
-    for name, value in vars(arguments).items():
-        if value in ("", Path()):
-            option = name if name == "target" else f"--{name.replace('_', '-')}"
-            raise ConfigError(f"verify: {option} is empty, expected a value")
     with no_socket() if arguments.offline else nullcontext():
         # Imported here: urllib3 opens a socket on import, to find out whether IPv6 works.
         from ci.verify.verify import verify

@@ -95,6 +95,7 @@ def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequ
     signer = _choose_signer(arguments, config)
     api = config.github_api if config else "https://api.github.com"
     target = locate(arguments.target, repository=signer.repository, web=web_of(api))
+    tag = find_tag(arguments.tag, target)
     _check_offline(arguments, target)
     _check_save(arguments.save, target)
     if arguments.deep and isinstance(target, Path) and not target.is_dir():
@@ -104,7 +105,7 @@ def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequ
         target=target,
         expected=Expectation(
             signer=signer,
-            tag=find_tag(arguments.tag, target),
+            tag=tag,
             allow_older=arguments.allow_older,
             # As `publish`, which sends a release of uncommitted changes to this machine only.
             allow_dirty=config is not None and is_loopback(config.github_api),

@@ -69,7 +69,8 @@ def variant_of(image: str, manifest: Manifest) -> str | None:
 
 
 def _check_roles(manifest: Manifest) -> None:
-    images = manifest.of_role("image")
+    # By its name, too: an image under another role is to be named as that.
+    images = [item for item in manifest.artifacts if item.role == "image" or _is_image(item)]
     if not images:
         raise VerificationError(f"{MANIFEST}: no image, expected at least one")
     required = {
@@ -89,6 +90,10 @@ def _check_roles(manifest: Manifest) -> None:
             )
     if missing := sorted(required.keys() - {artifact.name for artifact in manifest.artifacts}):
         raise VerificationError(f"{MANIFEST}: lacks {missing[0]}")
+
+
+def _is_image(artifact: Artifact) -> bool:
+    return artifact.name.endswith(".qcow2")
 
 
 def _role_of(artifact: Artifact, manifest: Manifest) -> str | None:

@@ -17,8 +17,10 @@ from tests.verify.stage import ARCHIVE, IMAGE, REPOSITORY, Scene
 LONG = "a" * 5000
 
 
-def relocked(change: Callable[[bytes], bytes]) -> Callable[[Scene], None]:
-    """Return what changes the lock in the archive, whose headers fit."""
+def relocked(
+    change: Callable[[bytes], bytes], name: str = "release.lock"
+) -> Callable[[Scene], None]:
+    """Return what changes a file in the archive, the lock at first, whose headers fit."""
 
     def do(scene: Scene) -> None:
         pieces = []
@@ -26,7 +28,7 @@ def relocked(change: Callable[[bytes], bytes]) -> Callable[[Scene], None]:
             for member in archive:
                 file = archive.extractfile(member)
                 content = file.read() if file else b""
-                if member.name == "release.lock":
+                if member.name == name:
                     before, content = content, change(content)
                     assert content != before
                 header = tar_header(member.name, len(content), mtime=int(member.mtime))
