@@ -183,26 +183,6 @@ def test_an_image_that_the_release_lacks_is_refused(scene: Scene, ask: Ask, serv
     assert output.failed == {f"entry of {image}": "no such image"}
 
 
-def test_a_configuration_must_not_name_trust_that_came_with_the_release(
-    scene: Scene, ask: Ask, stage: Stage
-) -> None:
-    for name in ("trusted_root.json", "signing_config.json"):
-        shutil.copyfile(stage.root / "sigstore" / name, scene / name)
-    text = (stage.root / "release.toml").read_text()
-    mine = scene.place / "mine.toml"
-    shutil.copytree(stage.keys, scene.place / "keys")
-    for old, new, what in (
-        ("sigstore/trusted_root.json", "release/trusted_root.json", "[sign] trust_root"),
-        ('keys = "keys"', 'keys = "release/keys"', "[snapshot] keys"),
-    ):
-        assert old in text
-        mine.write_text(text.replace(old, new))
-        output = ask(remote(scene, str(scene.folder), "--config", str(mine)))
-        assert output.code == 2
-        assert what in output.err
-        assert "is part of the target, which must not determine trust" in output.err
-
-
 def test_a_release_of_uncommitted_changes_needs_a_configuration_of_this_machine(
     scene: Scene, ask: Ask, stage: Stage
 ) -> None:
