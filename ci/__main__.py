@@ -18,7 +18,7 @@ from build.edges.parent import end_with_parent
 from build.errors import ConfigError, SnowdropError
 from build.urls import NETRC_HINT, has_userinfo
 from build.words import did_you_mean
-from ci.commands import COMMANDS, Command, load_command
+from ci.commands import COMMANDS, Command, load_command, parse_path
 from ci.locations import folder_of_caller, resolve_path
 from ci.report.console import Console, open_console
 
@@ -28,7 +28,8 @@ INTERRUPTED, INTERNAL = 130, 70
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 stale or not reproducible; "
-    "70 internal error; 130 interrupted. nox ends with 1 for each but 0."
+    "4 only a signature was verified; 70 internal error; 130 interrupted. "
+    "nox ends with 1 for each but 0."
 )
 NOX_COMMAND = re.compile(r"`nox -s (?P<name>[a-z]+)(?: --(?P<arguments> [^`]*))?`")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -38,8 +39,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main(argv: Sequence[str]) -> int:
     """Run a command and return the exit code.
 
-    0: done; 1: refused or failed; 2: wrong usage; 3: stale or not reproducible; 70: internal error;
-    130: interrupted.
+    0: done; 1: refused or failed; 2: wrong usage; 3: stale or not reproducible; 4: only a signature
+    was verified; 70: internal error; 130: interrupted.
     """
     # Read before the command line is parsed: its errors are printed by the same rules.
     options = list(takewhile(lambda word: word != "--", argv))
@@ -114,10 +115,11 @@ def make_parser(
         epilog=EXIT_CODES,
         allow_abbrev=False,
     )
-    parser.register("type", Path, partial(resolve_path, folder=folder))
+    for kind in (Path, parse_path):
+        parser.register("type", kind, partial(_read_path, folder=folder))
     parser.add_argument(
         "--config",
-        type=Path,
+        type=parse_path,
         default=Path("release.toml"),
         metavar="FILE",
         help="the configuration (default: release.toml)",
@@ -126,6 +128,11 @@ def make_parser(
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
     command.add_arguments(parser)
     return parser
+
+
+def _read_path(value: str, *, folder: Path | None) -> Path:
+    """Return a path of the command line, which must not be empty."""
+    return resolve_path(str(parse_path(value)), folder)
 
 
 class _Parser(argparse.ArgumentParser):
