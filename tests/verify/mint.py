@@ -71,6 +71,8 @@ class Mint:
     promise: Keys | None = None
     """Whose certificate log promises; None: of the same keys."""
     promises: bool = True
+    promised: timedelta = timedelta()
+    """How long after the start of the certificate its log promises."""
     shape: Callable[[Extensions], Extensions] = as_they_are
     """Changes the extensions of the certificate."""
     rekor: int = 2
@@ -131,7 +133,9 @@ class Mint:
             builder = builder.add_extension(extension.value, critical=extension.critical)
         if self.promises:
             before = builder.sign(self.keys.authority, hashes.SHA384()).tbs_certificate_bytes
-            stamp = Authority(self._promising())._transparency_stamp(before, self.now)
+            stamp = Authority(self._promising())._transparency_stamp(
+                before, self.now + self.promised
+            )
             unread = x509.UnrecognizedExtension(SCT_LIST, stamp)
             builder = builder.add_extension(unread, critical=False)
         leaf = builder.sign(self.keys.authority, hashes.SHA384())

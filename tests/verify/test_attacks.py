@@ -10,17 +10,19 @@ from tests.verify.attacks import (
     bundles,
     content,
     fields,
+    forms,
     identity,
     packages,
     statements,
     trust,
     unopened,
+    windows,
 )
 from tests.verify.conftest import Output
 from tests.verify.stage import Scene
 
 Ask = Callable[[Scene], Output]
-TABLES = (content, packages, bundles, statements, identity, trust, fields, unopened)
+TABLES = (content, packages, bundles, statements, identity, trust, fields, unopened, forms, windows)
 ATTACKS = [attack for table in TABLES for attack in table.ATTACKS]
 
 

@@ -3,7 +3,8 @@
 `content` changes bytes, `packages` the lists of packages; `bundles` and `statements` change
 signatures and what they sign; `identity` signs as somebody else; `trust` changes the trust
 root, the policy, and which release is served; `fields` gives values that a path, name, pattern or
-size is made of; `unopened` changes files that must then not be opened.
+size is made of; `unopened` changes files that must then not be opened; `forms` writes bundles as
+no client does, `windows` uses keys when they were not valid.
 """
 
 from collections.abc import Callable
