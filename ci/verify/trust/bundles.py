@@ -7,12 +7,12 @@ from typing import Any
 
 from cryptography.x509 import Certificate
 from sigstore.hashes import Hashed
-from sigstore.models import Bundle, TrustedRoot
+from sigstore.models import Bundle
 from sigstore.verify import Verifier
 from sigstore.verify.policy import AllOf, Identity, OIDCIssuerV2
 from sigstore_models.common.v1 import HashAlgorithm
 
-from build.errors import ConfigError, VerificationError
+from build.errors import VerificationError
 from build.tables import Table
 from ci.attest.statements import PAYLOAD_TYPE, STATEMENT_TYPE
 from ci.release.manifest import BUNDLE_MEDIA_TYPE, FILE_NAME
@@ -56,13 +56,6 @@ class Trust:
             ConfigError: it is malformed.
         """
         self.root = read_root(path, name)
-        try:
-            Verifier(trusted_root=TrustedRoot.from_file(str(path)))
-        except Exception as error:  # the library raises many kinds for a bad file
-            raise ConfigError(
-                f"{path}: no trust root ({error})",
-                hint="name a trusted_root.json with `--trust-root FILE`",
-            ) from error
 
     def read_bundle(self, path: Path) -> Bundle:
         """Return the bundle in `path`, whose certificate, log and time come from this root.

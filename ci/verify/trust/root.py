@@ -4,11 +4,13 @@ Format: sigstore's protobuf-specs, TrustedRoot, as JSON.
 """
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import Certificate, load_der_x509_certificate
 from sigstore_models.common.v1 import TimeRange
@@ -28,6 +30,8 @@ HINT = (
     "or name one with `--trust-root FILE`"
 )
 SPKI = PublicFormat.SubjectPublicKeyInfo
+MAX_CHAIN = 8
+"""Certificates of one authority; the public ones have two or three."""
 START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -94,16 +98,48 @@ def parse_root(raw: bytes, name: str) -> Root:
     Raises:
         VerificationError: it is malformed, or lacks a kind of trust anchor.
     """
-    parse_strict(raw, where=name)  # the models' own parser takes the last of two equal keys
+    # The models' own parser takes the last of two equal keys.
+    document = _with_defaults(parse_strict(raw, where=name))
     try:
-        anchors = tuple(_read_anchors(RootModel.from_json(raw)))
-    except (ValueError, IndexError) as error:
+        anchors = tuple(_read_anchors(RootModel.from_json(json.dumps(document))))
+    except (ValueError, TypeError, IndexError, UnsupportedAlgorithm) as error:
         reason = ", ".join(line.strip() for line in str(error).splitlines()[:3])
         raise VerificationError(f"{name}: {reason}, expected a trusted root") from None
-    for kind in (AUTHORITY, LOG, CERTIFICATE_LOG, TIMESTAMPS):
+    # Without a timestamp authority there are still the times that Rekor v1 has signed.
+    for kind in (AUTHORITY, LOG, CERTIFICATE_LOG):
         if not any(anchor.kind == kind for anchor in anchors):
             raise VerificationError(f"{name}: no {kind}, expected at least one")
+    _check_logs(anchors, name)
     return Root(name=name, sha256=hashlib.sha256(raw).hexdigest(), anchors=anchors)
+
+
+def _with_defaults(document: object) -> object:
+    """Return a root with the subjects of authorities, which only name them for a reader.
+
+    protobuf's JSON may leave out empty fields, and the models demand these.
+    """
+    if not isinstance(document, dict) or document.get("mediaType") != ROOT_MEDIA_TYPE:
+        raise VerificationError(f"mediaType, expected {ROOT_MEDIA_TYPE}")
+    for kind in ("certificateAuthorities", "timestampAuthorities"):
+        listed = document.get(kind)
+        for item in listed if isinstance(listed, list) else ():
+            if isinstance(item, dict) and isinstance(item.setdefault("subject", {}), dict):
+                item["subject"] = {"organization": "", "commonName": "", **item["subject"]}
+    return document
+
+
+def _check_logs(anchors: Sequence[TrustAnchor], name: str) -> None:
+    """Check that the id of a log stands for one key.
+
+    Raises:
+        VerificationError: two keys have one id, and a verifier could take either.
+    """
+    keys: dict[str, bytes | None] = {}
+    for anchor in anchors:
+        if isinstance(anchor.item, TransparencyLogInstance):
+            key = anchor.item.public_key.raw_bytes
+            if keys.setdefault(anchor.identity, key) != key:
+                raise VerificationError(f"{name}: two keys with the log id {anchor.identity}")
 
 
 def _read_anchors(root: RootModel) -> Iterator[TrustAnchor]:
@@ -111,6 +147,8 @@ def _read_anchors(root: RootModel) -> Iterator[TrustAnchor]:
     for kind, authorities in lists:
         for item in authorities:
             certificates = item.cert_chain.certificates
+            if len(certificates) > MAX_CHAIN:
+                raise ValueError(f"{kind} with {len(certificates)} certificates")
             chain = [load_der_x509_certificate(each.raw_bytes) for each in certificates]
             key = chain[0].public_key()
             identity = hashlib.sha256(key.public_bytes(Encoding.DER, SPKI)).digest()
@@ -118,6 +156,8 @@ def _read_anchors(root: RootModel) -> Iterator[TrustAnchor]:
     for kind, logs in ((LOG, root.tlogs), (CERTIFICATE_LOG, root.ctlogs)):
         for log in logs:
             validity = log.public_key.valid_for
+            if validity is None:
+                raise ValueError(f"{kind} {log.base_url} without validFor")
             yield _make_anchor(kind, log, log.base_url, log.log_id.key_id, validity)
 
 
@@ -126,16 +166,15 @@ def _make_anchor(
     item: TransparencyLogInstance | CertificateAuthority,
     uri: str,
     identity: bytes,
-    validity: TimeRange | None,
+    validity: TimeRange,
     *certificates: Certificate,
 ) -> TrustAnchor:
-    end = validity.end if validity else None
     return TrustAnchor(
         kind=kind,
         uri=uri,
         identity=identity.hex(),
-        start=validity.start.astimezone(UTC) if validity else START,
-        end=end.astimezone(UTC) if end else None,
+        start=validity.start.astimezone(UTC),
+        end=validity.end.astimezone(UTC) if validity.end else None,
         item=item,
         certificates=certificates,
     )

@@ -84,7 +84,7 @@ class _Selection:
         found = [
             anchor
             for anchor in self.root.of_kind(AUTHORITY)
-            if any(_is_issued_by(self.certificate, issuer) for issuer in anchor.certificates)
+            if _leads_to_last(self.certificate, anchor.certificates)
         ]
         if found:
             return found
@@ -204,6 +204,22 @@ def _without_end(
         return item
     validity = TimeRange(start=item.valid_for.start)
     return item.model_copy(update={"valid_for": validity})
+
+
+def _leads_to_last(certificate: Certificate, chain: Sequence[Certificate]) -> bool:
+    """Return whether the last certificate of `chain` issued `certificate`, or one that did.
+
+    sigstore-python trusts each certificate of an authority for itself.
+    """
+    if not chain:
+        return False
+    if _is_issued_by(certificate, chain[-1]):
+        return True
+    return any(
+        _is_issued_by(certificate, issuer)
+        and _leads_to_last(issuer, [each for each in chain if each != issuer])
+        for issuer in chain[:-1]
+    )
 
 
 def _is_issued_by(certificate: Certificate, authority: Certificate) -> bool:
