@@ -1,6 +1,7 @@
 """A bundle with any field altered is refused, in both versions of the log."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from tests.verify.leaves import alterations, at, paths
 from tests.verify.mint import Json
 from tests.verify.stage import NEW, REPOSITORY, Stage
 
-SHA256 = "ab" * 32
-STATEMENT = build_statement({"file": SHA256}, "https://example.com/claim/v1", {"good": True})
+CONTENT = b"signed content"
+SHA256 = sha256(CONTENT).hexdigest()
+STATEMENT_TYPE = "https://example.com/claim/v1"
+STATEMENT = build_statement({"file": SHA256}, STATEMENT_TYPE, {"good": True})
 KINDS = [
     pytest.param(rekor, kind, id=f"{kind} in Rekor v{rekor}")
     for rekor in (1, 2)
