@@ -5,9 +5,10 @@ failure leaves dist as it was, and never a partly signed release.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from build.edges.files import hash_bytes
@@ -64,11 +65,13 @@ def sign_release(
     environment: Mapping[str, str],
     progress: Progress,
     checkout: Path = ROOT,
+    check: Callable[[Manifest, Path, str | None], object] | None = None,
 ) -> Signed:
     """Write lock, sources, SBOMs, release.json, SHA256SUMS and all bundles into dist.
 
-    `records`: the build records of the release; `checkout`: the folder of its sources. Running
-    it again gives the same files with new bundles.
+    `records`: the build records of the release; `checkout`: the folder of its sources; `check`:
+    the check of each new bundle of the release, as in `sigstore_client`. Running it again gives
+    the same files with new bundles.
 
     Raises:
         ConfigError: there is no identity token, or it is not of this release's run.
@@ -95,6 +98,7 @@ def sign_release(
             files={bundle_name(name): sha256 for name, sha256 in sums.items()},
             statements=release_statements(manifest, inputs, sums=sums, sboms=sboms, run=job.run),
             progress=progress,
+            check=partial(check, manifest) if check else None,
         )
     return Signed(manifest=manifest, sums=sums)
 

@@ -43,6 +43,9 @@ SECONDS = 60.0
 PAUSE = 2.0
 """Seconds before the second attempt."""
 T = TypeVar("T")
+Check = Callable[[Path, str | None], object]
+"""Checks the bundle in a file, of the file with a sha256, or of a statement; it raises an error of
+ours when the bundle is not one that `verify` will accept."""
 TRUST_CONFIG = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 
 
@@ -159,30 +162,36 @@ def write_bundles(
     files: Mapping[str, str],
     statements: Mapping[str, bytes],
     progress: Progress,
+    check: Check | None = None,
 ) -> None:
     """Write a bundle for each file and statement into `folder`, all with one certificate.
 
-    `files`: sha256 by bundle name; `statements`: the bytes to sign by bundle name.
+    `files`: sha256 by bundle name; `statements`: the bytes to sign by bundle name; `check`: the
+    check with the trust root of `verify`, which may be older than the one that the client has.
 
     Raises:
         RemoteError: a service did not answer, or refused; with its URL and its answer.
+        SnowdropError: as `check`.
     """
     total = len(files) + len(statements)
     with progress.step("Sign", total=total, unit="files") as step, _remote_errors():
         signer = _RetryingSigner(trust, job.token)
-        # Each bundle is verified as a user will verify it, before it is written.
+        # With the instance's current root: a failure is the service's.
         verifier = Verifier(trusted_root=trust.trusted_root)
         identity = Identity(identity=job.run.builder)
 
-        def write(name: str, bundle: Bundle) -> None:
-            (folder / name).write_text(bundle.to_json() + "\n", encoding="utf-8")
+        def write(name: str, bundle: Bundle, sha256: str | None = None) -> None:
+            path = folder / name
+            path.write_text(bundle.to_json() + "\n", encoding="utf-8")
+            if check is not None:
+                check(path, sha256)
             step.advance(1)
 
         for name, sha256 in files.items():
             digest = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(sha256))
             bundle = signer.sign(partial(Signer.sign_artifact, input_=digest))
             verifier.verify_artifact(digest, bundle, identity)
-            write(name, bundle)
+            write(name, bundle, sha256)
         for name, content in statements.items():
             bundle = signer.sign(partial(Signer.sign_dsse, input_=Statement(content)))
             verifier.verify_dsse(bundle, identity)
@@ -195,6 +204,7 @@ class _RetryingSigner:
     def __init__(self, trust: ClientTrustConfig, token: IdentityToken) -> None:
         self.context, self.token = SigningContext.from_trust_config(trust), token
         self.signer: Signer | None = None
+        self.stamps = bool(trust.signing_config.get_tsas())
 
     def sign(self, request: Callable[[Signer], Bundle]) -> Bundle:
         """Return the bundle that `request` makes with a signer."""
@@ -213,7 +223,12 @@ class _RetryingSigner:
         if self.signer is None:
             with self.context.signer(self.token) as signer:
                 self.signer = signer
-        return request(self.signer)
+        bundle = request(self.signer)
+        # The client only warns when a timestamp authority fails. A bundle of Rekor v1 would still
+        # hold, by the time that its log has signed, and then prove less than the others.
+        if self.stamps and bundle.verification_material.timestamp_verification_data is None:
+            raise InvalidBundle("no timestamp, although the signing config names an authority")
+        return bundle
 
 
 def _within(work: Callable[[], T]) -> T:

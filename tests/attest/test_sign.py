@@ -360,7 +360,7 @@ def test_files_that_were_not_built_and_booted_are_not_signed(
     ("service", "message"),
     [
         pytest.param("caUrls", "/api/v2/signingCert: .*Connection", id="authority down"),
-        pytest.param("rekorTlogUrls", "/api/v2/log/entries: .*Connection", id="log down"),
+        pytest.param("rekorTlogUrls", "/api/v1/log/entries: .*Connection", id="log down"),
         pytest.param("tsaUrls", "InvalidBundle: .*Unable to use .*timestamp", id="no timestamps"),
     ],
 )

@@ -5,19 +5,22 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from werkzeug.wrappers import Request, Response
 
 from build.edges.progress import Silent
-from build.errors import ConfigError, RemoteError
+from build.errors import ConfigError, RemoteError, VerificationError
 from ci.attest import sigstore_client as signing
-from ci.attest.sigstore_client import Job, check_job, job_of, open_instance, write_bundles
+from ci.attest.sigstore_client import Check, Job, check_job, job_of, open_instance, write_bundles
 from ci.attest.statements import build_statement
+from ci.commands.sign import check_with
 from ci.config import ISSUER, SignConfig
 from ci.rehearsal.sigstore import oidc
 from ci.rehearsal.sigstore.server import Running, Services, Sigstore
+from ci.verify.trust.bundles import Trust
 from tests.attest.conftest import JOB
 from tests.release.test_manifest import MANIFEST
 
@@ -118,7 +121,7 @@ def _sign(tmp_path: Path, sigstore: Running) -> Callable[..., None]:
         issuer=ISSUER,
     )
 
-    def sign(signer: Job | None = None) -> None:
+    def sign(signer: Job | None = None, check: Check | None = None) -> None:
         write_bundles(
             tmp_path,
             trust=open_instance(config),
@@ -126,6 +129,7 @@ def _sign(tmp_path: Path, sigstore: Running) -> Callable[..., None]:
             files={"a.sigstore.json": "0" * 64},
             statements={"b.sigstore.json": build_statement({"a": "0" * 64}, "https://x/y", {})},
             progress=Silent(),
+            check=check,
         )
 
     return sign
@@ -164,7 +168,7 @@ def _trouble(
 
 
 BUSY = Response("come back later", 503)
-SERVICES = ["/api/v2/signingCert", "/api/v2/log/entries", "/api/v1/timestamp"]
+SERVICES = ["/api/v2/signingCert", "/api/v1/log/entries", "/api/v1/timestamp"]
 
 
 @pytest.mark.parametrize("path", SERVICES)
@@ -212,9 +216,35 @@ def test_a_signature_that_does_not_verify_is_not_written(
 ) -> None:
     other = Sigstore.open(tmp_path / "other", JOB)
     with other.serve() as running:
-        clocks = json.loads(running.trusted_root.read_text())["timestampAuthorities"]
+        logs = json.loads(running.trusted_root.read_text())["tlogs"]
     root = json.loads(sigstore.trusted_root.read_text())
-    sigstore.trusted_root.write_text(json.dumps({**root, "timestampAuthorities": clocks}))
-    with pytest.raises(RemoteError, match="not enough sources of verified time"):
+    sigstore.trusted_root.write_text(json.dumps({**root, "tlogs": logs}))
+    with pytest.raises(RemoteError, match="invalid log entry"):
         sign()
     assert not (tmp_path / "a.sigstore.json").exists()
+
+
+def test_a_timestamp_authority_that_fails_twice_leaves_no_bundle_without_a_timestamp(
+    tmp_path: Path, sign: Callable[..., None], trouble: Callable[..., None]
+) -> None:
+    trouble(SERVICES[2], lambda asked: BUSY)
+    with pytest.raises(RemoteError, match="no timestamp, although the signing config names"):
+        sign()
+    assert not (tmp_path / "a.sigstore.json").exists()
+
+
+@pytest.mark.parametrize("part", ["tlogs", "timestampAuthorities", "certificateAuthorities"])
+def test_a_bundle_that_the_root_of_verify_does_not_hold_for_is_refused_while_signing(
+    tmp_path: Path, sigstore: Running, sign: Callable[..., None], part: str
+) -> None:
+    with Sigstore.open(tmp_path / "other", JOB).serve() as running:
+        other = json.loads(running.trusted_root.read_text())
+    mine = tmp_path / "mine.json"
+    release = dataclasses.replace(MANIFEST, repository=JOB.repository, version=JOB.tag)
+    release = dataclasses.replace(release, commit=JOB.commit)
+    current = json.loads(sigstore.trusted_root.read_text())
+    mine.write_text(json.dumps(current))
+    sign(check=partial(check_with(Trust(mine), ISSUER), release))
+    mine.write_text(json.dumps({**current, part: other[part]}))
+    with pytest.raises(VerificationError, match="trust root"):
+        sign(check=partial(check_with(Trust(mine), ISSUER), release))

@@ -32,6 +32,7 @@ def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     yield stage
     for mint in (stage.mint, stage.foreign):
         mint.log.close()
+        mint.log_v1.close()
 
 
 @pytest.fixture(name="scene")

@@ -5,6 +5,7 @@ The defaults make a bundle that holds; an attack changes one thing of it.
 
 import base64
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from ci.attest.statements import PAYLOAD_TYPE
+from ci.rehearsal.sigstore import rekor_v1, rekor_v2
 from ci.rehearsal.sigstore.authority import SCT_LIST, Authority
 from ci.rehearsal.sigstore.keys import Keys
-from ci.rehearsal.sigstore.log import KEY_DETAILS, TransparencyLog
+from ci.rehearsal.sigstore.log import TransparencyLog
+from ci.rehearsal.sigstore.note import ECDSA
 from ci.rehearsal.sigstore.timestamp import (
     SHA256,
     AlgorithmIdentifier,
@@ -56,6 +59,8 @@ class Mint:
 
     keys: Keys
     log: TransparencyLog
+    """Of Rekor v2."""
+    log_v1: TransparencyLog
     claims: Mapping[str, str]
     now: datetime
     """When the certificate is issued."""
@@ -66,8 +71,12 @@ class Mint:
     promise: Keys | None = None
     """Whose certificate log promises; None: of the same keys."""
     promises: bool = True
+    promised: timedelta = timedelta()
+    """How long after the start of the certificate its log promises."""
     shape: Callable[[Extensions], Extensions] = as_they_are
     """Changes the extensions of the certificate."""
+    rekor: int = 2
+    """Version of the log that gets the signatures."""
     logged: bytes | None = None
     """Other bytes that the log is told were signed."""
     key: ec.EllipticCurvePrivateKey = field(
@@ -86,8 +95,9 @@ class Mint:
         """Return the bundle that signs a file."""
         digest = bytes.fromhex(sha256)
         signature = self.key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+        hashed = {"hash": {"algorithm": "sha256", "value": sha256}}
         return {
-            **self._around(digest, signature),
+            **self._around(digest, signature, {"data": hashed}),
             "messageSignature": {
                 "messageDigest": {"algorithm": "SHA2_256", "digest": text(digest)},
                 "signature": text(signature),
@@ -98,14 +108,14 @@ class Mint:
         """Return the bundle that signs a statement."""
         signed = pae(kind, payload)
         signature = self.key.sign(signed, ec.ECDSA(hashes.SHA256()))
-        return {
-            **self._around(hashlib.sha256(signed).digest(), signature),
-            "dsseEnvelope": {
-                "payload": text(payload),
-                "payloadType": kind,
-                "signatures": [{"sig": text(signature)}],
-            },
+        envelope = {
+            "payload": text(payload),
+            "payloadType": kind,
+            "signatures": [{"sig": text(signature)}],
         }
+        proposed = {"proposedContent": {"envelope": json.dumps(envelope)}}
+        around = self._around(hashlib.sha256(signed).digest(), signature, proposed)
+        return {**around, "dsseEnvelope": envelope}
 
     def certificate(self) -> bytes:
         """Return the certificate, DER."""
@@ -123,7 +133,9 @@ class Mint:
             builder = builder.add_extension(extension.value, critical=extension.critical)
         if self.promises:
             before = builder.sign(self.keys.authority, hashes.SHA384()).tbs_certificate_bytes
-            stamp = Authority(self._promising())._transparency_stamp(before, self.now)
+            stamp = Authority(self._promising())._transparency_stamp(
+                before, self.now + self.promised
+            )
             unread = x509.UnrecognizedExtension(SCT_LIST, stamp)
             builder = builder.add_extension(unread, critical=False)
         leaf = builder.sign(self.keys.authority, hashes.SHA384())
@@ -133,21 +145,12 @@ class Mint:
         other = self.promise or self.keys
         return replace(self.keys, certificate_transparency=other.certificate_transparency)
 
-    def _around(self, digest: bytes, signature: bytes) -> Json:
+    def _around(self, digest: bytes, signature: bytes, spec: Json) -> Json:
         raw = self.certificate()
-        verifier = {"keyDetails": KEY_DETAILS, "x509Certificate": {"rawBytes": text(raw)}}
-        listed, mark = digest, signature
-        if self.logged is not None:
-            listed = hashlib.sha256(self.logged).digest()
-            mark = self.key.sign(listed, ec.ECDSA(Prehashed(hashes.SHA256())))
-        entry = self.log.add(
-            {
-                "hashedRekordRequestV002": {
-                    "digest": text(listed),
-                    "signature": {"content": text(mark), "verifier": verifier},
-                }
-            }
-        )
+        if self.rekor == 1:
+            entry = self._entry_v1(raw, signature, spec)
+        else:
+            entry = self._entry_v2(raw, digest, signature)
         return {
             "mediaType": BUNDLE_MEDIA_TYPE,
             "verificationMaterial": {
@@ -158,6 +161,27 @@ class Mint:
                 },
             },
         }
+
+    def _entry_v2(self, certificate: bytes, digest: bytes, signature: bytes) -> Json:
+        verifier = {"keyDetails": ECDSA, "x509Certificate": {"rawBytes": text(certificate)}}
+        if self.logged is not None:
+            digest = hashlib.sha256(self.logged).digest()
+            signature = self.key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+        signed = {"content": text(signature), "verifier": verifier}
+        request = {"hashedRekordRequestV002": {"digest": text(digest), "signature": signed}}
+        return rekor_v2.add_entry(self.log, request)
+
+    def _entry_v1(self, certificate: bytes, signature: bytes, spec: Json) -> Json:
+        read = x509.load_der_x509_certificate(certificate)
+        pem = text(read.public_bytes(serialization.Encoding.PEM))
+        if proposed := spec.get("proposedContent"):
+            kind, proposed["verifiers"] = "dsse", [pem]
+        else:
+            kind, key = "hashedrekord", {"content": pem}
+            spec["signature"] = {"content": text(signature), "publicKey": key}
+        request = {"apiVersion": "0.0.1", "kind": kind, "spec": spec}
+        answer = rekor_v1.add_entry(self.log_v1, request, self.now + self.stamped)
+        return entry_of_answer(kind, answer)
 
     def stamp(self, signature: bytes) -> bytes:
         """Return a timestamp of `signature`, DER."""
@@ -171,6 +195,27 @@ class Mint:
         )
         authority = TimestampAuthority(self.clock or self.keys)
         return authority.answer(asn1.encode_der(request), self.now + self.stamped)
+
+
+def entry_of_answer(kind: str, answer: Json) -> Json:
+    """Return an answer of Rekor v1 as a bundle has it."""
+    (found,) = answer.values()
+    proof = found["verification"]["inclusionProof"]
+    return {
+        "logIndex": str(found["logIndex"]),
+        "logId": {"keyId": text(bytes.fromhex(found["logID"]))},
+        "kindVersion": {"kind": kind, "version": "0.0.1"},
+        "integratedTime": str(found["integratedTime"]),
+        "inclusionPromise": {"signedEntryTimestamp": found["verification"]["signedEntryTimestamp"]},
+        "inclusionProof": {
+            "logIndex": str(proof["logIndex"]),
+            "rootHash": text(bytes.fromhex(proof["rootHash"])),
+            "treeSize": str(proof["treeSize"]),
+            "hashes": [text(bytes.fromhex(node)) for node in proof["hashes"]],
+            "checkpoint": {"envelope": proof["checkpoint"]},
+        },
+        "canonicalizedBody": found["body"],
+    }
 
 
 def without(*numbers: str) -> Callable[[Extensions], Extensions]:

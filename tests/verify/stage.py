@@ -15,7 +15,7 @@ from build.snapshot.lock import Lock, write_lock
 from build.snapshot.store import Store
 from ci.attest.sign import sign_release
 from ci.config import ReleaseConfig, read_config
-from ci.rehearsal.sigstore import oidc
+from ci.rehearsal.sigstore import oidc, rekor_v1, rekor_v2
 from ci.rehearsal.sigstore.log import TransparencyLog
 from ci.rehearsal.sigstore.oidc import Job
 from ci.rehearsal.sigstore.server import Sigstore
@@ -93,7 +93,9 @@ def make_stage(
         commits[tag] = _commit(root, tag)
         _build(config, tag, commits[tag], image + bytes(padding), trust)
         job = Job(repository=REPOSITORY, tag=tag, commit=commits[tag])
-        with Sigstore.open(root / "sigstore", job).serve() as running:
+        # One release in each version of the log.
+        rekor = 1 if tag == OLD else 2
+        with Sigstore.open(root / "sigstore", job, rekor=rekor).serve() as running:
             enter(running.environment)
             records = [config.dist / f"{stem(tag, each)}.build.json" for each in VARIANTS]
             sign_release(config, records, environment={}, progress=Silent(), checkout=root)
@@ -118,7 +120,8 @@ def make_mint(folder: Path, job: Job) -> Mint:
     claims: dict[str, Any] = oidc.claims_of(job, "sigstore", moment)
     return Mint(
         keys=instance.keys,
-        log=TransparencyLog(folder / "minted", instance.keys.log),
+        log=TransparencyLog(folder / "minted", rekor_v2.log_key(instance.keys)),
+        log_v1=TransparencyLog(folder / "minted-v1", rekor_v1.log_key(instance.keys)),
         claims=claims,
         now=max(moment, instance.keys.start),
     )

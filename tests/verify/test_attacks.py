@@ -11,6 +11,7 @@ from tests.verify.attacks import (
     content,
     facts,
     fields,
+    forms,
     identity,
     one_image,
     one_run,
@@ -20,6 +21,7 @@ from tests.verify.attacks import (
     statements,
     trust,
     unopened,
+    windows,
 )
 from tests.verify.conftest import Output
 from tests.verify.stage import Scene
@@ -27,7 +29,7 @@ from tests.verify.stage import Scene
 Ask = Callable[[Scene], Output]
 TABLES = (
     *(content, packages, bundles, statements, identity, trust, fields, unopened),
-    *(one_run, one_image, facts, rollback, sources),
+    *(one_run, one_image, facts, rollback, sources, forms, windows),
 )
 ATTACKS = [attack for table in TABLES for attack in table.ATTACKS]
 

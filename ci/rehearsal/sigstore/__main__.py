@@ -15,7 +15,7 @@ from typing import Any
 from build.errors import SnowdropError
 from ci.rehearsal.services import serve_until_signal
 from ci.rehearsal.sigstore.oidc import Job
-from ci.rehearsal.sigstore.server import Sigstore
+from ci.rehearsal.sigstore.server import DEFAULT_REKOR, Sigstore
 
 
 def main(argv: Sequence[str]) -> int:
@@ -27,10 +27,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--repository", required=True, metavar="OWNER/REPO")
     parser.add_argument("--tag", required=True, help="the tag of the job")
     parser.add_argument("--sha", required=True, help="the commit of the job")
+    parser.add_argument(
+        "--rekor", type=int, choices=(1, 2), default=DEFAULT_REKOR, help="version of the log"
+    )
     arguments = parser.parse_args(argv)
     job = Job(repository=arguments.repository, tag=arguments.tag, commit=arguments.sha)
     try:
-        serve_until_signal(_running(arguments.folder, job))
+        serve_until_signal(_running(arguments.folder, job, arguments.rekor))
     except SnowdropError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:
@@ -40,8 +43,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 @contextmanager
-def _running(folder: Path, job: Job) -> Iterator[dict[str, Any]]:
-    with Sigstore.open(folder, job).serve() as running:
+def _running(folder: Path, job: Job, rekor: int) -> Iterator[dict[str, Any]]:
+    with Sigstore.open(folder, job, rekor=rekor).serve() as running:
         yield asdict(running) | {"repository_id": job.repository_id, "owner_id": job.owner_id}
 
 

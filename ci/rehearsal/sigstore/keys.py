@@ -27,6 +27,7 @@ FILES: dict[str, tuple[str, type[object]]] = {
     "authority": ("authority", ec.EllipticCurvePrivateKey),
     "certificate_transparency": ("certificate-transparency", ec.EllipticCurvePrivateKey),
     "log": ("log", ed25519.Ed25519PrivateKey),
+    "log_v1": ("log-v1", ec.EllipticCurvePrivateKey),
     "timestamp": ("timestamp", ec.EllipticCurvePrivateKey),
     "issuer": ("issuer", rsa.RSAPrivateKey),
 }
@@ -45,6 +46,8 @@ class Keys:
     """Issuing certificate, root."""
     certificate_transparency: ec.EllipticCurvePrivateKey
     log: ed25519.Ed25519PrivateKey
+    """Of Rekor v2."""
+    log_v1: ec.EllipticCurvePrivateKey
     timestamp: ec.EllipticCurvePrivateKey
     timestamp_chain: tuple[x509.Certificate, ...]
     """Signing certificate, root."""
@@ -135,6 +138,7 @@ def _generate(start: datetime) -> Keys:
         authority_chain=_make_chain(authority, "authority", start, _for_issuing(0)),
         certificate_transparency=ec.generate_private_key(ec.SECP256R1()),
         log=ed25519.Ed25519PrivateKey.generate(),
+        log_v1=ec.generate_private_key(ec.SECP256R1()),
         timestamp=timestamp,
         timestamp_chain=_make_chain(timestamp, "timestamps", start, for_timestamps),
         issuer=rsa.generate_private_key(public_exponent=65537, key_size=2048),

@@ -1,4 +1,4 @@
-"""A local sigstore: five services at one address on 127.0.0.1, and the files for clients.
+"""A local sigstore: six services at one address on 127.0.0.1, and the files for clients.
 
 instance = Sigstore.open(folder, job)
 with instance.serve() as running:
@@ -8,7 +8,7 @@ with instance.serve() as running:
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from werkzeug.wrappers import Request, Response
 
 from build.errors import VerificationError
 from ci.rehearsal.http_server import serve
+from ci.rehearsal.sigstore import rekor_v1, rekor_v2
 from ci.rehearsal.sigstore.authority import Authority
 from ci.rehearsal.sigstore.keys import Keys, open_keys
 from ci.rehearsal.sigstore.log import TransparencyLog
@@ -25,6 +26,8 @@ from ci.rehearsal.sigstore.oidc import Issuer, Job
 from ci.rehearsal.sigstore.timestamp import TimestampAuthority
 from ci.rehearsal.sigstore.trust import SIGNING_CONFIG, TRUSTED_ROOT, write_trust
 
+DEFAULT_REKOR = 1
+"""The version that the public instance's signing config of August 2026 names."""
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body; a longer one gets status 413."""
 
@@ -49,20 +52,28 @@ class Sigstore:
     keys: Keys
     issuer: Issuer
     clock: Callable[[], datetime]
+    rekor: int
+    """Version of the log that the signing config names; both versions are served."""
 
     @classmethod
     def open(
-        cls, folder: Path, job: Job, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        cls,
+        folder: Path,
+        job: Job,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        rekor: int = DEFAULT_REKOR,
     ) -> "Sigstore":
         """Return the instance kept in `folder`, a new one when there is none.
 
-        `job`: the one that its identity tokens identify.
+        `job`: the one that its identity tokens identify; `rekor`: version of the log to sign with.
 
         Raises:
             ConfigError: its keys are damaged.
         """
         keys = open_keys(folder / "keys", clock)
-        return cls(folder=folder, keys=keys, issuer=Issuer(keys.issuer, job), clock=clock)
+        issuer = Issuer(keys.issuer, job)
+        return cls(folder=folder, keys=keys, issuer=issuer, clock=clock, rekor=rekor)
 
     @contextmanager
     def serve(self) -> Iterator[Running]:
@@ -72,15 +83,15 @@ class Sigstore:
             ConfigError: another process serves this folder.
             VerificationError: the files of the log were changed.
         """
-        log = TransparencyLog(self.folder / "log", self.keys.log)
-        services = Services(self, log)
-        try:
+        with (
+            closing(TransparencyLog(self.folder / "log", rekor_v2.log_key(self.keys))) as log,
+            closing(TransparencyLog(self.folder / "log-v1", rekor_v1.log_key(self.keys))) as log_v1,
+        ):
+            services = Services(self, log, log_v1)
             # The method is looked up at each request: tests replace it in the class.
             with serve(Request.application(lambda request: services.answer(request))) as address:
-                write_trust(self.folder, self.keys, address)
+                write_trust(self.folder, self.keys, address, rekor=self.rekor)
                 yield self._running(address)
-        finally:
-            log.close()
 
     def _running(self, address: str) -> Running:
         return Running(
@@ -99,11 +110,11 @@ class Sigstore:
 
 
 class Services:
-    """Responses of the five services."""
+    """Responses of the six services."""
 
-    def __init__(self, instance: Sigstore, log: TransparencyLog) -> None:
+    def __init__(self, instance: Sigstore, log: TransparencyLog, log_v1: TransparencyLog) -> None:
         self._instance = instance
-        self._log = log
+        self._log, self._log_v1 = log, log_v1
         self._authority = Authority(instance.keys)
         self._timestamps = TimestampAuthority(instance.keys)
 
@@ -117,7 +128,10 @@ class Services:
                 case "POST", "/api/v2/signingCert":
                     return self._certificate(request)
                 case "POST", "/api/v2/log/entries":
-                    return _json(201, self._log.add(_parsed(request)))
+                    return _json(201, rekor_v2.add_entry(self._log, _parsed(request)))
+                case "POST", "/api/v1/log/entries":
+                    now = self._instance.clock()
+                    return _json(201, rekor_v1.add_entry(self._log_v1, _parsed(request), now))
                 case "POST", "/api/v1/timestamp":
                     stamped = self._timestamps.answer(request.get_data(), self._instance.clock())
                     return Response(stamped, 201, content_type="application/timestamp-reply")

@@ -1,7 +1,5 @@
 """Signature checks by sigstore-python's public API, offline, with a given trust root."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +7,20 @@ from typing import Any
 
 from cryptography.x509 import Certificate
 from sigstore.hashes import Hashed
-from sigstore.models import Bundle, TrustedRoot
+from sigstore.models import Bundle
 from sigstore.verify import Verifier
 from sigstore.verify.policy import AllOf, Identity, OIDCIssuerV2
 from sigstore_models.common.v1 import HashAlgorithm
 
-from build.errors import ConfigError, VerificationError
+from build.errors import VerificationError
 from build.tables import Table
 from ci.attest.statements import PAYLOAD_TYPE, STATEMENT_TYPE
 from ci.release.manifest import BUNDLE_MEDIA_TYPE, FILE_NAME
 from ci.verify.safe_io import parse_strict, read_small
+from ci.verify.trust.form import read_form
 from ci.verify.trust.policy import Policy
 from ci.verify.trust.root import read_root
+from ci.verify.trust.selection import select_part
 
 PUBLIC_ROOT = Path(__file__).with_name("trusted_root.json")
 MESSAGES = {
@@ -56,13 +56,6 @@ class Trust:
             ConfigError: it is malformed.
         """
         self.root = read_root(path, name)
-        try:
-            self.verifier = Verifier(trusted_root=TrustedRoot.from_file(str(path)))
-        except Exception as error:  # the library raises many kinds for a bad file
-            raise ConfigError(
-                f"{path}: no trust root ({error})",
-                hint="name a trusted_root.json with `--trust-root FILE`",
-            ) from error
 
     def read_bundle(self, path: Path) -> Bundle:
         """Return the bundle in `path`, whose certificate, log and time come from this root.
@@ -73,6 +66,10 @@ class Trust:
             VerificationError: it is no bundle of the expected version, or not made by authorities
                 and logs of this root while they were valid.
         """
+        return self._read(path)[0]
+
+    def _read(self, path: Path) -> tuple[Bundle, Verifier]:
+        """Return a bundle as `read_bundle` does, with the verifier that has its keys alone."""
         raw = read_small(path)
         document = parse_strict(raw, where=path.name)
         kind = document.get("mediaType") if isinstance(document, dict) else None
@@ -81,14 +78,15 @@ class Trust:
                 f"{path.name}: no sigstore bundle of type {BUNDLE_MEDIA_TYPE}, but {kind!r}"
             )
         try:
+            form = read_form(raw, document, path.name)
             bundle = Bundle.from_json(raw)
-            log_id = _log_id(document)
-            self.root.check_bundle(bundle, log_id, name=path.name)
+            (entry,) = form.verification_material.tlog_entries
+            part = select_part(self.root, bundle, entry, name=path.name)
         except VerificationError:
             raise
         except Exception as error:  # many kinds, all of which are refused
             raise VerificationError(f"{path.name}: no sigstore bundle ({error})") from error
-        return bundle
+        return bundle, Verifier(trusted_root=part)
 
     def check_file(self, bundle: Path, sha256: str, policy: Policy) -> Certificate:
         """Return the certificate that signed the file with digest `sha256`.
@@ -96,10 +94,10 @@ class Trust:
         Raises:
             VerificationError: the signature is of another file, identity or sigstore.
         """
-        read = self.read_bundle(bundle)
+        read, verifier = self._read(bundle)
         hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(sha256))
         try:
-            self.verifier.verify_artifact(hashed, read, _identity(policy))
+            verifier.verify_artifact(hashed, read, _identity(policy))
         except Exception as error:  # of any kind: it is not verified
             raise VerificationError(f"{bundle.name}: {_reason(error)}") from error
         return read.signing_certificate
@@ -113,9 +111,9 @@ class Trust:
         Raises:
             VerificationError: the signature or the statement is invalid.
         """
-        read = self.read_bundle(bundle)
+        read, verifier = self._read(bundle)
         try:
-            kind, payload = self.verifier.verify_dsse(read, _identity(policy))
+            kind, payload = verifier.verify_dsse(read, _identity(policy))
         except Exception as error:  # of any kind: it is not verified
             raise VerificationError(f"{bundle.name}: {_reason(error)}") from error
         return parse_statement(bundle.name, kind, payload), read.signing_certificate
@@ -146,15 +144,6 @@ def parse_statement(name: str, kind: str, payload: bytes) -> Statement:
 
 def _identity(policy: Policy) -> AllOf:
     return AllOf([Identity(identity=policy.build_signer), OIDCIssuerV2(policy.signer.issuer)])
-
-
-def _log_id(document: object) -> bytes:
-    """Return the log id in the one log entry of a bundle; KeyError or the like without one."""
-    (entry,) = document["verificationMaterial"]["tlogEntries"]  # type: ignore[index]
-    try:
-        return base64.b64decode(entry["logId"]["keyId"], validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"logId: {error}") from None
 
 
 def _reason(error: Exception) -> str:

@@ -17,13 +17,25 @@ from ci.rehearsal.sigstore.server import Running, Sigstore
 JOB = Job(repository="lighthouse/snowdrop", tag="v3.24.20261123", commit="4f" * 20)
 
 
+@pytest.fixture(name="rekor", params=[1, 2], ids=["Rekor v1", "Rekor v2"])
+def _rekor(request: pytest.FixtureRequest) -> int:
+    """Version of the log that signatures go into."""
+    version: int = request.param
+    return version
+
+
 @pytest.fixture(name="serve")
-def _serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AbstractContextManager[Running]]:
+def _serve(
+    monkeypatch: pytest.MonkeyPatch, rekor: int
+) -> Callable[[Path], AbstractContextManager[Running]]:
     """Return a function that runs an instance and sets its environment in this process."""
 
     @contextmanager
     def serve(folder: Path) -> Iterator[Running]:
-        with Sigstore.open(folder, JOB).serve() as running, monkeypatch.context() as patch:
+        with (
+            Sigstore.open(folder, JOB, rekor=rekor).serve() as running,
+            monkeypatch.context() as patch,
+        ):
             for name, value in running.environment.items():
                 patch.setenv(name, value)
             yield running

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from build.errors import ConfigError, VerificationError
 from ci.rehearsal.sigstore.log import FIRST, TransparencyLog
 from ci.rehearsal.sigstore.merkle import Tree, hash_leaf, hash_node
+from ci.rehearsal.sigstore.note import LogKey
 
-KEY = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
+KEY = LogKey(key=ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)), host="log.invalid")
 
 
 def root_by_definition(contents: list[bytes]) -> bytes:
@@ -90,7 +92,7 @@ def test_a_log_with_changed_files_does_not_start(tmp_path: Path, entries: bytes)
 def test_a_checkpoint_of_another_key_does_not_start(tmp_path: Path) -> None:
     TransparencyLog(tmp_path, KEY).close()
     with pytest.raises(VerificationError, match="not signed by this log's key"):
-        TransparencyLog(tmp_path, ed25519.Ed25519PrivateKey.from_private_bytes(b"\1" * 32))
+        TransparencyLog(tmp_path, replace(KEY, key=ed25519.Ed25519PrivateKey.generate()))
 
 
 def test_two_processes_cannot_open_one_log(tmp_path: Path) -> None:

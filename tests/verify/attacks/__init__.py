@@ -6,7 +6,8 @@ root, the policy, and which release is served; `fields` gives values that a path
 size is made of; `unopened` changes files that must then not be opened. `one_run` mixes bundles of
 several runs; `one_image` gives a single image fewer files or another name; `rollback` offers an
 older release; `facts` signs statements that contradict the release; `sources` names trust inside
-the target, and the network with `--offline`.
+the target, and the network with `--offline`; `forms` writes
+bundles as no client does, `windows` uses keys when they were not valid.
 """
 
 from collections.abc import Callable

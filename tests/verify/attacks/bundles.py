@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+from ci.rehearsal.sigstore import rekor_v2
 from ci.rehearsal.sigstore.log import TransparencyLog
 from ci.release.manifest import (
     boot_bundle,
@@ -67,7 +68,7 @@ def foreign_log(*, pretend: bool) -> Callable[[Scene], None]:
 
     def do(scene: Scene) -> None:
         honest = entry(scene.bundle(SIGNED))["logId"]
-        log = TransparencyLog(scene.place / "log", scene.stage.foreign.keys.log)
+        log = TransparencyLog(scene.place / "log", rekor_v2.log_key(scene.stage.foreign.keys))
         scene.resign(scene.stage.mint.but(log=log), SIGNED)
         log.close()
         if pretend:

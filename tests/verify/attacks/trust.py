@@ -187,6 +187,36 @@ ATTACKS = [
         "",
         "no log key, expected at least one",
     ),
+    Attack(
+        "a root whose log has no time of validity",
+        root(lambda said: said["tlogs"][0]["publicKey"].pop("validFor")),
+        "",
+        "log key https://log.rehearsal.invalid without validFor",
+    ),
+    Attack(
+        "a root with two keys of one log id",
+        root(lambda said: said["tlogs"][1].update(logId=said["tlogs"][0]["logId"])),
+        "",
+        "two keys with the log id",
+    ),
+    Attack(
+        "a root of another version",
+        root(
+            lambda said: said.update(mediaType="application/vnd.dev.sigstore.trustedroot.v0.2+json")
+        ),
+        "",
+        "expected application/vnd.dev.sigstore.trustedroot",
+    ),
+    Attack(
+        "an authority whose last certificate issued nothing",
+        lambda scene: root(
+            lambda said: said["certificateAuthorities"][0]["certChain"]["certificates"].append(
+                foreign_root(scene)["certificateAuthorities"][0]["certChain"]["certificates"][1]
+            )
+        )(scene),
+        "trust root",
+        "an authority that the trust root",
+    ),
     Attack("a root that is a list", root_file(b"[]"), "", "no trust root"),
     Attack(
         "a root with a key twice", root_file(b'{"tlogs": [], "tlogs": []}'), "", "key 'tlogs' twice"
