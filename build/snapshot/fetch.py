@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from build.apk.index import INDEX
-from build.edges.download import TIMEOUTS, Downloader, Received, Request, VanishedError, Watch
+from build.edges.download import Downloader, Limits, Received, Request, VanishedError, Watch
 from build.edges.files import write_file
 from build.errors import ConfigError, RemoteError, SnapshotError, VerificationError
 from build.snapshot.store import Store
@@ -135,7 +135,7 @@ class Fetcher:
     """Gets files; `sleep` waits a number of seconds between tries."""
 
     sleep: Callable[[float], None]
-    timeouts: tuple[float, float] = TIMEOUTS
+    limits: Limits = field(default_factory=Limits)
     verify: bool | str = True
     """A file of CA certificates, or True for the usual ones."""
     cache: HttpCache | None = None
@@ -144,7 +144,7 @@ class Fetcher:
 
     @cached_property
     def _downloader(self) -> Downloader:
-        return Downloader(self.sleep, HINT, self.timeouts, self.verify, self.clock)
+        return Downloader(self.sleep, HINT, self.limits, self.verify, self.clock)
 
     def fetch(
         self, place: str | Path, name: str, *, limit: int, watch: Watch | None = None

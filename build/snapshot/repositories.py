@@ -17,8 +17,8 @@ from build.errors import RemoteError, VerificationError
 from build.snapshot.fetch import Fetching, MirrorSource, list_sources
 from build.snapshot.lock import Role
 
-MAX_INDEX_FETCH = 1 << 26
-"""Bytes of an index as served: thirty times Alpine's largest."""
+MAX_INDEX_FETCH = 1 << 24
+"""Bytes of an index as served: seven times Alpine's largest."""
 MAX_EXAMPLES = 3
 """Packages that one message names."""
 
