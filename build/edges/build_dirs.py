@@ -1,12 +1,15 @@
 """Temporary folders of one build, and errors of the file system they are on."""
 
 import errno
+import fcntl
+import os
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from build.config import MIB
 from build.edges.container import Mount
@@ -14,7 +17,15 @@ from build.errors import BuildError
 
 BUILD = Path(__file__).parent.parent
 """The folder of the package `build`."""
+RANDOM_NAME = "[a-z0-9_]{8}"
+"""What `tempfile` adds to a prefix."""
 FREE_SPACE = "free some space there, or set another `work` in [snapshot] of release.toml"
+HINTS = {
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
+    errno.EROFS: "name a `store` and a `work` that can be written in [snapshot] of release.toml",
+}
+NOT_A_FOLDER = dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "not a folder, expected one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +62,64 @@ def build_dirs(work: Path, out: Path) -> Iterator[BuildDirs]:
 
     `BuildDirs.out` is below `out`, on the same file system, so that a rename publishes a result.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
-    with (
-        TemporaryDirectory(prefix="build-", dir=work) as folder,
-        TemporaryDirectory(prefix=".build-", dir=out) as results,
-    ):
+    with work_dir(work, "build-") as folder, work_dir(out, ".build-") as results:
         names = ("builder", "apk", "packages", "program", "plan")
-        paths = {name: Path(folder).resolve() / name for name in names}
+        paths = {name: folder.resolve() / name for name in names}
         for path in paths.values():
             path.mkdir()
-        yield BuildDirs(**paths, out=Path(results).resolve())
+        yield BuildDirs(**paths, out=results.resolve())
+
+
+@contextmanager
+def work_dir(parent: Path, prefix: str) -> Iterator[Path]:
+    """Make a folder below `parent`, and remove it afterwards.
+
+    Folders of the same prefix that killed processes left are removed first. A living process holds
+    its own by flock(2), which the kernel releases when it exits; `parent` is held for the moment
+    between making a folder and holding it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    with _held(parent, fcntl.LOCK_EX):
+        for leftover in parent.glob(f"{prefix}*"):
+            if re.fullmatch(re.escape(prefix) + RANDOM_NAME, leftover.name):
+                _remove_leftover(leftover)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        _remove_tree(folder)
+        os.close(handle)
+
+
+def _remove_leftover(folder: Path) -> None:
+    """Remove `folder` unless a living process holds it."""
+    with suppress(OSError), _held(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        _remove_tree(folder)
+
+
+@contextmanager
+def _held(folder: Path, how: int) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove `folder`, those of its folders too whose modes forbid it."""
+    for path, names, _ in os.walk(folder):
+        for below in (Path(path) / name for name in names):
+            with suppress(OSError):
+                if not below.is_symlink():  # chmod() would follow it out of the tree
+                    below.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -74,9 +132,9 @@ def file_errors(work: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        reason = NOT_A_FOLDER.get(error.errno or 0, error.strerror)
         raise BuildError(
-            f"{error.filename or work}: {error.strerror}",
-            hint=FREE_SPACE if error.errno == errno.ENOSPC else "",
+            f"{error.filename or work}: {reason}", hint=HINTS.get(error.errno or 0, "")
         ) from None
 
 

@@ -17,8 +17,8 @@ from typing import Literal, cast
 
 from build.apk.version import VERSION as APK_VERSION
 from build.config import ARCHITECTURE, ARCHITECTURES, BRANCH, BuildConfig
-from build.edges.files import write_file
-from build.errors import ConfigError, StaleLockError
+from build.edges.files import open_plain, write_file
+from build.errors import ConfigError, SnapshotError, StaleLockError
 from build.tables import Table, is_number
 from build.urls import has_userinfo
 
@@ -167,7 +167,8 @@ def read_lock(path: Path) -> Lock:
             with the key and value, or the number of the first line that differs.
     """
     try:
-        content = path.read_bytes()
+        with open_plain(path) as file:
+            content = file.read()
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: no such file: nothing is pinned yet", hint="run `nox -s pin`"
@@ -207,6 +208,22 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
             hint=AGAIN,
         )
     return lock
+
+
+def check_readable(lock: Lock) -> None:
+    """Check that `read_lock` would accept `lock`.
+
+    Raises:
+        SnapshotError: the repositories serve a value that no lock may have, such as a version
+            outside apk's grammar.
+    """
+    try:
+        parse_lock(dump_lock(lock), where="the lock of these repositories")
+    except ConfigError as error:
+        raise SnapshotError(
+            f"{error}: it could not be read again, so it is not written",
+            hint="leave out that package, or name another repository, in release.toml",
+        ) from None
 
 
 def check_fresh(lock: Lock, config: BuildConfig) -> None:

@@ -6,21 +6,29 @@ The lock file is not written here.
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from build.apk.index import INDEX
 from build.apk.package import unpack_data
 from build.config import BuildConfig
-from build.edges.download import VanishedError
+from build.edges.build_dirs import work_dir
+from build.edges.download import SizeError, VanishedError
 from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError, SnapshotError, SnowdropError, VerificationError
-from build.snapshot.consistency import check_forward, describe_out_of_step, note_replaced
+from build.snapshot.consistency import AnotherBuildError, describe_out_of_step
 from build.snapshot.fetch import Fetcher, Fetching, HttpCache
 from build.snapshot.fetch_packages import PackageFetcher, PackageKey, known_packages
-from build.snapshot.lock import Lock, LockedPackage, LockedRepository, check_fresh
+from build.snapshot.forward import (
+    check_branch_of_release,
+    check_branch_of_urls,
+    check_forward,
+    check_times,
+    note_changes,
+)
+from build.snapshot.lock import Lock, LockedPackage, LockedRepository, check_fresh, check_readable
+from build.snapshot.missing import explain_missing
 from build.snapshot.partial_update import PartialUpdate, without_unused_indexes
 from build.snapshot.repositories import (
     MAX_INDEX_FETCH,
@@ -64,6 +72,10 @@ class PinRequest:
     """Used instead of HTTP and files."""
     allow_older: bool = False
     """Whether a repository may be older than it was in `previous`."""
+    allowed: Collection[str] = ()
+    """Packages, and repositories as `v3.24/main`, that may be."""
+    now: float | None = None
+    """Seconds since 1970; no package may be built more than a day later. None: not checked."""
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -86,18 +98,26 @@ def pin(request: PinRequest) -> Lock:
     config, previous = request.config, request.previous
     if request.only is not None and previous is not None:
         check_fresh(previous, config)
+    check_branch_of_urls(config)
     config.work.mkdir(parents=True, exist_ok=True)
     cache = HttpCache.load(config.work / "answers.json", request.store)
     fetcher = request.fetcher or Fetcher(request.sleep, cache=cache)
-    groups, lock = _pin_consistent(request, fetcher)
+    groups, lock = _pin_consistent(request, fetcher, cache)
+    check_readable(lock)
+    if request.now is not None:
+        check_times(lock.packages, request.now)
     if previous is not None:
-        note_replaced(groups.repositories, previous, request.progress)
+        note_changes(groups.repositories, previous, request.progress)
+    older = previous if not request.allow_older else None
+    check_branch_of_release(lock, older, request.allowed)
     # Only now: an entry is of use when the store has the body, which a failed pin may lack.
     cache.save()
     return lock
 
 
-def _pin_consistent(request: PinRequest, fetcher: Fetching) -> tuple[IndexGroups, Lock]:
+def _pin_consistent(
+    request: PinRequest, fetcher: Fetching, cache: HttpCache
+) -> tuple[IndexGroups, Lock]:
     """Return the repositories and their lock; read them again while they are inconsistent."""
     verify_all = request.only is not None and not request.only
     known = known_packages(None if verify_all else request.previous)
@@ -110,6 +130,8 @@ def _pin_consistent(request: PinRequest, fetcher: Fetching) -> tuple[IndexGroups
             return groups, _make_lock(request, groups, packages)
         except (UnsolvedError, RemoteError, VerificationError) as error:
             if not _is_transient(error, groups, fetcher):
+                if isinstance(error, UnsolvedError):
+                    explain_missing(error, request.config, groups, request.previous, cache)
                 raise
             if pause is None:
                 text = describe_out_of_step(groups.repositories, error, tries)
@@ -132,7 +154,7 @@ def _read_groups(request: PinRequest, fetcher: Fetching) -> IndexGroups:
         builder = reader.read_group(len(image.repositories))
     groups = IndexGroups(image, builder)
     if request.previous is not None and not request.allow_older:
-        check_forward(groups.repositories, request.previous, request.store)
+        check_forward(groups.repositories, request.previous, request.store, request.allowed)
     return groups
 
 
@@ -146,12 +168,13 @@ def _single_arch(config: BuildConfig) -> str:
 def _is_transient(error: SnowdropError, groups: IndexGroups, fetcher: Fetching) -> bool:
     """Return whether reading everything again may succeed.
 
-    It may when a server has published since its index was read, and when something is missing
-    that only the server's next state has. Wrong bytes under an unchanged index stay wrong.
+    It may when a server has published since its index was read, when something is missing that
+    only the server's next state has, and when it serves an index and packages of different times.
+    Wrong bytes under an unchanged index stay wrong.
     """
     served = [(repository, repository.sources[0]) for repository in groups.repositories]
     web = any(isinstance(source.location, str) for _, source in served)
-    missing = isinstance(error, VanishedError) or (
+    missing = isinstance(error, VanishedError | SizeError | AnotherBuildError) or (
         isinstance(error, UnsolvedError) and error.is_out_of_step
     )
     if missing and isinstance(fetcher, Fetcher) and web:
@@ -189,8 +212,7 @@ def _make_lock(request: PinRequest, groups: IndexGroups, packages: PackageFetche
 def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) -> Lock:
     """Return the lock of what apk chooses from `groups`, all of it fetched and verified."""
     config, image, builder = request.config, groups.image, groups.builder
-    with TemporaryDirectory(prefix="pin-", dir=config.work) as folder:
-        work = Path(folder)
+    with work_dir(config.work, "pin-") as work:
         apk = packages.fetch(bootstrap(image.indexes), image, "apk")
         solver = builder_solver = _prepare_solver(request, apk, packages, work / "apk")
         if builder is not image:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from build.edges.build_dirs import file_errors
 from build.errors import ConfigError
 from build.snapshot.archive import open_archive
 from build.snapshot.lock import Lock, read_lock
@@ -49,12 +50,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError(f"store {action}: takes neither --keep nor --dry-run")
     if (action == "take") != (arguments.archive is not None):
         raise ConfigError("ARCHIVE: expected by `store take` alone")
-    if action == "take":
-        return _take(arguments.archive, store, console)
-    if action == "verify":
-        return _verify(config, store, console)
-    keep = KEEP if arguments.keep is None else arguments.keep
-    return _sweep(config, store, keep, arguments.dry_run, console)
+    with file_errors(store.folder):
+        if action == "take":
+            return _take(arguments.archive, store, console)
+        if action == "verify":
+            return _verify(config, store, console)
+        keep = KEEP if arguments.keep is None else arguments.keep
+        return _sweep(config, store, keep, arguments.dry_run, console)
 
 
 def _verify(config: ReleaseConfig, store: Store, console: Console) -> int:

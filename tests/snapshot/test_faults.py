@@ -83,16 +83,26 @@ def test_a_temporary_failure_of_a_mirror_gives_the_same_lock(
 FINAL: dict[str, tuple[str, list[Reply], type[SnowdropError], str]] = {
     "index: 404": (INDEX, [answer(404)], VanishedError, f"{INDEX}: status 404"),
     "index: 500 for ever": (INDEX, [answer(500)] * 3, RemoteError, f"{INDEX}: status 500.*3 times"),
-    "index: wrong bytes": (INDEX, [with_bytes(flipped)], VerificationError, f"{INDEX}: "),
-    "index: empty": (INDEX, [with_bytes(lambda _: b"")], VerificationError, f"{INDEX}: "),
-    "index: a page": (INDEX, [with_bytes(lambda _: b"<html>log in")], VerificationError, INDEX),
+    "index: wrong bytes": (INDEX, [with_bytes(flipped)] * 2, VerificationError, f"{INDEX}: "),
+    "index: empty": (INDEX, [with_bytes(lambda _: b"")] * 2, VerificationError, f"{INDEX}: "),
+    "index: a page": (INDEX, [with_bytes(lambda _: b"<html>log in")] * 2, VerificationError, INDEX),
     "package: 403": (HELLO, [answer(403)], RemoteError, f"{HELLO}: status 403"),
     "package: 502 for ever": (HELLO, [answer(502)] * 3, RemoteError, f"{HELLO}: status 502"),
     "package: stalls for ever": (HELLO, [stall] * 3, RemoteError, f"{HELLO}: .*3 times"),
     "package: wrong bytes": (HELLO, [with_bytes(flipped)], VerificationError, f"{HELLO}: "),
-    "package: short": (HELLO, [with_bytes(lambda c: c[:-1])], VerificationError, f"{HELLO}: "),
-    "package: long": (HELLO, [with_bytes(lambda c: c + b"x")], RemoteError, f"{HELLO}: longer"),
-    "package: a page": (HELLO, [with_bytes(lambda _: b"<html>")], VerificationError, HELLO),
+    "package: short": (
+        HELLO,
+        [with_bytes(lambda c: c[:-1])] * 9,
+        SnapshotError,
+        f"{HELLO}: ended after .*\n.*fetched 3 times",
+    ),
+    "package: long": (
+        HELLO,
+        [with_bytes(lambda c: c + b"x")] * 3,
+        SnapshotError,
+        f"{HELLO}: longer than .*\n.*fetched 3 times",
+    ),
+    "package: a page": (HELLO, [with_bytes(lambda _: b"<html>")] * 9, SnapshotError, HELLO),
     "package: redirect to a file": (
         HELLO,
         [answer(302, headers={"Location": "file:///etc/passwd"})],
@@ -142,11 +152,12 @@ def changed(path: Path) -> None:
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_again(mirror: Mirror) -> None:
-    path = mirror.folder / TAIL / ARCH / HELLO
-    mirror.fault(HELLO, reset_halfway)
+    path = mirror.folder / TAIL / ARCH / "file"
+    path.write_bytes(bytes(1000))
+    mirror.fault("file", reset_halfway)
     mirror.after = lambda _: changed(path)
     served = f"{mirror.url}/{TAIL}/{ARCH}"
-    assert Fetcher(lambda _: None).fetch(served, HELLO, limit=1 << 20) == b"another"
+    assert Fetcher(lambda _: None).fetch(served, "file", limit=1 << 20) == b"another"
 
 
 def test_a_very_slow_response_counts_as_stalled(mirror: Mirror) -> None:

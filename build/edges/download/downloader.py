@@ -24,9 +24,9 @@ from build.edges.download.addresses import (
     zone_of_url,
 )
 from build.edges.download.limits import Limits
-from build.edges.download.meter import CURRENT, FinalError, Meter, TransientError
+from build.edges.download.meter import CURRENT, FinalError, Meter, ShortError, TransientError
 from build.edges.download.netrc import Auth, bearer, netrc_auth
-from build.edges.download.partial import Partial, Received, Watch
+from build.edges.download.partial import Partial, Received, Watch, WriteError
 from build.edges.download.responses import MAX_REASON, NotThereError, check_status, reason_of
 from build.edges.files import replacing
 from build.errors import RemoteError, SnowdropError
@@ -90,9 +90,16 @@ class Downloader:
         return Session(CONNECTIONS)
 
     def save(self, request: Request, path: Path, watch: Watch | None = None) -> Received:
-        """Write the file to `path`; see `fetch`. It is there whole, or not at all."""
-        with replacing(path) as file:
-            return self.fetch(request, into=file, watch=watch)
+        """Write the file to `path`; see `fetch`. It is there whole, or not at all.
+
+        Raises:
+            WriteError: it cannot be written there.
+        """
+        try:
+            with replacing(path) as file:
+                return self.fetch(request, into=file, watch=watch)
+        except WriteError as error:
+            raise WriteError(f"{path}: {error}") from None
 
     def fetch(
         self,
@@ -163,6 +170,8 @@ class Downloader:
                 if end or late:
                     said = f"{error}, " + (f"{tries} times" if tries > 1 else "once")
                     said += f", and the server asks to wait {asked:.0f} s" if late and asked else ""
+                    if isinstance(error, ShortError):
+                        raise SizeError(f"{_address(request)}: {said}", hint=self.hint) from None
                     raise self._refused(request, said) from None
                 self.sleep(pause)
         raise AssertionError("the last try returns or raises")
@@ -297,7 +306,7 @@ class Downloader:
             # Whole as the server has it, so there is no rest to ask for: begin anew.
             size = partial.size
             partial.restart({})
-            raise TransientError(f"ended after {size} of {limit} bytes")
+            raise ShortError(f"ended after {size} of {limit} bytes")
 
     def _refused(self, request: Request, message: str) -> RemoteError:
         return RemoteError(f"{_address(request)}: {message}", hint=self.hint)

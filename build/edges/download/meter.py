@@ -19,6 +19,10 @@ class TransientError(Exception):
         self.seconds = seconds
 
 
+class ShortError(TransientError):
+    """A file that is whole as the server has it, but shorter than it must be."""
+
+
 class FinalError(Exception):
     """A failure that ends the download."""
 

@@ -11,6 +11,10 @@ Watch = Callable[[int], None]
 """Receives the number of bytes whenever more of them have arrived."""
 
 
+class WriteError(SnowdropError):
+    """What arrives cannot be written; the message is the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """Digest and validators of a file that arrived whole."""
@@ -52,15 +56,14 @@ class Partial:
         """Write `piece`.
 
         Raises:
-            SnowdropError: the file cannot be written: no failure of the server.
+            WriteError: the file cannot be written: no failure of the server.
         """
         self.digest.update(piece)
         try:
             if self._file:
                 self._file.write(piece)
         except OSError as error:
-            name = getattr(self._file, "name", "the file")
-            raise SnowdropError(f"{name}: {error.strerror}") from None
+            raise WriteError(str(error.strerror)) from None
         self.size += len(piece)
         more, self.most = self.size - self.most, max(self.most, self.size)
         if self._watch and more > 0:

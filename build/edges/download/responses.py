@@ -86,4 +86,4 @@ def reason_of(error: Exception) -> str:
         inner = reason
     # "HTTPConnection(host=..., port=...): Failed to ..." says the URL once more.
     sentence = re.sub(r"^<?\w+\(?.*?\)?>?: (?=Failed|\[)", "", str(inner))
-    return sentence[:MAX_REASON] or type(inner).__name__
+    return " ".join(sentence.split())[:MAX_REASON] or type(inner).__name__
