@@ -20,6 +20,7 @@ from build.snapshot.lock import Role
 
 MAX_INDEX_FETCH = 1 << 24
 """Bytes of an index as served: seven times Alpine's largest."""
+OTHER_MIRROR = "the same twice, so it is no passing fault: name another mirror in release.toml"
 MAX_EXAMPLES = 3
 """Packages that one message names."""
 
@@ -112,9 +113,10 @@ class IndexReader:
             try:
                 found = self._fetch(source, keys, watch, known=index)
             except RemoteError as error:
-                error.hint = _url_hint(source.url, self.arch) or error.hint
+                hint = _url_hint(source.url, self.arch)
+                error.hint = hint or error.hint
                 failures.append(error)
-                self.progress.note(f"mirror left out: {error}")
+                self.progress.note(f"mirror left out: {error}" + (f": {hint}" if hint else ""))
                 continue
             if index is None:
                 index = found
@@ -151,11 +153,12 @@ class IndexReader:
         where = f"{source.url}/{file}"
         try:
             return read_index(raw, keys, where=where)
-        except VerificationError:
+        except VerificationError as error:
             if isinstance(source.location, Path):
                 raise
             again = self.fetcher.fetch(source.location, file, limit=MAX_INDEX_FETCH)
             if again == raw:
+                error.hint = error.hint or OTHER_MIRROR
                 raise
         return read_index(again, keys, where=where)
 
