@@ -79,7 +79,10 @@ class LockedPackage:
     build_time: int
     """Seconds since 1970."""
     order: Mapping[str, int]
-    """Position, from 1, in the install order of each closure that contains it."""
+    """Position, from 1, in each closure that contains it: the order in which the snapshot's apk
+    would install the closure out of the complete indexes. A build gives apk only the packages of
+    the closure and adds local ones, so apk may take another order there: the build checks the set
+    and the versions, not the order."""
 
     def sort_key(self) -> tuple[str, str, int]:
         """Return what the packages of a lock are sorted by."""
@@ -114,7 +117,7 @@ class Lock:
         return tuple(sorted({name for package in self.packages for name in package.order}))
 
     def closure(self, name: str) -> tuple[LockedPackage, ...]:
-        """Return the packages of the closure `name` in install order.
+        """Return the packages of the closure `name` in the order of the lock (see `order`).
 
         Raises:
             ConfigError: the lock has no such closure.
