@@ -8,7 +8,7 @@ the same (RFC 9110, sections 13 and 14).
 import http.client
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +25,7 @@ from build.edges.download.addresses import (
 )
 from build.edges.download.limits import Limits
 from build.edges.download.meter import CURRENT, FinalError, Meter, ShortError, TransientError
-from build.edges.download.netrc import Auth, bearer, netrc_auth
+from build.edges.download.netrc import Auth, bearer, netrc_auth, secrets_in
 from build.edges.download.partial import Partial, Received, Watch, WriteError
 from build.edges.download.responses import MAX_REASON, NotThereError, check_status, reason_of
 from build.edges.files import replacing
@@ -146,6 +146,9 @@ class Downloader:
         token = CURRENT.set(meter)
         try:
             yield meter
+        except RemoteError as error:
+            error.args = (_without(str(error), meter.secrets),)
+            raise
         finally:
             CURRENT.reset(token)
 
@@ -248,6 +251,10 @@ class Downloader:
                 verify=None if self.verify is True else self.verify,
                 allow_redirects=False,
             )
+            meter.secrets |= secrets_in(response.request.headers)
+            for name in ("etag", "last-modified"):  # they are kept in a file for the next time
+                if (value := response.headers.get(name, "")) != _without(value, meter.secrets):
+                    del response.headers[name]
             with response:  # closed unread: nobody needs the body of a redirect or an error
                 if not response.is_redirect or not redirects:
                     yield response
@@ -310,6 +317,13 @@ class Downloader:
 
     def _refused(self, request: Request, message: str) -> RemoteError:
         return RemoteError(f"{_address(request)}: {message}", hint=self.hint)
+
+
+def _without(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` without the credentials that a server has echoed."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def _address(request: Request) -> str:

@@ -37,6 +37,8 @@ class Meter:
         """Bytes of the file that have arrived."""
         self.floor = self.zone = Zone.LOOPBACK
         """The narrowest zone that a connection may lead to, and that of the last one."""
+        self.secrets: frozenset[str] = frozenset()
+        """Credentials that were sent: no message repeats them."""
         self._until = 0.0
         self._wire, self._allowed = 0, 0
         self._mark, self._marked, self._in_body = 0.0, 0, False

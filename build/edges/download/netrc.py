@@ -7,10 +7,11 @@ send it, and would ask again after a redirect; so it is always given one of thes
 import base64
 import netrc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 if TYPE_CHECKING:
     import requests
@@ -41,6 +42,21 @@ def netrc_auth(url: str) -> Auth:
     login, account, password = entry
     pair = f"{login or account}:{password or ''}".encode()
     return _header(f"Basic {base64.b64encode(pair).decode()}")
+
+
+def secrets_in(headers: Mapping[str, str]) -> frozenset[str]:
+    """Return the credentials that a request carries, in each form in which a server may echo them.
+
+    The user name is none of them: it may be part of any word.
+    """
+    value = headers.get("Authorization") or ""
+    word = value.rpartition(" ")[2]
+    found = {value, word}
+    if value.startswith("Basic "):
+        with suppress(ValueError):
+            password = base64.b64decode(word).decode().partition(":")[2]
+            found |= {password, quote(password, safe="")}
+    return frozenset(found - {""})
 
 
 def _header(value: str) -> Auth:
