@@ -4,9 +4,8 @@ Read `pin` first. Every byte ends up in the store, so that a build needs only lo
 The lock file is not written here.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,15 +26,16 @@ from build.snapshot.forward import (
     check_times,
     note_changes,
 )
-from build.snapshot.lock import Lock, LockedPackage, LockedRepository, check_fresh, check_readable
+from build.snapshot.lock import Lock, check_fresh, check_readable
+from build.snapshot.lock_entries import find_agreed_mirrors, lock_packages, lock_repository
 from build.snapshot.missing import explain_missing
 from build.snapshot.partial_update import PartialUpdate, without_unused_indexes
 from build.snapshot.repositories import (
     MAX_INDEX_FETCH,
     IndexGroups,
     IndexReader,
-    Repository,
 )
+from build.snapshot.solutions import CachedSolver, Solutions
 from build.snapshot.solve import (
     EngineFor,
     MissingDependencyError,
@@ -47,8 +47,6 @@ from build.snapshot.store import Store
 
 PAUSES = (10.0, 30.0)
 """Seconds before indexes that are inconsistent are fetched a second and a third time."""
-OF_INDEX = ("name", "version", "arch", "checksum", "origin", "commit", "license", "build_time")
-"""Values of a package that the lock takes from the index unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,13 +210,16 @@ def _make_lock(request: PinRequest, groups: IndexGroups, packages: PackageFetche
 def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) -> Lock:
     """Return the lock of what apk chooses from `groups`, all of it fetched and verified."""
     config, image, builder = request.config, groups.image, groups.builder
+    # An archive is pinned to prove what is in it, so apk is asked again.
+    answers = config.work / "solutions.json"
+    solutions = Solutions(answers, {}) if request.fetcher else Solutions.load(answers)
     with work_dir(config.work, "pin-") as work:
         apk = packages.fetch(bootstrap(image.indexes), image, "apk")
-        solver = builder_solver = _prepare_solver(request, apk, packages, work / "apk")
+        solver = builder_solver = _solver(request, apk, packages, work / "apk", solutions)
         if builder is not image:
             # This apk is only a tool and is not locked, so it comes from the full indexes.
             tool = packages.fetch(bootstrap(builder.full_indexes), builder, "apk")
-            builder_solver = _prepare_solver(request, tool, packages, work / "builder-apk")
+            builder_solver = _solver(request, tool, packages, work / "builder-apk", solutions)
         wanted = [("builder", builder, builder_solver, config.builder_packages)]
         # The same solver for all images: a lock names one apk, which also installs them.
         for variant, image_config in config.images.items():
@@ -230,7 +231,9 @@ def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) 
             offers = own_solver.solve(names, group.indexes, keys, work, closure=closure)
             closures[closure] = packages.fetch(offers, group, closure)
         apk_version = solver.version()
-    locked = _locked_packages(closures, packages)
+    if not request.fetcher:
+        solutions.save()
+    locked = lock_packages(closures, packages)
     return Lock(
         branch=config.branch,
         arch=_single_arch(config),
@@ -238,8 +241,8 @@ def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) 
         epoch=max(package.build_time for package in locked),
         choice_sha256=config.choice_sha256,
         repositories=tuple(
-            _locked_repository(
-                each, packages, _agreed_mirrors(request.previous, number, each, locked)
+            lock_repository(
+                each, packages, find_agreed_mirrors(request.previous, number, each, locked)
             )
             for number, each in enumerate(groups.repositories)
         ),
@@ -247,77 +250,20 @@ def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) 
     )
 
 
-def _prepare_solver(
-    request: PinRequest, keys: Sequence[PackageKey], packages: PackageFetcher, root: Path
-) -> Solver:
-    """Unpack the packages `keys`, an apk and what it links to, into `root`."""
-    root.mkdir()
-    for key in keys:
-        _, package = packages.packages[key]
-        unpack_data(request.store.read(package.sha256), root)
-    return Solver.prepare(root, request.engine_for, arch=_single_arch(request.config))
+def _solver(
+    request: PinRequest,
+    keys: Sequence[PackageKey],
+    packages: PackageFetcher,
+    root: Path,
+    solutions: Solutions,
+) -> CachedSolver:
+    """Return a solver of the packages `keys`, an apk and what it links to, below `root`."""
+    digests = [packages.packages[key][1].sha256 for key in keys]
 
+    def prepare() -> Solver:
+        root.mkdir()
+        for sha256 in digests:
+            unpack_data(request.store.read(sha256), root)
+        return Solver.prepare(root, request.engine_for, arch=_single_arch(request.config))
 
-def _locked_packages(
-    closures: Mapping[str, Sequence[PackageKey]], packages: PackageFetcher
-) -> tuple[LockedPackage, ...]:
-    order: dict[PackageKey, dict[str, int]] = {}
-    for closure, keys in closures.items():
-        for position, key in enumerate(keys, 1):
-            order.setdefault(key, {})[closure] = position
-    locked = []
-    for key, positions in order.items():
-        record, package = packages.packages[key]
-        locked.append(
-            LockedPackage(
-                **{name: getattr(record, name) for name in OF_INDEX},
-                repository=key[0],
-                file=record.file_name,
-                sha256=package.sha256,
-                size=package.size,
-                order=positions,
-            )
-        )
-    return tuple(sorted(locked, key=LockedPackage.sort_key))
-
-
-def _agreed_mirrors(
-    previous: Lock | None, number: int, repository: Repository, packages: Sequence[LockedPackage]
-) -> frozenset[str]:
-    """Return the mirrors that, by the previous lock, served this index and its packages.
-
-    Without them a mirror that is down for an hour would change the lock of an unchanged
-    snapshot. A package that is new was not compared, so then no mirror counts.
-    """
-    if previous is None:
-        return frozenset()
-    known = {package.checksum for package in previous.packages}
-    if any(each.repository == number and each.checksum not in known for each in packages):
-        return frozenset()
-    sha256 = hashlib.sha256(repository.index.raw).hexdigest()
-    return frozenset(
-        mirror
-        for locked in previous.repositories
-        if (locked.url, locked.index_sha256) == (repository.url, sha256)
-        for mirror in locked.mirrors
-    )
-
-
-def _locked_repository(
-    repository: Repository, packages: PackageFetcher, agreed: frozenset[str]
-) -> LockedRepository:
-    """Return the lock's entry; `agreed` are the mirrors that agreed by the previous lock."""
-    signer, index = repository.index.signer, repository.index
-    incomplete = {mirror for url, mirror in packages.incomplete if url == repository.url}
-    complete = {source.mirror for source in repository.sources} - incomplete
-    return LockedRepository(
-        role=repository.role,
-        url=repository.url,
-        arch=repository.arch,
-        index_sha256=packages.store.put(index.raw),
-        index_size=len(index.raw),
-        description=index.description,
-        key=signer,
-        key_sha256=packages.store.put(repository.keys.files[signer]),
-        mirrors=tuple(each for each in repository.mirrors if each in agreed | complete),
-    )
+    return CachedSolver(prepare, digests, solutions)
