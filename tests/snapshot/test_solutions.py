@@ -57,11 +57,11 @@ def more(config: BuildConfig, folder: Path) -> BuildConfig:
 
 
 def fewer_names(config: BuildConfig, folder: Path) -> BuildConfig:
-    return world(folder, f"{folder}/served/{TAIL}", packages=["musl"])
+    return world(folder, f"{folder}/served/{TAIL}", packages=["hello", "musl"])
 
 
 def builder_names(config: BuildConfig, folder: Path) -> BuildConfig:
-    return replace(config, builder_packages=("hello",))
+    return replace(config, builder_packages=("musl", "hello"))
 
 
 def damaged(text: str) -> Callable[[BuildConfig, Path], BuildConfig]:
