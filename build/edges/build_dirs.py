@@ -14,7 +14,15 @@ from build.errors import BuildError
 
 BUILD = Path(__file__).parent.parent
 """The folder of the package `build`."""
+RANDOM_NAME = "[a-z0-9_]{8}"
+"""What `tempfile` adds to a prefix."""
 FREE_SPACE = "free some space there, or set another `work` in [snapshot] of release.toml"
+HINTS = {
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
+    errno.EROFS: "name a `store` and a `work` that can be written in [snapshot] of release.toml",
+}
+NOT_A_FOLDER = dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "not a folder, expected one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +59,7 @@ def build_dirs(work: Path, out: Path) -> Iterator[BuildDirs]:
 
     `BuildDirs.out` is below `out`, on the same file system, so that a rename publishes a result.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
-    with (
-        temporary_folder("build-", work) as folder,
-        temporary_folder(".build-", out) as results,
-    ):
+    with temporary_folder("build-", work) as folder, temporary_folder(".build-", out) as results:
         names = ("builder", "apk", "packages", "program", "plan")
         paths = {name: folder.resolve() / name for name in names}
         for path in paths.values():
@@ -74,9 +77,9 @@ def file_errors(work: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        reason = NOT_A_FOLDER.get(error.errno or 0, error.strerror)
         raise BuildError(
-            f"{error.filename or work}: {error.strerror}",
-            hint=FREE_SPACE if error.errno == errno.ENOSPC else "",
+            f"{error.filename or work}: {reason}", hint=HINTS.get(error.errno or 0, "")
         ) from None
 
 

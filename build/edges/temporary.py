@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +38,7 @@ def temporary_folder(prefix: str, parent: Path) -> Iterator[Path]:
 
     Folders of the same prefix are removed first when the process that made them has ended.
     """
+    parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(prefix, parent)
     folder = TemporaryDirectory(prefix=f"{prefix}{owner_name()}-", dir=parent)
     try:
@@ -56,7 +57,17 @@ def remove_abandoned(prefix: str, parent: Path) -> None:
     for path in parent.glob(f"{escape(prefix)}*"):
         owner = path.name.removeprefix(prefix).rpartition("-")[0]
         if OWNER.fullmatch(owner) and not is_running(owner):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove `folder`, those of its folders too whose modes forbid it."""
+    for path, names, _ in os.walk(folder):
+        for below in (Path(path) / name for name in names):
+            with suppress(OSError):
+                if not below.is_symlink():  # chmod() would follow it out of the tree
+                    below.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start_time(process: int) -> int | None:

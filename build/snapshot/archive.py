@@ -17,7 +17,7 @@ from typing import BinaryIO
 from build.apk.index import INDEX
 from build.apk.streams import BLOCK, tar_header
 from build.edges.download import Watch
-from build.edges.files import Digest, replacing
+from build.edges.files import Digest, open_plain, replacing
 from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError, SnapshotError, VerificationError
 from build.snapshot.archive_readme import readme
@@ -59,7 +59,7 @@ class Archive:
         Raises:
             VerificationError: it is not what the lock says.
         """
-        with self.path.open("rb") as file:
+        with open_plain(self.path) as file:
             content = _read_at(file, self.positions[name])
         expected, found = self.members[name].sha256, hashlib.sha256(content).hexdigest()
         if found != expected:
@@ -222,7 +222,7 @@ def open_archive(path: Path) -> Archive:
             not name.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             headers = dict(_scan(file, path))
             if LOCK not in headers:
                 raise VerificationError(f"{path}: has no {LOCK}", hint=NO_ARCHIVE)

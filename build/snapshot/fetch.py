@@ -1,9 +1,12 @@
 """Files of repositories, from http(s) and file URLs and plain folders, each with a size limit."""
 
+import hashlib
 import json
 import time
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -11,11 +14,22 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from build.apk.index import INDEX
-from build.edges.download import TIMEOUTS, Downloader, Received, Request, VanishedError, Watch
-from build.edges.files import write_file
+from build.edges.download import (
+    Downloader,
+    Limits,
+    Received,
+    Request,
+    SizeError,
+    VanishedError,
+    Watch,
+)
+from build.edges.files import open_plain, write_file
 from build.errors import ConfigError, RemoteError, SnapshotError, VerificationError
 from build.snapshot.store import Store
 
+PACKAGE = ".apk"
+GZIP = b"\x1f\x8b"
+"""The first bytes of every gzip member (RFC 1952, 2.3.1), so of every index and package."""
 HINT = (
     "the mirror may be in the middle of an update: run the command again in a few minutes; "
     "if it fails again, name another mirror in release.toml"
@@ -135,7 +149,7 @@ class Fetcher:
     """Gets files; `sleep` waits a number of seconds between tries."""
 
     sleep: Callable[[float], None]
-    timeouts: tuple[float, float] = TIMEOUTS
+    limits: Limits = field(default_factory=Limits)
     verify: bool | str = True
     """A file of CA certificates, or True for the usual ones."""
     cache: HttpCache | None = None
@@ -144,7 +158,7 @@ class Fetcher:
 
     @cached_property
     def _downloader(self) -> Downloader:
-        return Downloader(self.sleep, HINT, self.timeouts, self.verify, self.clock)
+        return Downloader(self.sleep, HINT, self.limits, self.verify, self.clock)
 
     def fetch(
         self, place: str | Path, name: str, *, limit: int, watch: Watch | None = None
@@ -166,17 +180,55 @@ class Fetcher:
         cache = self.cache if name.endswith(INDEX) else None
         known, content = (cache and cache.lookup(url)) or (None, b"")
         buffer = BytesIO()
-        received = self._downloader.fetch(
-            Request(url=url, limit=limit), into=buffer, watch=watch, known=known
+        request = Request(
+            url=url,
+            limit=limit,
+            exact=name.endswith(PACKAGE),
+            encoded_limit=limit + limit // 100 + 1024,
         )
+        received = self._downloader.fetch(request, into=buffer, watch=watch, known=known)
+        if received is known:
+            return content
+        content = buffer.getvalue()
+        if received.encoding:
+            content = undo_encoding(content, received.encoding, limit=limit, where=url)
+            received = replace(received, sha256=hashlib.sha256(content).hexdigest())
         if cache:
             cache.record(url, received)
-        return content if received is known else buffer.getvalue()
+        return content
+
+
+def undo_encoding(content: bytes, encoding: str, *, limit: int, where: str) -> bytes:
+    """Return `content` as it is stored, if the server compressed it on the way.
+
+    Servers also label a stored `.tar.gz` with `Content-Encoding: gzip`, which is no compression
+    on the way: an index or package is compressed once.
+
+    Raises:
+        RemoteError: it is compressed in another form than gzip, or has more than `limit` bytes.
+    """
+    hint = "the server, or a proxy, changes files on the way: name another mirror in release.toml"
+    if content.startswith(GZIP):
+        with suppress(zlib.error):
+            inner = zlib.decompressobj(31)
+            start = inner.decompress(content, len(GZIP))
+            if start == GZIP:
+                content = start + inner.decompress(inner.unconsumed_tail, max(limit, 1))
+                if inner.unconsumed_tail or not inner.eof:
+                    raise SizeError(f"{where}: longer than {limit} bytes, or cut off", hint=hint)
+    elif encoding != "identity":
+        raise RemoteError(
+            f"{where}: compressed on the way ({encoding[:40]}), expected the file as it is stored",
+            hint=hint,
+        )
+    if len(content) > limit:
+        raise SizeError(f"{where}: longer than the {limit} bytes expected", hint=hint)
+    return content
 
 
 def _read_file(path: Path, limit: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             content = file.read(max(limit, 0) + 1)
     except FileNotFoundError:
         raise VanishedError(

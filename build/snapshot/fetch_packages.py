@@ -16,6 +16,7 @@ from build.apk.package import PackageFile
 from build.edges.download import CONNECTIONS, Watch
 from build.edges.progress import Progress
 from build.errors import RemoteError, SnowdropError, VerificationError
+from build.snapshot.consistency import explain_mismatch
 from build.snapshot.fetch import Fetching, MirrorSource
 from build.snapshot.lock import Lock
 from build.snapshot.repositories import IndexGroup, Repository
@@ -114,7 +115,10 @@ class PackageFetcher:
                 self._leave_out(repository, source, error)
                 continue
             if package is None:
-                package = check_package(raw, record, repository.keys)
+                try:
+                    package = check_package(raw, record, repository.keys)
+                except VerificationError as error:
+                    raise explain_mismatch(error, raw, record, repository.keys) from None
                 self.store.put(raw)
             elif (found := hashlib.sha256(raw).hexdigest()) != package.sha256:
                 raise VerificationError(

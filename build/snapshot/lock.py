@@ -17,8 +17,8 @@ from typing import Literal, cast
 
 from build.apk.version import VERSION as APK_VERSION
 from build.config import ARCHITECTURE, ARCHITECTURES, BRANCH, BuildConfig
-from build.edges.files import write_file
-from build.errors import ConfigError, StaleLockError
+from build.edges.files import open_plain, write_file
+from build.errors import ConfigError, SnapshotError, StaleLockError
 from build.tables import Table, is_number
 from build.urls import has_userinfo
 
@@ -79,7 +79,10 @@ class LockedPackage:
     build_time: int
     """Seconds since 1970."""
     order: Mapping[str, int]
-    """Position, from 1, in the install order of each closure that contains it."""
+    """Position, from 1, in each closure that contains it: the order in which the snapshot's apk
+    would install the closure out of the complete indexes. A build gives apk only the packages of
+    the closure and adds local ones, so apk may take another order there: the build checks the set
+    and the versions, not the order."""
 
     def sort_key(self) -> tuple[str, str, int]:
         """Return what the packages of a lock are sorted by."""
@@ -114,7 +117,7 @@ class Lock:
         return tuple(sorted({name for package in self.packages for name in package.order}))
 
     def closure(self, name: str) -> tuple[LockedPackage, ...]:
-        """Return the packages of the closure `name` in install order.
+        """Return the packages of the closure `name` in the order of the lock (see `order`).
 
         Raises:
             ConfigError: the lock has no such closure.
@@ -167,7 +170,8 @@ def read_lock(path: Path) -> Lock:
             with the key and value, or the number of the first line that differs.
     """
     try:
-        content = path.read_bytes()
+        with open_plain(path) as file:
+            content = file.read()
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: no such file: nothing is pinned yet", hint="run `nox -s pin`"
@@ -207,6 +211,22 @@ def parse_lock(content: bytes, *, where: str) -> Lock:
             hint=AGAIN,
         )
     return lock
+
+
+def check_readable(lock: Lock) -> None:
+    """Check that `read_lock` would accept `lock`.
+
+    Raises:
+        SnapshotError: the repositories serve a value that no lock may have, such as a version
+            outside apk's grammar.
+    """
+    try:
+        parse_lock(dump_lock(lock), where="the lock of these repositories")
+    except ConfigError as error:
+        raise SnapshotError(
+            f"{error}: it could not be read again, so it is not written",
+            hint="leave out that package, or name another repository, in release.toml",
+        ) from None
 
 
 def check_fresh(lock: Lock, config: BuildConfig) -> None:

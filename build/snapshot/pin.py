@@ -4,16 +4,15 @@ Read `pin` first. Every byte ends up in the store, so that a build needs only lo
 The lock file is not written here.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from build.apk.index import INDEX
 from build.apk.package import unpack_data
 from build.config import BuildConfig
-from build.edges.download import VanishedError
+from build.edges.download import SizeError, VanishedError
 from build.edges.progress import Progress
 from build.edges.temporary import temporary_folder
 from build.errors import (
@@ -23,17 +22,26 @@ from build.errors import (
     SnowdropError,
     VerificationError,
 )
-from build.snapshot.consistency import check_forward, describe_out_of_step, note_replaced
+from build.snapshot.consistency import AnotherBuildError, describe_out_of_step
 from build.snapshot.fetch import Fetcher, Fetching, HttpCache
 from build.snapshot.fetch_packages import PackageFetcher, PackageKey, known_packages
-from build.snapshot.lock import Lock, LockedPackage, LockedRepository, check_fresh
+from build.snapshot.forward import (
+    check_branch_of_release,
+    check_branch_of_urls,
+    check_forward,
+    check_times,
+    note_changes,
+)
+from build.snapshot.lock import Lock, check_fresh, check_readable
+from build.snapshot.lock_entries import find_agreed_mirrors, lock_packages, lock_repository
+from build.snapshot.missing import explain_missing
 from build.snapshot.partial_update import PartialUpdate, without_unused_indexes
 from build.snapshot.repositories import (
     MAX_INDEX_FETCH,
     IndexGroups,
     IndexReader,
-    Repository,
 )
+from build.snapshot.solutions import CachedSolver, Solutions
 from build.snapshot.solve import (
     EngineFor,
     MissingDependencyError,
@@ -45,8 +53,6 @@ from build.snapshot.store import Store
 
 PAUSES = (10.0, 30.0)
 """Seconds before indexes that are inconsistent are fetched a second and a third time."""
-OF_INDEX = ("name", "version", "arch", "checksum", "origin", "commit", "license", "build_time")
-"""Values of a package that the lock takes from the index unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +76,10 @@ class PinRequest:
     """Used instead of HTTP and files."""
     allow_older: bool = False
     """Whether a repository may be older than it was in `previous`."""
+    allowed: Collection[str] = ()
+    """Packages, and repositories as `v3.24/main`, that may be."""
+    now: float | None = None
+    """Seconds since 1970; no package may be built more than a day later. None: not checked."""
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -92,18 +102,26 @@ def pin(request: PinRequest) -> Lock:
     config, previous = request.config, request.previous
     if request.only is not None and previous is not None:
         check_fresh(previous, config)
+    check_branch_of_urls(config)
     config.work.mkdir(parents=True, exist_ok=True)
     cache = HttpCache.load(config.work / "answers.json", request.store)
     fetcher = request.fetcher or Fetcher(request.sleep, cache=cache)
-    groups, lock = _pin_consistent(request, fetcher)
+    groups, lock = _pin_consistent(request, fetcher, cache)
+    check_readable(lock)
+    if request.now is not None:
+        check_times(lock.packages, request.now)
     if previous is not None:
-        note_replaced(groups.repositories, previous, request.progress)
+        note_changes(groups.repositories, previous, request.progress)
+    older = previous if not request.allow_older else None
+    check_branch_of_release(lock, older, request.allowed)
     # Only now: an entry is of use when the store has the body, which a failed pin may lack.
     cache.save()
     return lock
 
 
-def _pin_consistent(request: PinRequest, fetcher: Fetching) -> tuple[IndexGroups, Lock]:
+def _pin_consistent(
+    request: PinRequest, fetcher: Fetching, cache: HttpCache
+) -> tuple[IndexGroups, Lock]:
     """Return the repositories and their lock; read them again while they are inconsistent."""
     verify_all = request.only is not None and not request.only
     known = known_packages(None if verify_all else request.previous)
@@ -116,6 +134,8 @@ def _pin_consistent(request: PinRequest, fetcher: Fetching) -> tuple[IndexGroups
             return groups, _make_lock(request, groups, packages)
         except (UnsolvedError, RemoteError, VerificationError) as error:
             if not _is_transient(error, groups, fetcher):
+                if isinstance(error, UnsolvedError):
+                    explain_missing(error, request.config, groups, request.previous, cache)
                 raise
             if pause is None:
                 text = describe_out_of_step(groups.repositories, error, tries)
@@ -138,7 +158,7 @@ def _read_groups(request: PinRequest, fetcher: Fetching) -> IndexGroups:
         builder = reader.read_group(len(image.repositories))
     groups = IndexGroups(image, builder)
     if request.previous is not None and not request.allow_older:
-        check_forward(groups.repositories, request.previous, request.store)
+        check_forward(groups.repositories, request.previous, request.store, request.allowed)
     return groups
 
 
@@ -152,12 +172,13 @@ def _single_arch(config: BuildConfig) -> str:
 def _is_transient(error: SnowdropError, groups: IndexGroups, fetcher: Fetching) -> bool:
     """Return whether reading everything again may succeed.
 
-    It may when a server has published since its index was read, and when something is missing
-    that only the server's next state has. Wrong bytes under an unchanged index stay wrong.
+    It may when a server has published since its index was read, when something is missing that
+    only the server's next state has, and when it serves an index and packages of different times.
+    Wrong bytes under an unchanged index stay wrong.
     """
     served = [(repository, repository.sources[0]) for repository in groups.repositories]
     web = any(isinstance(source.location, str) for _, source in served)
-    missing = isinstance(error, VanishedError) or (
+    missing = isinstance(error, VanishedError | SizeError | AnotherBuildError) or (
         isinstance(error, UnsolvedError) and error.is_out_of_step
     )
     if missing and isinstance(fetcher, Fetcher) and web:
@@ -195,14 +216,16 @@ def _make_lock(request: PinRequest, groups: IndexGroups, packages: PackageFetche
 def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) -> Lock:
     """Return the lock of what apk chooses from `groups`, all of it fetched and verified."""
     config, image, builder = request.config, groups.image, groups.builder
-    with temporary_folder("pin-", config.work) as folder:
-        work = Path(folder)
+    # An archive is pinned to prove what is in it, so apk is asked again.
+    answers = config.work / "solutions.json"
+    solutions = Solutions(answers, {}) if request.fetcher else Solutions.load(answers)
+    with temporary_folder("pin-", config.work) as work:
         apk = packages.fetch(bootstrap(image.indexes), image, "apk")
-        solver = builder_solver = _prepare_solver(request, apk, packages, work / "apk")
+        solver = builder_solver = _solver(request, apk, packages, work / "apk", solutions)
         if builder is not image:
             # This apk is only a tool and is not locked, so it comes from the full indexes.
             tool = packages.fetch(bootstrap(builder.full_indexes), builder, "apk")
-            builder_solver = _prepare_solver(request, tool, packages, work / "builder-apk")
+            builder_solver = _solver(request, tool, packages, work / "builder-apk", solutions)
         wanted = [("builder", builder, builder_solver, config.builder_packages)]
         # The same solver for all images: a lock names one apk, which also installs them.
         for variant, image_config in config.images.items():
@@ -214,7 +237,9 @@ def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) 
             offers = own_solver.solve(names, group.indexes, keys, work, closure=closure)
             closures[closure] = packages.fetch(offers, group, closure)
         apk_version = solver.version()
-    locked = _locked_packages(closures, packages)
+    if not request.fetcher:
+        solutions.save()
+    locked = lock_packages(closures, packages)
     return Lock(
         branch=config.branch,
         arch=_single_arch(config),
@@ -222,8 +247,8 @@ def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) 
         epoch=max(package.build_time for package in locked),
         choice_sha256=config.choice_sha256,
         repositories=tuple(
-            _locked_repository(
-                each, packages, _agreed_mirrors(request.previous, number, each, locked)
+            lock_repository(
+                each, packages, find_agreed_mirrors(request.previous, number, each, locked)
             )
             for number, each in enumerate(groups.repositories)
         ),
@@ -231,77 +256,20 @@ def _choose(request: PinRequest, groups: IndexGroups, packages: PackageFetcher) 
     )
 
 
-def _prepare_solver(
-    request: PinRequest, keys: Sequence[PackageKey], packages: PackageFetcher, root: Path
-) -> Solver:
-    """Unpack the packages `keys`, an apk and what it links to, into `root`."""
-    root.mkdir()
-    for key in keys:
-        _, package = packages.packages[key]
-        unpack_data(request.store.read(package.sha256), root)
-    return Solver.prepare(root, request.engine_for, arch=_single_arch(request.config))
+def _solver(
+    request: PinRequest,
+    keys: Sequence[PackageKey],
+    packages: PackageFetcher,
+    root: Path,
+    solutions: Solutions,
+) -> CachedSolver:
+    """Return a solver of the packages `keys`, an apk and what it links to, below `root`."""
+    digests = [packages.packages[key][1].sha256 for key in keys]
 
+    def prepare() -> Solver:
+        root.mkdir()
+        for sha256 in digests:
+            unpack_data(request.store.read(sha256), root)
+        return Solver.prepare(root, request.engine_for, arch=_single_arch(request.config))
 
-def _locked_packages(
-    closures: Mapping[str, Sequence[PackageKey]], packages: PackageFetcher
-) -> tuple[LockedPackage, ...]:
-    order: dict[PackageKey, dict[str, int]] = {}
-    for closure, keys in closures.items():
-        for position, key in enumerate(keys, 1):
-            order.setdefault(key, {})[closure] = position
-    locked = []
-    for key, positions in order.items():
-        record, package = packages.packages[key]
-        locked.append(
-            LockedPackage(
-                **{name: getattr(record, name) for name in OF_INDEX},
-                repository=key[0],
-                file=record.file_name,
-                sha256=package.sha256,
-                size=package.size,
-                order=positions,
-            )
-        )
-    return tuple(sorted(locked, key=LockedPackage.sort_key))
-
-
-def _agreed_mirrors(
-    previous: Lock | None, number: int, repository: Repository, packages: Sequence[LockedPackage]
-) -> frozenset[str]:
-    """Return the mirrors that, by the previous lock, served this index and its packages.
-
-    Without them a mirror that is down for an hour would change the lock of an unchanged
-    snapshot. A package that is new was not compared, so then no mirror counts.
-    """
-    if previous is None:
-        return frozenset()
-    known = {package.checksum for package in previous.packages}
-    if any(each.repository == number and each.checksum not in known for each in packages):
-        return frozenset()
-    sha256 = hashlib.sha256(repository.index.raw).hexdigest()
-    return frozenset(
-        mirror
-        for locked in previous.repositories
-        if (locked.url, locked.index_sha256) == (repository.url, sha256)
-        for mirror in locked.mirrors
-    )
-
-
-def _locked_repository(
-    repository: Repository, packages: PackageFetcher, agreed: frozenset[str]
-) -> LockedRepository:
-    """Return the lock's entry; `agreed` are the mirrors that agreed by the previous lock."""
-    signer, index = repository.index.signer, repository.index
-    incomplete = {mirror for url, mirror in packages.incomplete if url == repository.url}
-    complete = {source.mirror for source in repository.sources} - incomplete
-    return LockedRepository(
-        role=repository.role,
-        url=repository.url,
-        arch=repository.arch,
-        index_sha256=packages.store.put(index.raw),
-        index_size=len(index.raw),
-        description=index.description,
-        key=signer,
-        key_sha256=packages.store.put(repository.keys.files[signer]),
-        mirrors=tuple(each for each in repository.mirrors if each in agreed | complete),
-    )
+    return CachedSolver(prepare, digests, solutions)

@@ -7,6 +7,7 @@ other.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from build.apk.index import INDEX, Index, read_index
 from build.apk.signature import Keyring
@@ -17,8 +18,9 @@ from build.errors import RemoteError, VerificationError
 from build.snapshot.fetch import Fetching, MirrorSource, list_sources
 from build.snapshot.lock import Role
 
-MAX_INDEX_FETCH = 1 << 26
-"""Bytes of an index as served: thirty times Alpine's largest."""
+MAX_INDEX_FETCH = 1 << 24
+"""Bytes of an index as served: seven times Alpine's largest."""
+OTHER_MIRROR = "the same twice, so it is no passing fault: name another mirror in release.toml"
 MAX_EXAMPLES = 3
 """Packages that one message names."""
 
@@ -107,18 +109,19 @@ class IndexReader:
         index: Index | None = None
         agreeing: list[MirrorSource] = []
         failures = []
-        file = f"{self.arch}/{INDEX}"
         for source in list_sources(url, self.source.mirrors, self.source.base):
             try:
-                raw = self.fetcher.fetch(source.location, file, limit=MAX_INDEX_FETCH, watch=watch)
+                found = self._fetch(source, keys, watch, known=index)
             except RemoteError as error:
+                hint = _url_hint(source.url, self.arch)
+                error.hint = hint or error.hint
                 failures.append(error)
-                self.progress.note(f"mirror left out: {error}")
+                self.progress.note(f"mirror left out: {error}" + (f": {hint}" if hint else ""))
                 continue
             if index is None:
-                index = read_index(raw, keys, where=f"{source.url}/{file}")
-            elif raw != index.raw:
-                other = read_index(raw, keys, where=f"{source.url}/{file}")
+                index = found
+            elif found.raw != index.raw:
+                other = found
                 why = describe_difference((agreeing[0].url, index), (source.url, other))
                 self.progress.note(f"mirror left out: {why}")
                 continue
@@ -134,6 +137,42 @@ class IndexReader:
             mirrors=self.source.mirrors,
             sources=tuple(agreeing),
         )
+
+    def _fetch(
+        self, source: MirrorSource, keys: Keyring, watch: Watch, known: Index | None
+    ) -> Index:
+        """Return the index that `source` serves; `known` itself if it is the same.
+
+        An index has no announced size: one that a connection without `Content-Length` cut off is
+        only found out by its signature. So it is fetched once more.
+        """
+        file = f"{self.arch}/{INDEX}"
+        raw = self.fetcher.fetch(source.location, file, limit=MAX_INDEX_FETCH, watch=watch)
+        if known is not None and raw == known.raw:
+            return known
+        where = f"{source.url}/{file}"
+        try:
+            return read_index(raw, keys, where=where)
+        except VerificationError as error:
+            if isinstance(source.location, Path):
+                raise
+            again = self.fetcher.fetch(source.location, file, limit=MAX_INDEX_FETCH)
+            if again == raw:
+                error.hint = error.hint or OTHER_MIRROR
+                raise
+        return read_index(again, keys, where=where)
+
+
+def _url_hint(url: str, arch: str) -> str:
+    """Return what is wrong with the address of a repository that has no index; or nothing."""
+    base = url.rstrip("/")
+    for end in (f"/{arch}/{INDEX}", f"/{INDEX}", f"/{arch}"):
+        if base.endswith(end):
+            return f"name the folder above `{arch}`: {base.removesuffix(end)!r}"
+    parts = base.split("/")
+    if parts[-4:-2] == parts[-2:]:
+        return f"name a mirror without {'/'.join(parts[-2:])}: {'/'.join(parts[:-4])!r}"
+    return ""
 
 
 def describe_difference(one: tuple[str, Index], other: tuple[str, Index]) -> str:

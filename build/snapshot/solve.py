@@ -212,7 +212,7 @@ class Solver:
             # --initdb together with --simulate fails (status 99): a step of its own.
             self._run([*common, "--initdb", "add"], mounts, closure)
             done = self._run([*common, "--simulate", "add", *packages], mounts, closure)
-        return _offered(parse_simulation(done.text), indexes)
+        return find_offers(parse_simulation(done.text), indexes)
 
     def _run(self, argv: Sequence[str], mounts: Sequence[Mount], closure: str) -> Finished:
         done = self.engine.run(Job(root=self.root, argv=argv, mounts=mounts, timeout=SECONDS))
@@ -257,8 +257,12 @@ def _write_inputs(
         (target / INDEX).write_bytes(index.raw)
 
 
-def _offered(chosen: Sequence[tuple[str, str]], indexes: Sequence[Index]) -> tuple[Offer, ...]:
-    """Return each package of `chosen` with the first repository that offers it."""
+def find_offers(chosen: Sequence[tuple[str, str]], indexes: Sequence[Index]) -> tuple[Offer, ...]:
+    """Return each package of `chosen`, name and version, with the first repository that offers it.
+
+    Raises:
+        SnapshotError: no repository offers one.
+    """
     offers = []
     for name, version in chosen:
         for number, index in enumerate(indexes):

@@ -9,6 +9,7 @@ a lock holds the store `in_use` from the first blob to the last, and `sweep` nee
 The kernel releases both when the process exits (flock(2)), so a killed one blocks nobody.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -79,7 +80,13 @@ class Store:
             return False
 
     def blobs(self) -> Iterator[tuple[str, int]]:
-        """Yield SHA-256 and size in bytes of every blob, sorted, without reading any."""
+        """Yield SHA-256 and size in bytes of every blob, sorted, without reading any.
+
+        Raises:
+            NotADirectoryError: the store is a file.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self.folder))
         for path in sorted(self.folder.glob("[0-9a-f][0-9a-f]/*")):
             if SHA256.fullmatch(path.name) and path == self.path(path.name):
                 with suppress(FileNotFoundError):

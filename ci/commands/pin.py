@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import time
 from pathlib import Path
 
+from build.edges.build_dirs import file_errors
 from build.edges.container import choose_engine
 from build.errors import ConfigError, StaleLockError
 from build.firstboot.packages import DEPENDS
@@ -48,7 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-older",
         action="store_true",
-        help="accept a mirror that is older than the lock, to go back on purpose",
+        help="accept all mirrors, however much older than the lock, to go back on purpose",
+    )
+    parser.add_argument(
+        "--allow",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="accept that this package, or a repository such as v3.24/main, is older than in the "
+        "lock or withdrawn; alpine-release: that the distribution has moved on",
     )
     parser.add_argument(
         "--replace",
@@ -61,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Pin, then print the changes; return 0, or 3 with --check when the lock is out of date."""
     config = read_config(arguments.config)
-    with one_run(config.file, "pin"):
+    with file_errors(config.build.work), one_run(config.file, "pin"):
         return _run(config, arguments, console)
 
 
@@ -132,6 +142,8 @@ def _pin(
         progress=console.progress,
         fetcher=archive.fetcher(config.build.source.base) if archive else None,
         allow_older=arguments.allow_older,
+        allowed=frozenset(arguments.allow),
+        now=time.time(),
     )
     lock = pin(request)
     if archive and archive.lock.id != lock.id:

@@ -63,15 +63,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError(f"store {action}: takes neither --keep nor --dry-run")
     if (action == "take") != (arguments.archive is not None):
         raise ConfigError("ARCHIVE: expected by `store take` alone")
-    if action == "take":
-        return _take(arguments.archive, store, console)
-    if action == "push":
-        with one_run(config.file, "store push"):
-            return _push(config, store, console)
-    if action == "verify":
-        return _verify(config, store, console)
-    keep = KEEP if arguments.keep is None else arguments.keep
-    return _sweep(config, store, keep, arguments.dry_run, console)
+    with file_errors(store.folder):
+        if action == "take":
+            return _take(arguments.archive, store, console)
+        if action == "push":
+            with one_run(config.file, "store push"):
+                return _push(config, store, console)
+        if action == "verify":
+            return _verify(config, store, console)
+        keep = KEEP if arguments.keep is None else arguments.keep
+        return _sweep(config, store, keep, arguments.dry_run, console)
 
 
 def _verify(config: ReleaseConfig, store: Store, console: Console) -> int:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
-import requests
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import Progress, Step
-from build.errors import ConfigError, PublishError, RemoteError
+from build.errors import ConfigError, PublishError
 from ci.config import SpacesConfig
 from ci.publish.plan import mirror_key, mirror_url
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
@@ -207,23 +206,18 @@ def upload_file(
 def check_public(url: str, file: ReleaseFile, step: Step, downloader: Downloader) -> None:
     """Check a download of `url` without an account; an import sends HEAD first."""
     # A redirect is refused: the URL given to DigitalOcean must serve the file itself.
-    try:
-        head = requests.head(
-            url, auth=bearer(None), timeout=(CONNECT, SILENCE), allow_redirects=False
-        )
-    except requests.RequestException as error:
-        raise RemoteError(f"{url}: {error}", hint=AGAIN) from error
-    if head.status_code != 200:
+    request = Request(url=url, limit=file.size, exact=True, auth=bearer(None), redirects=0)
+    status, headers = downloader.head(request)
+    if status != 200:
         raise PublishError(
-            f"{url}: HEAD without an account returns {head.status_code}, expected 200",
+            f"{url}: HEAD without an account returns {status}, expected 200",
             hint="make the bucket's objects publicly readable, and check spaces.public_url",
         )
-    if head.headers.get("Content-Length") != str(file.size):
+    if headers.get("Content-Length") != str(file.size):
         raise PublishError(
-            f"{url}: Content-Length is {head.headers.get('Content-Length', 'absent')}, "
+            f"{url}: Content-Length is {headers.get('Content-Length', 'absent')}, "
             f"expected {file.size}: an import requires it"
         )
-    request = Request(url=url, limit=file.size, exact=True, auth=bearer(None), redirects=0)
     sha256 = downloader.fetch(request, watch=step.advance).sha256
     if sha256 != file.sha256:
         raise PublishError(

@@ -19,6 +19,7 @@ from build.snapshot.solve import Solver
 from build.snapshot.store import Store
 from tests.alpine import ALPINE, SMALL
 from tests.apk.makers import real_apk, real_keys
+from tests.snapshot.served import mirror_of
 from tests.snapshot.test_pin import config
 
 FULL_SET = ("alpine-base", "linux-virt", "openssh", "chrony", "e2fsprogs-extra", "docker", "nginx")
@@ -54,6 +55,22 @@ def first_and_warm(folder: Path) -> tuple[float, float]:
         assert pinned(wanted, previous=lock).id == lock.id
         times.append(time.perf_counter() - start)
     return first, min(times)
+
+
+def check_of_unchanged_mirrors(folder: Path) -> float:
+    """Return the seconds of the best of three pins whose mirror answers 304 to everything."""
+    with mirror_of(SMALL.parents[1]) as mirror:
+        wanted = config(folder, [f"{mirror.url}/{SMALL.parent.name}/{SMALL.name}"])
+        lock = pinned(wanted)
+        mirror.asked.clear()
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            assert pinned(wanted, previous=lock).id == lock.id
+            times.append(time.perf_counter() - start)
+        assert all("If-None-Match" in headers for _, headers in mirror.asked)
+        assert len(mirror.asked) == len(times)
+    return min(times)
 
 
 def memory_of_solving() -> int:

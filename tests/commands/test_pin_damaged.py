@@ -10,8 +10,11 @@ import pytest
 from build.firstboot.packages import DEPENDS
 from build.snapshot.lock import dump_lock, read_lock
 from tests.commands.conftest import Project
-from tests.snapshot.served import TAIL, apk_package, made, publish, scripted
+from tests.snapshot.served import apk_package, made, publish, scripted
 from tests.snapshot.test_damage_kept import LOCKS, a_lock
+
+TAIL = "v3.19/main"
+"""Of the branch in the project's release.toml."""
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def pinned(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setattr("ci.commands.pin.choose_engine", lambda *_, **__: engine)
     served = project.folder.parent / "served"
     names = {*DEPENDS, "hello", "e2fsprogs"}
-    publish(served, apk_package(), *(made(name) for name in sorted(names)))
+    publish(served, apk_package(), *(made(name) for name in sorted(names)), tail=TAIL)
     project.configure(served / TAIL, packages=("hello",))
     return project
 
@@ -57,15 +60,16 @@ def test_a_replaced_lock_is_not_older_than_the_committed_one(pinned: Project) ->
     served, lock = pinned.folder.parent / "served", pinned.folder / "release.lock"
     names = {*DEPENDS, "hello", "e2fsprogs"}
     older = [apk_package(), *(made(name) for name in sorted(names))]
-    publish(served, *(each for each in older if each != made("hello")), made("hello", "2.0-r0"))
+    newer = [*(each for each in older if each != made("hello")), made("hello", "2.0-r0")]
+    publish(served, *newer, tail=TAIL)
     assert pinned.ci("pin").status == 0
     pinned.release("v3.19.1")
     committed = lock.read_bytes()
-    publish(served, *older)
+    publish(served, *older, tail=TAIL)
     lock.write_bytes(committed[:-9])
     refused = pinned.ci("pin", "--replace")
     assert refused.status == 1
-    assert "older than the lock: it has hello-1.0-r0.apk" in refused.err
+    assert "hello-2.0-r0.apk of 2023-11-14 22:13 UTC: downgraded" in refused.err
     assert lock.read_bytes() == committed[:-9]
     assert pinned.ci("pin", "--replace", "--allow-older").status == 0
     assert "hello-1.0-r0.apk" in lock.read_text()

@@ -6,15 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from build.edges.download import (
-    MAX_REDIRECTS,
-    PAUSES,
-    Downloader,
-    Request,
-    VanishedError,
-    _may_redirect,
-    bearer,
-)
+from build.edges.download import Downloader, Limits, Request, VanishedError, bearer
+from build.edges.download.addresses import may_redirect
 from build.errors import RemoteError
 from tests.snapshot.served import Mirror, answer, mirror_of, reset_halfway, with_bytes
 
@@ -69,12 +62,12 @@ def test_credentials_and_headers_go_to_the_first_host_alone(
     ],
 )
 def test_a_redirect_never_weakens_the_connection(url: str, target: str, allowed: bool) -> None:
-    assert _may_redirect(url, target) == allowed
+    assert may_redirect(url, target) == allowed
 
 
 def test_redirects_are_counted_and_can_be_forbidden(mirror: Mirror) -> None:
-    mirror.fault("file", *[answer(302, headers={"Location": "/file"})] * (MAX_REDIRECTS + 1))
-    with pytest.raises(RemoteError, match=f"/file: more than {MAX_REDIRECTS} redirects"):
+    mirror.fault("file", *[answer(302, headers={"Location": "/file"})] * (Limits().redirects + 1))
+    with pytest.raises(RemoteError, match=f"/file: more than {Limits().redirects} redirects"):
         downloader().fetch(request(mirror))
     mirror.fault("file", answer(302, headers={"Location": "/other"}))
     with pytest.raises(RemoteError, match="/file: status 302"):
@@ -96,7 +89,7 @@ def test_fewer_bytes_than_must_be_are_asked_for_again(mirror: Mirror) -> None:
     seen: list[int] = []
     buffer = BytesIO()
     downloader(slept).fetch(request(mirror, exact=True), into=buffer, watch=seen.append)
-    assert (buffer.getvalue(), sum(seen), slept) == (CONTENT, len(CONTENT), list(PAUSES))
+    assert (buffer.getvalue(), sum(seen), slept) == (CONTENT, len(CONTENT), list(Limits().pauses))
     mirror.fault("file", short, short, short)
     with pytest.raises(RemoteError, match=rf"ended after \d+ of {len(CONTENT)} bytes, 3 times"):
         downloader().fetch(request(mirror, exact=True))

@@ -25,6 +25,12 @@ def test_the_database_of_either_apk_is_read(tmp_path: Path, folder: str) -> None
     install.check_installed(install.read_installed(tmp_path), EXPECTED)
 
 
+@pytest.mark.parametrize("names", [["musl", "busybox"], ["busybox", "musl"]])
+def test_the_set_of_the_lock_is_checked_and_not_its_order(tmp_path: Path, names: list[str]) -> None:
+    database(tmp_path, "".join(record(name, EXPECTED[name]) for name in names))
+    install.check_installed(install.read_installed(tmp_path), EXPECTED)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -328,6 +328,8 @@ def pin_world(
     slept: list[float] | None = None,
     fetcher: Fetcher | None = None,
     allow_older: bool = False,
+    allowed: Sequence[str] = (),
+    now: float | None = None,
 ) -> Lock:
     """Return the lock of that configuration without waiting or running a container."""
     naps = slept if slept is not None else []
@@ -340,6 +342,8 @@ def pin_world(
             previous=previous,
             fetcher=fetcher,
             allow_older=allow_older,
+            allowed=allowed,
+            now=now,
             sleep=naps.append,
         )
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from build.edges.download import PAUSES
+from build.edges.download import Limits
 from build.errors import ConfigError, RemoteError
 from build.snapshot.fetch import Fetcher, locate
 
@@ -62,7 +62,7 @@ def test_two_transient_failures_are_followed_by_a_third_try(failure: Reply) -> N
     slept: list[float] = []
     with serving(failure, failure, answer(200, b"content")) as url:
         assert Fetcher(slept.append).fetch(url, "x86_64/file", limit=7) == b"content"
-    assert slept == list(PAUSES)
+    assert slept == list(Limits().pauses)
     with serving(failure) as url, pytest.raises(RemoteError, match=f"^{url}/file: .*, 3 times$"):
         Fetcher(slept.append).fetch(url, "file", limit=7)
 

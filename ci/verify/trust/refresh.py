@@ -9,19 +9,43 @@ back to an older version, in which a withdrawn key is still valid (The Update Fr
 """
 
 import importlib.resources
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import Updater, UpdaterConfig  # type: ignore[attr-defined]  # tuf: no re-export
+from tuf.ngclient.fetcher import FetcherInterface
 
+from build.edges.download import Downloader, Request, VanishedError, bearer
 from build.edges.files import write_file
 from build.errors import RemoteError
 
 TARGET = "trusted_root.json"
 HISTORY = "root_history"
 """Folder of every root metadata, where python-tuf looks for them."""
+MAX_FILE = 5_000_000
+"""Bytes of any file of a TUF repository: the largest limit that `UpdaterConfig` has by default."""
+HINT = "run it again, or use the reviewed root"
+
+
+class TufFetcher(FetcherInterface):
+    """Downloads for python-tuf through the one Downloader, with its limits."""
+
+    def __init__(self) -> None:
+        self._downloader = Downloader(time.sleep, HINT)
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        buffer = BytesIO()
+        try:
+            self._downloader.fetch(Request(url=url, limit=MAX_FILE, auth=bearer(None)), into=buffer)
+        except VanishedError as error:
+            # The client looks for one root version after the other until there is none.
+            raise DownloadHTTPError(str(error), 404) from error
+        return iter((buffer.getvalue(),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +115,7 @@ def fetch_root(source: Source, kept: Path) -> Fetched:
                 target_dir=str(targets),
                 config=UpdaterConfig(app_user_agent="snowdrop"),
                 bootstrap=source.root,
+                fetcher=TufFetcher(),
             )
             updater.refresh()
             found = updater.get_targetinfo(TARGET)
@@ -99,7 +124,7 @@ def fetch_root(source: Source, kept: Path) -> Fetched:
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise RemoteError(
                 f"{source.url}: no trust root ({reason})",
-                hint="run it again, or use the reviewed root",
+                hint=HINT,
             ) from error
         fresh = dict(_read_metadata(metadata))
     if content is None:
