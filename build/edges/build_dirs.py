@@ -14,8 +14,6 @@ from build.errors import BuildError
 
 BUILD = Path(__file__).parent.parent
 """The folder of the package `build`."""
-RANDOM_NAME = "[a-z0-9_]{8}"
-"""What `tempfile` adds to a prefix."""
 FREE_SPACE = "free some space there, or set another `work` in [snapshot] of release.toml"
 HINTS = {
     errno.ENOSPC: FREE_SPACE,

@@ -21,7 +21,7 @@ VHD_EPOCH = 946_684_800
 TIME, CHECKSUM, UNIQUE_ID = slice(24, 28), slice(64, 68), slice(68, 84)
 DESCRIPTOR = slice(512, 512 + 20 * 512)
 """Of a VMDK with an embedded descriptor: 20 sectors after the header."""
-CONTENT_ID = re.compile(rb"(?<=\nCID=)[0-9a-f]{8}(?=\n)")
+CONTENT_ID = re.compile(rb"(?<=\nCID=)[0-9a-f]{1,8}(?=\n)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ def settle_vmdk(path: Path, raw_sha256: str, _epoch: int) -> None:
         if count != 1:
             raise BuildError(f"{path}: {count} content ids, expected one from qemu-img")
         file.seek(DESCRIPTOR.start)
-        file.write(changed)
+        # qemu-img writes no leading zeros: zero bytes at the end make up for a longer id.
+        file.write(changed.ljust(len(descriptor), b"\0")[: len(descriptor)])
 
 
 FORMATS: Mapping[str, DiskFormat] = {

@@ -1,6 +1,7 @@
 """Two runs of one command at once in one clone, and a store on a full disk."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,9 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on_later(project: Pro
     store = project.store.folder
     done = archive_on_a_small_disk(project, store)
     error, hint = done.stderr.splitlines()[-2:]
-    assert (done.returncode, error) == (1, f"error: {store}: No space left on device")
+    assert done.returncode == 1
+    assert error.startswith(f"error: {store}")
+    assert error.endswith(": No space left on device")
     assert hint.startswith("hint: free some space there")
     assert project.ci("archive").status == 0
     assert project.lock == lock
@@ -54,7 +57,7 @@ def test_a_work_folder_on_a_full_disk_leaves_the_other_sources(project: Project)
         done = archive_on_a_small_disk(project, work)
     assert done.returncode == 0, done.stderr
     url = f"kept snapshots at {mirror.url}/kept"
-    assert f"{url}: {work}: No space left on device\n" in done.stderr
+    assert re.search(f"{re.escape(f'{url}: {work}')}\\S*: No space left on device\n", done.stderr)
     assert "has 4 of 4 missing files\n" in done.stderr
 
 

@@ -147,7 +147,9 @@ def test_a_full_or_read_only_disk_is_one_line_and_leaves_the_lock(
 
 def leftovers(folder: Path) -> list[str]:
     """Return what interrupted runs left: temporary files, and folders in `work`."""
-    hidden = [path for path in folder.rglob(".*") if path.name not in (".hold", ".git")]
+    hidden = [
+        path for path in folder.rglob(".*") if path.name not in (".hold", ".git", ".snowdrop")
+    ]
     return sorted(str(path) for path in (*hidden, *(folder / "work").glob("pin-*")))
 
 

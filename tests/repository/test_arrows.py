@@ -30,6 +30,9 @@ ALLOWED = {
     "attest": {"config", "release", "report"},
     "verify": {"attest", "config", "release", "report"},
     "publish": {"attest", "config", "release", "report", "verify"},
+    "convert": {"report"},
+    "catalogue": {"config", "publish", "release", "report"},
+    "importing": {"config", "report"},
     "preflight": {"config", "environment", "publish", "release", "report"},
 }
 """For each package of `ci`, the others that it may import. `commands` and `rehearsal` may import
