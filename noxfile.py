@@ -167,6 +167,18 @@ def verify(session: nox.Session) -> None:
     command(session)
 
 
+@nox.session(name="import", venv_backend="none", default=False)
+def import_image(session: nox.Session) -> None:
+    """Verify a release, then import its image as a custom image at DigitalOcean"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def convert(session: nox.Session) -> None:
+    """Write a verified image in another disk format"""
+    command(session)
+
+
 @nox.session(venv_backend="none", default=False)
 def trust(session: nox.Session) -> None:
     """Show the trusted sigstore instance; --update fetches the current trust root"""

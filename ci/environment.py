@@ -68,6 +68,7 @@ SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "build": ("engine", "git"),
     "build --another-day": ("qemu",),
     "inspect": ("qemu-img", "e2fsck"),
+    "convert": ("qemu-img",),
     "boot": ("qemu", "ssh", "git"),
     "boot --faults": ("qemu-img",),
     "boot --only": ("qemu-img",),

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import keyword
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,8 @@ COMMANDS = (
     "publish",
     "mirror",
     "verify",
+    "import",
+    "convert",
     "trust",
     "rehearse",
 )
@@ -55,7 +58,16 @@ class Command(Protocol):
 def load_command(name: str) -> Command:
     """Return the module of a command in COMMANDS."""
     # Imported on demand: sigstore and boto3 take a second between them.
-    return cast("Command", importlib.import_module(f"{__name__}.{name}"))
+    return cast("Command", importlib.import_module(f"{__name__}.{module_name(name)}"))
+
+
+def module_name(name: str) -> str:
+    """Return the name of a command's module: no statement can import one called `import`.
+
+    >>> module_name("build"), module_name("import")
+    ('build', 'import_')
+    """
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def one_run(config: Path, name: str) -> AbstractContextManager[None]:

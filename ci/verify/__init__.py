@@ -6,6 +6,5 @@ package lists against the files), `trust` (trusted signer, trust root, signature
 that is printed), `findings` (the results and the verdict), `download` (a release from a server),
 `safe_io` (untrusted files and JSON).
 
-An import calls `release.verify_release` or `release.verify_image`, and then
-`Findings.require_verified`, which refuses everything but Verdict.VERIFIED.
+An import and a conversion start from `verified`, which refuses everything but Verdict.VERIFIED.
 """

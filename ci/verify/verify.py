@@ -71,13 +71,23 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
             )
         print_explanations(console)
         return 0
+    return verify_target(arguments, console).verdict.exit_code
+
+
+def verify_target(arguments: argparse.Namespace, console: Console) -> Findings:
+    """Verify the target of the arguments, print the report and return the findings.
+
+    Raises:
+        ConfigError: no signer was named, or the arguments contradict each other.
+        RemoteError: a file cannot be fetched.
+    """
     request = _read_request(arguments, console)
     findings = _verify(request, console)
     root = request.trust.root
     trusted = {"repository": request.expected.signer.repository, "trust root": root.name}
     trusted |= {"of": root.date, "sha256": root.sha256}
     print_report(findings, arguments.target, trusted, console, explained=arguments.explain)
-    return findings.verdict.exit_code
+    return findings
 
 
 def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequest:

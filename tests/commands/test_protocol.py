@@ -15,11 +15,14 @@ from ci.commands import (
     artifacts,
     boot,
     build,
+    convert,
     diff,
     doctor,
     explain,
+    import_,
     load_command,
     mirror,
+    module_name,
     pin,
     preflight,
     propose,
@@ -50,14 +53,14 @@ MODULES: tuple[Command, ...] = (
         boot,
     ),
     *(archive, artifacts, sign, publish, mirror),
-    *(verify, trust, rehearse),
+    *(verify, import_, convert, trust, rehearse),
 )
 """mypy checks each of them against the protocol."""
 
 
 def test_the_table_names_every_module_once() -> None:
     files = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - {"__init__"}
-    assert sorted(COMMANDS) == sorted(files)
+    assert sorted(map(module_name, COMMANDS)) == sorted(files)
     assert tuple(load_command(name) for name in COMMANDS) == MODULES
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.commands import COMMANDS
+from ci.commands import COMMANDS, module_name
 from ci.environment import SESSION_TOOLS, TOOLS, session_tools
 
 ROOT = Path(__file__).parents[2]
@@ -144,7 +144,7 @@ def programs(module: str, name: str) -> Iterator[str]:
 
 
 def programs_of(command: str) -> set[str]:
-    found = reached(f"ci.commands.{command}", ("run",), command)
+    found = reached(f"ci.commands.{module_name(command)}", ("run",), command)
     return {program for each in found for program in programs(*each)}
 
 

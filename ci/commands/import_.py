@@ -1,0 +1,172 @@
+"""`import`: verify a release, then make its image a custom image at DigitalOcean."""
+
+import argparse
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from build.edges.download import Downloader, Request, bearer
+from build.edges.temporary import temporary_folder
+from build.errors import ConfigError, VerificationError
+from ci.commands import parse_text, verify
+from ci.config import ReleaseConfig, read_config
+from ci.importing.api import REGION, Api
+from ci.importing.plan import Wanted, describe, plan
+from ci.importing.private import PrivateImage, private_bucket, remove_leftovers, uploaded
+from ci.importing.run import ImportJob, run_import
+from ci.importing.snippets import format_snippets
+from ci.publish.mirror import open_bucket
+from ci.publish.plan import mirror_url
+from ci.release.github import web_of
+from ci.report.console import Console
+from ci.verify.target import Remote, locate
+from ci.verify.verified import VerifiedImage, verify_image_of
+
+HELP = "Verify a release, then import its image as a custom image at DigitalOcean"
+API = "https://api.digitalocean.com"
+TAG = "snowdrop-sha256-"
+"""Before the digest of the image: a later run finds by it what an earlier one imported."""
+GITHUB_FILES = "/releases/download/"
+"""In the address of files at GitHub, which redirects: DigitalOcean does not import from there."""
+MAX_SECONDS = 7200.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `import`: those of `verify`, and where to import to."""
+    verify.add_arguments(parser)
+    parser.add_argument("--variant", type=parse_text, help="the image, if the release has several")
+    parser.add_argument(
+        "--region",
+        action="append",
+        default=[],
+        type=parse_text,
+        metavar="SLUG",
+        help="where the image is to be, such as fra1; repeatable, the first one imports it",
+    )
+    parser.add_argument("--name", type=parse_text, help="of the custom image")
+    parser.add_argument(
+        "--via",
+        type=parse_text,
+        metavar="s3://BUCKET",
+        help="import from a bucket of your own, where nobody else can change the bytes",
+    )
+    parser.add_argument(
+        "--endpoint", type=parse_text, metavar="URL", help="of that bucket (default: Spaces)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=MAX_SECONDS,
+        metavar="S",
+        help="limit in seconds for an import and for a copy (default: %(default)g)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    parser.add_argument(
+        "--snippets", action="store_true", help="print commands that use the image; ask no API"
+    )
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Verify, import and print the number of the image."""
+    config = read_config(arguments.config) if arguments.config else None
+    regions = _regions(arguments, config)
+    work = config.build.work if config else Path(".snowdrop") / "work"
+    with temporary_folder("import-", work) as folder, ExitStack() as stack:
+        if not arguments.snippets:
+            url = config.imports.api if config and config.imports else API
+            api = Api(url, console.environment, time.sleep)
+        found = verify_image_of(arguments, folder / "release", console, variant=arguments.variant)
+        name = arguments.name or _name(found, config)
+        if arguments.snippets:
+            console.line(format_snippets(image="IMAGE_ID", name=name, regions=regions))
+            return 0
+        wanted = Wanted(tag=TAG + found.image.sha256, regions=regions)
+        if arguments.dry_run:
+            for action in plan(wanted, api.find(wanted.tag)):
+                console.line(describe(action, name))
+            return 0
+        job = ImportJob(
+            api=api,
+            wanted=wanted,
+            name=name,
+            description=f"{found.manifest.repository} {found.manifest.version}, "
+            f"sha256 {found.image.sha256}",
+            tags=config.imports.tags if config and config.imports else (),
+            url=_source(arguments, config, found, stack, console),
+            seconds=arguments.timeout,
+            progress=console.progress,
+        )
+        image = run_import(job)
+    console.line(f"custom image {image.number}: {image.name} in {', '.join(image.regions)}\n")
+    console.line(format_snippets(image=str(image.number), name=name, regions=regions))
+    console.data(
+        {"image": image.number, "regions": list(image.regions), "sha256": found.image.sha256}
+    )
+    return 0
+
+
+def _regions(arguments: argparse.Namespace, config: ReleaseConfig | None) -> tuple[str, ...]:
+    regions = tuple(dict.fromkeys(arguments.region))
+    if not regions and config and config.imports:
+        regions = config.imports.regions
+    if not regions:
+        raise ConfigError("import: no region", hint="name one with `--region`, such as fra1")
+    for region in regions:
+        if not REGION.fullmatch(region):
+            raise ConfigError(f"--region {region}: expected a region such as fra1")
+    return regions
+
+
+def _name(found: VerifiedImage, config: ReleaseConfig | None) -> str:
+    prefix = config.imports.name if config and config.imports else found.manifest.name
+    return f"{prefix}-{found.manifest.version}"
+
+
+def _source(
+    arguments: argparse.Namespace,
+    config: ReleaseConfig | None,
+    found: VerifiedImage,
+    stack: ExitStack,
+    console: Console,
+) -> Callable[[], str]:
+    """Return a function that gives the URL to import from, after its bytes were checked."""
+    if arguments.via:
+        region = _regions(arguments, config)[0]
+        bucket = private_bucket(arguments.via, region=region, endpoint=arguments.endpoint)
+        client = stack.enter_context(closing(open_bucket(bucket, console.environment)))
+        image = PrivateImage(path=found.path, sha256=found.image.sha256)
+        # Also when nothing is imported this time: an earlier run may have been killed.
+        stack.callback(remove_leftovers, client, bucket, image)
+        return lambda: stack.enter_context(uploaded(client, bucket, image, console.progress))
+    web = web_of(config.github_api if config else "https://api.github.com")
+    target = locate(arguments.target, repository=found.manifest.repository, web=web)
+    if isinstance(target, Remote) and GITHUB_FILES not in target.base:
+        url = f"{target.base}/{found.image.name}"
+    elif config and config.spaces:
+        url = mirror_url(config.spaces, found.manifest.version, found.image.name)
+    else:
+        raise ConfigError(
+            f"{arguments.target}: no URL that DigitalOcean can import from",
+            hint="verify the mirror's URL instead, name a release.toml with [spaces] by "
+            "`--config`, or use a bucket of your own: `--via s3://BUCKET`",
+        )
+    return lambda: _checked(url, found, console)
+
+
+def _checked(url: str, found: VerifiedImage, console: Console) -> str:
+    """Return `url` after its bytes were downloaded and compared with the verified image."""
+    image = found.image
+    with console.progress.step(f"Check {url}", total=image.size) as step:
+        request = Request(url=url, limit=image.size, exact=True, auth=bearer(None), redirects=0)
+        sha256 = Downloader(time.sleep, "").fetch(request, watch=step.advance).sha256
+    if sha256 != image.sha256:
+        raise VerificationError(
+            f"{url}: has sha256 {sha256}, the verified image has {image.sha256}",
+            hint="the mirror serves other bytes: use `--via s3://BUCKET`, and report it",
+        )
+    console.progress.note(
+        "the bytes were right a moment ago: from here on, who controls the mirror decides what is "
+        "imported; `--via s3://BUCKET` excludes that"
+    )
+    return url
