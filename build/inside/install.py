@@ -121,7 +121,7 @@ def read_installed(tree: Path) -> Sequence[Mapping[str, str]]:
     if not found:
         raise StepError(f"no apk database in {' or '.join(DATABASES)}")
     records = []
-    for block in found[0].read_text(encoding="utf-8").split("\n\n"):
+    for block in found[0].read_text("utf-8", "surrogateescape").split("\n\n"):
         fields = {
             line[0]: line[2:] for line in block.splitlines() if line[:2] in ("P:", "V:", "f:")
         }

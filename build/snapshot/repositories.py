@@ -117,6 +117,8 @@ class IndexReader:
                 continue
             if index is None:
                 index = read_index(raw, keys, where=f"{source.url}/{file}")
+                for note in index.records.notes:
+                    self.progress.note(f"{source.url}/{file}: {note}")
             elif raw != index.raw:
                 other = read_index(raw, keys, where=f"{source.url}/{file}")
                 why = describe_difference((agreeing[0].url, index), (source.url, other))

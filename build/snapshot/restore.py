@@ -9,7 +9,7 @@ from build.config import BuildConfig, Source
 from build.edges.download import VanishedError
 from build.edges.progress import Progress
 from build.errors import RemoteError, SnapshotError, SnowdropError
-from build.snapshot.fetch import Fetching, list_sources
+from build.snapshot.fetch import Fetching, fetch_package, list_sources, package_paths
 from build.snapshot.lock import Lock, LockedRepository
 from build.snapshot.repositories import MAX_INDEX_FETCH
 from build.snapshot.store import Store
@@ -29,6 +29,8 @@ class Blob(NamedTuple):
     """In bytes."""
     repository: LockedRepository
     file: str
+    arch: str
+    """Of the repository, or noarch."""
 
 
 def names_of(lock: Lock) -> dict[str, str]:
@@ -54,8 +56,8 @@ def fill_store(
     damaged = _quarantine_damaged(lock, store, progress)
     _fill_keys(config, lock, store)
     all_of = lock.repositories
-    blobs = [Blob(each.index_sha256, each.index_size, each, INDEX) for each in all_of]
-    blobs += [Blob(p.sha256, p.size, all_of[p.repository], p.file) for p in lock.packages]
+    blobs = [Blob(each.index_sha256, each.index_size, each, INDEX, each.arch) for each in all_of]
+    blobs += [Blob(p.sha256, p.size, all_of[p.repository], p.file, p.arch) for p in lock.packages]
     missing = [blob for blob in blobs if not store.has(blob.sha256)]
     if not missing:
         return
@@ -87,14 +89,15 @@ def _quarantine_damaged(lock: Lock, store: Store, progress: Progress) -> dict[st
 
 def _fetch(blob: Blob, source: Source, fetcher: Fetching) -> bytes:
     """Return the bytes of `blob` from the first mirror that still has them."""
-    repository, name = blob.repository, f"{blob.repository.arch}/{blob.file}"
+    repository = blob.repository
+    paths = package_paths(blob.file, blob.arch, repository.arch)
     refusals: list[SnowdropError] = []
     for mirror in list_sources(repository.url, repository.mirrors, source.base):
         try:
             # An index keeps its name when it changes: fetch a longer one too, so that the
             # message can name its SHA-256.
             limit = MAX_INDEX_FETCH if blob.file == INDEX else blob.size
-            content = fetcher.fetch(mirror.location, name, limit=limit)
+            content = fetch_package(fetcher, mirror.location, paths, limit=limit)
         except RemoteError as error:
             vanished = isinstance(error, VanishedError)
             refusals.append(VanishedError(str(error), hint=MOVED) if vanished else error)
@@ -102,7 +105,7 @@ def _fetch(blob: Blob, source: Source, fetcher: Fetching) -> bytes:
         found = hashlib.sha256(content).hexdigest()
         if found == blob.sha256:
             return content
-        text = f"{mirror.url}/{name}: sha256 {found}, the lock says {blob.sha256}"
+        text = f"{mirror.url}/{paths[0]}: sha256 {found}, the lock says {blob.sha256}"
         refusals.append(SnapshotError(text, hint=MOVED))
     if len(refusals) == 1:
         raise refusals[0]

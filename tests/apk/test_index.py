@@ -91,7 +91,7 @@ def test_a_malformed_record_is_refused(changed: str, message: str) -> None:
 def test_a_folder_of_keys_without_usable_keys_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such folder"):
         Keyring.from_folder(tmp_path / "none")
-    with pytest.raises(ConfigError, match=r"no \*.rsa.pub file"):
+    with pytest.raises(ConfigError, match=r"no public key in it"):
         Keyring.from_folder(tmp_path)
     (tmp_path / "good.rsa.pub").write_bytes(key().public_pem())
     assert list(Keyring.from_folder(tmp_path).files) == ["good.rsa.pub"]
