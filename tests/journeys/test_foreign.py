@@ -59,7 +59,7 @@ def test_a_droplet_of_all_forms_starts_and_its_files_are_unchanged(
     probes = {
         "audit": "apk audit --system",
         "installed": "apk info",
-        "files": "cat /opt/*/f | sort -u; ls -d /opt/*/f | wc -l",
+        "files": "cat /opt/*/f; echo; ls -d /opt/*/f | wc -l",
         "link": "readlink /opt/symlink-empty/l",
         "database": "grep -c 'T:caf' /lib/apk/db/installed",
     }
@@ -68,6 +68,7 @@ def test_a_droplet_of_all_forms_starts_and_its_files_are_unchanged(
     assert answers["audit"] == ""
     assert set(NAMES) <= set(answers["installed"].split())
     # All but the two empty packages and the one whose file is at the top.
-    assert answers["files"].split() == ["hello", str(len(NAMES) - 3)]
+    count = len(NAMES) - 3
+    assert answers["files"].split() == ["hello" * count, str(count)]
     assert answers["link"].strip() == "f"
     assert answers["database"].strip() == "1"
