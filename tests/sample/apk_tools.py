@@ -1,6 +1,7 @@
 """Tools of the tests of the sample's apk: apks to run, repositories made here."""
 
 import hashlib
+import io
 import re
 import shutil
 import stat
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
+from ci.rehearsal.sample.programs.apk.program import main
 from ci.rehearsal.sample.standin import standin_entries
 from tests.alpine import ALPINE, SMALL
 
@@ -59,6 +62,21 @@ class Tool:
             assert self.add(root, world, options=["--initdb"]).returncode == 0
         finished = self.add(root, world, *words, options=["--simulate"])
         return finished.returncode, ["-".join(one) for one in INSTALLING.findall(finished.stdout)]
+
+
+@dataclass(frozen=True)
+class Imported(Tool):
+    """The sample's apk in this process: a choice takes a tenth of the time of a new one."""
+
+    def __call__(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run its `main` with these words."""
+        out, errors = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(errors):
+            try:
+                status = main([str(word) for word in words])
+            except SystemExit as end:
+                status = int(end.code or 0)
+        return subprocess.CompletedProcess(words, status, out.getvalue(), errors.getvalue())
 
 
 @dataclass(frozen=True)

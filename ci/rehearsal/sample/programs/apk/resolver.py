@@ -27,8 +27,8 @@ class Demand(NamedTuple):
 
     def accepts(self, provider: Provider | None) -> bool:
         """Return whether it is met when its name is filled by `provider`, or by no package."""
-        if provider is None or provider.package is self.by:
-            return self.dependency.negated or provider is not None
+        if provider is None or (provider.package is self.by and self.dependency.negated):
+            return self.dependency.negated
         return self.dependency.matches(provider.version) != self.dependency.negated
 
 
