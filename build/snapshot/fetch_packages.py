@@ -86,7 +86,10 @@ class PackageFetcher:
             }
             try:
                 for key, job in jobs.items():
-                    self.packages[key] = (new[key].record, job.result())
+                    package = job.result()
+                    self.packages[key] = (new[key].record, package)
+                    for note in unusual(package):
+                        self.progress.note(f"{key[1]}: {note}")
             finally:
                 # After a failure the downloads that have not started yet are pointless.
                 pool.shutdown(cancel_futures=True)
@@ -117,8 +120,6 @@ class PackageFetcher:
                 continue
             if package is None:
                 package = check_package(raw, record, repository.keys)
-                for note in unusual(package):
-                    self.progress.note(f"{record.file_name}: {note}")
                 self.store.put(raw)
             elif (found := hashlib.sha256(raw).hexdigest()) != package.sha256:
                 raise VerificationError(

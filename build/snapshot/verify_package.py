@@ -9,6 +9,8 @@ from build.apk.index import ANY_ARCH, IndexRecord
 from build.apk.package import PackageFile, SignatureChecker, read_package
 from build.errors import VerificationError
 
+PLACEHOLDER = ".dummy"
+"""What Alpine's own empty packages have."""
 REBUILD = "the package has to be built again: abuild, nfpm and melange write what apk installs"
 
 
@@ -68,7 +70,8 @@ def find_problem(package: PackageFile, record: IndexRecord) -> str:
 
 def unusual(package: PackageFile) -> tuple[str, ...]:
     """Return what a person should know about a package that apk installs, a line each."""
-    skipped = package.content.skipped if package.content else []
+    found = package.content.skipped if package.content else []
+    skipped = [name for name in found if name != PLACEHOLDER]
     if not skipped:
         return ()
     names = ", ".join(map(repr, skipped[:3])) + (", ..." if len(skipped) > 3 else "")

@@ -14,7 +14,7 @@ from build.snapshot.archive import open_archive, write_archive
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 from build.snapshot.verify_package import check_package
-from tests.apk.foreign import ARCH, Form, folder, index, record, write
+from tests.apk.foreign import ARCH, Form, Item, folder, index, record, write
 from tests.apk.forms import FORMS, REFUSED, STRICTER, files, record_of, repository
 from tests.apk.makers import key, trusted
 from tests.snapshot.served import TAIL, Notes, apk_package, made, pin_world, world
@@ -95,6 +95,17 @@ def test_an_archive_has_each_package_where_apk_looks_for_it(
     assert archive.read(f"image/0/{NOARCH}") == content
     fetcher = archive.fetcher(tmp_path)
     assert fetcher.fetch(served, NOARCH, limit=len(content)) == content
+
+
+def test_the_placeholder_of_alpines_empty_packages_is_not_noted(tmp_path: Path) -> None:
+    notes, form = Notes(), Form(items=(Item(".dummy"),))
+    served, package = serve(tmp_path), write("empty", form)
+    (served / ARCH / "empty-1-r0.apk").write_bytes(package)
+    others = (apk_package(), made("musl"))
+    records = [f"{index_record(content)}\n".encode() for content in others]
+    (served / INDEX).write_bytes(index([*records, record("empty", form, package)]))
+    pin_world(world(tmp_path, str(served), packages=["empty"]), notes=notes)
+    assert notes.lines == []
 
 
 @pytest.mark.parametrize("folders", [("noarch",), (ARCH,), ("noarch", ARCH)])
