@@ -11,11 +11,13 @@ import tarfile
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from build.apk.rsa import PrivateKey
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
 from ci.rehearsal.sample.programs.apk.program import main
 from ci.rehearsal.sample.standin import standin_entries
@@ -122,7 +124,13 @@ def alpine(base: Path, *folders: Path) -> Repositories:
 
 def make_key(seed: bytes = b"tests", name: str = "tests.rsa.pub") -> SigningKey:
     """Return the key of the repositories made here, or another one."""
-    return derive_key(seed, name)
+    return SigningKey(name, _private(seed))
+
+
+@cache
+def _private(seed: bytes) -> PrivateKey:
+    # A second of work each.
+    return derive_key(seed, "any").private
 
 
 def recipe(
