@@ -14,6 +14,7 @@ from build.snapshot.archive import open_archive, write_archive
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 from build.snapshot.verify_package import check_package
+from ci.attest.predicates.snapshot import verify_snapshot
 from tests.apk.foreign import ARCH, Form, Item, folder, index, record, write
 from tests.apk.forms import FORMS, REFUSED, STRICTER, files, record_of, repository
 from tests.apk.makers import key, trusted
@@ -95,6 +96,9 @@ def test_an_archive_has_each_package_where_apk_looks_for_it(
     assert archive.read(f"image/0/{NOARCH}") == content
     fetcher = archive.fetcher(tmp_path)
     assert fetcher.fetch(served, NOARCH, limit=len(content)) == content
+    keys = dict.fromkeys(("image", "builder"), served.parents[2] / "keys")
+    verified = verify_snapshot(archive, keys, Silent())
+    assert verified.infos[f"image/0/{NOARCH}"].arch == "noarch"
 
 
 def test_the_placeholder_of_alpines_empty_packages_is_not_noted(tmp_path: Path) -> None:
