@@ -46,7 +46,7 @@ class Source:
     mirrors: tuple[str, ...]
     """Mirrors of the same repositories: they differ in what is before `/BRANCH/NAME`."""
     keys: Path
-    """Folder of `*.rsa.pub` files, the only trusted keys."""
+    """Folder of public keys, the only trusted ones."""
     base: Path
     """Folder that relative repositories are resolved against."""
 
@@ -155,7 +155,7 @@ def _source(section: Table, otherwise: Source | None = None) -> Source:
     return Source(
         repositories=section.strings("repositories", expected="a list of URLs or folders"),
         mirrors=section.strings("mirrors", expected="a list of URLs", default=()),
-        keys=section.path("keys", expected="a folder of *.rsa.pub files"),
+        keys=section.path("keys", expected="a folder of public keys"),
         base=Path(section.where).parent,
     )
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from build.apk.index import INDEX, locked_records
+from build.apk.index import INDEX, locked_records, package_folder
 from build.apk.package import unpack_data
 from build.apk.writing import write_index
 from build.config import BuildConfig, ImageConfig, Origin
@@ -241,7 +241,9 @@ def _write_repositories(folder: Path, task: _Task, store: Store) -> None:
             (target / INDEX).write_bytes(subset)
             store.link(repository.key_sha256, folder / "keys" / repository.key)
     for package in closure:
-        target = folder / f"r{package.repository}" / lock.repositories[package.repository].arch
+        arch = package_folder(package.arch, lock.repositories[package.repository].arch)
+        target = folder / f"r{package.repository}" / arch
+        target.mkdir(exist_ok=True)
         store.link(package.sha256, target / package.file)
     target = folder / "local" / lock.arch
     target.mkdir(parents=True)

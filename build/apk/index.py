@@ -10,18 +10,22 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from build.apk.index_blocks import BLOCK, CHECKSUM, scan_blocks
-from build.apk.info import NAME, NUMBER, VERSION, PackageMetadata, decode_text
-from build.apk.package import SignatureChecker, read_signature, refuse_format_3
+from build.apk.info import NAME, NUMBER, VERSION, PackageMetadata, decode_text, readable
+from build.apk.package import SignatureChecker, read_signatures, refuse_format_3
 from build.apk.streams import unpacked_pieces
 from build.apk.tar import CONTROL, read_files
 from build.errors import VerificationError
 
 INDEX = "APKINDEX.tar.gz"
 """Name of the file, in the folder of an architecture."""
+ANY_ARCH = "noarch"
 MAX_INDEX = 1 << 26
 """Bytes of an index, unpacked: eight times Alpine's largest."""
 NUMBERS = "SItk"
-UNUSABLE = re.compile("[\0-\x09\x0b-\x1f\x7f]")
+UNUSABLE = re.compile("[\0-\x08\x0b-\x1f\x7f]|^(?![Tm]:).*?[\t\ud800-\udfff]", re.MULTILINE)
+"""Control characters; tabs and bytes that are not UTF-8 except in a description or the name of
+a maintainer, which are text for people."""
+UNUSUAL = re.compile("^[Tm]:.*[\t\ud800-\udfff]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,15 @@ class IndexRecord(PackageMetadata):
         return f"{self.name}-{self.version}.apk"
 
 
+def package_folder(arch: str, repository_arch: str) -> str:
+    """Return the folder from which apk takes a package that an index gives the architecture `arch`.
+
+    Alpine's indexes rewrite `noarch` to their own architecture (`apk index --rewrite-arch`); in
+    an index of another writer it can stay, and apk then looks into `noarch/`.
+    """
+    return ANY_ARCH if arch == ANY_ARCH else repository_arch
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Records:
     """Packages of an index, in its order: all are checked, each is parsed when accessed.
@@ -53,6 +66,8 @@ class Records:
     _text: str
     _offsets: "array[int]"
     _by_name: Mapping[str, list[int]]
+    notes: tuple[str, ...] = ()
+    """What is unusual and accepted, a line each."""
 
     def __len__(self) -> int:
         """Return the number of packages."""
@@ -80,6 +95,7 @@ class Records:
     def texts(self, wanted: Set[tuple[str, str]]) -> tuple[str, ...]:
         """Return the blocks of the packages whose (name, version) is in `wanted`, unchanged.
 
+        Bytes that are not UTF-8 are surrogates (PEP 383).
         Without the blank line at the end, as `build.apk.writing.write_index` accepts them.
         """
         found = []
@@ -131,10 +147,10 @@ def read_index(raw: bytes, keys: SignatureChecker, *, where: str) -> Index:
         SnapshotError: it is an index of format 3.
     """
     refuse_format_3(raw, where=where)
-    signature = read_signature(raw, where=where)
-    signed = raw[signature.end :]
+    signatures, start = read_signatures(raw, where=where)
+    signed = raw[start:]
     # First verify, then unpack: zlib and tar see no bytes that no trusted key signed.
-    keys.verify(signature.key, signature.value, signed, signature.algorithm, where=where)
+    signer = keys.verify(signatures, signed, where=where)
     files = _files(signed, where)
     description = decode_text(files.get("DESCRIPTION", b""), where=where).strip()
     if CONTROL.search(description):
@@ -142,7 +158,7 @@ def read_index(raw: bytes, keys: SignatureChecker, *, where: str) -> Index:
     return Index(
         raw=raw,
         description=description,
-        signer=signature.key,
+        signer=signer,
         records=parse_records(files.pop("APKINDEX"), where=where),
     )
 
@@ -157,7 +173,7 @@ def locked_records(raw: bytes, *, where: str) -> Records:
         SnapshotError: it is an index of format 3.
     """
     refuse_format_3(raw, where=where)
-    signed = raw[read_signature(raw, where=where).end :]
+    signed = raw[read_signatures(raw, where=where)[1] :]
     return parse_records(_files(signed, where)["APKINDEX"], where=where)
 
 
@@ -177,10 +193,13 @@ def parse_records(content: bytes, *, where: str) -> Records:
     """
     if usual := scan_blocks(content):
         return _without_doubles(Records(*usual), where)
-    text = decode_text(content, where=where).rstrip("\n") + "\n\n"
+    text = content.decode(errors="surrogateescape").rstrip("\n") + "\n\n"
     if odd := UNUSABLE.search(text):
         line = text.count("\n", 0, odd.start()) + 1
-        raise VerificationError(f"{where}: APKINDEX line {line}: control character {odd[0]!r}")
+        what = f"control character {odd[0][-1]!r}"
+        if "\ud800" <= odd[0][-1] <= "\udfff":
+            what = f"byte {ord(odd[0][-1]) - 0xDC00:#x}, expected UTF-8"
+        raise VerificationError(f"{where}: APKINDEX line {line}: {what}")
     offsets, by_name = array("L"), dict[str, list[int]]()
     offset = 0 if text.strip("\n") else len(text)
     while offset < len(text):
@@ -193,7 +212,7 @@ def parse_records(content: bytes, *, where: str) -> Records:
         by_name.setdefault(name, []).append(offset)
         offsets.append(offset)
         offset = end
-    return _without_doubles(Records(text, offsets, by_name), where)
+    return _without_doubles(Records(text, offsets, by_name, _notes(text)), where)
 
 
 def _without_doubles(records: Records, where: str) -> Records:
@@ -203,6 +222,15 @@ def _without_doubles(records: Records, where: str) -> Records:
         if len(set(versions)) != len(versions):
             raise VerificationError(f"{where}: {name}: one version of it twice, expected once")
     return records
+
+
+def _notes(text: str) -> tuple[str, ...]:
+    """Return a line about the lines of `text` that are accepted with a warning."""
+    if not (found := UNUSUAL.findall(text)):
+        return ()
+    one = found[0].encode(errors="surrogateescape")[:60]
+    lines = f"{len(found)} lines" if len(found) > 1 else "a line"
+    return (f"APKINDEX: {lines} with a tab or bytes that are not UTF-8, kept: {one!r}",)
 
 
 def _parse_block(block: str, where: str) -> IndexRecord:
@@ -241,7 +269,7 @@ def _from_fields(fields: Mapping[str, str]) -> IndexRecord:
         checksum=fields["C"],
         size=int(fields["S"]),
         installed_size=int(get("I") or 0),
-        description=get("T", ""),
+        description=readable(get("T", "").encode(errors="surrogateescape")),
         license=get("L", ""),
         origin=get("o", ""),
         commit=get("c", ""),

@@ -5,7 +5,7 @@ apk-package(5)).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from build.apk.streams import unpacked_pieces
@@ -20,6 +20,8 @@ NUMBER = re.compile(r"[0-9]{1,15}")
 ANY = re.compile(".{0,4096}")
 """A line that is not too long: a value has no line feed."""
 ARCH = re.compile("[a-z0-9_]{1,32}")
+FREE_KEYS = (b"pkgdesc", b"maintainer", b"packager")
+"""Text for people only: nothing of it becomes a path, a URL, an argument or a line of a lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,29 +60,55 @@ def info_fields(control: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
     Raises:
         VerificationError: the control member has no readable `.PKGINFO`.
     """
-    # apk reads .PKGINFO before everything else, so it must be the first file.
+    named = f"{where}: control member"
+    return parse_info(control_files(control, where=where)[".PKGINFO"], where=named)
+
+
+def control_files(control: bytes, *, where: str) -> Mapping[str, bytes]:
+    """Return `.PKGINFO` and the scripts of a control member by name.
+
+    Raises:
+        VerificationError: it has no `.PKGINFO`, is not readable, or ends the tar that the data
+            member continues.
+    """
     named = f"{where}: control member"
     pieces = unpacked_pieces(control, 0, limit=MAX_CONTROL, where=named)
-    files = read_files(pieces, where=named)
+    files = read_files(pieces, where=named, continued=True)
+    # apk reads .PKGINFO before everything else, so it must be the first file.
     if next(iter(files), "") != ".PKGINFO":
         raise VerificationError(f"{named}: does not start with .PKGINFO")
-    return parse_info(files[".PKGINFO"], where=named)
+    return files
 
 
 def parse_info(content: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
     """Return the values in the text of a `.PKGINFO` by key.
 
+    Free text (FREE_KEYS) may contain tabs and, as `readable` decodes them, bytes that are not
+    UTF-8.
+
     Raises:
-        VerificationError: it is not UTF-8, or contains control characters.
+        VerificationError: another value is not UTF-8, or contains control characters.
     """
     fields: dict[str, tuple[str, ...]] = {}
-    for line in decode_text(content, where=f"{where}: .PKGINFO").split("\n"):
+    for raw in content.split(b"\n"):
+        if raw.partition(b" = ")[0] in FREE_KEYS:
+            line = readable(raw).replace("\t", " ")
+        else:
+            line = decode_text(raw, where=f"{where}: .PKGINFO")
         if CONTROL.search(line):
             raise VerificationError(f"{where}: .PKGINFO: {line!r}: a control character")
         key, equals, value = line.partition(" = ")
         if equals and not line.startswith("#"):
             fields[key] = (*fields.get(key, ()), value)
     return fields
+
+
+def readable(content: bytes) -> str:
+    """Return free text for people: as UTF-8, or else as Latin-1, which older writers used."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def decode_text(content: bytes, *, where: str) -> str:
@@ -93,6 +121,21 @@ def decode_text(content: bytes, *, where: str) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         raise VerificationError(f"{where}: {error}, expected UTF-8") from None
+
+
+def join_licenses(values: Sequence[str], *, where: str) -> str:
+    """Return the lines `license` as one expression: melange writes a line for each that applies.
+
+    Raises:
+        VerificationError: they are too long.
+    """
+    found = dict.fromkeys(values)
+    # AND binds closer than OR (SPDX, annex "License expressions").
+    several = [f"({each})" if " OR " in each and len(found) > 1 else each for each in found]
+    license_ = " AND ".join(several)
+    if not ANY.fullmatch(license_):
+        raise VerificationError(f"{where}: control member: license of {len(license_)} characters")
+    return license_
 
 
 def package_info(fields: Mapping[str, tuple[str, ...]], *, where: str) -> PackageInfo:
@@ -120,7 +163,7 @@ def package_info(fields: Mapping[str, tuple[str, ...]], *, where: str) -> Packag
         size=int(one("size", "0", NUMBER, "number")),
         description=one("pkgdesc", ""),
         url=one("url", ""),
-        license=one("license", ""),
+        license=join_licenses(fields.get("license", ()), where=where),
         origin=one("origin", ""),
         commit=one("commit", ""),
         build_time=int(one("builddate", "0", NUMBER, "number")),

@@ -13,6 +13,8 @@ from build.errors import VerificationError
 GZIP_MAGIC = b"\x1f\x8b\x08"
 GZIP_HEADER = bytes.fromhex("1f8b0800000000000203")
 """No name, no time, "slowest algorithm", Unix: the first ten bytes of Alpine's files."""
+GZIP_TEXT, GZIP_NAME = 1, 8
+"""Flags of a header (RFC 1952, section 2.3.1): a hint, and a file name as `gzip` without `-n`."""
 BLOCK = 512
 MAX_STORED = 0xFFFF
 CHUNK = 1 << 18
@@ -85,8 +87,8 @@ def _unpacked(raw: bytes, start: int, limit: int, where: str) -> Iterator[tuple[
     """Yield the content in pieces, each with the offset in `raw` that was read up to."""
     if raw[start : start + 3] != GZIP_MAGIC:
         raise VerificationError(f"{where}: not a gzip member, expected one at byte {start}")
-    if raw[start + 3 : start + 4] not in (b"\0", b""):
-        # A name or a comment in the header would be bytes that no code here reads.
+    # Other flags add fields that neither gzip(1) nor a package writer sets.
+    if int.from_bytes(raw[start + 3 : start + 4], "big") & ~(GZIP_TEXT | GZIP_NAME):
         raise VerificationError(f"{where}: a gzip header with extra fields, expected none")
     # 31 is 16 + MAX_WBITS: zlib reads the gzip header and checks the trailer (zlib manual,
     # inflateInit2). Output comes in pieces, so that a gzip bomb meets `limit` before memory ends.

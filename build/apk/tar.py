@@ -2,14 +2,15 @@
 
 POSIX.1-2008 ustar headers and pax records (`path`, `linkpath`, `size`, `mtime`, and apk's own
 `APK-TOOLS.checksum.SHA1`). No package needs the other features of tar (devices, sparse files,
-GNU's long names, global records), so they are refused. The same reader verifies and unpacks a
-package: with two, an archive could mean one thing to the first and another to the second.
+GNU's long names, global records other than comments), so they are refused. The same reader
+verifies and unpacks a package: with two, an archive could mean one thing to the first and another
+to the second.
 """
 
 import itertools
 import re
 import struct
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -25,7 +26,9 @@ KINDS: dict[bytes, Kind] = {
     b"2": "symlink",
     b"5": "dir",
 }
-PAX = b"x"
+PAX, GLOBAL_PAX = b"x", b"g"
+END_BLOCKS = 2 * BLOCK
+"""Zero bytes that end a tar; apk reads on after a single block of them."""
 MAX_PAX = 1 << 20
 """Bytes of the pax records of one member."""
 HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 32s 32s 8s 8s 155s 12x")
@@ -60,6 +63,11 @@ class TarMember:
         """Name without a leading `./` and a trailing `/`."""
         return self.name.removeprefix("./").removesuffix("/")
 
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the root folder itself, as `tar -C FOLDER -c .` writes it first."""
+        return self.kind == "dir" and self.name in (".", "./")
+
 
 class TarReader:
     """Reader of the members of a tar, each at most once, in order."""
@@ -72,6 +80,8 @@ class TarReader:
         """Bytes of the current member that were not read."""
         self._padding = 0
         self._where = where
+        self.ending = 0
+        """Zero bytes after the last member, once everything was read."""
 
     def __iter__(self) -> Iterator[TarMember]:
         """Yield the members; the content of one must be read before the next.
@@ -83,6 +93,11 @@ class TarReader:
         """
         while (header := self._header()) is not None:
             records: dict[str, str] = {}
+            if header[156:157] == GLOBAL_PAX:
+                # `git archive` writes its commit there. Other records would change the members.
+                if self._records(header).keys() - {"comment"}:
+                    raise self._fail("global pax records other than a comment")
+                continue
             if header[156:157] == PAX:
                 records = self._records(header)
                 following = self._header()
@@ -135,7 +150,7 @@ class TarReader:
             size=size,
             mtime=float(mtime) if mtime else self._number(fields[5], 8),
             target=records.get("linkpath", _text(fields[8])) if kind.endswith("link") else "",
-            sha1=records.get(CHECKSUM, ""),
+            sha1=records.get(CHECKSUM, "").lower(),
         )
 
     def _header(self) -> bytes | None:
@@ -206,18 +221,24 @@ class TarReader:
     def _expect_zeros(self) -> None:
         rest = self._buffer[self._offset :]
         self._buffer, self._offset = b"", 0
-        if any(piece.count(0) != len(piece) for piece in itertools.chain([rest], self._pieces)):
-            raise self._fail("data after its end")
+        self.ending = BLOCK
+        for piece in itertools.chain([rest], self._pieces):
+            if piece.count(0) != len(piece):
+                raise self._fail("data after its end")
+            self.ending += len(piece)
 
     def _fail(self, found: str) -> VerificationError:
         return VerificationError(f"{self._where}: not a readable tar: {found}")
 
 
-def read_files(pieces: Iterable[bytes], *, where: str) -> dict[str, bytes]:
+def read_files(pieces: Iterable[bytes], *, where: str, continued: bool = False) -> dict[str, bytes]:
     """Return the files of a small tar by name, in their order.
 
+    `continued`: the next gzip member goes on with the same tar, so no end blocks are allowed.
+
     Raises:
-        VerificationError: something is not a file, a name is repeated, or it is not readable.
+        VerificationError: something is not a file, a name is repeated, it is not readable, or
+            it ends before the next member.
     """
     reader = TarReader(pieces, where=where)
     files: dict[str, bytes] = {}
@@ -225,24 +246,39 @@ def read_files(pieces: Iterable[bytes], *, where: str) -> dict[str, bytes]:
         if member.kind != "file" or member.name in files or CONTROL.search(member.name):
             raise VerificationError(f"{where}: {member.name!r}: not a file, or repeated")
         files[member.name] = b"".join(reader.content())
+    if continued and reader.ending >= END_BLOCKS:
+        raise VerificationError(
+            f"{where}: end-of-archive blocks, expected none: apk would read no further"
+        )
     return files
 
 
-def package_members(reader: TarReader, *, where: str) -> Iterator[TarMember]:
+def package_members(
+    reader: TarReader, *, where: str, skipped: list[str] | None = None
+) -> Iterator[TarMember]:
     """Yield the members of `reader` after checking that a package may contain their names.
+
+    The root folder is left out. So is every name that starts with a dot, since apk installs none
+    of them (apk-tools, src/extract_v2.c, `apk_extract_v2_entry`); those come into `skipped`.
 
     Raises:
         VerificationError: naming the first that it may not.
     """
-    seen: set[str] = set()
+    seen: dict[str, Kind] = {}
     for member in reader:
+        if member.is_root:
+            continue
         if refusal := _refusal(member, seen):
             raise VerificationError(f"{where}: {refusal}")
-        seen.add(member.path)
+        if member.name.startswith("."):
+            if skipped is not None:
+                skipped.append(member.name)
+            continue
+        seen[member.path] = member.kind
         yield member
 
 
-def _refusal(member: TarMember, seen: Set[str]) -> str:
+def _refusal(member: TarMember, seen: Mapping[str, Kind]) -> str:
     """Return why `member` may not follow the members `seen`, or an empty string."""
     target, found = member.target.removeprefix("./"), ""
     linked = member.kind == "hardlink" and target not in seen
@@ -250,7 +286,7 @@ def _refusal(member: TarMember, seen: Set[str]) -> str:
         found = "a control character in the name"
     elif _leaves_root(member.path):
         return f"{member.name!r}, expected a path below the root"
-    elif member.path in seen:
+    elif member.path in seen and not member.kind == seen[member.path] == "dir":
         found = "repeated"
     elif linked and _leaves_root(target):
         return f"{member.target!r}, expected a path below the root"

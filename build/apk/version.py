@@ -3,8 +3,9 @@
 A version is numbers with dots, an optional letter, suffixes, an optional commit hash, and a
 package revision: `1.2.3b_rc1_p2~5f1c-r4` (apk-tools, apk-package(5)). A number after the
 first that starts with 0 counts as digits after a decimal point: 1.05 is older than 1.5.
-Where apk 2 and apk 3 differ (1.0 and 1.00), this follows apk 3; only apk 2 allows digits after
-the letter (1.0b1).
+Where apk 2 and apk 3 differ, this follows apk 3: of two numbers that both start with 0 (1.0 and
+1.00, 1.010 and 1.05), apk 2 compares what follows the zeros as a number. Only apk 2 allows digits
+after the letter (1.0b1).
 """
 
 import re

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import Literal
 
-from build.apk.info import info_fields
+from build.apk.info import info_fields, join_licenses
 from build.apk.package import control_checksum, split_members
 from build.apk.rsa import PrivateKey, derive_private_key, public_pem, sign_sha1
 from build.apk.streams import BLOCK, gzip_member, tar_entry
@@ -134,7 +134,7 @@ def index_record(package: bytes) -> str:
         ("I", one("size")),
         ("T", one("pkgdesc")),
         ("U", one("url")),
-        ("L", one("license")),
+        ("L", join_licenses(fields.get("license", ()), where="package")),
         ("o", one("origin")),
         ("m", one("maintainer")),
         ("t", one("builddate")),
@@ -161,7 +161,7 @@ def write_index(
     text = "".join(f"{record}\n" for record in sorted(records, key=_record_key))
     blocks = [
         *tar_entry("DESCRIPTION", description.encode()),
-        *tar_entry("APKINDEX", text.encode()),
+        *tar_entry("APKINDEX", text.encode(errors="surrogateescape")),
         bytes(2 * BLOCK),
     ]
     content = gzip_member(b"".join(blocks), level=level)

@@ -5,6 +5,8 @@ scripts and triggers run. Settings disable those triggers that make an initramfs
 since `initramfs` and `bootloader` do that with a fixed clock.
 """
 
+import base64
+import hashlib
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -28,6 +30,8 @@ DISABLED_TRIGGERS: Mapping[str, str] = {
     "etc/update-grub.conf": "disable_trigger=1\n",
 }
 """Settings that disable triggers; the packages' own settings replace them afterwards."""
+EMPTY_CHECKSUM = b"Z:Q1" + base64.b64encode(hashlib.sha1(usedforsecurity=False).digest())
+"""Line of the database about a file without content."""
 NOISE = r"\(\d+/\d+\) |Executing "
 """apk's output of successful steps."""
 NEW = ".apk-new"
@@ -68,6 +72,7 @@ def install(tree: Path, request: Request, variables: Mapping[str, str]) -> None:
     output = _add(tree, request, variables)
     restore_settings(tree)
     check_installed(read_installed(tree), request.expected, output)
+    correct_links(tree)
     check_world(tree, request.world)
     check_keys(tree, request.local_key)
 
@@ -117,17 +122,42 @@ def read_installed(tree: Path) -> Sequence[Mapping[str, str]]:
     Raises:
         StepError: there is no database.
     """
-    found = [path for folder in DATABASES if (path := tree / folder / "installed").exists()]
-    if not found:
-        raise StepError(f"no apk database in {' or '.join(DATABASES)}")
     records = []
-    for block in found[0].read_text(encoding="utf-8").split("\n\n"):
+    for block in _database(tree).read_text("utf-8", "surrogateescape").split("\n\n"):
         fields = {
             line[0]: line[2:] for line in block.splitlines() if line[:2] in ("P:", "V:", "f:")
         }
         if "P" in fields:
             records.append(fields)
     return records
+
+
+def _database(tree: Path) -> Path:
+    found = [path for folder in DATABASES if (path := tree / folder / "installed").exists()]
+    if not found:
+        raise StepError(f"no apk database in {' or '.join(DATABASES)}")
+    return found[0]
+
+
+def correct_links(tree: Path) -> None:
+    """Write the checksum of each symbolic link that has that of an empty file into the database.
+
+    nfpm and GoReleaser write it so, apk 2.14 copies it unseen, and `apk audit` would then list
+    the link as changed on every droplet.
+    """
+    path, folder, name = _database(tree), b"", b""
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines):
+        if line.startswith(b"F:"):
+            folder = line[2:]
+        elif line.startswith(b"R:"):
+            name = line[2:]
+        elif line == EMPTY_CHECKSUM:
+            link = os.path.join(os.fsencode(tree), folder, name)  # noqa: PTH118 - bytes
+            if os.path.islink(link):  # noqa: PTH114
+                digest = hashlib.sha1(os.readlink(link), usedforsecurity=False).digest()  # noqa: PTH115
+                lines[number] = b"Z:Q1" + base64.b64encode(digest)
+    path.write_bytes(b"\n".join(lines))
 
 
 def check_installed(

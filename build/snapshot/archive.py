@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from build.apk.index import INDEX
+from build.apk.index import INDEX, package_folder
 from build.apk.streams import BLOCK, tar_header
 from build.edges.download import Watch
 from build.edges.files import Digest, open_plain, replacing
@@ -22,7 +22,7 @@ from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError, SnapshotError, VerificationError
 from build.snapshot.archive_readme import readme
 from build.snapshot.fetch import list_sources
-from build.snapshot.lock import FILE_NAME, Lock, dump_lock, parse_lock
+from build.snapshot.lock import FILE_NAME, Lock, LockedPackage, dump_lock, parse_lock
 from build.snapshot.store import Store
 
 LOCK, README, SUMS = "release.lock", "README.txt", "snapshot.sha256"
@@ -158,17 +158,16 @@ def members_of(lock: Lock) -> dict[str, Member]:
         SnapshotError: two different keys of one name, or a name that does not fit a header.
     """
     members: dict[str, Member] = {}
-    folders = [
-        f"{folder}/{repository.arch}"
-        for folder, repository in zip(_folders(lock), lock.repositories, strict=True)
-    ]
+    folders = _folders(lock)
     for folder, repository in zip(folders, lock.repositories, strict=True):
-        members[f"{folder}/{INDEX}"] = Member(repository.index_sha256, repository.index_size)
+        members[f"{folder}/{repository.arch}/{INDEX}"] = Member(
+            repository.index_sha256, repository.index_size
+        )
         key = Member(repository.key_sha256, None)
         if members.setdefault(f"keys/{repository.key}", key) != key:
             raise SnapshotError(f"release.lock: two different keys are called {repository.key}")
     for package in lock.packages:
-        name = f"{folders[package.repository]}/{package.file}"
+        name = f"{folders[package.repository]}/{_path(lock, package)}"
         members[name] = Member(package.sha256, package.size)
     for name in members:
         try:
@@ -315,6 +314,12 @@ def _folders(lock: Lock) -> tuple[str, ...]:
     return tuple(f"{each.role}/{number}" for number, each in enumerate(lock.repositories))
 
 
+def _path(lock: Lock, package: LockedPackage) -> str:
+    """Return the path of a package in its repository."""
+    folder = package_folder(package.arch, lock.repositories[package.repository].arch)
+    return f"{folder}/{package.file}"
+
+
 def _sums(members: Mapping[str, Member]) -> bytes:
     return "".join(f"{members[name].sha256}  {name}\n" for name in sorted(members)).encode()
 
@@ -325,7 +330,7 @@ def _served(lock: Lock, base: Path) -> Iterator[tuple[tuple[str | Path, str], st
     Of several indexes of one repository the newest comes last, so that it wins in a dict.
     """
     for number, (folder, each) in enumerate(zip(_folders(lock), lock.repositories, strict=True)):
-        packages = (package.file for package in lock.packages if package.repository == number)
-        names = [f"{each.arch}/{file}" for file in (INDEX, *packages)]
+        packages = (_path(lock, p) for p in lock.packages if p.repository == number)
+        names = [f"{each.arch}/{INDEX}", *packages]
         for source in list_sources(each.url, each.mirrors, base):
             yield from (((source.location, name), f"{folder}/{name}") for name in names)

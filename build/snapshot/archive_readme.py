@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from build.apk.index import package_folder
 from build.snapshot.lock import Lock
 
 SEPARATOR = "----\n"
@@ -36,7 +37,8 @@ def readme(lock: Lock, repositories: Sequence[str]) -> bytes:
     if "apk" in lock.closures:
         own = lock.closure("apk")
         unpack = "".join(
-            f"    tar -xzf {repositories[package.repository]}/{lock.arch}/{package.file} -C apk\n"
+            f"    tar -xzf {repositories[package.repository]}/"
+            f"{package_folder(package.arch, lock.arch)}/{package.file} -C apk\n"
             for package in own
         )
         program = f"./apk/lib/ld-musl-{lock.arch}.so.1 --library-path apk/lib apk/sbin/apk"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from build.apk.index import INDEX
+from build.apk.index import INDEX, package_folder
 from build.edges.download import (
     Downloader,
     Limits,
@@ -96,6 +96,32 @@ def mirrored(repository: str, mirror: str) -> str:
     'https://two.example/pub/alpine/v3.24/main'
     """
     return "/".join([mirror.rstrip("/"), *repository.rstrip("/").split("/")[-2:]])
+
+
+def fetch_package(
+    fetcher: Fetching,
+    place: str | Path,
+    paths: Sequence[str],
+    *,
+    limit: int,
+    watch: Watch | None = None,
+) -> bytes:
+    """Return the file at the first of `paths` that the repository at `place` has.
+
+    Raises:
+        VanishedError: it is at none of them.
+        RemoteError: as `Fetcher.fetch`.
+    """
+    for path in paths[:-1]:
+        with suppress(VanishedError):
+            return fetcher.fetch(place, path, limit=limit, watch=watch)
+    return fetcher.fetch(place, paths[-1], limit=limit, watch=watch)
+
+
+def package_paths(file: str, arch: str, repository_arch: str) -> tuple[str, ...]:
+    """Return where a repository may have the package `file`: first where apk looks for it."""
+    folders = (package_folder(arch, repository_arch), repository_arch)
+    return tuple(dict.fromkeys(f"{folder}/{file}" for folder in folders))
 
 
 @dataclass(frozen=True, slots=True)

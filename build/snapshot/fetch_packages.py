@@ -17,12 +17,12 @@ from build.edges.download import CONNECTIONS, Watch
 from build.edges.progress import Progress
 from build.errors import RemoteError, SnowdropError, VerificationError
 from build.snapshot.consistency import explain_mismatch
-from build.snapshot.fetch import Fetching, MirrorSource
+from build.snapshot.fetch import Fetching, MirrorSource, fetch_package, package_paths
 from build.snapshot.lock import Lock
 from build.snapshot.repositories import IndexGroup, Repository
 from build.snapshot.solve import Offer
 from build.snapshot.store import Store
-from build.snapshot.verify_package import check_package
+from build.snapshot.verify_package import check_package, unusual
 
 PackageKey = tuple[int, str]
 """Number of the repository in the lock, and file name."""
@@ -87,7 +87,10 @@ class PackageFetcher:
             }
             try:
                 for key, job in jobs.items():
-                    self.packages[key] = (new[key].record, job.result())
+                    package = job.result()
+                    self.packages[key] = (new[key].record, package)
+                    for note in unusual(package):
+                        self.progress.note(f"{key[1]}: {note}")
             finally:
                 # After a failure the downloads that have not started yet are pointless.
                 pool.shutdown(cancel_futures=True)
@@ -103,13 +106,15 @@ class PackageFetcher:
         if package is not None:
             compared |= self.known[record.checksum].mirrors
             watch(record.size)
-        name, failures = f"{repository.arch}/{record.file_name}", []
+        paths, failures = package_paths(record.file_name, record.arch, repository.arch), []
         for source in repository.sources:
             if package is not None and source.mirror in compared:
                 continue
             reported = watch if package is None else None
             try:
-                raw = self.fetcher.fetch(source.location, name, limit=record.size, watch=reported)
+                raw = fetch_package(
+                    self.fetcher, source.location, paths, limit=record.size, watch=reported
+                )
             except RemoteError as error:
                 failures.append(error)
                 self._leave_out(repository, source, error)
@@ -122,7 +127,7 @@ class PackageFetcher:
                 self.store.put(raw)
             elif (found := hashlib.sha256(raw).hexdigest()) != package.sha256:
                 raise VerificationError(
-                    f"{source.url}/{name}: sha256 {found}, "
+                    f"{source.url}/{paths[0]}: sha256 {found}, "
                     f"{repository.url} serves {package.sha256}: they contradict each other",
                     hint="one of the two is not to be trusted: find out which before you pin",
                 )

@@ -120,6 +120,8 @@ class IndexReader:
                 continue
             if index is None:
                 index = found
+                for note in index.records.notes:
+                    self.progress.note(f"{source.url}/{self.arch}/{INDEX}: {note}")
             elif found.raw != index.raw:
                 other = found
                 why = describe_difference((agreeing[0].url, index), (source.url, other))

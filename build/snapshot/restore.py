@@ -16,7 +16,13 @@ from build.edges.build_dirs import file_errors
 from build.edges.download import VanishedError
 from build.edges.progress import Progress
 from build.errors import RemoteError, SnapshotError, SnowdropError
-from build.snapshot.fetch import Fetching, MirrorSource, list_sources
+from build.snapshot.fetch import (
+    Fetching,
+    MirrorSource,
+    fetch_package,
+    list_sources,
+    package_paths,
+)
 from build.snapshot.kept import SnapshotSource
 from build.snapshot.lock import Lock, LockedRepository
 from build.snapshot.repositories import MAX_INDEX_FETCH
@@ -41,6 +47,8 @@ class Blob(NamedTuple):
     """In bytes."""
     repository: LockedRepository
     file: str
+    arch: str
+    """Of the repository, or noarch."""
 
 
 def names_of(lock: Lock) -> dict[str, str]:
@@ -86,8 +94,8 @@ def fill_store(
 
 def _missing(lock: Lock, store: Store) -> list[Blob]:
     all_of = lock.repositories
-    blobs = [Blob(each.index_sha256, each.index_size, each, INDEX) for each in all_of]
-    blobs += [Blob(p.sha256, p.size, all_of[p.repository], p.file) for p in lock.packages]
+    blobs = [Blob(each.index_sha256, each.index_size, each, INDEX, each.arch) for each in all_of]
+    blobs += [Blob(p.sha256, p.size, all_of[p.repository], p.file, p.arch) for p in lock.packages]
     return [blob for blob in blobs if not store.has(blob.sha256)]
 
 
@@ -159,12 +167,12 @@ class _Mirrors:
         return None
 
     def _fetch_from(self, mirror: MirrorSource, blob: Blob) -> bytes | None:
-        name = f"{blob.repository.arch}/{blob.file}"
+        paths = package_paths(blob.file, blob.arch, blob.repository.arch)
         # An index keeps its name when it changes: fetch a longer one too, so that the message
         # can name its SHA-256.
         limit = MAX_INDEX_FETCH if blob.file == INDEX else blob.size
         try:
-            content = self.fetcher.fetch(mirror.location, name, limit=limit)
+            content = fetch_package(self.fetcher, mirror.location, paths, limit=limit)
         except RemoteError as error:
             answered = isinstance(error, VanishedError)
             self.failures[mirror.url] = 0 if answered else self.failures.get(mirror.url, 0) + 1
@@ -175,7 +183,7 @@ class _Mirrors:
         if found == blob.sha256:
             return content
         self.refusals.append(
-            f"{mirror.url}/{name}: sha256 {found}, the lock says {blob.sha256}: "
+            f"{mirror.url}/{paths[0]}: sha256 {found}, the lock says {blob.sha256}: "
             "the mirror has a newer file since the pin"
         )
         return None

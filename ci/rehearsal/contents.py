@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from build.apk.index import INDEX, Index, read_index
-from build.apk.signature import Keyring
+from build.apk.signature import Keyring, key_files
 from build.edges.progress import Progress
 from build.errors import ConfigError
 from build.snapshot.fetch import Fetcher, locate
@@ -84,11 +84,11 @@ def _relative_location(state: Path, url: str) -> str:
 def _copy_keys(folders: Sequence[Path], target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for folder in folders:
-        found = sorted(folder.glob("*.rsa.pub"))
+        found = key_files(folder)
         if not found:
-            raise ConfigError(f"--keys {folder}: no *.rsa.pub file in it")
-        for path in found:
-            shutil.copyfile(path, target / path.name)
+            raise ConfigError(f"--keys {folder}: no public key in it")
+        for name in found:
+            shutil.copyfile(folder / name, target / name)
 
 
 def _read_index(url: str, keys: Path, state: Path) -> Index:

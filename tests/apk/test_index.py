@@ -91,7 +91,7 @@ def test_a_malformed_record_is_refused(changed: str, message: str) -> None:
 def test_a_folder_of_keys_without_usable_keys_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such folder"):
         Keyring.from_folder(tmp_path / "none")
-    with pytest.raises(ConfigError, match=r"no \*.rsa.pub file"):
+    with pytest.raises(ConfigError, match=r"no public key in it"):
         Keyring.from_folder(tmp_path)
     (tmp_path / "good.rsa.pub").write_bytes(key().public_pem())
     assert list(Keyring.from_folder(tmp_path).files) == ["good.rsa.pub"]
@@ -101,15 +101,15 @@ def test_a_folder_of_keys_without_usable_keys_is_refused(tmp_path: Path) -> None
 
 
 def test_keys_of_another_architecture_are_not_trusted(tmp_path: Path) -> None:
-    for folder, name in [("x86_64", "tests.rsa.pub"), ("aarch64", "other.rsa.pub")]:
+    for folder, name in [("x86_64", "tests.rsa.pub"), ("aarch64", "stranger.rsa.pub")]:
         (tmp_path / folder).mkdir()
         for parent in (tmp_path, tmp_path / folder):  # as /usr/share/apk/keys is laid out
             (parent / name).write_bytes(key(name).public_pem())
-    assert list(Keyring.from_folder(tmp_path).files) == ["other.rsa.pub", "tests.rsa.pub"]
+    assert list(Keyring.from_folder(tmp_path).files) == ["stranger.rsa.pub", "tests.rsa.pub"]
     keys = Keyring.from_folder(tmp_path, "x86_64")
     assert read_index(write_index([], key(), ""), keys, where=INDEX).signer == "tests.rsa.pub"
-    with pytest.raises(VerificationError, match=r"other\.rsa\.pub, which is not in .*/x86_64$"):
-        read_index(write_index([], key("other.rsa.pub"), ""), keys, where=INDEX)
+    with pytest.raises(VerificationError, match=r"stranger\.rsa\.pub, which is not in .*/x86_64$"):
+        read_index(write_index([], key("stranger.rsa.pub"), ""), keys, where=INDEX)
 
 
 @pytest.mark.parametrize("arch", ["..", "../other", "/other", ".", "x86_64/", "x86_64\n"])

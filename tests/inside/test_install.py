@@ -1,5 +1,7 @@
 """The installed packages are those of the lock, or the build fails and names the difference."""
 
+import base64
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,22 @@ def test_a_difference_names_the_package(tmp_path: Path, text: str, message: str)
     database(tmp_path, text)
     with pytest.raises(StepError, match=message):
         install.check_installed(install.read_installed(tmp_path), EXPECTED)
+
+
+def test_the_checksum_of_a_link_that_has_that_of_nothing_is_corrected(tmp_path: Path) -> None:
+    """As nfpm and GoReleaser write it; `apk audit` compares with the link's target."""
+    empty = "Q12jmj7l5rSw0yVb/vlWAYkK/YBwk="
+    lines = ["F:opt", "R:link", f"Z:{empty}", "R:file", f"Z:{empty}", "R:other", "Z:Q1x="]
+    database(tmp_path, "C:Q1x=\nP:a\n" + "\n".join(lines) + "\n\n")
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt/link").symlink_to("f")
+    (tmp_path / "opt/file").touch()
+    (tmp_path / "opt/other").symlink_to("f")
+    install.correct_links(tmp_path)
+    found = (tmp_path / "lib/apk/db/installed").read_text().splitlines()
+    digest = hashlib.sha1(b"f", usedforsecurity=False).digest()
+    lines[2] = f"Z:Q1{base64.b64encode(digest).decode()}"
+    assert found == ["C:Q1x=", "P:a", *lines, ""]
 
 
 @pytest.mark.root

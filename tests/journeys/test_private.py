@@ -48,13 +48,13 @@ class Private:
     def build(self, *, dist: str, overlay: Path) -> tuple[int, str, Path]:
         """Build the second image; return status, what was said, and where artifacts lie."""
         config = self.config.with_name(f"{dist}.toml")
-        config.write_text(_with_line(self.config.read_text(), "dist", dist))
-        config.write_text(_with_line(config.read_text(), "overlay", str(overlay)))
+        config.write_text(with_line(self.config.read_text(), "dist", dist))
+        config.write_text(with_line(config.read_text(), "overlay", str(overlay)))
         done = ci("build", "--variant", "private", "--config", str(config))
         return done.returncode, done.stderr, config.with_name(dist)
 
 
-def _with_line(text: str, key: str, value: str | Sequence[str]) -> str:
+def with_line(text: str, key: str, value: str | Sequence[str]) -> str:
     """Return `text` with another value of the first `key` in it."""
     line = f"{key} = {json.dumps(value)}"
     new, count = re.subn(rf"^{key} = .*$", lambda _: line, text, count=1, flags=re.MULTILINE)
@@ -90,8 +90,8 @@ def _two_images(rehearsal: Rehearsal, folder: Path) -> str:
     keys = copytree(rehearsal.state / snapshot["keys"], folder / "keys")
     (keys / KEY.name).write_bytes(KEY.public_pem())
     repositories = [*snapshot["repositories"], _repository(folder / "repository")]
-    text = _with_line(text, "repositories", repositories)
-    text = _with_line(text, "keys", str(keys))
+    text = with_line(text, "repositories", repositories)
+    text = with_line(text, "keys", str(keys))
     text = text.replace("[snapshot]\n", '[snapshot]\nlock = "private.lock"\n')
     services = {**first["services"], "default": [*first["services"]["default"], "hello"]}
     lines = [

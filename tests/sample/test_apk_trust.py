@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA512
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from build.apk.package import split_members
+from build.apk.package import Signature, split_members
 from build.apk.streams import gzip_member
 from build.apk.writing import SigningKey, write_package
 from build.errors import VerificationError
@@ -123,23 +123,25 @@ def test_a_package_that_the_index_does_not_describe_is_refused(
     assert not (root / "opt").exists()
 
 
-def test_signatures_of_either_hash_are_checked(key: SigningKey, tmp_path: Path) -> None:
+def test_signatures_of_each_hash_are_checked(key: SigningKey, tmp_path: Path) -> None:
     (tmp_path / key.name).write_bytes(key.public_pem())
-    keys = Keys(tmp_path)
     private = rsa_key()
     (tmp_path / "new.rsa.pub").write_bytes(
         private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
-    for algorithm, digest in (("RSA", SHA1()), ("RSA256", SHA256())):  # noqa: S303
-        signature = private.sign(b"content", PKCS1v15(), digest)
-        Keys(tmp_path).verify("new.rsa.pub", signature, b"content", algorithm, where="it")
-        for signed, value in ((b"other", signature), (b"content", signature[:-1] + b"x")):
+    keys = Keys(tmp_path)
+    hashes = (("RSA", SHA1()), ("RSA256", SHA256()), ("RSA512", SHA512()))  # noqa: S303
+    for algorithm, digest in hashes:
+        value = private.sign(b"content", PKCS1v15(), digest)
+        good = Signature("new.rsa.pub", algorithm, value)
+        assert keys.verify([good], b"content", where="it") == "new.rsa.pub"
+        bad = Signature("new.rsa.pub", algorithm, value[:-1] + b"x")
+        for signed, signature in ((b"other", good), (b"content", bad)):
             with pytest.raises(VerificationError, match="BAD signature"):
-                Keys(tmp_path).verify("new.rsa.pub", value, signed, algorithm, where="it")
-    with pytest.raises(VerificationError, match="UNTRUSTED signature"):
-        keys.verify("new.rsa.pub", b"", b"", "RSA", where="it")
-    with pytest.raises(VerificationError, match="UNTRUSTED signature"):
-        keys.verify(key.name, key.sign(b""), b"", "RSA512", where="it")
+                keys.verify([signature], signed, where="it")
+    for one in (Signature("none.rsa.pub", "RSA", b""), Signature(key.name, "MD5", key.sign(b""))):
+        with pytest.raises(VerificationError, match="UNTRUSTED signature"):
+            keys.verify([one], b"", where="it")
 
 
 def rsa_key() -> RSAPrivateKey:

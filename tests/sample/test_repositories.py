@@ -107,6 +107,7 @@ def test_the_trigger_of_mkinitfs_fails_in_a_container_unless_it_is_switched_off(
     assert "the root file system is on no disk" in finished.stdout + finished.stderr
 
 
+@pytest.mark.full
 @needs_alpine
 def test_beside_alpine_the_sample_brings_the_kernel_and_nothing_of_debians_libraries(
     sample: Sample, apk2: Tool, tmp_path: Path
@@ -132,6 +133,7 @@ def test_beside_alpine_the_sample_brings_the_kernel_and_nothing_of_debians_libra
     assert not any(name.startswith("libc6-") for name in chosen)
 
 
+@pytest.mark.full
 def test_another_clone_with_another_umask_and_time_zone_makes_the_same_bytes(
     sample: Sample, debs: list[Deb], tmp_path: Path
 ) -> None:

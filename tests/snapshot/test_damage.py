@@ -70,7 +70,7 @@ INDEXES: Rows = {
         lambda: _of_index(lambda first, rest: first + flipped(rest, len(rest) // 2)),
         f"not what {key().name} signed",
     ),
-    "unsigned": (lambda: _of_index(lambda _, rest: rest), "unsigned, expected one .SIGN.RSA.KEY"),
+    "unsigned": (lambda: _of_index(lambda _, rest: rest), "unsigned, expected .SIGN.RSA.KEY"),
     "signed by a stranger": (
         lambda: write_index([hello()], key(STRANGER), ""),
         f"signed by {STRANGER}, which is not in",
@@ -107,13 +107,13 @@ INDEXES: Rows = {
                 + rest
             )
         ),
-        "unsigned, expected one .SIGN.RSA.KEY",
+        "unsigned, expected .SIGN.RSA.KEY",
     ),
     "key name that is a path": (
         lambda: _of_index(
             lambda _, rest: gzip_member(b"".join(tar_entry(".SIGN.RSA.../../key", b"x"))) + rest
         ),
-        "unsigned, expected one .SIGN.RSA.KEY",
+        "unsigned, expected .SIGN.RSA.KEY",
     ),
     "comment in the gzip header of the signature": (
         lambda: _of_index(
@@ -238,7 +238,7 @@ PACKAGES: Rows = {
     "empty": (lambda: b"", "0 bytes, the index says"),
     "unsigned, which apk installs": (
         lambda: _parts(lambda _, control, data: control + data),
-        "unsigned, expected one .SIGN.RSA.KEY",
+        "unsigned, expected .SIGN.RSA.KEY",
     ),
     "signed by a stranger": (
         lambda: _parts(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.apk.index import INDEX, Index, read_index
+from build.apk.index import INDEX, Index, package_folder, read_index
 from build.apk.info import PackageInfo
 from build.apk.signature import Keyring
 from build.edges.progress import Progress
@@ -33,7 +33,9 @@ class VerifiedSnapshot:
 
 def member_name(lock: Lock, package: LockedPackage) -> str:
     """Return the name of a package in the archive: `image/0/x86_64/musl-1.2.5-r9.apk`."""
-    return f"{_folder(lock, package.repository)}/{package.file}"
+    repository = lock.repositories[package.repository]
+    folder = package_folder(package.arch, repository.arch)
+    return f"{repository.role}/{package.repository}/{folder}/{package.file}"
 
 
 def verify_snapshot(
@@ -56,7 +58,7 @@ def verify_snapshot(
         indexes = []
         for number, repository in enumerate(lock.repositories):
             archive.read(f"keys/{repository.key}")
-            name = f"{_folder(lock, number)}/{INDEX}"
+            name = f"{repository.role}/{number}/{repository.arch}/{INDEX}"
             index = read_index(archive.read(name), rings[repository.role], where=name)
             if index.signer != repository.key:
                 raise VerificationError(
@@ -92,11 +94,6 @@ def snapshot_predicate(snapshot: VerifiedSnapshot) -> dict[str, object]:
         ],
         "closures": {name: len(lock.closure(name)) for name in lock.closures},
     }
-
-
-def _folder(lock: Lock, number: int) -> str:
-    repository = lock.repositories[number]
-    return f"{repository.role}/{number}/{repository.arch}"
 
 
 def _check(raw: bytes, package: LockedPackage, index: Index, ring: Keyring) -> PackageInfo:

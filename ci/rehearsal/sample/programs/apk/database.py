@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class Database:
         triggers = [(one.package.record, one.content.words("triggers")) for one in packages]
         lines = [f"{record.checksum} {' '.join(words)}\n" for record, words in triggers if words]
         for path, content in (
-            ("lib/apk/db/installed", "".join(one.text() for one in packages).encode()),
+            ("lib/apk/db/installed", _encode(one.text() for one in packages)),
             ("lib/apk/db/triggers", "".join(lines).encode()),
             ("lib/apk/db/scripts.tar", _scripts(packages)),
             ("etc/apk/arch", f"{arch}\n".encode()),
@@ -90,6 +91,11 @@ class Database:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
             target.chmod(0o644)
+
+
+def _encode(texts: Iterable[str]) -> bytes:
+    # A description keeps its bytes, also those that are not UTF-8.
+    return "".join(texts).encode(errors="surrogateescape")
 
 
 def _scripts(packages: list[Installed]) -> bytes:

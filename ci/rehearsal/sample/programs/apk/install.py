@@ -1,6 +1,7 @@
 """Packages, one after another, into an empty root; then their triggers."""
 
 import sys
+import tarfile
 from collections.abc import Sequence
 
 from build.errors import SnowdropError
@@ -19,7 +20,7 @@ def install(packages: Sequence[Package], database: Database, keys: Keys) -> int:
         print_progress(number, len(packages), package)
         try:
             _install_one(package, database, keys, made)
-        except (SnowdropError, OSError) as error:
+        except (SnowdropError, OSError, tarfile.TarError) as error:
             print(f"ERROR: {error}", file=sys.stderr)
             unread += 1
     settle_folders(root, database.packages, made)

@@ -5,13 +5,16 @@ The builder has no `cryptography`, which `build/apk/signature.py` needs.
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+from build.apk.package import Signature, first_trusted
 from build.errors import VerificationError
 
 DIGESTS = {
     "RSA": ("sha1", bytes.fromhex("3021300906052b0e03021a05000414")),
     "RSA256": ("sha256", bytes.fromhex("3031300d060960864801650304020105000420")),
+    "RSA512": ("sha512", bytes.fromhex("3051300d060960864801650304020305000440")),
 }
 """Middle word of `.SIGN.RSA.KEY` -> hash, and bytes before the digest (RFC 8017, 9.2, note 1)."""
 
@@ -23,24 +26,24 @@ class Keys:
         files = sorted(path for path in folder.glob("*") if path.is_file())
         self._keys = {path.name: parse_key(path.read_text(), where=str(path)) for path in files}
 
-    def verify(
-        self, name: str, signature: bytes, signed: bytes, algorithm: str, *, where: str
-    ) -> None:
-        """Check that `signature` over `signed` was made by the trusted key `name`.
+    def verify(self, signatures: Sequence[Signature], signed: bytes, *, where: str) -> str:
+        """Return the name of the trusted key that signed `signed`.
 
         Raises:
-            VerificationError: the key or the algorithm is unknown, or the signature is wrong.
+            VerificationError: no key is trusted, or the signature of the first one is wrong.
         """
-        if name not in self._keys or algorithm not in DIGESTS:
+        chosen = first_trusted(signatures, self._keys, DIGESTS)
+        if chosen is None:
             raise VerificationError(f"{where}: UNTRUSTED signature")
-        modulus, exponent = self._keys[name]
-        size = (modulus.bit_length() + 7) // 8
-        digest, prefix = DIGESTS[algorithm]
+        modulus, exponent = self._keys[chosen.key]
+        size, signature = (modulus.bit_length() + 7) // 8, chosen.value
+        digest, prefix = DIGESTS[chosen.algorithm]
         end = b"\0" + prefix + hashlib.new(digest, signed, usedforsecurity=False).digest()
         expected = b"\0\1".ljust(size - len(end), b"\xff") + end
         opened = pow(int.from_bytes(signature, "big"), exponent, modulus).to_bytes(size, "big")
         if len(signature) != size or opened != expected:
             raise VerificationError(f"{where}: BAD signature")
+        return chosen.key
 
 
 def parse_key(pem: str, *, where: str) -> tuple[int, int]:

@@ -61,9 +61,11 @@ def read_repository(url: str, arch: str, number: int, keys: Keys) -> list[Packag
         SnowdropError: its index is not signed by a trusted key.
         OSError: there is no index.
     """
-    folder = Path(url.removeprefix("file://")) / arch
-    records = read_index((folder / INDEX).read_bytes(), keys, where=str(folder / INDEX)).records
-    return [Package(record, records, number, folder) for record in records]
+    base = Path(url.removeprefix("file://"))
+    path = base / arch / INDEX
+    records = read_index(path.read_bytes(), keys, where=str(path)).records
+    # apk takes a package from the folder of the architecture that the index gives it.
+    return [Package(record, records, number, base / record.arch) for record in records]
 
 
 def read_content(package: Package, keys: Keys) -> Content:

@@ -5,6 +5,7 @@ several packages provide. No decision is taken back.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 from .dependencies import Dependency, rank
@@ -26,8 +27,8 @@ class Demand(NamedTuple):
 
     def accepts(self, provider: Provider | None) -> bool:
         """Return whether it is met when its name is filled by `provider`, or by no package."""
-        if provider is None or provider.package is self.by:
-            return self.dependency.negated or provider is not None
+        if provider is None or (provider.package is self.by and self.dependency.negated):
+            return self.dependency.negated
         return self.dependency.matches(provider.version) != self.dependency.negated
 
 
@@ -135,7 +136,7 @@ class Resolver:
             # One with a conflict, for the report.
             candidates = [one for one in self.providers.get(name, ()) if one.version is not None]
         if candidates:
-            best = max(candidates, key=_preference).package
+            best = reduce(_better, candidates).package
             same = [one.package for one in candidates if one.package.name == best.name]
             self._take(max(same, key=lambda one: (rank(one.version), -one.repository)))
 
@@ -164,6 +165,15 @@ class Resolver:
         return False
 
 
-def _preference(provider: Provider) -> tuple[object, ...]:
-    version, priority = provider.version, provider.package.record.provider_priority
-    return version is not None, rank(version or ""), priority or 0, -provider.package.repository
+def _better(one: Provider, other: Provider) -> Provider:
+    """Return the one that apk prefers, the first of equal ones.
+
+    Versions count only if both have one (apk-tools, src/solver.c, `compare_providers`).
+    """
+
+    def preference(provider: Provider) -> tuple[object, ...]:
+        version = provider.version if one.version and other.version else None
+        priority = provider.package.record.provider_priority or 0
+        return rank(version or ""), priority, -provider.package.repository
+
+    return max(one, other, key=preference)

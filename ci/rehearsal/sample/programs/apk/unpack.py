@@ -9,6 +9,8 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from build.apk.tar import CHECKSUM
+
 from .database import Access, Database, Installed
 from .dependencies import parse_dependency
 
@@ -37,7 +39,8 @@ class Unpacking:
             for entry in archive:
                 path = _clean(entry.name)
                 try:
-                    if not path.startswith("."):
+                    # apk leaves out whatever starts with a dot, `./` included.
+                    if not entry.name.startswith("."):
                         self._unpack(archive, entry, path)
                 except (UnpackError, OSError) as error:
                     self.installed.broken.add("f")
@@ -60,6 +63,8 @@ class Unpacking:
                 _set_access(target, access)
         elif "/" in path and path.rpartition("/")[0] not in self.installed.folders:
             raise UnpackError("its folder is not in the package")
+        elif not entry.islnk() and CHECKSUM not in entry.pax_headers:
+            raise UnpackError("no checksum in its header")
         elif other is None or may_overwrite(self.installed, other):
             stream = archive.extractfile(entry) if entry.isfile() else None
             content = stream.read() if stream is not None else entry.linkname.encode()
@@ -83,6 +88,8 @@ class Unpacking:
                 linked = _clean(entry.linkname)
                 if linked not in self.written:
                     raise UnpackError(f"a hard link to {linked}, which was not unpacked")
+                if self.written[linked].is_symlink():
+                    raise UnpackError("a hard link to a symbolic link")
                 checksum = self.installed.files[linked][1]
                 target.hardlink_to(self.written[linked])
             elif entry.issym():
