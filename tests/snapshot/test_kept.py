@@ -261,7 +261,7 @@ def test_a_full_disk_of_the_work_folder_is_a_result_and_that_of_the_store_an_err
     stage.config.work.write_bytes(b"")
     stage.fill()
     assert stage.is_whole()
-    assert f"{stage.config.work}: File exists" in stage.notes.lines[0]
+    assert f"{stage.config.work}: not a folder" in stage.notes.lines[0]
     shutil.rmtree(stage.config.store)
     monkeypatch.setattr(Store, "put", full)
     with pytest.raises(BuildError, match=r"store: No space left on device$") as failure:
