@@ -13,10 +13,16 @@ from typing import Any
 
 import pytest
 
+from build.errors import VerificationError
 from ci.__main__ import main
 from ci.commands.verify import no_socket
 from ci.release.manifest import PROVENANCE_BUNDLE, boot_bundle, bundle_name
+from ci.verify.findings import Findings, SignatureOnlyError, Verdict
+from ci.verify.release import Expectation, verify_image
+from ci.verify.trust.bundles import Trust
+from ci.verify.trust.policy import TrustedSigner
 from tests import skips
+from tests.verify.attacks.facts import dirty_release
 from tests.verify.conftest import Output, Quiet, Serve
 from tests.verify.stage import IMAGE, NEW, OLD, REPOSITORY, Scene, Stage, stem
 
@@ -228,8 +234,167 @@ def test_a_certificate_without_numbers_makes_no_policy_file(scene: Scene, ask: A
     scene.words += ["--policy", str(scene.place / "policy.toml")]
     output = ask(scene)
     assert output.code == 1
-    assert output.err.startswith("error: certificate: repository number ")
+    assert output.failed == {"repository number": '1"\\nissuer = "x'}
     assert not (scene.place / "policy.toml").exists()
+
+
+def remembering(scene: Scene) -> Path:
+    """Let the scene verify with a policy file, and return its path."""
+    policy = scene.place / "policy.toml"
+    scene.words += ["--policy", str(policy)]
+    return policy
+
+
+def test_a_policy_file_remembers_the_newest_release_of_its_line(scene: Scene, ask: Ask) -> None:
+    policy = remembering(scene)
+    scene.target = str(scene.stage.old)
+    assert ask(scene).code == 0
+    assert f'[newest."v3.24"]\ntag = "{OLD}"\n' in policy.read_text()
+    scene.target = str(scene.folder)
+    assert ask(scene).code == 0
+    assert f'[newest."v3.24"]\ntag = "{NEW}"\n' in policy.read_text()
+    before = policy.read_text()
+    scene.target = str(scene.stage.old)
+    output = ask(scene)
+    assert output.code == 1
+    assert list(output.failed) == ["age of the release"]
+    scene.words += ["--allow-older"]
+    output = ask(scene)
+    assert (output.code, output.failed) == (0, {})
+    assert any(
+        f"older than {NEW}, which was verified before" in n for n in output.document["notes"]
+    )
+    assert policy.read_text() == before, "an accepted older release is not remembered"
+
+
+def test_another_line_is_neither_older_nor_newer(scene: Scene, ask: Ask) -> None:
+    policy = remembering(scene)
+    assert ask(scene).code == 0
+    other = policy.read_text().replace('"v3.24"', '"v3.25"').replace(NEW, "v3.25.20270101")
+    policy.write_text(other)
+    assert ask(scene).code == 0
+    assert "v3.25.20270101" in policy.read_text()
+    assert NEW in policy.read_text()
+
+
+def test_a_policy_file_of_before_is_completed(scene: Scene, ask: Ask) -> None:
+    policy = remembering(scene)
+    assert ask(scene).code == 0
+    complete = policy.read_text()
+    policy.write_text(complete.partition("\n[newest")[0])
+    assert ask(scene).code == 0
+    assert policy.read_text() == complete
+
+
+def test_a_policy_file_is_written_before_anything_is_kept(
+    scene: Scene, ask: Ask, serve: Serve
+) -> None:
+    (scene.place / "file").touch()
+    kept = scene.place / "kept"
+    words = ["--save", str(kept), "--policy", str(scene.place / "file" / "policy.toml")]
+    output = ask(remote(scene, serve(scene.folder), *words))
+    assert output.code == 2
+    assert "not written" in output.err
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("number", ["repository_id", "repository_owner_id"])
+def test_a_release_without_numbers_is_not_kept(
+    scene: Scene, ask: Ask, serve: Serve, number: str
+) -> None:
+    scene.resign(scene.stage.mint.claiming(**{number: "x"}))
+    kept, policy = scene.place / "kept", scene.place / "policy.toml"
+    before = sorted(scene.place.rglob("*"))
+    words = ["--save", str(kept), "--policy", str(policy)]
+    assert ask(remote(scene, serve(scene.folder), *words)).code == 1
+    assert sorted(scene.place.rglob("*")) == before
+
+
+def test_what_is_both_a_tag_and_a_folder_is_refused(
+    scene: Scene, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who types a tag must not get what lies in the working directory."""
+    scene.folder.rename(scene.place / NEW)
+    monkeypatch.chdir(scene.place)
+    output = ask(remote(scene, NEW))
+    assert output.code == 2
+    assert f"{NEW}: a tag, and also a file or folder here" in output.err
+    assert ask(remote(scene, f"./{NEW}")).code == 0
+    monkeypatch.chdir(scene.place / NEW)
+    scene.words = ["--tag", OLD]
+    scene.target = "."
+    assert "expected one tag" in ask(scene).err
+
+
+def test_an_image_of_the_page_of_the_latest_release_names_its_tag(
+    scene: Scene, ask: Ask, serve: Serve
+) -> None:
+    root = scene.place / "web"
+    for name, source in (("newest", scene.folder), ("older", scene.stage.old)):
+        shutil.copytree(source, root / name / "releases" / "latest" / "download")
+    address = serve(root)
+    for name, code in (("newest", 0), ("older", 1)):
+        output = ask(remote(scene, f"{address}/{name}/releases/latest/download/{IMAGE}"))
+        assert output.code == code
+    assert output.failed["source ref"] == f"refs/tags/{OLD}"
+
+
+def test_an_image_that_the_release_lacks_is_refused(scene: Scene, ask: Ask, serve: Serve) -> None:
+    image = IMAGE.replace("droplet", "desktop")
+    output = ask(remote(scene, f"{serve(scene.folder)}/{image}"))
+    assert output.failed == {f"entry of {image}": "no such image"}
+
+
+def test_a_configuration_must_not_name_trust_that_came_with_the_release(
+    scene: Scene, ask: Ask, stage: Stage
+) -> None:
+    for name in ("trusted_root.json", "signing_config.json"):
+        shutil.copyfile(stage.root / "sigstore" / name, scene / name)
+    text = (stage.root / "release.toml").read_text()
+    mine = scene.place / "mine.toml"
+    shutil.copytree(stage.keys, scene.place / "keys")
+    for old, new, what in (
+        ("sigstore/trusted_root.json", "release/trusted_root.json", "[sign] trust_root"),
+        ('keys = "keys"', 'keys = "release/keys"', "[snapshot] keys"),
+    ):
+        assert old in text
+        mine.write_text(text.replace(old, new))
+        output = ask(remote(scene, str(scene.folder), "--config", str(mine)))
+        assert output.code == 2
+        assert what in output.err
+        assert "is part of the target, which must not determine trust" in output.err
+
+
+def test_a_release_of_uncommitted_changes_needs_a_configuration_of_this_machine(
+    scene: Scene, ask: Ask, stage: Stage
+) -> None:
+    """A rehearsal publishes to this machine alone, and its own configuration says so."""
+    dirty_release(scene)
+    assert list(ask(scene).failed) == ["sources in release.json"]
+    text = (stage.root / "release.toml").read_text()
+    for api, code in (("http://127.0.0.1:9", 0), ("https://git.example.org/api/v3", 1)):
+        mine = stage.root / f"mine-{code}.toml"
+        mine.write_text(f'{text}[github]\napi = "{api}"\n')
+        output = ask(remote(scene, str(scene.folder), "--config", str(mine)))
+        assert output.code == code, output.failed
+
+
+def test_an_import_asks_for_all_checks(scene: Scene, stage: Stage) -> None:
+    expected = Expectation(signer=TrustedSigner(repository=REPOSITORY), tag=NEW)
+    trust = Trust(stage.trust_root)
+    image = scene / IMAGE
+    findings = verify_image(image, trust, expected)
+    assert findings.verdict is Verdict.VERIFIED
+    findings.require_verified(IMAGE)
+    (scene / boot_bundle(IMAGE)).unlink()
+    with pytest.raises(SignatureOnlyError, match=rf"lacking {boot_bundle(IMAGE)}") as caught:
+        verify_image(image, trust, expected).require_verified(IMAGE)
+    assert caught.value.exit_code == 4
+    image.write_bytes(b"QFI\xfb other")
+    with pytest.raises(VerificationError, match=f"refused: digest of {IMAGE}"):
+        verify_image(image, trust, expected).require_verified(IMAGE)
+    with pytest.raises(VerificationError, match="nothing was checked"):
+        Findings().require_verified(IMAGE)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(scene: Scene, ask: Ask, serve: Serve) -> None:
@@ -266,8 +431,14 @@ def test_one_image_with_all_of_its_bundles(scene: Scene, ask: Ask) -> None:
     scene.target = str(scene / IMAGE)
     output = ask(scene)
     assert (output.code, output.failed) == (0, {})
-    assert {"provenance", f"boot report of {IMAGE}", f"SBOM of {IMAGE}"} <= set(output.names)
-    assert any(NEW in note for note in output.document["notes"])
+    assert {
+        f"entry of {IMAGE}",
+        f"digest of {IMAGE}",
+        "provenance",
+        f"boot report of {IMAGE}",
+        f"SBOM of {IMAGE}",
+    } <= set(output.names)
+    assert output.document["verdict"] == "verified"
 
 
 def test_trusted_files_may_lie_below_the_folder_of_an_image(scene: Scene) -> None:
@@ -286,19 +457,23 @@ def test_one_image_with_its_own_bundle_alone(scene: Scene, ask: Ask) -> None:
         shutil.copyfile(scene / name, alone / name)
     scene.target = str(alone / IMAGE)
     scene.words += ["--tag", NEW]
+    policy = scene.place / "policy.toml"
+    scene.words += ["--policy", str(policy)]
     output = ask(scene)
-    assert (output.code, output.failed) == (0, {})
-    notes = " ".join(output.document["notes"])
-    for lacking in (PROVENANCE_BUNDLE, boot_bundle(IMAGE)):
-        assert f"{lacking} is not beside the image" in notes
+    assert (output.code, output.failed) == (4, {})
+    assert (output.document["verdict"], output.document["verified"]) == ("signature only", False)
+    assert output.document["missing"] == [
+        *("release.json", "SHA256SUMS", "SHA256SUMS.sigstore.json"),
+        *(PROVENANCE_BUNDLE, boot_bundle(IMAGE)),
+    ]
+    assert not policy.exists(), "nothing is remembered of it"
 
 
 @pytest.mark.parametrize(
     ("damage", "words", "check"),
     [
-        (lambda scene: (scene / IMAGE).write_bytes(b"QFI"), [], f"signature of {IMAGE}"),
-        (lambda scene: (scene / bundle_name(IMAGE)).unlink(), [], "trust root"),
-        (lambda scene: None, ["--tag", OLD], "source ref"),
+        (lambda scene: (scene / IMAGE).write_bytes(b"QFI"), [], f"digest of {IMAGE}"),
+        (lambda scene: (scene / bundle_name(IMAGE)).unlink(), [], f"signature of {IMAGE}"),
         (
             lambda scene: scene.resign(scene.stage.foreign, PROVENANCE_BUNDLE),
             [],
@@ -323,7 +498,6 @@ def test_one_image_with_its_own_bundle_alone(scene: Scene, ask: Ask) -> None:
     ids=[
         "image",
         "no bundle",
-        "older tag",
         "provenance elsewhere",
         "no subject",
         "boot failed",
@@ -364,10 +538,10 @@ def test_explain_is_printed_after_the_results(
         ((), "no target, expected a folder"),
         (("no such thing", "--repository", "a/b"), "neither a folder, nor an image"),
         (("a" * 300 + "/b", "--repository", "a/b"), "neither a folder, nor an image"),
-        (("v1",), "no trusted repository was named"),
-        (("v1", "--repository", "nobody"), "--repository nobody: expected OWNER/REPO"),
+        ((NEW,), "no trusted repository was named"),
+        ((NEW, "--repository", "nobody"), "--repository nobody: expected OWNER/REPO"),
         ((".", "--repository", "a/b", "--save", "x"), "the target is a file already"),
-        (("v1", "--repository", "a/b", "--offline"), "--offline: https://github.com/a/b"),
+        ((NEW, "--repository", "a/b", "--offline"), "--offline: https://github.com/a/b"),
         (
             (".", "--repository", "a/b", "--offline", "--refresh"),
             "--offline and --refresh are mutually",
