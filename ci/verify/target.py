@@ -5,7 +5,7 @@ with another one (percent codes, dots, doubled slashes) would name a tag to the 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,30 @@ def find_local(target: str) -> Path | None:
         if path.is_dir() or path.is_file():
             return path
     return None
+
+
+def check_outside(target: str, named: Mapping[str, Path | None]) -> None:
+    """Check that no file that determines trust is part of the target; read none.
+
+    Such a file may lie neither anywhere in a folder to verify, nor beside an image.
+    `named`: paths by what names them.
+
+    Raises:
+        ConfigError: naming the first that does.
+    """
+    local = find_local(target)
+    if local is None:
+        return
+    folder = (local if local.is_dir() else local.parent).resolve()
+    for where, path in named.items():
+        if path is None:
+            continue
+        inside = path.resolve()
+        if inside.parent == folder or (local.is_dir() and inside.is_relative_to(folder)):
+            raise ConfigError(
+                f"{where} {path}: is part of the target, which must not determine trust",
+                hint="name a file that you had before, or from a source that you trust",
+            )
 
 
 def find_tag(option: str | None, target: Path | Remote) -> str | None:

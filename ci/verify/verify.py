@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +30,7 @@ from ci.verify.release import (
     verify_release,
 )
 from ci.verify.report import print_explanations, print_report
-from ci.verify.target import Remote, find_local, find_tag, locate
+from ci.verify.target import Remote, check_outside, find_tag, locate
 from ci.verify.trust.bundles import PUBLIC_ROOT, Trust
 from ci.verify.trust.policy import TrustedSigner
 from ci.verify.trust.policy_file import dump_signer, read_signer, remember, write_signer
@@ -80,7 +80,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequest:
-    _check_outside_target(
+    check_outside(
         arguments.target,
         {
             f"--{option.replace('_', '-')}": getattr(arguments, option)
@@ -96,7 +96,7 @@ def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequ
             f"{where}[snapshot] keys": build.source.keys,
             f"{where}[builder] keys": build.builder_source.keys,
         }
-        _check_outside_target(arguments.target, named)
+        check_outside(arguments.target, named)
     signer = _choose_signer(arguments, config)
     api = config.github_api if config else "https://api.github.com"
     target = locate(arguments.target, repository=signer.repository, web=web_of(api))
@@ -144,27 +144,6 @@ def _choose_signer(arguments: argparse.Namespace, config: ReleaseConfig | None) 
     if not REPOSITORY.fullmatch(repository):
         raise ConfigError(f"--repository {repository}: expected OWNER/REPO")
     return TrustedSigner(repository=repository, issuer=config.sign.issuer if config else ISSUER)
-
-
-def _check_outside_target(target: str, named: Mapping[str, Path | None]) -> None:
-    """Check that no file that determines trust is part of the target; read none.
-
-    Such a file may lie neither anywhere in a folder to verify, nor beside an image.
-    `named`: paths by what names them.
-    """
-    local = find_local(target)
-    if local is None:
-        return
-    folder = (local if local.is_dir() else local.parent).resolve()
-    for where, path in named.items():
-        if path is None:
-            continue
-        inside = path.resolve()
-        if inside.parent == folder or (local.is_dir() and inside.is_relative_to(folder)):
-            raise ConfigError(
-                f"{where} {path}: is part of the target, which must not determine trust",
-                hint="name a file that you had before, or from a source that you trust",
-            )
 
 
 def _check_offline(arguments: argparse.Namespace, target: Path | Remote) -> None:

@@ -16,6 +16,7 @@ from tests.verify.attacks import (
     one_run,
     packages,
     rollback,
+    sources,
     statements,
     trust,
     unopened,
@@ -26,7 +27,7 @@ from tests.verify.stage import Scene
 Ask = Callable[[Scene], Output]
 TABLES = (
     *(content, packages, bundles, statements, identity, trust, fields, unopened),
-    *(one_run, one_image, facts, rollback),
+    *(one_run, one_image, facts, rollback, sources),
 )
 ATTACKS = [attack for table in TABLES for attack in table.ATTACKS]
 

@@ -5,7 +5,8 @@ signatures and what they sign; `identity` signs as somebody else; `trust` change
 root, the policy, and which release is served; `fields` gives values that a path, name, pattern or
 size is made of; `unopened` changes files that must then not be opened. `one_run` mixes bundles of
 several runs; `one_image` gives a single image fewer files or another name; `rollback` offers an
-older release; `facts` signs statements that contradict the release.
+older release; `facts` signs statements that contradict the release; `sources` names trust inside
+the target, and the network with `--offline`.
 """
 
 from collections.abc import Callable
