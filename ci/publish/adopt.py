@@ -41,6 +41,7 @@ def release_verifier(config: ReleaseConfig, tag: str) -> Verify:
         from ci.verify.trust.policy import TrustedSigner
 
         signer = TrustedSigner(repository=config.repository, issuer=config.sign.issuer)
+        # As `verify`: a release of uncommitted changes goes to this machine alone.
         expected = Expectation(signer=signer, tag=tag, allow_dirty=is_loopback(config.github_api))
         findings = verify_release(folder, Trust(config.sign.trust_root or PUBLIC_ROOT), expected)
         return [f"{check.name}: {check.found}" for check in findings.failed]
