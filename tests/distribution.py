@@ -8,6 +8,7 @@ from build.apk.index import INDEX, Index, read_index
 from build.apk.signature import Keyring
 from build.apk.writing import write_index
 from build.snapshot.solve import bootstrap
+from ci.rehearsal.configuration import SAMPLE_BRANCH
 from ci.rehearsal.sample.make import ARCH, rehearsal_key
 from tests.alpine import ALPINE, SMALL
 from tests.apk.makers import key, real_apk
@@ -45,6 +46,10 @@ class Distribution:
     def index(self) -> Index:
         """Return the repository's index, its signature checked."""
         return read_index((self.packages / INDEX).read_bytes(), trusted_keys(), where=INDEX)
+
+
+BRANCH = "v3.19" if SMALL.is_dir() else SAMPLE_BRANCH
+"""What release.toml names for it: `alpine-release` of the sample is of no branch of Alpine's."""
 
 
 def alpine_distribution() -> Distribution:

@@ -12,7 +12,7 @@ import pytest
 from build.snapshot.lock import Lock, read_lock
 from build.snapshot.store import Store
 from ci.__main__ import main
-from tests.distribution import write_keys
+from tests.distribution import BRANCH, write_keys
 
 PACKAGES = ("alpine-base", "openssh", "chrony", "e2fsprogs-extra")
 
@@ -46,7 +46,7 @@ class Project:
             name = "snowdrop"
             github = "OWNER/REPO"
             [snapshot]
-            branch = "v3.19"
+            branch = "{BRANCH}"
             repositories = [{json.dumps(str(repository))}]
             keys = "keys"
             kept = ["kept"]

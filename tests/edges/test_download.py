@@ -1,5 +1,6 @@
 """Downloads: bounded, resumed, hashed, and no credential leaves the first host."""
 
+import errno
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from build.edges.download import Downloader, Limits, Request, VanishedError, bearer
-from build.edges.download.addresses import may_redirect
-from build.errors import RemoteError
+from build.edges.download.redirects import may_redirect
+from build.errors import RemoteError, SnowdropError
+from tests.edges.hostile import Connection, says, serving
 from tests.snapshot.served import Mirror, answer, mirror_of, reset_halfway, with_bytes
 
 CONTENT = b"content of a file" * 100
@@ -116,3 +118,45 @@ def test_a_query_is_not_printed(mirror: Mirror) -> None:
     with pytest.raises(RemoteError, match="/file: status 404") as refused:
         downloader().fetch(request(mirror, url=f"{mirror.url}/file?signature=secret"))
     assert "secret" not in str(refused.value)
+
+
+def test_head_returns_status_and_headers_and_is_sent_once(mirror: Mirror) -> None:
+    with serving(says(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")) as server:
+        status, headers = downloader().head(Request(url=f"http://{server.address}/f", limit=1))
+        assert (status, headers["content-length"]) == (200, "99")
+        assert server.requests[0].startswith(b"HEAD /f ")
+    with serving(says(b"")) as server, pytest.raises(RemoteError, match="/f: ") as refused:
+        downloader().head(Request(url=f"http://{server.address}/f", limit=1))
+    assert refused.value.hint == "what to do"
+    assert len(server.requests) == 1
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_server(mirror: Mirror, tmp_path: Path) -> None:
+    class Full(BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(SnowdropError, match=r"^No space left on device$"):
+        downloader().fetch(request(mirror), into=Full())
+    assert len(mirror.asked) == 1
+    with pytest.raises(FileExistsError):
+        downloader().save(request(mirror), Path("/dev/null/file"))
+
+
+def test_a_download_ends_when_its_patience_does_and_a_byte_prolongs_it(mirror: Mirror) -> None:
+    def run(rate: int) -> None:
+        clock = iter(range(0, 10_000, 5))
+        limits = Limits(patience=60, rate=rate, silence=1000, headers=1000)
+        slow = Downloader(lambda _: None, "", limits, clock=lambda: float(next(clock)))
+        with serving(endless_length) as server:
+            slow.fetch(Request(url=f"http://{server.address}/f", limit=5000))
+
+    def endless_length(connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n")
+        for _ in range(40):
+            connection.send(bytes(100))
+            connection.stop.wait(0.005)
+
+    run(rate=1)
+    with pytest.raises(RemoteError, match=r"given up after .* s with .* bytes, expected 1000 byte"):
+        run(rate=1000)

@@ -15,7 +15,7 @@ from build.snapshot.lock import Lock, dump_lock, parse_lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from tests.apk.makers import key
-from tests.distribution import Distribution, trusted_keys, write_keys
+from tests.distribution import BRANCH, Distribution, trusted_keys, write_keys
 
 PACKAGES = ("alpine-base", "openssh", "chrony", "e2fsprogs-extra")
 
@@ -42,7 +42,7 @@ def config(
     write_keys(folder / "keys")
     text = f"""
         [snapshot]
-        branch = "v3.19"
+        branch = "{BRANCH}"
         repositories = {[str(path) for path in repositories]!r}
         mirrors = {list(mirrors)!r}
         keys = "keys"

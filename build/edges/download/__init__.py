@@ -1,7 +1,7 @@
 """The one way to fetch files over http(s), for pin, verify, the read-back of publish, and trust.
 
 A server is not trusted: what it can cost in time, bytes and memory is bounded by `limits`, where it
-can lead by `addresses`. `downloader` tries, resumes and follows redirects; `meter` counts while
+can lead by `addresses` and `redirects`. `downloader` tries and resumes; `meter` counts while
 bytes arrive; `session` puts the meter between the libraries and the socket; `partial` holds what
 has arrived; `netrc` finds credentials. Proxies and CA bundles come from the usual environment
 variables, which `requests` reads.

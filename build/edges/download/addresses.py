@@ -11,8 +11,6 @@ from contextlib import suppress
 from enum import IntEnum
 from urllib.parse import urlsplit
 
-MAX_LOCATION = 8192
-"""Characters of an address that a server leads to."""
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Addresses that a gateway translates to the IPv4 address in their last 32 bits (RFC 6052, 2.1)."""
 
@@ -77,14 +75,6 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def may_redirect(url: str, target: str) -> bool:
-    """Say whether a redirect weakens nothing: https stays https, and http does not change sides."""
-    schemes = urlsplit(url).scheme, urlsplit(target).scheme
-    return schemes[1] == "https" or (
-        schemes == ("http", "http") and is_loopback(url) == is_loopback(target)
-    )
 
 
 def same_origin(url: str, other: str) -> bool:

@@ -6,7 +6,6 @@ the same (RFC 9110, sections 13 and 14).
 """
 
 import http.client
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,24 +13,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import urljoin, urlsplit
 
-from build.edges.download.addresses import (
-    MAX_LOCATION,
-    Zone,
-    may_redirect,
-    same_origin,
-    zone_of_url,
-)
+from build.edges.download.addresses import Zone, same_origin, zone_of_url
 from build.edges.download.limits import Limits
 from build.edges.download.meter import CURRENT, FinalError, Meter, ShortError, TransientError
 from build.edges.download.netrc import Auth, bearer, netrc_auth, secrets_in
 from build.edges.download.partial import Partial, Received, Watch, WriteError
-from build.edges.download.responses import MAX_REASON, NotThereError, check_status, reason_of
+from build.edges.download.redirects import follow
+from build.edges.download.responses import NotThereError, check_status, reason_of
 from build.edges.files import replacing
 from build.errors import RemoteError, SnowdropError
 from build.tables import refuse_userinfo
-from build.urls import has_userinfo, hide_userinfo
+from build.urls import hide_userinfo
 
 if TYPE_CHECKING:
     import requests
@@ -40,8 +33,6 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 4
 CHUNK = 1 << 18
-UNUSABLE = re.compile(r"[\0-\x20\x7f-\x9f\\]")
-"""What no address has (RFC 3986, section 2); browsers take some of it for a slash."""
 
 
 class VanishedError(RemoteError):
@@ -132,12 +123,12 @@ class Downloader:
             ConfigError: the URL has a user name, password or token.
             RemoteError: there was no response.
         """
-        with self._metered(request), self._failures(request):
+        with self._metered(request):
             try:
-                with self._open(request, {}, method="HEAD") as response:
+                with self._failures(request), self._open(request, {}, method="HEAD") as response:
                     return response.status_code, response.headers
             except TransientError as error:
-                raise FinalError(str(error)) from None
+                raise self._refused(request, str(error)) from None
 
     @contextmanager
     def _metered(self, request: Request) -> Iterator[Meter]:
@@ -259,33 +250,10 @@ class Downloader:
                 if not response.is_redirect or not redirects:
                     yield response
                     return
-                url = self._follow(url, response.headers["location"], request, meter)
+                meter.floor = max(meter.floor, meter.zone)
+                url = follow(url, response.headers["location"], meter.floor)
             first = {}
         raise self._refused(request, f"more than {redirects} redirects, expected a file")
-
-    def _follow(self, url: str, location: str, request: Request, meter: Meter) -> str:
-        """Return the address that a redirect from `url` leads to.
-
-        Raises:
-            RemoteError: it is malformed, weakens the connection, or is in a narrower zone.
-        """
-        # http.client reads headers as Latin-1; RFC 3986 allows ASCII only, servers write UTF-8.
-        location = location.encode("latin-1", "replace").decode("utf-8", "replace")
-        if len(location) > MAX_LOCATION or UNUSABLE.search(location):
-            raise self._refused(request, "redirected to what is not an address")
-        target = urljoin(url, location)
-        said = hide_userinfo(target).split("?")[0][:MAX_REASON]
-        urlsplit(target).port  # noqa: B018 - raises ValueError for a port that is no number
-        if has_userinfo(target) or not may_redirect(url, target):
-            raise self._refused(request, f"redirected to {said}, expected https")
-        meter.floor = max(meter.floor, meter.zone)
-        if (zone := zone_of_url(target)) is not None and zone < meter.floor:
-            raise self._refused(
-                request,
-                f"redirected to {said}, a {zone.name.lower()} address, "
-                f"by a server at a {meter.floor.name.lower()} one",
-            )
-        return target
 
     def _read(
         self,

@@ -17,7 +17,16 @@ SHARED = (
     "build/urls.py",
     *(
         f"build/apk/{name}.py"
-        for name in ("__init__", "index", "info", "package", "streams", "tar", "version")
+        for name in (
+            "__init__",
+            "index",
+            "index_blocks",
+            "info",
+            "package",
+            "streams",
+            "tar",
+            "version",
+        )
     ),
 )
 """Modules of this project that it imports; they import only each other and the standard library."""
