@@ -16,6 +16,7 @@ from ci.release.manifest import (
     Artifact,
     bundle_name,
 )
+from ci.release.version import parse_tag
 from ci.verify.content.artifacts import check_artifacts, check_formats
 from ci.verify.content.release_index import (
     SIGNED,
@@ -162,6 +163,10 @@ def _verify_image_of(
 
 def _check_age(tag: str, epoch: int | None, expected: Expectation, findings: Findings) -> None:
     """Add the check that the release is no older than what the policy file has seen."""
+    if parse_tag(tag) is None:  # nothing is older or newer than it, which would escape the memory
+        expected_form = "a tag that names line and day"
+        findings.add("age of the release", expected=expected_form, found=tag, meaning=ROLLBACK)
+        return
     seen = find_newer(expected.signer, tag, epoch)
     if seen is not None and expected.allow_older:
         findings.note(f"older than {seen.tag}, which was verified before: accepted on request")

@@ -24,7 +24,7 @@ from ci.verify.content.artifacts import check_artifacts
 from ci.verify.content.facts import (
     check_boot_report,
     check_build_record,
-    check_image_sbom,
+    check_sbom_of,
     describe_parameters,
     value_at,
 )
@@ -94,7 +94,7 @@ class Documents:
 
     def _sbom(self, raw: bytes) -> object:
         document = _object(parse_strict(raw, where="SBOM"))
-        check_image_sbom(document, self.image)
+        check_sbom_of(document, self.image)
         return _components(document)
 
     def _lock(self, raw: bytes) -> object:

@@ -272,12 +272,12 @@ def test_every_change_of_a_period_is_shown(
 ) -> None:
     def root_of(periods: list[dict[str, str]]) -> Json:
         document = trusted_root(stage.mint.keys)
-        (log,) = document["tlogs"]
+        log, *others = document["tlogs"]
         start = {"start": "2025-01-01T00:00:00Z"}
         document["tlogs"] = [
             {**log, "publicKey": {**log["publicKey"], "validFor": {**start, **period}}}
             for period in periods
-        ]
+        ] + others
         return document
 
     mine = tmp_path / "mine.json"

@@ -132,7 +132,7 @@ def check_sbom(
         raise described.fail("hashes", f"{sha256 or 'none'} alone")
 
 
-def check_image_sbom(document: Mapping[str, Any], image: Artifact) -> None:
+def check_sbom_of(document: Mapping[str, Any], image: Artifact) -> None:
     """Check that an SBOM describes `image`.
 
     Raises:

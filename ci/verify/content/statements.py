@@ -36,7 +36,7 @@ from ci.verify.content.facts import (
     PARAMETERS,
     check_boot_report,
     check_build_record,
-    check_image_sbom,
+    check_sbom_of,
     compare_values,
     describe_parameters,
     value_at,
@@ -103,7 +103,7 @@ class StatementReader:
     def sbom(self, image: Artifact) -> Statement:
         """Return the SBOM of `image`, which describes it."""
         sbom = self.read(sbom_bundle(image.name), SBOM_TYPE, {image.name: image.sha256})
-        check_image_sbom(sbom.predicate, image)
+        check_sbom_of(sbom.predicate, image)
         return sbom
 
 

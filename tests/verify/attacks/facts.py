@@ -358,6 +358,6 @@ ATTACKS = [
         "archive: a trust root that is none",
         archived("trust/trusted_root.json", lambda _: b"{}"),
         "trust root in the archive",
-        "trust/trusted_root.json: ",
+        "expected a",
     ),
 ]

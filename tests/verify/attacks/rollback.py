@@ -4,6 +4,7 @@ The name of the release comes from an option, a folder, a file or a URL: each ha
 of them must agree, and none may be empty. A policy file remembers the newest release.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ from ci.release.manifest import INDEX_FILES
 from tests.attest.conftest import EPOCH
 from tests.verify.attacks import Attack
 from tests.verify.attacks.trust import numbers
-from tests.verify.stage import IMAGE, NEW, OLD, REPOSITORY, Scene, stem
+from tests.verify.stage import IMAGE, NEW, OLD, REPOSITORY, Scene, sha256_of, stem
 
 WEB = f"https://github.com/{REPOSITORY}/releases"
 OLD_IMAGE = f"{stem(OLD)}.qcow2"
@@ -77,6 +78,20 @@ def signature_of_image(scene: Scene) -> None:
     scene.target = str(scene / IMAGE)
     for name in INDEX_FILES:
         (scene / name).unlink()
+
+
+def other_tag(scene: Scene) -> None:
+    """Sign an image, whose name has no tag, in a run for a tag that has no day."""
+    workflows, ref = f"{REPOSITORY}/.github/workflows", "refs/tags/v9"
+    run = scene.stage.mint.claiming(
+        ref=ref,
+        job_workflow_ref=f"{workflows}/build.yml@{ref}",
+        workflow_ref=f"{workflows}/release.yml@{ref}",
+    )
+    (scene.place / "image.qcow2").write_bytes((scene / IMAGE).read_bytes())
+    bundle = run.file(sha256_of(scene / IMAGE))
+    (scene.place / "image.qcow2.sigstore.json").write_text(json.dumps(bundle))
+    scene.target = str(scene.place / "image.qcow2")
 
 
 def empty_target(scene: Scene) -> None:
@@ -155,6 +170,7 @@ ATTACKS = [
             ("a release far in the future", "v3.24.99991231", EPOCH),
         )
     ),
+    Attack("image alone: of a tag that has no day", other_tag, "age of the release", "v9"),
     Attack(
         "image alone: policy has seen a newer release",
         signature_of_image,
