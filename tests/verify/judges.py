@@ -15,7 +15,6 @@ from ci.rehearsal.sample import debian
 from ci.rehearsal.sample.recipes import Table
 from ci.release.manifest import BUNDLE_SUFFIX
 from tests import skips
-from tests.verify.mint import Json
 from tests.verify.stage import IMAGE, NEW, REPOSITORY, Scene, payload_of
 
 SUITES = {"cosign 3": "sid", "cosign 2": "trixie"}
@@ -124,7 +123,7 @@ def cases_of(scene: Scene) -> Iterator[Case]:
     """
     other_root = scene.trust_root != scene.stage.trust_root
     for path in sorted(scene.stage.new.glob(f"*{BUNDLE_SUFFIX}")):
-        honest: Json = json.loads(path.read_bytes())
+        honest = json.loads(path.read_bytes())
         bundle = scene / path.name
         kind, name = None, path.name.removesuffix(BUNDLE_SUFFIX)
         if "dsseEnvelope" in honest:
