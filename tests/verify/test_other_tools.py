@@ -61,14 +61,18 @@ STRICTER_FORMS = {
 }
 """Alterations of one field that a tool accepts, and why it is right to refuse them."""
 STRICTER_CHECKS = {
-    "trust root": "times of validity count for each key and authority, of the log as well",
-    "signature of": "one form of bundles; every timestamp and the SCT are of the time of signing",
-    "boot report of": "the statement is about this image, and its content was checked",
-    "provenance": "the provenance is compared with the release, key by key",
-    "SBOM": "the content of an SBOM is compared with the lock and the image",
-    "snapshot": "the content of the archive is checked, not its digest alone",
+    r"arguments": "the root, the policy and the tag of a person are checked before the release",
+    r"trust root": "times of validity count for each key and authority, of the log as well",
+    r"signature of .*": "one form of bundles; timestamps and SCT are of the time of signing",
+    r"SHA256SUMS|file list|release\.json|digest of .*": "a release is whole: a tool sees one file",
+    r"provenance|.* in the provenance": "the provenance is compared with the release, key by key",
+    r"(boot report|build record) of .*|difference": "the statement is about this image and release",
+    r"SBOM of .*|packages in .*": "an SBOM is compared with the lock and with the image",
+    r"snapshot.*": "the content of the archive is checked, not its digest alone",
+    r"signer|source .*|(build|calling) workflow|runner|trigger": "every claim counts",
+    r"identity issuer|(repository|owner) number": "a name can be registered again, a number cannot",
 }
-"""Checks that refuse an attack that a tool accepts, by the beginning of their names."""
+"""Checks that refuse an attack that a tool accepts, as patterns, and why they are right to."""
 
 
 @pytest.fixture(scope="session", name="tools")
