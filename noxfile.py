@@ -234,8 +234,9 @@ def bench(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def fuzz(session: nox.Session) -> None:
     """Run every parser on damaged input, for minutes"""
-    files = ("tests/snapshot/test_parsers.py", "tests/verify/test_damaged_documents.py")
-    options = ("--hypothesis-profile=fuzz", "--timeout=0", *files)
+    tables = ("snapshot/test_parsers.py", "verify/test_damaged_documents.py", "verify/test_fuzz.py")
+    files = (f"tests/{name}" for name in tables)
+    options = ("--hypothesis-profile=fuzz", "--timeout=0", "-s", *files)
     interpreter = python(session, "dev")
     run(session, interpreter, "-m", "pytest", *options, *session.posargs)
 

@@ -4,17 +4,20 @@ Sources: sigstore's documents "Fulcio OIDC" and "Fulcio certificate specificatio
 goes into which extension), RFC 6962 section 3 (the signed certificate timestamp).
 """
 
+import base64
 import hashlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from build.errors import VerificationError
@@ -34,16 +37,14 @@ class Authority:
 
     keys: Keys
 
-    def issue(self, request: bytes, claims: Mapping[str, str], now: datetime) -> list[str]:
+    def issue(
+        self, key: ec.EllipticCurvePublicKey, claims: Mapping[str, str], now: datetime
+    ) -> list[str]:
         """Return certificate, issuing certificate and root, as PEM.
 
-        `request`: a PEM PKCS#10 request; only its key is used, its signature is checked.
-        `claims`: those of a checked token.
-
-        Raises:
-            VerificationError: no such request, not signed by its key, or not for P-256.
+        `key`: as `requested_key` gives it; `claims`: those of a checked token.
         """
-        builder = self._builder(_requested_key(request), claims, now)
+        builder = self._builder(key, claims, now)
         precertificate = builder.sign(self.keys.authority, hashes.SHA384())
         stamp = self._transparency_stamp(precertificate.tbs_certificate_bytes, now)
         # The log signed the certificate without this extension (RFC 6962, section 3.1).
@@ -128,14 +129,39 @@ def claim_extensions(claims: Mapping[str, str]) -> dict[int, bytes]:
     }
 
 
-def _requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
+def requested_key(request: Mapping[str, Any], subject: str) -> ec.EllipticCurvePublicKey:
+    """Return the key in a certificate request, whose holder made it.
+
+    `request`: the body of a request (Fulcio, API v2). sigstore-python sends a PKCS#10 request,
+    signed by the key; cosign the key and its signature over `subject`, the token's claim.
+
+    Raises:
+        VerificationError: no such request, not signed by its key, or not for P-256.
+    """
     try:
-        parsed = x509.load_pem_x509_csr(request)
-        valid, key = parsed.is_signature_valid, parsed.public_key()
-    except (ValueError, InvalidSignature) as error:
-        raise VerificationError(f"certificate request: {error}") from None
+        if "publicKeyRequest" in request:
+            proof = request["publicKeyRequest"]
+            key = load_pem_public_key(proof["publicKey"]["content"].encode())
+            signature = base64.b64decode(proof["proofOfPossession"], validate=True)
+            valid = _is_signed(key, signature, subject.encode())
+        else:
+            encoded = request["certificateSigningRequest"]
+            parsed = x509.load_pem_x509_csr(base64.b64decode(encoded, validate=True))
+            valid, key = parsed.is_signature_valid, parsed.public_key()
+    except (KeyError, TypeError, AttributeError, ValueError, InvalidSignature) as error:
+        raise VerificationError(f"certificate request: {error!r}") from None
     if not valid:
         raise VerificationError("certificate request: not signed by its own key")
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise VerificationError("certificate request: not for a P-256 key")
     return key
+
+
+def _is_signed(key: object, signature: bytes, content: bytes) -> bool:
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        return False
+    try:
+        key.verify(signature, content, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True

@@ -5,7 +5,6 @@ with instance.serve() as running:
     ...  # running.environment for the signing process, running.trusted_root for verification
 """
 
-import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -19,7 +18,7 @@ from werkzeug.wrappers import Request, Response
 from build.errors import VerificationError
 from ci.rehearsal.http_server import serve
 from ci.rehearsal.sigstore import rekor_v1, rekor_v2
-from ci.rehearsal.sigstore.authority import Authority
+from ci.rehearsal.sigstore.authority import Authority, requested_key
 from ci.rehearsal.sigstore.keys import Keys, open_keys
 from ci.rehearsal.sigstore.log import TransparencyLog
 from ci.rehearsal.sigstore.oidc import Issuer, Job
@@ -130,8 +129,7 @@ class Services:
                 case "POST", "/api/v2/log/entries":
                     return _json(201, rekor_v2.add_entry(self._log, _parsed(request)))
                 case "POST", "/api/v1/log/entries":
-                    now = self._instance.clock()
-                    return _json(201, rekor_v1.add_entry(self._log_v1, _parsed(request), now))
+                    return self._entry_v1(request)
                 case "POST", "/api/v1/timestamp":
                     stamped = self._timestamps.answer(request.get_data(), self._instance.clock())
                     return Response(stamped, 201, content_type="application/timestamp-reply")
@@ -150,16 +148,21 @@ class Services:
         )
         return _json(200, {"value": token})
 
+    def _entry_v1(self, request: Request) -> Response:
+        added = rekor_v1.add_entry(self._log_v1, _parsed(request), self._instance.clock())
+        response = _json(201, added)
+        # Rekor's Go client takes the entry with the id that the header names (openapi.yaml).
+        (identity,) = added
+        response.headers["ETag"] = identity
+        response.headers["Location"] = f"/api/v1/log/entries/{identity}"
+        return response
+
     def _certificate(self, request: Request) -> Response:
         now = self._instance.clock()
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         claims = self._instance.issuer.check(token, now)
-        try:
-            text = _parsed(request)["certificateSigningRequest"]
-            encoded = base64.b64decode(text, validate=True)
-        except (KeyError, TypeError, ValueError):
-            raise VerificationError("certificate request: no certificateSigningRequest") from None
-        chain = self._authority.issue(encoded, claims, now)
+        key = requested_key(_parsed(request), claims["sub"])
+        chain = self._authority.issue(key, claims, now)
         return _json(200, {"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}})
 
 

@@ -1,7 +1,8 @@
 """Trust: the signer, the sigstore instance, and the signatures made with both.
 
 In reading order: `policy` (trusted signer, requirements for certificates), `policy_file` (what is
-kept of them, and the newest releases), `root` (the trust root), `bundles` (signatures), `refresh`
-(the current public root by TUF). `trusted_root.json` is the reviewed copy of the public root;
-README.md names its source.
+kept of them, and the newest releases), `root` (the trust root), `form` (the canonical form of
+bundles), `timestamps`, `selection` (the part of the root that made a bundle), `bundles`
+(signatures), `refresh` (the current public root by TUF). `trusted_root.json` is the reviewed copy
+of the public root; README.md names its source.
 """

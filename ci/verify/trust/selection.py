@@ -8,6 +8,7 @@ and sigstore-python then gets exactly those that the bundle names.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidSignature
@@ -222,6 +223,7 @@ def _leads_to_last(certificate: Certificate, chain: Sequence[Certificate]) -> bo
     )
 
 
+@lru_cache(maxsize=256)  # all bundles of a release have one certificate
 def _is_issued_by(certificate: Certificate, authority: Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
