@@ -21,6 +21,7 @@ COMMANDS = (
     "verify",
     "trust",
     "rehearse",
+    "act",
 )
 """In the order of a release; each is the name of a module in this package."""
 

@@ -52,8 +52,15 @@ def find_branch(urls: Sequence[str]) -> str:
     return "v0"
 
 
-def release_toml(contents: Contents, addresses: Addresses, *, dist: str) -> str:
-    """Return the text of the rehearsal's release.toml."""
+def release_toml(
+    contents: Contents,
+    addresses: Addresses,
+    *,
+    dist: str,
+    store: str = "store",
+    work: str = "work",
+) -> str:
+    """Return the text of the rehearsal's release.toml; its folders are relative to its own."""
     values = {
         **asdict(contents),
         **asdict(addresses),
@@ -61,6 +68,8 @@ def release_toml(contents: Contents, addresses: Addresses, *, dist: str) -> str:
         "bucket": BUCKET,
         "public_url": f"{addresses.s3}/{BUCKET}",
         "dist": dist,
+        "store": store,
+        "work": work,
     }
     # JSON's strings and lists of strings are TOML's too (TOML 1.0, strings and arrays).
     texts = {key: json.dumps(value) for key, value in values.items()}

@@ -1,0 +1,76 @@
+"""`act`: the release workflow on a rehearsed runner of GitHub, for a pushed tag."""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+from build.errors import ConfigError
+from ci.commands.rehearse import MIRROR_VARIABLE
+from ci.rehearsal.contents import make_contents
+from ci.rehearsal.runner.release import RELEASE, Rehearsed, compare, release
+from ci.release.checkout import ROOT
+from ci.report.console import Console
+
+HELP = "Run release.yml for a tag on a rehearsed GitHub runner: user 1001, Docker, few programs"
+STATE = Path(".snowdrop/act")
+WORKFLOWS = ROOT / ".github" / "workflows"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `act`."""
+    parser.add_argument(
+        "--debian-mirror",
+        metavar="URL",
+        help=f"where Debian's packages come from (default: {MIRROR_VARIABLE}, else apt's own)",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=STATE,
+        metavar="DIR",
+        help=f"keep everything in DIR (default: {STATE})",
+    )
+    parser.add_argument(
+        "--no-compare",
+        action="store_true",
+        help="do not rehearse the same commit afterwards to compare the two releases",
+    )
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Run the workflow, verify its release and compare it with a rehearsal's."""
+    if os.geteuid() != 0:
+        raise ConfigError(
+            "act: needs root, which makes the runner's user and programs in a mount namespace",
+            hint="run `sudo nox -s act`",
+        )
+    state: Path = arguments.folder
+    state.mkdir(parents=True, exist_ok=True)
+    for name in ("github", "s3", "sigstore", "download", "machine", "fork", "again", "logs"):
+        shutil.rmtree(state / name, ignore_errors=True)
+    (state / "logs").mkdir()
+    contents = make_contents(
+        state,
+        repositories=(),
+        keys=(),
+        mirror=arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE),
+        progress=console.progress,
+    )
+    rehearsed = Rehearsed(
+        state=state,
+        console=console,
+        environment={**console.environment, "NO_PROXY": "127.0.0.1"},
+    )
+    finished = release(rehearsed, contents, WORKFLOWS / RELEASE)
+    console.line()
+    console.table(
+        [[job, result] for job, result in finished.jobs.items()], header=["job", "result"]
+    )
+    result = {"jobs": finished.jobs, "download": str(rehearsed.download)}
+    if not arguments.no_compare:
+        digest = compare(rehearsed)
+        console.line(f"The same release as a rehearsal of this commit: release.json {digest}")
+        result["manifest_sha256"] = digest
+    console.data(result)
+    return 0
