@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             "act: needs root, which makes the runner's user and programs in a mount namespace",
             hint="run `sudo nox -s act`",
         )
-    state: Path = arguments.folder
+    state: Path = arguments.folder.resolve()
     state.mkdir(parents=True, exist_ok=True)
     for name in ("github", "s3", "sigstore", "download", "machine", "fork", "again", "logs"):
         shutil.rmtree(state / name, ignore_errors=True)

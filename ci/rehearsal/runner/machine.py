@@ -90,13 +90,10 @@ def prepare(folder: Path, programs: Mapping[str, str]) -> None:
         (folder / name).mkdir()
     (folder / "tmp").chmod(0o1777)
     make_links(folder / "bin", programs)
-    for source, name in (("inside", "inside"), ("actions", "actions")):
-        shutil.copytree(
-            HERE / source, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*")
-        )
+    _copy_programs(folder)
     for name in ("sudo", "apt-get"):
         (folder / "bin" / name).unlink(missing_ok=True)
-        (folder / "bin" / name).symlink_to(f"/home/machine/inside/{name}")
+        (folder / "bin" / name).symlink_to(f"/home/machine/ci/rehearsal/runner/inside/{name}")
     # dockerd takes the path of a program without arguments.
     runc = find_tool("runc") or "runc"
     if Path(runc).is_relative_to(DOCKER):
@@ -115,6 +112,15 @@ def prepare(folder: Path, programs: Mapping[str, str]) -> None:
     (folder / "group").write_text(Path("/etc/group").read_text() + groups)
     for name in ("home", "home/work", "bin", "pip", "artifacts"):
         os.chown(folder / name, USER, USER)
+
+
+def _copy_programs(folder: Path) -> None:
+    """Copy the stand-ins of the actions, and the modules that they run."""
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(HERE / "actions", folder / "actions", ignore=ignored)
+    inside = folder / "ci" / "rehearsal" / "runner" / "inside"
+    shutil.copytree(HERE / "inside", inside, ignore=ignored)
+    (inside / "run.py").rename(folder / "run.py")
 
 
 @contextmanager

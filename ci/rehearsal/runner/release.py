@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,7 +146,7 @@ def run_on_machine(
 
 
 def make_fork(rehearsed: Rehearsed, contents: Contents, addresses: Addresses) -> tuple[Fork, str]:
-    """Clone this checkout, fill in release.toml, pin, commit and tag; return the fork and the tag."""
+    """Clone this checkout, configure it, pin, commit and tag; return the fork and the tag."""
     fork = clone(ROOT, rehearsed.state / "fork", REPOSITORY)
     sources = {"sample": rehearsed.sample, "sigstore": rehearsed.state / "sigstore"}
     fork.exclude({name: path.resolve() for name, path in sources.items()})
@@ -205,7 +205,8 @@ def compare(rehearsed: Rehearsed) -> str:
     )
     if different or first != second:
         raise NotReproducibleError(
-            f"the runner's release differs from a rehearsal's in: {', '.join(different or [MANIFEST])}"
+            "the runner's release differs from a rehearsal's in: "
+            + ", ".join(different or [MANIFEST])
         )
     return second
 

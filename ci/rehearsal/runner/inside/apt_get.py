@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from debian import programs_of, with_dependencies
+from ci.rehearsal.runner.inside.debian import programs_of, with_dependencies
 
 BIN = Path("/usr/bin")
 HOST = "/home/host"

@@ -31,7 +31,7 @@ def files_to_upload(pattern: str, folder: Path) -> dict[str, Path]:
     fixed = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     root = folder.joinpath(*parts[:fixed])
     if fixed < len(parts):
-        found = [Path(path) for path in glob.glob(str(folder / pattern), recursive=True)]
+        found = list(folder.glob(pattern))
     else:
         found = list(root.rglob("*")) if root.is_dir() else [root]
     base = root if root.is_dir() else root.parent

@@ -1,4 +1,4 @@
-"""`actions/checkout` of the rehearsed runner: the pushed commit, from the rehearsal's repository."""
+"""`actions/checkout` of the rehearsed runner: the pushed commit of the fork."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import new_machine
+from ci.rehearsal.runner.inside import new_machine
 
 ORIGIN = "file:///home/machine/origin.git"
 LINKS = ("sample", "sigstore")
