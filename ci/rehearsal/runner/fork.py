@@ -1,4 +1,4 @@
-"""A fork that was filled in and pushed: a clone with the rehearsal's release.toml, lock and keys."""
+"""A configured fork that was pushed: a clone with the rehearsal's release.toml, lock and keys."""
 
 import shutil
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Fork:
 
 
 def clone(source: Path, folder: Path, repository: str, *, reference: str = "HEAD") -> Fork:
-    """Clone the commit `reference` of `source` into the new folder `folder` as its branch `main`."""
+    """Clone the commit `reference` of `source` into the new folder `folder` as branch `main`."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     fork = Fork(folder)

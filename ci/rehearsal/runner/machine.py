@@ -33,21 +33,33 @@ READY_SECONDS = 60
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SETUP = f"""
 set -eu
+# Held in /mnt while /home, which may contain them, is replaced.
+mount -t tmpfs -o mode=0755 tmpfs /mnt
+for name in machine python docker; do
+    mkdir "/mnt/$name"
+    if [ -d "$1" ]; then mount --rbind "$1" "/mnt/$name"; fi
+    shift
+done
 mount -t tmpfs -o mode=0755 tmpfs /home
+if [ "$2" ] && [ -d "$2" ]; then mount -t tmpfs -o mode=0755 tmpfs "$2"; fi
 mkdir /home/machine /home/runner /home/python /home/docker {HOST} {HOST}/usr
-mount --rbind "$1" /home/machine
-mount --bind "$1/home" /home/runner
-mount --bind "$2" /home/python
-if [ -d "$3" ]; then mount --bind "$3" /home/docker; fi
+for name in machine python docker; do mount --rbind "/mnt/$name" "/home/$name"; done
+if [ ! -d "$1" ]; then mkdir -p "$1"; mount --rbind /mnt/python "$1"; fi
+umount -l /mnt
+mount --bind /home/machine/home /home/runner
 mount --rbind /usr {HOST}/usr
-mount --bind "$1/passwd" /etc/passwd
-mount --bind "$1/group" /etc/group
-mount --bind "$1/run" /run
-mount --bind "$1/tmp" /tmp
+mount --bind /home/machine/passwd /etc/passwd
+mount --bind /home/machine/group /etc/group
+mount --bind /home/machine/run /run
+mount --bind /home/machine/tmp /tmp
 echo ready
 read -r end || true
 """
-"""The outer namespace; it lasts until the end of standard input."""
+"""The outer namespace; it lasts until the end of standard input.
+
+Arguments: what becomes /home/machine, /home/python and /home/docker; the path at which Python's
+libraries look for it; a folder above it that only its owner may enter, or nothing.
+"""
 HIDE = """
 set -eu
 for folder in /usr/local/sbin /usr/local/bin /usr/sbin; do
@@ -114,6 +126,14 @@ def prepare(folder: Path, programs: Mapping[str, str]) -> None:
         os.chown(folder / name, USER, USER)
 
 
+def closed_ancestor(path: str) -> str:
+    """Return the first folder on the way to `path` that only its owner may enter, or nothing."""
+    for folder in [*reversed(Path(path).parents), Path(path)]:
+        if not folder.stat().st_mode & 0o001:
+            return str(folder)
+    return ""
+
+
 def _copy_programs(folder: Path) -> None:
     """Copy the stand-ins of the actions, and the modules that they run."""
     ignored = shutil.ignore_patterns("__pycache__", ".*")
@@ -133,11 +153,12 @@ def running(folder: Path, *, log: Path) -> Iterator[Machine]:
         MissingToolError: the daemon is not installed.
         RemoteError: namespaces are not permitted here, or the daemon does not start.
     """
+    base = sys.base_prefix
     with ExitStack() as stack:
         argv = ["unshare", "--mount", "--propagation=private", "/bin/sh", "-c", SETUP, "sh"]
         outer = stack.enter_context(
             subprocess.Popen(
-                [*argv, str(folder.resolve()), sys.base_prefix, str(DOCKER)],
+                [*argv, str(folder.resolve()), base, str(DOCKER), base, closed_ancestor(base)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
