@@ -45,7 +45,7 @@ def diff(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def store(session: nox.Session) -> None:
-    """Maintain the store: verify it, delete unneeded blobs, or add a snapshot archive"""
+    """Maintain the store: verify it, delete unneeded blobs, add an archive, or push the snapshot"""
     command(session)
 
 

@@ -22,6 +22,8 @@ ACCEPT = re.compile(r"[a-z][a-z0-9-]* /\S*: \S.*")
 BRANCH = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
 MIB = 1024 * 1024
 UNITS = {"MiB": MIB, "GiB": 1024 * MIB}
+KEPT = re.compile(r"https?://[^\s?#]+|(?!.*://).+")
+"""An http(s) URL without a query, or a path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,8 @@ class BuildConfig:
     store: Path
     work: Path
     """Folder for caches: builder roots, unpacked trees."""
+    kept: tuple[str, ...] | None = None
+    """URLs or folders of kept snapshots, as written; None when release.toml does not name any."""
 
     @property
     def choice_sha256(self) -> str:
@@ -123,7 +127,7 @@ def read_build_config(file: Path) -> BuildConfig:
     """
     top = read_toml(file)
     snapshot, builder = top.table("snapshot"), top.table("builder")
-    snapshot.only("branch", "repositories", "mirrors", "keys", "lock", "store", "work")
+    snapshot.only("branch", "repositories", "mirrors", "keys", "kept", "lock", "store", "work")
     builder.only("repositories", "mirrors", "keys", "packages")
     source = _source(snapshot)
     images = top.table("image")
@@ -139,6 +143,9 @@ def read_build_config(file: Path) -> BuildConfig:
         lock=snapshot.path("lock", expected="a path", default="release.lock"),
         store=snapshot.path("store", expected="a path", default=".snowdrop/store"),
         work=snapshot.path("work", expected="a path", default=".snowdrop/work"),
+        kept=snapshot.strings("kept", expected="a list of http(s) URLs or folders", pattern=KEPT)
+        if "kept" in snapshot.values
+        else None,
     )
 
 

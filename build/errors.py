@@ -42,6 +42,10 @@ class StaleLockError(SnowdropError):
     exit_code = 3
 
 
+class RunningError(SnowdropError):
+    """The same command runs already in this clone."""
+
+
 class BuildError(SnowdropError):
     """The image cannot be built."""
 

@@ -157,6 +157,12 @@ def members_of(lock: Lock) -> dict[str, Member]:
     return members
 
 
+def max_archive_size(lock: Lock) -> int:
+    """Return the most bytes that an archive of `lock` can have."""
+    sizes = [MAX_KEY if each.size is None else each.size for each in members_of(lock).values()]
+    return sum(BLOCK + size + -size % BLOCK for size in [*sizes, *MAX_SIZES.values()]) + 2 * BLOCK
+
+
 def write_archive(
     path: Path, lock: Lock, store: Store, *, trust_root: bytes | None, progress: Progress
 ) -> Digest:

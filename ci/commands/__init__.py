@@ -2,8 +2,12 @@
 
 import argparse
 import importlib
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol, cast
 
+from build.edges.running import only_run
 from ci.report.console import Console
 
 COMMANDS = (
@@ -47,3 +51,12 @@ def load_command(name: str) -> Command:
     """Return the module of a command in COMMANDS."""
     # Imported on demand: sigstore and boto3 take a second between them.
     return cast("Command", importlib.import_module(f"{__name__}.{name}"))
+
+
+def one_run(config: Path, name: str) -> AbstractContextManager[None]:
+    """Return the context of the only run of a command in the clone of the configuration `config`.
+
+    Raises:
+        RunningError: in `with`: another process runs it; the message names that process.
+    """
+    return only_run(config, name, lambda: datetime.now(tz=UTC))

@@ -9,9 +9,11 @@ from build.snapshot.archive import write_archive
 from build.snapshot.fetch import Fetcher
 from build.snapshot.restore import fill_store
 from build.snapshot.store import Store
+from ci.commands import one_run
 from ci.config import ReleaseConfig, read_config
 from ci.release.checkout import ROOT, fresh_lock, origin_of
 from ci.release.manifest import archive_name
+from ci.release.snapshots import snapshot_sources
 from ci.report.console import Console
 from ci.report.table import size_text
 
@@ -39,8 +41,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         path = config.dist / archive_name(origin.name, origin.version)
     elif path.is_dir():
         raise ConfigError(f"--output {path}: a folder, expected a file")
-    with store.in_use():
-        fill_store(config.build, lock, store, Fetcher(time.sleep), console.progress)
+    with one_run(config.file, "archive"), store.in_use():
+        sources = snapshot_sources(config, console.environment, time.sleep)
+        fetcher = Fetcher(time.sleep)
+        fill_store(config.build, lock, store, fetcher, console.progress, sources)
         written = write_archive(
             path, lock, store, trust_root=_trust_root(config), progress=console.progress
         )

@@ -12,9 +12,11 @@ from build.snapshot.fetch import Fetcher
 from build.snapshot.lock import Lock, check_fresh
 from build.snapshot.restore import fill_store
 from build.snapshot.store import Store
+from ci.commands import one_run
 from ci.config import ReleaseConfig, read_config
 from ci.release.build_job import BuildJob, build_variant
 from ci.release.checkout import fresh_lock, origin_of
+from ci.release.snapshots import snapshot_sources
 from ci.report.console import Console
 from ci.report.table import size_text
 from ci.reproduce.prove import DAYS, Proof, prove
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     variants = _variants(config, arguments.variant)
     store = Store(config.build.store)
     images, proofs = [], {}
-    with store.in_use():
+    with one_run(config.file, "build"), store.in_use():
         lock = _prepare_lock(config, arguments.snapshot, store, console)
         job = BuildJob(
             config=config,
@@ -112,7 +114,9 @@ def _prepare_lock(
     """
     if snapshot is None:
         lock = fresh_lock(config.build)
-        fill_store(config.build, lock, store, Fetcher(time.sleep), console.progress)
+        sources = snapshot_sources(config, console.environment, time.sleep)
+        fetcher = Fetcher(time.sleep)
+        fill_store(config.build, lock, store, fetcher, console.progress, sources)
         return lock
     archive = open_archive(snapshot)
     if config.build.lock.exists():

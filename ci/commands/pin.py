@@ -14,10 +14,12 @@ from build.snapshot.lock import Lock, check_fresh, dump_lock, read_lock, write_l
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.restore import fill_store
 from build.snapshot.store import Store
+from ci.commands import one_run
 from ci.commands.diff import print_difference
 from ci.config import ReleaseConfig, read_config
 from ci.release.lock_diff import compare_locks, document
 from ci.release.locks import revision_lock
+from ci.release.snapshots import snapshot_sources
 from ci.report.console import Console
 
 HELP = "Pin the current packages: write release.lock and fill the store"
@@ -62,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Pin, then print the changes; return 0, or 3 with --check when the lock is out of date."""
     config = read_config(arguments.config)
+    with one_run(config.file, "pin"):
+        return _run(config, arguments, console)
+
+
+def _run(config: ReleaseConfig, arguments: argparse.Namespace, console: Console) -> int:
     before = _previous(config.build.lock, arguments, console)
     if before is None and (arguments.check or arguments.packages):
         read_lock(config.build.lock)  # raises: there is none, with the command to run
@@ -72,7 +79,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         if before is not None and arguments.packages:
             # Report a stale choice before anything is fetched.
             check_fresh(before, config.build)
-            fill_store(config.build, before, store, Fetcher(time.sleep), console.progress)
+            sources = snapshot_sources(config, console.environment, time.sleep)
+            fetcher = Fetcher(time.sleep)
+            fill_store(config.build, before, store, fetcher, console.progress, sources)
         lock = _pin(config, store, archive, before, arguments, console)
         _print_lock(config, lock, before, console)
         if not arguments.check:

@@ -1,20 +1,34 @@
-"""`store`: verify the blobs, delete those that are not needed, or add those of an archive."""
+"""`store`: verify the blobs, delete unneeded ones, add those of an archive, or push a snapshot."""
 
 import argparse
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from build.edges.build_dirs import file_errors
 from build.errors import ConfigError
 from build.snapshot.archive import open_archive
+from build.snapshot.fetch import Fetcher
 from build.snapshot.lock import Lock, read_lock
-from build.snapshot.restore import names_of
+from build.snapshot.restore import fill_store, names_of
 from build.snapshot.store import Store
+from ci.commands import one_run
 from ci.config import ReleaseConfig, read_config
+from ci.publish.github_release import ReleaseHost
+from ci.publish.kept import Kept, keep_at_github, keep_in_space, write_snapshot
+from ci.publish.mirror import open_bucket
+from ci.publish.release_files import ReleaseFile, require_protected
 from ci.release.locks import release_locks
+from ci.release.snapshots import snapshot_sources
 from ci.report.console import Console
+from ci.report.safe_output import read_secret
 from ci.report.table import size_text
 
-HELP = "Maintain the store: verify it, delete unneeded blobs, or add a snapshot archive"
+HELP = "Maintain the store: verify it, delete unneeded blobs, add an archive, or push the snapshot"
 KEEP = 3
 """Releases whose blobs are kept by default."""
 UNKNOWN = "named by no lock of the last releases"
@@ -24,10 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `store`."""
     parser.add_argument(
         "action",
-        choices=["verify", "gc", "take"],
+        choices=["verify", "gc", "take", "push"],
         help="verify: hash every blob, and move damaged ones to the quarantine; "
         "gc: delete blobs that neither the lock nor a kept release needs; "
-        "take: add the blobs of a snapshot archive, of any release",
+        "take: add the blobs of a snapshot archive, of any release; "
+        "push: keep the snapshot of the lock in the Space, or without one at GitHub",
     )
     parser.add_argument(
         "archive", nargs="?", type=Path, metavar="ARCHIVE", help="take: the snapshot archive"
@@ -42,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Verify the store (1 when a blob is damaged), sweep it, or add an archive."""
+    """Verify the store (1 when a blob is damaged), sweep it, add an archive, or push."""
     config = read_config(arguments.config)
     store, action = Store(config.build.store), arguments.action
     if action != "gc" and (arguments.dry_run or arguments.keep is not None):
@@ -51,6 +66,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError("ARCHIVE: expected by `store take` alone")
     if action == "take":
         return _take(arguments.archive, store, console)
+    if action == "push":
+        with one_run(config.file, "store push"):
+            return _push(config, store, console)
     if action == "verify":
         return _verify(config, store, console)
     keep = KEEP if arguments.keep is None else arguments.keep
@@ -100,6 +118,47 @@ def _take(path: Path, store: Store, console: Console) -> int:
     console.line(f"{store.folder}: contains {path}, snapshot {archive.lock.id}")
     console.data({"archive": str(path), "lock": archive.lock.id, "blobs": len(archive.members)})
     return 0
+
+
+def _push(config: ReleaseConfig, store: Store, console: Console) -> int:
+    lock, work = read_lock(config.build.lock), config.build.work
+    sources = snapshot_sources(config, console.environment, time.sleep)
+    with ExitStack() as stack:
+        keep = _open_target(config, console, stack)
+        stack.enter_context(store.in_use())
+        fill_store(config.build, lock, store, Fetcher(time.sleep), console.progress, sources)
+        stack.enter_context(file_errors(work))
+        work.mkdir(parents=True, exist_ok=True)
+        folder = stack.enter_context(TemporaryDirectory(prefix="push-", dir=work))
+        kept = keep(lock, write_snapshot(Path(folder), lock, store, console.progress))
+    console.line(f"{kept.url}: {kept.state}, {size_text(kept.size)}")
+    console.line(f"  snapshot {kept.lock}")
+    console.data(asdict(kept))
+    return 0
+
+
+def _open_target(
+    config: ReleaseConfig, console: Console, stack: ExitStack
+) -> Callable[[Lock, ReleaseFile], Kept]:
+    """Return what keeps an archive in the Space of release.toml, without [spaces] at GitHub.
+
+    Raises:
+        ConfigError: the key of the Space or the token is missing; it names the variable.
+    """
+    if spaces := config.spaces:
+        require_protected("spaces.endpoint", spaces.endpoint)
+        client = stack.enter_context(closing(open_bucket(spaces, console.environment)))
+        return partial(keep_in_space, client, spaces, progress=console.progress, wait=time.sleep)
+    token = read_secret(console.environment, "GITHUB_TOKEN")
+    if not token:
+        raise ConfigError(
+            "GITHUB_TOKEN: not in the environment, expected a token for GitHub, since "
+            f"{config.file} has no [spaces]",
+            hint=f"use one with the permission `contents: write` in {config.repository}",
+        )
+    require_protected("github.api", config.github_api)
+    host = ReleaseHost(config.github_api, config.repository, token, wait=time.sleep)
+    return partial(keep_at_github, host, progress=console.progress)
 
 
 def _sweep(config: ReleaseConfig, store: Store, keep: int, dry_run: bool, console: Console) -> int:

@@ -6,7 +6,7 @@ effect.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -145,8 +145,8 @@ class ReleaseHost:
 
         self._retry(file.name, lambda: self._post(release, file, counter), is_uploaded)
 
-    def read_back(self, present: Present, step: Step) -> str:
-        """Download `present`; return the sha256 of its bytes."""
+    def read_back(self, present: Present, step: Step, into: BinaryIO | None = None) -> str:
+        """Download `present`, to the empty file `into` if given; return the sha256."""
         request = Request(
             url=f"{self._api}/repos/{self.repository}/releases/assets/{present.number}",
             limit=present.size,
@@ -154,9 +154,9 @@ class ReleaseHost:
             headers=OCTETS,
             auth=bearer(self._token),
         )
-        return self._downloader.fetch(request, watch=step.advance).sha256
+        return self._downloader.fetch(request, into=into, watch=step.advance).sha256
 
-    def promote(self, draft: GitRelease, notes: str) -> GitRelease:
+    def promote(self, draft: GitRelease, notes: str, *, prerelease: bool = False) -> GitRelease:
         """Publish `draft` with `notes`; return the published release."""
 
         def find() -> GitRelease | None:
@@ -169,7 +169,11 @@ class ReleaseHost:
             f"publication of {draft.tag_name}",
             # "legacy": a release of an older branch does not become the latest one.
             lambda: draft.update_release(
-                draft.tag_name, notes, draft=False, prerelease=False, make_latest="legacy"
+                draft.tag_name,
+                notes,
+                draft=False,
+                prerelease=prerelease,
+                make_latest="false" if prerelease else "legacy",
             ),
             find,
         )

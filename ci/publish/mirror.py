@@ -108,13 +108,13 @@ def mirror_release(
     missing = [
         file
         for file in release.files
-        if not _is_present(client, spaces.bucket, keys[file.name], file)
+        if not is_present(client, spaces.bucket, keys[file.name], file)
     ]
     if missing:
         total = sum(file.size for file in missing)
         with progress.step(f"Mirror {len(missing)} files", total=total) as step:
             for file in missing:
-                _upload(client, spaces.bucket, keys[file.name], file, step)
+                upload_file(client, spaces.bucket, keys[file.name], file, step)
     mirrored = []
     downloader = Downloader(wait, AGAIN)
     total = sum(file.size for file in release.files)
@@ -123,7 +123,7 @@ def mirror_release(
     ) as step:
         for file in release.files:
             url = mirror_url(spaces, version, file.name)
-            _check_public(url, file, step, downloader)
+            check_public(url, file, step, downloader)
             mirrored.append(
                 Mirrored(
                     name=file.name,
@@ -136,7 +136,7 @@ def mirror_release(
     return tuple(mirrored)
 
 
-def _is_present(client: "S3Client", bucket: str, key: str, file: ReleaseFile) -> bool:
+def is_present(client: "S3Client", bucket: str, key: str, file: ReleaseFile) -> bool:
     """Return whether `key` has the bytes of `file`, by its size and the object metadata.
 
     Raises:
@@ -158,10 +158,24 @@ def _is_present(client: "S3Client", bucket: str, key: str, file: ReleaseFile) ->
     return True
 
 
-def _upload(client: "S3Client", bucket: str, key: str, file: ReleaseFile, step: Step) -> None:
+def upload_file(
+    client: "S3Client",
+    bucket: str,
+    key: str,
+    file: ReleaseFile,
+    step: Step,
+    *,
+    replace: bool = False,
+) -> None:
+    """Upload `file`, readable by everyone; only with `replace` in the place of another object.
+
+    Raises:
+        PublishError: the key has other bytes by now.
+        RemoteError: the service refuses or does not reply.
+    """
     counter = ProgressCounter(step)
     # The condition guards against two runs at once; not every service supports it.
-    conditions: tuple[dict[str, Any], ...] = ({"IfNoneMatch": "*"}, {})
+    conditions: tuple[dict[str, Any], ...] = ({},) if replace else ({"IfNoneMatch": "*"}, {})
     for condition in conditions:
         try:
             with file.path.open("rb") as opened:
@@ -182,13 +196,13 @@ def _upload(client: "S3Client", bucket: str, key: str, file: ReleaseFile, step: 
                 continue
             # 412: the key exists by now (RFC 9110, 13.1.2), perhaps from an attempt whose reply
             # was lost: compare it.
-            if _status(error) != 412:
+            if replace or _status(error) != 412:
                 raise _remote_error(bucket, key, error) from error
-            _is_present(client, bucket, key, file)
+            is_present(client, bucket, key, file)
         return
 
 
-def _check_public(url: str, file: ReleaseFile, step: Step, downloader: Downloader) -> None:
+def check_public(url: str, file: ReleaseFile, step: Step, downloader: Downloader) -> None:
     """Check a download of `url` without an account; an import sends HEAD first."""
     # A redirect is refused: the URL given to DigitalOcean must serve the file itself.
     try:

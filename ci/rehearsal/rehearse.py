@@ -1,6 +1,7 @@
 """The steps of a rehearsal in order: the commands of a real release, each in its own process."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +23,9 @@ from ci.release.checkout import ROOT, origin_of, read_record
 from ci.release.manifest import MANIFEST, Manifest, archive_name, parse_manifest
 from ci.report.console import Console
 from ci.report.table import size_text
+
+REPOSITORIES = ("image", "builder")
+"""Folders of the sample that the lock's URLs name."""
 
 
 class StepFailedError(SnowdropError):
@@ -123,8 +127,10 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
                 log=state / "logs" / "sigstore.log",
             )
         )
+        run("store", "push", result=lambda: "the snapshot, kept in the Space")
         stem = f"{origin.name}-droplet-{origin.version}-x86_64"
-        run("build", result=lambda: _describe_build(config.dist / f"{stem}.build.json"))
+        with _only_kept(config, state / "sample"):
+            run("build", result=lambda: _describe_build(config.dist / f"{stem}.build.json"))
         run("boot", result=lambda: _describe_boot(config.dist / f"{stem}.boot.json"))
         run("archive", result=lambda: _describe_archive(config, origin))
         # As in the release workflow, no other step can get an identity token.
@@ -201,6 +207,25 @@ def _start_services(rehearsal: Rehearsal, stack: ExitStack) -> tuple[Addresses, 
         "SPACES_SECRET": store.secret,
     }
     return Addresses(github=github["url"], s3=store.endpoint), environment
+
+
+@contextmanager
+def _only_kept(config: ReleaseConfig, sample: Path) -> Iterator[None]:
+    """Leave the block an empty store and no sample repository, as a release is built months later.
+
+    Only the kept snapshot has the files of the lock then. Real repositories stay, but what they
+    serve is not asked for.
+    """
+    shutil.rmtree(config.build.store)
+    hidden = {sample / name: sample / f"{name}.hidden" for name in REPOSITORIES}
+    for folder, aside in hidden.items():
+        folder.rename(aside)
+    try:
+        yield
+    finally:
+        # After a kill in between, the next rehearsal makes the sample again.
+        for folder, aside in hidden.items():
+            aside.rename(folder)
 
 
 def _check_double(violations: Path) -> None:

@@ -19,6 +19,7 @@ CHECKSUMS = "SHA256SUMS"
 LOCK = "release.lock"
 """Name of the lock file in a release; release.toml may use another."""
 
+ARCHIVE_SUFFIX = "-snapshot.tar"
 BUNDLE_SUFFIX = ".sigstore.json"
 PROVENANCE_BUNDLE = "provenance" + BUNDLE_SUFFIX
 SNAPSHOT_BUNDLE = "snapshot" + BUNDLE_SUFFIX
@@ -107,7 +108,7 @@ class Manifest:
 
 def archive_name(name: str, version: str) -> str:
     """Return the name of the snapshot archive: `snowdrop-v3.24.20261123-snapshot.tar`."""
-    return f"{name}-{version}-snapshot.tar"
+    return f"{name}-{version}{ARCHIVE_SUFFIX}"
 
 
 def source_name(name: str, version: str) -> str:

@@ -67,17 +67,6 @@ def _parse_url(url: str) -> Remote:
     return Remote(base, last if TAG_FOLDER.fullmatch(last) else None)
 
 
-def web_of(api: str) -> str:
-    """Return the address of the web pages of the GitHub instance whose API is `api`.
-
-    >>> web_of("https://api.github.com"), web_of("https://git.example.org/api/v3")
-    ('https://github.com', 'https://git.example.org')
-    """
-    if api == "https://api.github.com":
-        return "https://github.com"
-    return api.removesuffix("/api/v3")
-
-
 def save_index(remote: Remote, folder: Path, downloader: Downloader) -> None:
     """Write the INDEX_FILES of the release into `folder`.
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from build.edges.download import Downloader
 from build.errors import ConfigError
 from ci.config import ISSUER, REPOSITORY, ReleaseConfig, read_config
+from ci.release.github import web_of
 from ci.report.console import Console
 from ci.verify.content.deep_checks import check_deeply
 from ci.verify.content.release_index import verify_index
@@ -22,7 +23,6 @@ from ci.verify.download import (
     locate,
     save_index,
     save_other_files,
-    web_of,
 )
 from ci.verify.findings import CheckFailed, Findings
 from ci.verify.release import MoreChecks, verify_image, verify_release

@@ -44,7 +44,7 @@ class Project:
         (self.folder / "release.toml").write_text(f"""
             [release]
             name = "snowdrop"
-            github = "lighthouse/snowdrop"
+            github = "OWNER/REPO"
             [snapshot]
             branch = "v3.19"
             repositories = [{json.dumps(str(repository))}]

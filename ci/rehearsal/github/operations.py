@@ -19,6 +19,9 @@ from ci.rehearsal.github.responses import (
 from ci.rehearsal.github.state import StoredAsset, StoredRelease, World
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+DEFAULT_BRANCH = "main"
+HEAD = "de" * 20
+"""Commit that the default branch points to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +69,9 @@ def list_releases(world: World, call: Call) -> Response:
 def create_release(world: World, call: Call) -> Response:
     """Create a release; as at GitHub, several drafts may have the same tag."""
     tag = call.text("tag_name", "")
-    commitish = call.text("target_commitish", "main")
+    commitish = call.text("target_commitish", DEFAULT_BRANCH)
     draft = call.flag("draft", default=False)
-    if tag not in world.tags and not COMMIT.fullmatch(commitish):
+    if tag not in world.tags and commitish != DEFAULT_BRANCH and not COMMIT.fullmatch(commitish):
         return _invalid("target_commitish", "invalid")
     if not draft and _published(world, tag):
         return _invalid("tag_name", "already_exists")
@@ -238,7 +241,8 @@ def _publish(world: World, release: StoredRelease) -> None:
     release.published = world.now()
     release.immutable = True  # the repository's setting "release immutability" is on
     # GitHub creates the tag of a draft when the draft is published.
-    world.tags.setdefault(release.tag, release.commitish)
+    target = HEAD if release.commitish == DEFAULT_BRANCH else release.commitish
+    world.tags.setdefault(release.tag, target)
 
 
 def _release(world: World, call: Call) -> StoredRelease:

@@ -1,0 +1,150 @@
+"""Sources of a snapshot, in the order in which a build asks them before the mirrors.
+
+Kept snapshots first, then the archives of former releases: that of a release with the same lock
+is complete, and after `pin -- --package` those of older releases have the packages that stayed.
+"""
+
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from build.edges.download import Downloader
+from build.edges.progress import Progress
+from build.errors import SnowdropError
+from build.snapshot.archive import max_archive_size
+from build.snapshot.kept import (
+    ArchiveFile,
+    Download,
+    SnapshotSource,
+    kept_name,
+    kept_source,
+)
+from build.snapshot.lock import Lock, parse_lock
+from build.snapshot.restore import names_of
+from build.snapshot.store import Store
+from ci.config import ReleaseConfig, SpacesConfig
+from ci.release.github import ListedRelease, ReleaseReader
+from ci.release.locks import MAX_LOCK
+from ci.release.manifest import ARCHIVE_SUFFIX, LOCK
+from ci.report.safe_output import read_secret
+
+AGAIN = "run the command again"
+MAX_RELEASES = 5
+"""Former releases whose locks are read, the newest first."""
+NO_REPOSITORY = "OWNER/REPO"
+"""Value of `github` in the release.toml of a fresh clone."""
+
+
+def kept_tag(lock_id: str) -> str:
+    """Return the tag of the prerelease that keeps a snapshot; it begins with no `v`."""
+    return f"snapshot-{lock_id}"
+
+
+def kept_prefix(spaces: SpacesConfig) -> str:
+    """Return the prefix of the keys of kept snapshots in the bucket."""
+    return f"{spaces.prefix}snapshots/"
+
+
+def snapshot_sources(
+    config: ReleaseConfig, environment: Mapping[str, str], sleep: Callable[[float], None]
+) -> tuple[SnapshotSource, ...]:
+    """Return what a build asks for a file that its store lacks.
+
+    The kept snapshots that release.toml names; without such a key those in its Space, or without
+    a Space the prerelease at GitHub. Then the archives in dist, and those of former releases.
+    `sleep` waits a number of seconds between two tries of a download.
+
+    Raises:
+        ConfigError: `kept` names another kind of URL, or GITHUB_TOKEN is malformed.
+    """
+    build, downloader = config.build, Downloader(sleep, AGAIN)
+    reader = ReleaseReader(
+        api=config.github_api,
+        repository=config.repository,
+        token=read_secret(environment, "GITHUB_TOKEN") or None,
+        downloader=downloader,
+    )
+    known = config.repository != NO_REPOSITORY
+    kept = build.kept
+    if kept is None and config.spaces:
+        kept = (f"{config.spaces.public_url}/{kept_prefix(config.spaces)}",)
+    sources: list[SnapshotSource] = [
+        kept_source(each, build.file.parent, downloader, build.work) for each in kept or ()
+    ]
+    if kept is None and known:
+        sources.append(KeptRelease(reader, build.work))
+    sources += [ArchiveFile(path) for path in sorted(config.dist.glob(f"*{ARCHIVE_SUFFIX}"))]
+    if known:
+        sources.append(FormerReleases(reader, build.work))
+    return tuple(sources)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRelease:
+    """Prerelease at GitHub that keeps the snapshot of one lock."""
+
+    reader: ReleaseReader
+    work: Path
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        return f"kept snapshots of {self.reader.repository} at GitHub"
+
+    def fill(self, lock: Lock, wanted: Set[str], store: Store, progress: Progress) -> str:
+        """Download the archive of `lock` and take the blobs; see `SnapshotSource`."""
+        tag, name = kept_tag(lock.id), kept_name(lock.id)
+        request = self.reader.request(tag, name, limit=max_archive_size(lock))
+        download = Download(self.reader.downloader, self.work, request, f"{tag}/{name}")
+        return download.fill(lock, wanted, store, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class FormerReleases:
+    """Releases at GitHub, whose locks say which of them have what is missing."""
+
+    reader: ReleaseReader
+    work: Path
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        return f"archives of the releases of {self.reader.repository}"
+
+    def fill(self, lock: Lock, wanted: Set[str], store: Store, progress: Progress) -> str:
+        """Download the archives that have blobs of `wanted`; see `SnapshotSource`."""
+        results, missing = [], set(wanted)
+        for release in self._releases():
+            if not missing:
+                break
+            try:
+                result = self._take(release, lock, missing, store, progress)
+            except SnowdropError as error:
+                result = str(error)
+            missing = {sha256 for sha256 in missing if not store.has(sha256)}
+            results.append(f"{release.tag}: {result}")
+        return "; ".join(results) or "no release with an archive"
+
+    def _releases(self) -> list[ListedRelease]:
+        listed = self.reader.list()
+        return [each for each in listed if each.archive and LOCK in each.assets][:MAX_RELEASES]
+
+    def _take(
+        self,
+        release: ListedRelease,
+        lock: Lock,
+        missing: Set[str],
+        store: Store,
+        progress: Progress,
+    ) -> str:
+        downloader, buffer = self.reader.downloader, BytesIO()
+        request = self.reader.request(release.tag, LOCK, limit=MAX_LOCK)
+        downloader.fetch(request, into=buffer)
+        former = parse_lock(buffer.getvalue(), where=f"{release.tag}/{LOCK}")
+        if not missing & names_of(former).keys():
+            return "its lock names none of the missing files"
+        name = release.archive
+        request = self.reader.request(release.tag, name, limit=max_archive_size(former))
+        download = Download(downloader, self.work, request, f"{release.tag}/{name}")
+        return download.fill(lock, missing, store, progress)
