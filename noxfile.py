@@ -31,6 +31,18 @@ def command(session: nox.Session, environment: str = "release") -> None:
     session.run(interpreter, "-m", "ci", session.name, *session.posargs, external=True)
 
 
+@nox.session(venv_backend="none", default=False)
+def preflight(session: nox.Session) -> None:
+    """Check everything that a release needs before it begins, and change nothing"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def version(session: nox.Session) -> None:
+    """Print the version that the lock and the sources give, without a build"""
+    command(session)
+
+
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def pin(session: nox.Session) -> None:
     """Pin the current packages: write release.lock and fill the store"""
@@ -76,6 +88,12 @@ def boot(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False, tags=["release"])
 def archive(session: nox.Session) -> None:
     """Write the snapshot as one archive that needs no mirror"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def artifacts(session: nox.Session) -> None:
+    """List dist by digest for the next job, or check it against such lists"""
     command(session)
 
 

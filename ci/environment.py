@@ -7,12 +7,13 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,11 @@ TOOLS = {
     "qemu": Tool("qemu-system-x86_64", ("qemu-system-x86",), "Boots the images as droplets."),
     "ssh": Tool("ssh", ("openssh-client",), "Logs in to the droplets and checks them."),
     "git": Tool("git", ("git",), "Names the source commit that a release is built from."),
+    "debian": Tool(
+        "debootstrap",
+        ("debootstrap", "debian-archive-keyring"),
+        "Names a Debian mirror and its keys on a machine of another distribution.",
+    ),
     "dpkg": Tool("dpkg-deb", ("dpkg",), "Unpacks the Debian packages of the sample distribution."),
     "qemu-img": Tool("qemu-img", ("qemu-utils",), "Checks qcow2 files, and makes those of tests."),
     "e2fsck": Tool("e2fsck", ("e2fsprogs",), "Checks the file systems of disk images."),
@@ -48,7 +54,8 @@ TOOLS = {
 """Tools that a session may need, by name."""
 
 TEST_TOOLS = (
-    *("engine", "qemu", "ssh", "git", "dpkg", "qemu-img", "e2fsck", "shellcheck"),
+    *("engine", "qemu", "ssh", "git", "dpkg", "debian"),
+    *("qemu-img", "e2fsck", "shellcheck"),
     # The first-boot scripts run with these in tests/firstboot.
     *("busybox", "sfdisk", "sshd"),
 )
@@ -65,9 +72,11 @@ SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "boot --only": ("qemu-img",),
     "archive": ("git",),
     "sign": ("git",),
-    "rehearse": ("engine", "qemu", "ssh", "git", "dpkg"),
+    "version": ("git",),
+    "preflight": ("git",),
+    "rehearse": ("engine", "qemu", "ssh", "git", "dpkg", "debian"),
     "act": (
-        *("engine", "dockerd", "qemu", "ssh", "git", "dpkg"),
+        *("engine", "dockerd", "qemu", "ssh", "git", "dpkg", "debian"),
         # Hidden from the jobs until their steps install them.
         *("qemu-img", "e2fsck", "shellcheck"),
     ),
@@ -89,6 +98,9 @@ Their packages start a server: openssh-server one that listens on every address,
 that changes the firewall. Only the programs are needed, and only by what runs as root.
 """
 UNPACKED = ENVIRONMENTS / "tools"
+
+DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+OS_RELEASE = Path("/etc/os-release")
 
 INSTALL_VARIABLE = "SNOWDROP_INSTALL"
 """Environment variable: `no` forbids the installation of host packages."""
@@ -150,7 +162,7 @@ def ensure_tools(*names: str) -> None:
         EnvironmentProblem: some are missing and must not or cannot be installed from here; with
             the command that installs them.
     """
-    missing = [name for name in names if not _is_installed(name)]
+    missing = [name for name in names if not is_installed(name)]
     if os.geteuid() != 0:
         missing = [name for name in missing if name not in UNPACKED_TOOLS]
     if not missing:
@@ -210,13 +222,23 @@ def _unpack(packages: Sequence[str], target: Path, environment: dict[str, str]) 
         (Path(work) / "root").rename(target)
 
 
-def _is_installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Return whether the program of `name`, a key of TOOLS, is there; an engine must answer."""
+    if name == "debian" and DEBIAN_KEYRING.is_file() and _is_debian():
+        return True  # apt's own sources name a mirror
     if name == "engine" and shutil.which("docker") is not None:
         # The client alone is no engine: `docker version` fails when no daemon answers.
         done = subprocess.run(["docker", "version"], capture_output=True, check=False)  # noqa: S607
         if done.returncode == 0:
             return True
     return find_tool(TOOLS[name].program) is not None
+
+
+def _is_debian() -> bool:
+    """Return whether this is Debian itself, by os-release(5)."""
+    with suppress(OSError):
+        return bool(re.search(r'^ID="?debian"?$', OS_RELEASE.read_text(), re.MULTILINE))
+    return False
 
 
 def _stamp(requirements: Path) -> str:

@@ -11,6 +11,8 @@ from build.edges.running import only_run
 from ci.report.console import Console
 
 COMMANDS = (
+    "preflight",
+    "version",
     "pin",
     "diff",
     "store",
@@ -19,6 +21,7 @@ COMMANDS = (
     "explain",
     "boot",
     "archive",
+    "artifacts",
     "sign",
     "publish",
     "mirror",

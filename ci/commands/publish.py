@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from build.errors import ConfigError
 from ci.config import read_config
+from ci.publish.adopt import release_verifier
 from ci.publish.github_release import ReleaseHost
 from ci.publish.notes import release_notes
 from ci.publish.publish import Published, publish_release
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         release,
         release_notes(config, release),
         replace=arguments.replace,
+        verify=release_verifier(config, release.manifest.tag),
         progress=console.progress,
     )
     _print_result(published, console)

@@ -1,9 +1,11 @@
 """Publish a signed release at GitHub, and mirror it to an S3 bucket.
 
 - `publish`: draft, upload, read back, publish (read first); `mirror`: the same files in the bucket
+- `adopt`: bundles of an earlier run are kept when they verify
 - `release_files`: the files in dist, each hashed again
 - `plan`: which files to remove, upload and keep; URLs (pure)
 - `notes`: the release notes (pure but for the statement of changes)
 - `transfer`: upload and download with progress and limits (edge)
+- `github_calls`: requests to GitHub that are repeated safely (edge)
 - `github_release`: client of GitHub's releases (edge)
 """

@@ -145,9 +145,9 @@ def is_present(client: "S3Client", bucket: str, key: str, file: ReleaseFile) -> 
     try:
         found = client.head_object(Bucket=bucket, Key=key)
     except FAILURES as error:
-        if _status(error) == 404:
+        if status_of(error) == 404:
             return False
-        raise _remote_error(bucket, key, error) from error
+        raise remote_error(bucket, key, error) from error
     size, sha256 = found["ContentLength"], found["Metadata"].get(DIGEST, "unknown")
     if size != file.size or sha256 not in (file.sha256, "unknown"):
         raise PublishError(
@@ -196,8 +196,8 @@ def upload_file(
                 continue
             # 412: the key exists by now (RFC 9110, 13.1.2), perhaps from an attempt whose reply
             # was lost: compare it.
-            if replace or _status(error) != 412:
-                raise _remote_error(bucket, key, error) from error
+            if replace or status_of(error) != 412:
+                raise remote_error(bucket, key, error) from error
             is_present(client, bucket, key, file)
         return
 
@@ -237,14 +237,15 @@ def _start_counting(request: AWSPreparedRequest, **event: object) -> None:
         body.counting = True
 
 
-def _status(error: Exception) -> int:
+def status_of(error: Exception) -> int:
     """Return the HTTP status of the service's reply, 0 without a reply."""
     response = error.response if isinstance(error, ClientError) else {}
     return response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
 
 
-def _remote_error(bucket: str, key: str, error: Exception) -> RemoteError:
+def remote_error(bucket: str, key: str, error: Exception) -> RemoteError:
+    """Return the error about an object, with what to do about the service's refusal."""
     hint = AGAIN
-    if _status(error) in {401, 403}:
+    if status_of(error) in {401, 403}:
         hint = "check SPACES_KEY, SPACES_SECRET and their permission to write to the bucket"
     return RemoteError(f"{bucket}/{key}: {error}", hint=hint)

@@ -6,6 +6,7 @@ from github.GitRelease import GitRelease
 
 from build.edges.progress import Progress
 from build.errors import PublishError
+from ci.publish.adopt import Verify, adopt_bundles
 from ci.publish.github_release import ReleaseHost
 from ci.publish.plan import Plan, difference, plan
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
@@ -31,11 +32,18 @@ class Published:
 
 
 def publish_release(
-    host: ReleaseHost, release: ReleaseFiles, notes: str, *, replace: bool, progress: Progress
+    host: ReleaseHost,
+    release: ReleaseFiles,
+    notes: str,
+    *,
+    replace: bool,
+    verify: Verify,
+    progress: Progress,
 ) -> Published:
     """Publish `release`; a repeated run completes an interrupted one.
 
-    `replace` replaces different files of a draft. A published release is never changed.
+    Bundles that an earlier run uploaded are kept when `verify` accepts them, and replace those in
+    dist. `replace` replaces different files of a draft. A published release is never changed.
 
     Raises:
         PublishError: the published release or the draft of its tag has other files.
@@ -46,8 +54,11 @@ def publish_release(
     found = host.releases(tag)
     published = next((item for item in found if not item.draft), None)
     if published:
+        release = adopt_bundles(host, published, release, verify=verify, progress=progress)
         return _compare(host, published, release, progress)
     draft = _select_draft(host, found, progress)
+    if draft and not replace:
+        release = adopt_bundles(host, draft, release, verify=verify, progress=progress)
     draft = draft or host.create_draft(tag, None if tagged else release.manifest.commit, notes)
     done = _upload(host, draft, release, replace=replace, progress=progress)
     _read_back(host, draft, release.files, progress)

@@ -12,6 +12,7 @@ from ci.commands import (
     COMMANDS,
     Command,
     archive,
+    artifacts,
     boot,
     build,
     diff,
@@ -19,17 +20,20 @@ from ci.commands import (
     load_command,
     mirror,
     pin,
+    preflight,
     publish,
     rehearse,
     sign,
     store,
     trust,
     verify,
+    version,
 )
 from ci.commands import inspect as inspect_command
 
 MODULES: tuple[Command, ...] = (
-    *(pin, diff, store, build, inspect_command, explain, boot, archive, sign, publish, mirror),
+    *(preflight, version, pin, diff, store, build, inspect_command, explain, boot),
+    *(archive, artifacts, sign, publish, mirror),
     *(verify, trust, rehearse),
 )
 """mypy checks each of them against the protocol."""

@@ -55,9 +55,16 @@ def publish(tmp_path: Path, api: str) -> Callable[..., Published]:
         progress = progress or Counted()
         release = read_release(read_config(write_config(tmp_path, api=api)), progress)
         host = ReleaseHost(api, REPOSITORY, "token", wait=lambda seconds: None)
-        return publish_release(host, release, "notes", replace=replace, progress=progress)
+        return publish_release(
+            host, release, "notes", replace=replace, verify=refuse, progress=progress
+        )
 
     return publisher
+
+
+def refuse(folder: Path) -> list[str]:
+    """Verify nothing: the bundles of these tests are not real."""
+    return [f"{folder.name}: not verified"]
 
 
 def release_of(world: World) -> StoredRelease:

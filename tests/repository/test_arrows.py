@@ -30,6 +30,7 @@ ALLOWED = {
     "attest": {"config", "release", "report"},
     "verify": {"attest", "config", "release", "report"},
     "publish": {"attest", "config", "release", "report", "verify"},
+    "preflight": {"config", "environment", "publish", "release", "report"},
 }
 """For each package of `ci`, the others that it may import. `commands` and `rehearsal` may import
 all; nothing imports them but `__main__` and each other."""

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def _commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Root on a machine with apt and none of TOOLS; the value is the list of commands run."""
     commands: list[list[str]] = []
-    monkeypatch.setattr(environment, "_is_installed", lambda name: False)
+    monkeypatch.setattr(environment, "is_installed", lambda name: False)
     monkeypatch.setattr(environment, "_run", lambda argv, _=None: commands.append(list(argv)))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")

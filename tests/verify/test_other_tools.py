@@ -12,6 +12,7 @@ import pytest
 from build.errors import SnowdropError
 from ci.attest.statements import BOOT_REPORT_TYPE, PROVENANCE_TYPE, SBOM_TYPE, snapshot_type
 from ci.rehearsal.sample import debian
+from ci.rehearsal.sample.mirror import mirror_of_host
 from ci.rehearsal.sample.recipes import Table
 from ci.release.manifest import PROVENANCE_BUNDLE, SNAPSHOT_BUNDLE, boot_bundle, sbom_bundle
 from tests import skips
@@ -48,7 +49,7 @@ def cosign_of_debian(folder: Path) -> Path:
     """Return cosign out of Debian's package, unpacked and not installed."""
     table = Table(suite=SUITE, kernel="", recipes=())
     try:
-        environment = debian._private_root(table, folder / "apt", debian.mirror_of_host())
+        environment = debian._private_root(table, folder / "apt", mirror_of_host(table.suite))
         # The signature counts; how old the list is does not, for a tool that is only compared with.
         with Path(environment["APT_CONFIG"]).open("a", encoding="utf-8") as settings:
             settings.write('Acquire::Check-Valid-Until "false";\n')

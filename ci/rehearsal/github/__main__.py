@@ -20,9 +20,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--tag", action="append", default=[], metavar="NAME=COMMIT", help="an existing tag"
     )
+    parser.add_argument(
+        "--branch", action="append", default=[], metavar="NAME=COMMIT", help="an existing branch"
+    )
     arguments = parser.parse_args(argv)
     world = World(arguments.folder, arguments.repository, lambda: datetime.now(UTC))
     world.tags.update(tag.split("=", 1) for tag in arguments.tag)
+    world.branches.update(branch.split("=", 1) for branch in arguments.branch)
     serve_until_signal(_running(world))
     return 0
 

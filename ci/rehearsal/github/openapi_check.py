@@ -32,8 +32,9 @@ class CheckedRequest(WerkzeugOpenAPIRequest):
     @property
     def path(self) -> str:
         """The path with the slash of a ref escaped."""
-        before, marker, ref = super().path.partition("/git/ref/")
-        return before + marker + ref.replace("/", "%2F")
+        before, marker, ref = super().path.partition("/git/ref")
+        kind, slash, name = ref.partition("/")
+        return before + marker + kind + slash + name.replace("/", "%2F")
 
     @property
     def content_type(self) -> str:

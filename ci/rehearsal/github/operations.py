@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from werkzeug.exceptions import abort
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Response
 
+from ci.rehearsal.github import proposals, settings
+from ci.rehearsal.github.call import Call, not_found, page
 from ci.rehearsal.github.responses import (
     describe_asset,
+    describe_branch,
     describe_ref,
     describe_release,
     describe_tag,
@@ -24,46 +25,12 @@ HEAD = "de" * 20
 """Commit that the default branch points to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One request of an operation."""
-
-    request: Request
-    parts: Mapping[str, Any]
-    """The path's parameters."""
-    upload: StoredAsset | None = None
-    """The received file of an upload."""
-
-    @property
-    def base(self) -> str:
-        """URL of the double, without a slash at its end."""
-        return self.request.host_url.rstrip("/")
-
-    @property
-    def signed_in(self) -> bool:
-        """Whether the request has a token; the double accepts any."""
-        return "Authorization" in self.request.headers
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        """Return a boolean of the JSON body."""
-        value = self._value(key)
-        return value if isinstance(value, bool) else default
-
-    def text(self, key: str, default: str) -> str:
-        """Return a string of the JSON body."""
-        value = self._value(key)
-        return value if isinstance(value, str) else default
-
-    def _value(self, key: str) -> object:
-        return (self.request.get_json(silent=True) or {}).get(key)
-
-
 def list_releases(world: World, call: Call) -> Response:
     """Respond with the releases, newest first; with drafts only to a request with a token."""
     found = [item for item in world.releases.values() if call.signed_in or not item.draft]
     # Numbers grow with time: the newest release comes first.
     found.sort(key=lambda item: item.number, reverse=True)
-    return _page(call, [describe_release(world, item, call.base) for item in found])
+    return page(call, [describe_release(world, item, call.base) for item in found])
 
 
 def create_release(world: World, call: Call) -> Response:
@@ -148,7 +115,7 @@ def list_assets(world: World, call: Call) -> Response:
     """Respond with the assets of a release."""
     release = _release(world, call)
     found = [describe_asset(world, release, asset, call.base) for asset in release.assets]
-    return _page(call, found)
+    return page(call, found)
 
 
 def upload_asset(world: World, call: Call) -> Response:
@@ -181,9 +148,13 @@ def delete_asset(world: World, call: Call) -> Response:
 
 
 def get_ref(world: World, call: Call) -> Response:
-    """Respond with the object that a tag points to."""
-    tag = call.parts["ref"].removeprefix("tags/")
-    return json_response(describe_ref(world, tag, call.base)) if tag in world.tags else _not_found()
+    """Respond with the object that a tag or a branch points to."""
+    kind, _, name = call.parts["ref"].partition("/")
+    if kind == "heads" and name in world.branches:
+        return json_response(describe_branch(world, name, call.base))
+    if kind == "tags" and name in world.tags:
+        return json_response(describe_ref(world, name, call.base))
+    return not_found()
 
 
 def get_tag(world: World, call: Call) -> Response:
@@ -191,7 +162,7 @@ def get_tag(world: World, call: Call) -> Response:
     for tag in world.annotated & set(world.tags):
         if world.tag_object(tag) == call.parts["tag_sha"]:
             return json_response(describe_tag(world, tag, call.base))
-    return _not_found()
+    return not_found()
 
 
 def storage_url(base: str, asset: StoredAsset) -> str:
@@ -203,28 +174,13 @@ def _respond(
     world: World, call: Call, release: StoredRelease | None, status: int = 200
 ) -> Response:
     if release is None:
-        return _not_found()
+        return not_found()
     return json_response(describe_release(world, release, call.base), status)
-
-
-def _page(call: Call, values: list[dict[str, object]]) -> Response:
-    """Return one page of `values`, with a link to the next one (RFC 8288)."""
-    size = min(max(int(call.request.args.get("per_page", "30")), 1), 100)
-    page = max(int(call.request.args.get("page", "1")), 1)
-    headers = {}
-    if page * size < len(values):
-        following = f"{call.request.base_url}?per_page={size}&page={page + 1}"
-        headers["Link"] = f'<{following}>; rel="next"'
-    return json_response(values[(page - 1) * size : page * size], headers=headers)
 
 
 def _invalid(key: str, code: str) -> Response:
     error = {"resource": "Release", "code": code, "field": key}
     return refusal(422, "Validation Failed", error)
-
-
-def _not_found() -> Response:
-    return refusal(404, "Not Found")
 
 
 def _check_mutable(release: StoredRelease, action: str) -> None:
@@ -248,7 +204,7 @@ def _publish(world: World, release: StoredRelease) -> None:
 def _release(world: World, call: Call) -> StoredRelease:
     release = world.releases.get(call.parts["release_id"])
     if release is None or (release.draft and not call.signed_in):
-        abort(_not_found())
+        abort(not_found())
     return release
 
 
@@ -256,7 +212,7 @@ def _asset(world: World, call: Call) -> tuple[StoredRelease, StoredAsset]:
     for release, asset in world.stored_assets():
         if asset.number == call.parts["asset_id"] and (call.signed_in or not release.draft):
             return release, asset
-    return abort(_not_found())
+    return abort(not_found())
 
 
 OPERATIONS: Mapping[str, Callable[[World, Call], Response]] = {
@@ -273,5 +229,7 @@ OPERATIONS: Mapping[str, Callable[[World, Call], Response]] = {
     "repos/delete-release-asset": delete_asset,
     "git/get-ref": get_ref,
     "git/get-tag": get_tag,
+    **settings.OPERATIONS,
+    **proposals.OPERATIONS,
 }
 """By GitHub's operationId; methods and paths come from openapi.json."""

@@ -4,6 +4,7 @@ import base64
 import copy
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from werkzeug.wrappers import Response
 
@@ -25,7 +26,7 @@ def describe_release(world: World, release: StoredRelease, base: str) -> dict[st
     web = f"{base}/{world.repository}"
     tag = _tag_in_url(release)
     return {
-        **_example("release"),
+        **example("release"),
         "url": api,
         "html_url": f"{web}/releases/tag/{tag}",
         "assets_url": f"{api}/assets",
@@ -34,7 +35,7 @@ def describe_release(world: World, release: StoredRelease, base: str) -> dict[st
         "zipball_url": None if release.draft else f"{web}/zipball/{release.tag}",
         "discussion_url": f"{web}/discussions/{release.number}",
         "id": release.number,
-        "node_id": _node("Release", release.number),
+        "node_id": node("Release", release.number),
         "tag_name": release.tag,
         "target_commitish": release.commitish,
         "name": release.name,
@@ -55,11 +56,11 @@ def describe_asset(
     """Return the description of one asset."""
     tag = _tag_in_url(release)
     return {
-        **_example("release-asset"),
+        **example("release-asset"),
         "url": f"{base}/repos/{world.repository}/releases/assets/{asset.number}",
         "browser_download_url": (f"{base}/{world.repository}/releases/download/{tag}/{asset.name}"),
         "id": asset.number,
-        "node_id": _node("ReleaseAsset", asset.number),
+        "node_id": node("ReleaseAsset", asset.number),
         "name": asset.name,
         "label": asset.label,
         "state": asset.state,
@@ -78,11 +79,23 @@ def describe_ref(world: World, tag: str, base: str) -> dict[str, object]:
     kind, sha = ("tag", world.tag_object(tag)) if annotated else ("commit", world.tags[tag])
     api = f"{base}/repos/{world.repository}/git"
     return {
-        **_example("git-ref"),
+        **example("git-ref"),
         "ref": f"refs/tags/{tag}",
-        "node_id": _node("Ref", tag),
+        "node_id": node("Ref", tag),
         "url": f"{api}/refs/tags/{tag}",
         "object": {"type": kind, "sha": sha, "url": f"{api}/{kind}s/{sha}"},
+    }
+
+
+def describe_branch(world: World, branch: str, base: str) -> dict[str, object]:
+    """Return the description of the ref of a branch."""
+    sha, api = world.branches[branch], f"{base}/repos/{world.repository}/git"
+    return {
+        **example("git-ref"),
+        "ref": f"refs/heads/{branch}",
+        "node_id": node("Ref", branch),
+        "url": f"{api}/refs/heads/{branch}",
+        "object": {"type": "commit", "sha": sha, "url": f"{api}/commits/{sha}"},
     }
 
 
@@ -91,10 +104,10 @@ def describe_tag(world: World, tag: str, base: str) -> dict[str, object]:
     api = f"{base}/repos/{world.repository}/git"
     sha, commit = world.tag_object(tag), world.tags[tag]
     return {
-        **_example("git-tag"),
+        **example("git-tag"),
         "tag": tag,
         "sha": sha,
-        "node_id": _node("Tag", tag),
+        "node_id": node("Tag", tag),
         "url": f"{api}/tags/{sha}",
         "object": {"type": "commit", "sha": commit, "url": f"{api}/commits/{commit}"},
     }
@@ -106,9 +119,9 @@ def refusal(status: int, message: str, *errors: Mapping[str, str]) -> Response:
     return json_response({**body, "errors": errors} if errors else body, status)
 
 
-def _example(name: str) -> dict[str, object]:
-    example: dict[str, object] = read_description()["components"]["examples"][name]["value"]
-    return copy.deepcopy(example)
+def example(name: str) -> Any:  # noqa: ANN401 (checked against the description)
+    """Return a copy of one of GitHub's examples."""
+    return copy.deepcopy(read_description()["components"]["examples"][name]["value"])
 
 
 def _tag_in_url(release: StoredRelease) -> str:
@@ -116,5 +129,6 @@ def _tag_in_url(release: StoredRelease) -> str:
     return f"untagged-{release.number}" if release.draft else release.tag
 
 
-def _node(kind: str, number: int | str) -> str:
+def node(kind: str, number: int | str) -> str:
+    """Return an id as GraphQL has it."""
     return base64.b64encode(f"{kind}:{number}".encode()).decode()

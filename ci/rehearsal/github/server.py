@@ -11,12 +11,13 @@ from werkzeug.routing import Map, Rule
 from werkzeug.utils import send_file
 from werkzeug.wrappers import Request, Response
 
+from ci.rehearsal.github.call import Call
 from ci.rehearsal.github.openapi_check import (
     read_description,
     request_violation,
     response_violation,
 )
-from ci.rehearsal.github.operations import OPERATIONS, Call, storage_url
+from ci.rehearsal.github.operations import OPERATIONS, storage_url
 from ci.rehearsal.github.responses import refusal
 from ci.rehearsal.github.state import StoredAsset, World
 from ci.rehearsal.http_server import serve
@@ -65,6 +66,8 @@ class Application:
         with self._world.lock:
             fault = self._world.take_fault(name, call.request.args.get("name", ""))
         kind = fault.kind if fault else ""
+        if name in self._world.refused:
+            return refusal(403, "Resource not accessible by integration")
         if name == UPLOAD:
             call = replace(call, upload=self._receive_upload(call.request, kind))
         else:

@@ -62,6 +62,47 @@ class Fault:
     """Of the asset, for a fault of one upload only."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCommit:
+    """One commit: the digest of its files, the commit before it and its message."""
+
+    tree: str
+    parents: tuple[str, ...]
+    message: str
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredPull:
+    """One pull request."""
+
+    number: int
+    head: str
+    """Name of the branch to merge."""
+    base: str
+    title: str
+    body: str
+    state: str = "open"
+
+
+@dataclass(slots=True, kw_only=True)
+class Settings:
+    """The settings of the repository that protect a release; all are on at first."""
+
+    private: bool = False
+    immutable: bool = True
+    """Whether published releases are immutable."""
+    read_by_default: bool = True
+    """Whether a workflow's token may only read unless a job asks for more."""
+    pinned_actions: bool = True
+    """Whether every action must be pinned by a commit."""
+    environment: bool = True
+    """Whether the environment `release` exists."""
+    environment_rules: bool = True
+    protected_tags: tuple[str, ...] = ("refs/tags/v*",)
+    """Patterns of a ruleset for tags; without any there is no ruleset."""
+    tag_rules: tuple[str, ...] = ("deletion", "update")
+
+
 class World:
     """The repository and its releases; tests assign to its attributes, holding `lock`."""
 
@@ -78,6 +119,16 @@ class World:
         self.faults: list[Fault] = []
         self.violations: list[str] = []
         """Requests and responses that GitHub's description does not allow."""
+        self.refused: set[str] = set()
+        """Operations (operationId) that the token has no right to."""
+        self.settings = Settings()
+        self.default_branch = "main"
+        self.branches: dict[str, str] = {}
+        """Commit by name of the branch."""
+        self.commits: dict[str, StoredCommit] = {}
+        self.trees: dict[str, dict[str, str]] = {}
+        """Content by path, by the digest of the tree."""
+        self.pulls: list[StoredPull] = []
         self._last = 0
         (folder / "assets").mkdir(parents=True, exist_ok=True)
 
@@ -104,6 +155,31 @@ class World:
         """Return the id of the object that an annotated tag is, 40 hex digits."""
         return hashlib.sha256(f"tag {tag}".encode()).hexdigest()[:40]
 
+    def add_commit(self, files: dict[str, str], *parents: str, message: str = "a commit") -> str:
+        """Keep a commit with these files, by path; return its id."""
+        commit = StoredCommit(tree=self.add_tree(files), parents=parents, message=message)
+        sha = _object_id("commit", commit.tree, *parents, message)
+        self.commits[sha] = commit
+        return sha
+
+    def add_tree(self, files: dict[str, str]) -> str:
+        """Keep a tree of files; return its id, the same for the same files."""
+        sha = _object_id("tree", *(f"{name}={text}" for name, text in sorted(files.items())))
+        self.trees[sha] = dict(files)
+        return sha
+
+    def ancestors(self, commit: str) -> set[str]:
+        """Return `commit` and all commits before it."""
+        found: set[str] = set()
+        waiting = [commit]
+        while waiting:
+            each = waiting.pop()
+            if each not in found:
+                found.add(each)
+                stored = self.commits.get(each)
+                waiting += stored.parents if stored else ()
+        return found
+
     def take_fault(self, operation: str, name: str) -> Fault | None:
         """Remove and return the fault of this request, None when there is none."""
         for fault in self.faults:
@@ -117,3 +193,7 @@ class World:
         with self.lock, (self.folder / "violations.txt").open("a", encoding="utf-8") as file:
             self.violations.append(text)
             file.write(" ".join(text.split()) + "\n")
+
+
+def _object_id(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:40]

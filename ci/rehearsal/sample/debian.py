@@ -1,8 +1,8 @@
 """Debian's packages through a private apt root, verified with the host's Debian keyring.
 
-Of the host's apt only the address of its Debian mirror and its proxy are used; its lists, cache
-and installed packages are neither read nor changed. Downloaded packages are kept and used again
-without a request to the mirror: remove the folder to get the newest packages.
+Of the host's apt only the address of its Debian mirror (see `mirror`) and its proxy are used;
+its lists, cache and installed packages are neither read nor changed. Downloaded packages are kept
+and used again without a request to the mirror: remove the folder to get the newest packages.
 """
 
 import json
@@ -17,11 +17,10 @@ from build.edges.process import PLAIN, run
 from build.edges.progress import Progress
 from build.errors import ConfigError, MissingToolError, RemoteError, SnowdropError
 from build.tables import refuse_userinfo
+from ci.rehearsal.sample.mirror import MIRROR_OPTION, mirror_of_host
 from ci.rehearsal.sample.recipes import KERNEL, Table
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-MIRROR_OPTION = "name a mirror with `--debian-mirror URL` or SNOWDROP_DEBIAN_MIRROR"
-TARGETS = "$(ORIGIN)\t$(CREATED_BY)\t$(COMPONENT)\t$(REPO_URI)\t$(CODENAME)"
 RECORD = "fetched.json"
 """Names, versions and digests of the kept packages: written last, when all are complete."""
 SUFFIXES = {"alpha", "beta", "pre", "rc"}
@@ -62,22 +61,6 @@ def apk_version(debian: str) -> str:
     return f"{numbers}{''.join(parts)}-r0"
 
 
-def mirror_of_host() -> str:
-    """Return the address of the Debian mirror that the host's own apt uses.
-
-    Raises:
-        MissingToolError: the host has no apt.
-        ConfigError: its apt has no Debian mirror, as on Ubuntu.
-    """
-    lines = _apt("indextargets", "--format", TARGETS, environment=PLAIN).splitlines()
-    for line in sorted(set(lines)):
-        origin, created_by, component, uri, codename = line.split("\t")
-        is_main = (origin, created_by, component) == ("Debian", "Packages", "main")
-        if is_main and re.fullmatch("[a-z]+", codename):
-            return uri.rstrip("/")
-    raise ConfigError("apt: no Debian mirror in its sources, expected one", hint=MIRROR_OPTION)
-
-
 def fetch(table: Table, folder: Path, *, mirror: str | None, progress: Progress) -> list[Deb]:
     """Return the packages that the table names, from `folder` or else from the mirror.
 
@@ -92,7 +75,7 @@ def fetch(table: Table, folder: Path, *, mirror: str | None, progress: Progress)
     if not KEYRING.is_file():
         hint = "install it with `apt-get install debian-archive-keyring`"
         raise MissingToolError(f"{KEYRING}: no such file", hint=hint)
-    mirror = mirror or mirror_of_host()
+    mirror = mirror or mirror_of_host(table.suite)
     refuse_userinfo("the Debian mirror", mirror)
     environment = _private_root(table, folder / "apt", mirror)
     with progress.step("Update the Debian package lists"):

@@ -1,4 +1,4 @@
-"""Maker of openapi.json: the part of GitHub's own API description that releases need.
+"""Maker of openapi.json: the part of GitHub's own API description that Snowdrop needs.
 
     npm pack @octokit/openapi@23.0.2
     tar -xzf octokit-openapi-23.0.2.tgz package/generated/api.github.com.json
@@ -19,7 +19,12 @@ from typing import Any
 from ci.rehearsal.github.openapi_check import DESCRIPTION
 from ci.rehearsal.github.operations import OPERATIONS
 
-EXAMPLES = ("release", "release-asset", "git-ref", "git-tag")
+EXAMPLES = (
+    *("release", "release-asset", "git-ref", "git-tag", "git-tree", "git-commit"),
+    *("full-repository-default-response", "commit-comparison", "environment"),
+    *("repository-ruleset", "actions-repository-permissions"),
+    *("actions-default-workflow-permissions", "pull-request", "pull-request-simple-items"),
+)
 """Kept of components/examples: the double's responses are these with other values."""
 LEFT_OUT = ("externalDocs", "examples", "servers", "callbacks")
 

@@ -1,0 +1,7 @@
+"""Checks before a release begins: all of them run, and each failure says what to do.
+
+- `checks`: one check as a row, and the runner that turns errors into rows (pure)
+- `release`: lock, version, tag, repository, branch, earlier releases
+- `bucket`: a small object is written, read without an account, and removed
+- `machine`: programs and room on this machine
+"""

@@ -1,0 +1,69 @@
+"""One check as a row of a table, and the runner that turns errors into rows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from build.errors import ConfigError, SnowdropError
+
+State = Literal["ok", "FAILED", "missing", "unknown"]
+"""`missing`: a protection that is not there; `unknown`: the token may not read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One check: what was found and, when it is not `ok`, what to do."""
+
+    name: str
+    state: State
+    found: str
+    hint: str = ""
+
+    def document(self) -> dict[str, str]:
+        """Return the row as values for JSON."""
+        return {"name": self.name, "state": self.state, "found": self.found, "hint": self.hint}
+
+
+class CheckFailed(SnowdropError):  # noqa: N818 - not an error of the program
+    """A check that did not pass; the hint says what to do."""
+
+
+def run_checks(checks: Sequence[tuple[str, Callable[[], str]]]) -> list[Row]:
+    """Return a row for each check: a function that returns what it found, or raises.
+
+    Every check runs, whatever the others gave: a maintainer mends all faults at once.
+    """
+    rows: list[Row] = []
+    causes: dict[str, str] = {}
+    for name, check in checks:
+        try:
+            rows.append(Row(name, "ok", check()))
+        except SnowdropError as error:
+            text = " ".join(str(error).split())
+            cause = causes.setdefault(text, name)
+            if cause != name:
+                # They need the same thing, such as the lock, which is to be mended once.
+                text = f"not checked: the check `{cause}` failed"
+            rows.append(Row(name, "FAILED", text, error.hint or "see the message"))
+    return rows
+
+
+def table_rows(rows: Sequence[Row]) -> list[list[str]]:
+    """Return the lines of a table: each row, and what to do below one that is not ok."""
+    lines = []
+    for row in rows:
+        lines.append([row.state, row.name, row.found])
+        if row.state != "ok" and row.hint:
+            lines.append(["", "", f"do: {row.hint}"])
+    return lines
+
+
+def require(name: str, value: str, *, hint: str) -> str:
+    """Return `value`, which must not be empty.
+
+    Raises:
+        ConfigError: it is empty; the message has `name`.
+    """
+    if not value:
+        raise ConfigError(f"{name}: not in the environment", hint=hint)
+    return value

@@ -1,0 +1,128 @@
+"""Operations that read the repository and its settings (GitHub REST API, 2022-11-28)."""
+
+from collections.abc import Callable, Mapping
+
+from werkzeug.wrappers import Response
+
+from ci.rehearsal.github.call import Call, not_found, page
+from ci.rehearsal.github.responses import example, json_response
+from ci.rehearsal.github.state import World
+
+RULESET = 42
+"""Number of the only ruleset."""
+
+
+def get_repository(world: World, call: Call) -> Response:
+    """Respond with the repository; a private one is not found without a token."""
+    if world.settings.private and not call.signed_in:
+        return not_found()
+    owner, _, name = world.repository.partition("/")
+    found = example("full-repository-default-response")
+    # A client reads the addresses of further requests from this answer.
+    ours, theirs = f"{call.base}/repos/{world.repository}", str(found["url"])
+    addresses = {key: value for key, value in found.items() if str(value).startswith(theirs)}
+    found |= {key: value.replace(theirs, ours) for key, value in addresses.items()}
+    found |= {"name": name, "full_name": world.repository, "private": world.settings.private}
+    # The example lacks a required key, and so does that of the repository it was forked from.
+    found |= {"default_branch": world.default_branch, "language": None}
+    del found["parent"], found["source"]
+    found["owner"]["login"] = owner
+    return json_response(found)
+
+
+def compare(world: World, call: Call) -> Response:
+    """Respond with the relation of two commits or branches."""
+    base, head = (_commit(world, call.parts[side]) for side in ("base", "head"))
+    if base is None or head is None:
+        return not_found()
+    in_base, in_head = world.ancestors(base), world.ancestors(head)
+    status = "identical" if base == head else "diverged"
+    if base != head and head in in_base:
+        status = "behind"
+    elif base != head and base in in_head:
+        status = "ahead"
+    found = example("commit-comparison")
+    found |= {"status": status, "commits": [], "total_commits": 0, "files": []}
+    found |= {"ahead_by": len(in_head - in_base), "behind_by": len(in_base - in_head)}
+    return json_response(found)
+
+
+def get_environment(world: World, call: Call) -> Response:
+    """Respond with the environment `release` and its rules."""
+    if call.parts["environment_name"] != "release" or not world.settings.environment:
+        return not_found()
+    found = example("environment") | {"name": "release"}
+    if not world.settings.environment_rules:
+        found |= {"protection_rules": [], "deployment_branch_policy": None}
+    return json_response(found)
+
+
+def list_rulesets(world: World, call: Call) -> Response:
+    """Respond with the rulesets, without their rules."""
+    ruleset = _ruleset(world)
+    rows = [{**ruleset}] if world.settings.protected_tags else []
+    for row in rows:
+        row.pop("rules"), row.pop("conditions")
+    return page(call, rows)
+
+
+def get_ruleset(world: World, call: Call) -> Response:
+    """Respond with one ruleset and its rules."""
+    if call.parts["ruleset_id"] != RULESET or not world.settings.protected_tags:
+        return not_found()
+    return json_response(_ruleset(world))
+
+
+def get_immutable(world: World, call: Call) -> Response:
+    """Respond whether published releases are immutable: 404 when they are not."""
+    del call
+    if not world.settings.immutable:
+        return not_found()
+    return json_response({"enabled": True, "enforced_by_owner": False})
+
+
+def get_actions(world: World, call: Call) -> Response:
+    """Respond with which actions may run."""
+    del call
+    found = example("actions-repository-permissions")
+    found["sha_pinning_required"] = world.settings.pinned_actions
+    return json_response(found)
+
+
+def get_default_token(world: World, call: Call) -> Response:
+    """Respond with what a workflow's token may do when a job does not say."""
+    del call
+    found = example("actions-default-workflow-permissions")
+    found["default_workflow_permissions"] = "read" if world.settings.read_by_default else "write"
+    return json_response(found)
+
+
+def _ruleset(world: World) -> dict[str, object]:
+    ruleset: dict[str, object] = example("repository-ruleset")
+    return ruleset | {
+        "id": RULESET,
+        "name": "release tags",
+        "target": "tag",
+        "source": world.repository,
+        "enforcement": "active",
+        "conditions": {"ref_name": {"include": list(world.settings.protected_tags), "exclude": []}},
+        "rules": [{"type": kind} for kind in world.settings.tag_rules],
+    }
+
+
+def _commit(world: World, name: str) -> str | None:
+    named = world.branches.get(name) or world.tags.get(name) or name
+    known = {*world.branches.values(), *world.tags.values(), *world.commits}
+    return named if named in known else None
+
+
+OPERATIONS: Mapping[str, Callable[[World, Call], Response]] = {
+    "repos/get": get_repository,
+    "repos/compare-commits": compare,
+    "repos/get-environment": get_environment,
+    "repos/get-repo-rulesets": list_rulesets,
+    "repos/get-repo-ruleset": get_ruleset,
+    "repos/check-immutable-releases": get_immutable,
+    "actions/get-github-actions-permissions-repository": get_actions,
+    "actions/get-github-actions-default-workflow-permissions-repository": get_default_token,
+}

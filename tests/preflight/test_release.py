@@ -1,0 +1,207 @@
+"""`preflight` reports every fault of a release before it begins, each with what to do."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from build.config import Origin
+from build.snapshot.lock import write_lock
+from ci.__main__ import main
+from ci.config import read_config
+from ci.preflight import machine, release
+from ci.rehearsal.github.server import running
+from ci.rehearsal.github.state import StoredAsset, StoredRelease, World
+from ci.release.manifest import MANIFEST, dump_manifest, parse_manifest
+from ci.release.version import version_of
+from tests.publish.release import COMMIT, REPOSITORY, world_in, write_config, write_release
+from tests.snapshot.conftest import lock_of, locked
+
+OTHER = "6" * 40
+
+
+@dataclass
+class Scene:
+    """A checkout that is ready for a release, and GitHub's double."""
+
+    folder: Path
+    config: Path
+    world: World
+    tag: str
+    origin: Origin
+
+    def publish(self, *, commit: str = COMMIT, draft: bool = False) -> None:
+        """Put a release of the tag at GitHub; its manifest names `commit`."""
+        dist = write_release(self.folder, version=self.tag)
+        manifest = parse_manifest((dist / MANIFEST).read_bytes())
+        content = dump_manifest(replace(manifest, commit=commit, lock_id=self.lock_id))
+        number = self.world.next_number()
+        self.world.blob(number).write_bytes(content)
+        asset = StoredAsset(
+            number=number,
+            name=MANIFEST,
+            label="",
+            content_type="application/json",
+            size=len(content),
+            sha256=None,
+            state="uploaded",
+            created=self.world.now(),
+        )
+        self.world.releases[1000] = StoredRelease(
+            number=1000,
+            tag=self.tag,
+            commitish="main",
+            name=self.tag,
+            body="",
+            draft=draft,
+            prerelease=False,
+            created=self.world.now(),
+            published=None if draft else self.world.now(),
+            assets=[asset],
+        )
+
+    lock_id: str = ""
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    world = world_in(tmp_path)
+    with running(world) as url:
+        config = write_config(tmp_path, api=url)
+        lock = lock_of(locked("musl", 1))
+        lock = replace(lock, choice_sha256=read_config(config).build.choice_sha256)
+        write_lock(tmp_path / "release.lock", lock)
+        tag = version_of(lock, serial=0, dirty=False)
+        world.branches["main"] = world.tags[tag] = COMMIT
+        origin = Origin(name="snowdrop", version=tag, commit=COMMIT, dirty=False)
+        scene = Scene(tmp_path, config, world, tag, origin, lock.id)
+        monkeypatch.setattr(release, "origin_of", lambda *_: scene.origin)
+        monkeypatch.setattr(machine, "is_installed", lambda _: True)
+        monkeypatch.setenv("GITHUB_TOKEN", "token-of-a-test")
+        monkeypatch.setenv("GITHUB_REPOSITORY", REPOSITORY)
+        yield scene
+    assert world.violations == []
+
+
+@pytest.fixture
+def check(scene: Scene, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, str]]:
+    """Return a function that runs the session: found texts by name of the checks that failed."""
+
+    def run(tag: str = scene.tag) -> dict[str, str]:
+        capsys.readouterr()
+        status = main(["preflight", tag, "--part", "release", "--config", str(scene.config)])
+        lines = capsys.readouterr().out.splitlines()
+        failed = {}
+        for line, following in zip(lines, [*lines[1:], ""], strict=True):
+            if line.startswith("FAILED"):
+                name, _, found = line.removeprefix("FAILED").strip().partition("  ")
+                failed[name] = found.strip()
+                assert "do: " in following, line
+        assert status == (1 if failed else 0)
+        assert (lines[-1] == "ready for a release") is not bool(failed)
+        return failed
+
+    return run
+
+
+def test_a_ready_release_passes(check: Callable[..., dict[str, str]]) -> None:
+    assert check() == {}
+
+
+def dirty(scene: Scene) -> None:
+    scene.origin = replace(scene.origin, version=f"{scene.tag}-dirty", dirty=True)
+
+
+def placeholder(scene: Scene) -> None:
+    scene.config.write_text(scene.config.read_text().replace(REPOSITORY, "OWNER/REPO"))
+
+
+def stale(scene: Scene) -> None:
+    scene.config.write_text(scene.config.read_text().replace("alpine-base", "alpine-other"))
+
+
+def moved(scene: Scene) -> None:
+    scene.world.tags[scene.tag] = OTHER
+
+
+def on_a_branch(scene: Scene) -> None:
+    scene.world.branches["main"] = OTHER
+
+
+def no_rights(scene: Scene) -> None:
+    scene.world.refused = {"repos/list-releases"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "found"),
+    [
+        (dirty, "tag and version", "the working tree has changes"),
+        (placeholder, "repository", "release.github = OWNER/REPO"),
+        (stale, "lock", "made from another choice of packages"),
+        (moved, "default branch", f"names {OTHER}"),
+        (on_a_branch, "default branch", "is not on main"),
+        (no_rights, "earlier release", "403"),
+        (lambda scene: scene.publish(commit=OTHER), "earlier release", "published from commit 666"),
+    ],
+)
+def test_a_fault_is_one_line(
+    fault: Callable[[Scene], Any],
+    name: str,
+    found: str,
+    scene: Scene,
+    check: Callable[..., dict[str, str]],
+) -> None:
+    fault(scene)
+    assert found in check()[name]
+
+
+def test_the_same_fault_is_not_described_twice(
+    scene: Scene, check: Callable[..., dict[str, str]]
+) -> None:
+    (scene.folder / "release.lock").write_text("<<<<<<< ours\n")
+    failed = check()
+    assert "merge conflict markers" in failed["lock"]
+    assert {failed[name] for name in ("tag and version", "default branch")} == {
+        "not checked: the check `lock` failed"
+    }
+
+
+def test_a_wrong_tag_and_everything_else_is_reported_at_once(
+    scene: Scene, check: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_branch(scene)
+    monkeypatch.setenv("GITHUB_REPOSITORY", "fork/snowdrop")
+    monkeypatch.setattr(machine, "is_installed", lambda name: name != "engine")
+    monkeypatch.setattr(machine, "OTHER_ROOM", 1 << 60)
+    failed = check("v1")
+    assert failed["tag and version"].startswith("tag v1, but lock and sources give version v3.")
+    assert "runs in fork/snowdrop" in failed["repository"]
+    assert failed["programs"] == "missing: podman"
+    assert "free, expected" in failed["room"]
+    assert len(failed) == 5
+
+
+def test_a_release_that_is_there_already_is_completed_or_left_alone(
+    scene: Scene, check: Callable[..., dict[str, str]]
+) -> None:
+    for draft in (True, False):
+        scene.publish(draft=draft)
+        assert check() == {}
+
+
+def test_a_missing_token_fails_the_checks_that_need_it(
+    check: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_TOKEN")
+    assert set(check()) == {"default branch", "earlier release"}
+
+
+def test_a_later_job_learns_whether_there_is_a_mirror(
+    scene: Scene, check: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = scene.folder / "output"
+    monkeypatch.setenv("GITHUB_OUTPUT", str(output))
+    check()
+    assert output.read_text() == "mirror=false\n"
