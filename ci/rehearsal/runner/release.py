@@ -10,16 +10,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from build.apk.index import INDEX
+from build.apk.writing import write_index
 from build.edges.files import hash_file
 from build.errors import NotReproducibleError
 from build.snapshot.lock import read_lock
 from ci.config import read_config
 from ci.rehearsal import s3
 from ci.rehearsal.configuration import BUCKET, REPOSITORY, Addresses, Contents, release_toml
-from ci.rehearsal.rehearse import StepFailedError
+from ci.rehearsal.github.state import PUSHED
+from ci.rehearsal.rehearse import REPOSITORIES, StepFailedError
 from ci.rehearsal.runner import act, jobs, machine, programs
 from ci.rehearsal.runner.event import BRANCH, push_event
 from ci.rehearsal.runner.fork import Fork, clone
+from ci.rehearsal.sample.make import ARCH, DESCRIPTION, LEVEL, rehearsal_key
 from ci.rehearsal.services import run_service
 from ci.release.checkout import ROOT
 from ci.release.manifest import MANIFEST
@@ -54,7 +58,7 @@ class Rehearsed:
         """The release as a stranger downloads it."""
         return self.state / "download"
 
-    def run(self, folder: Path, *words: str, data: bool = False) -> str:
+    def run(self, folder: Path, *words: str, data: bool = False, **secrets: str) -> str:
         """Run `python -m ci WORDS` in a clone, as the maintainer does; return its JSON.
 
         Raises:
@@ -65,7 +69,12 @@ class Rehearsed:
         # With --json our stdout is data alone.
         out = subprocess.PIPE if data else self.console.err if self.console.json else None
         done = subprocess.run(
-            argv, cwd=folder, env=dict(self.environment), stdout=out, text=True, check=False
+            argv,
+            cwd=folder,
+            env={**self.environment, **secrets},
+            stdout=out,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             raise StepFailedError(
@@ -96,7 +105,10 @@ def release(rehearsed: Rehearsed, contents: Contents, workflow: Path) -> act.Run
         )
         store = stack.enter_context(s3.running(state / "s3", bucket=BUCKET))
         addresses = Addresses(github=github["url"], s3=store.endpoint)
-        fork, tag = make_fork(rehearsed, contents, addresses)
+        secrets = {"SPACES_KEY": store.key, "SPACES_SECRET": store.secret}
+        fork, tag = make_fork(rehearsed, contents, addresses, secrets)
+        pushed = {"tags": {tag: fork.commit}, "branches": {BRANCH: fork.commit}}
+        (state / "github" / PUSHED).write_text(json.dumps(pushed))
         sigstore = stack.enter_context(
             run_service(
                 "ci.rehearsal.sigstore",
@@ -114,11 +126,7 @@ def release(rehearsed: Rehearsed, contents: Contents, workflow: Path) -> act.Run
             event=push_event(REPOSITORY, f"refs/tags/{tag}", fork.commit),
             jobs=jobs.describe_permissions(found),
             identity=sigstore["environment"],
-            secrets={
-                "GITHUB_TOKEN": "rehearsal-only",
-                "SPACES_KEY": store.key,
-                "SPACES_SECRET": store.secret,
-            },
+            secrets={"GITHUB_TOKEN": "rehearsal-only", **secrets},
         )
         run = run_on_machine(rehearsed, workflow.name, jobs.actions_of(found))
         verify = ("verify", tag, "--repository", REPOSITORY, "--config", "release.toml", "--deep")
@@ -145,8 +153,13 @@ def run_on_machine(
         )
 
 
-def make_fork(rehearsed: Rehearsed, contents: Contents, addresses: Addresses) -> tuple[Fork, str]:
-    """Clone this checkout, configure it, pin, commit and tag; return the fork and the tag."""
+def make_fork(
+    rehearsed: Rehearsed, contents: Contents, addresses: Addresses, secrets: Mapping[str, str]
+) -> tuple[Fork, str]:
+    """Clone this checkout, configure it, pin, commit and tag; return the fork and the tag.
+
+    The snapshot is kept in the Space, for which `secrets` has the keys.
+    """
     fork = clone(ROOT, rehearsed.state / "fork", REPOSITORY)
     sources = {"sample": rehearsed.sample, "sigstore": rehearsed.state / "sigstore"}
     fork.exclude({name: path.resolve() for name, path in sources.items()})
@@ -157,6 +170,7 @@ def make_fork(rehearsed: Rehearsed, contents: Contents, addresses: Addresses) ->
     fork.commit_all("Configure the fork")
     rehearsed.run(fork.folder, "pin")
     fork.commit_all("Pin the packages")
+    rehearsed.run(fork.folder, "store", "push", **secrets)
     config = read_config(fork.folder / "release.toml")
     tag = version_of(read_lock(config.build.lock), serial=config.serial, dirty=False)
     fork.git("tag", tag)
@@ -170,10 +184,22 @@ def _give_repository(rehearsed: Rehearsed, fork: Fork) -> None:
     clone(fork.folder, folder / "home" / "repository", REPOSITORY, reference=BRANCH)
     # The mirror moved on since the pin: each repository has another index of the same packages.
     shutil.copytree(rehearsed.sample, folder / "sample", symlinks=True)
+    renew_indexes(folder / "sample")
     shutil.copytree(
         rehearsed.state / "sigstore", folder / "sigstore", ignore=lambda *_: ["keys", "log"]
     )
     give_away(folder / "origin.git", folder / "home")
+
+
+def renew_indexes(sample: Path) -> None:
+    """Sign another index of the same packages in each repository."""
+    for repository in REPOSITORIES:
+        path = sample / repository / ARCH / INDEX
+        apks = [each.read_bytes() for each in sorted(path.parent.glob("*.apk"))]
+        before = path.read_bytes()
+        path.write_bytes(write_index(apks, rehearsal_key(), f"{DESCRIPTION}, renewed", level=LEVEL))
+        if path.read_bytes() == before:
+            raise StepFailedError(f"{path}: expected other bytes than before")
 
 
 def give_away(*folders: Path) -> None:

@@ -69,6 +69,12 @@ def call(method: str, **fields: str | int) -> Any:  # noqa: ANN401 - JSON
         return json.load(response)
 
 
+def artifacts() -> list[dict[str, Any]]:
+    """Return the artifacts of this run."""
+    found: list[dict[str, Any]] = call("ListArtifacts").get("artifacts", [])
+    return found
+
+
 def upload(environment: Mapping[str, str]) -> None:
     """Upload the files of `path` as the artifact `name`."""
     name, pattern = environment["NAME"], environment["ARTIFACT_PATH"]
@@ -85,6 +91,12 @@ def upload(environment: Mapping[str, str]) -> None:
                 archive.write(path, entry)
         size = file.tell()
         file.seek(0)
+        if name in {each["name"] for each in artifacts()}:
+            if environment["OVERWRITE"] != "true":
+                sys.exit(
+                    f"error: an artifact with the name {name} exists, expected overwrite: true"
+                )
+            call("DeleteArtifact", name=name)
         url = call("CreateArtifact", name=name, version=4)["signedUploadUrl"]
         headers = {"Content-Length": str(size), "Content-Type": "application/zip"}
         request = urllib.request.Request(  # noqa: S310
@@ -97,9 +109,8 @@ def upload(environment: Mapping[str, str]) -> None:
 
 def download(environment: Mapping[str, str]) -> None:
     """Unpack one artifact, or all that match a pattern, into `path`."""
-    listed = call("ListArtifacts").get("artifacts", [])
     wanted = environment["NAME"] or environment["PATTERN"]
-    names = sorted(matching(wanted, [each["name"] for each in listed]))
+    names = sorted(matching(wanted, [each["name"] for each in artifacts()]))
     if not names:
         sys.exit(f"error: Artifact not found for name: {wanted}")
     for name in names:
