@@ -32,6 +32,7 @@ from ci.report.console import Console
 
 KEYS = "build/keys/rehearsal"
 RELEASE = "release.yml"
+NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,9 @@ class Rehearsed:
         """The release as a stranger downloads it."""
         return self.state / "download"
 
-    def run(self, folder: Path, *words: str, data: bool = False, **secrets: str) -> str:
+    def run(
+        self, folder: Path, *words: str, data: bool = False, secrets: Mapping[str, str] = NONE
+    ) -> str:
         """Run `python -m ci WORDS` in a clone, as the maintainer does; return its JSON.
 
         Raises:
@@ -170,7 +173,7 @@ def make_fork(
     fork.commit_all("Configure the fork")
     rehearsed.run(fork.folder, "pin")
     fork.commit_all("Pin the packages")
-    rehearsed.run(fork.folder, "store", "push", **secrets)
+    rehearsed.run(fork.folder, "store", "push", secrets=secrets)
     config = read_config(fork.folder / "release.toml")
     tag = version_of(read_lock(config.build.lock), serial=config.serial, dirty=False)
     fork.git("tag", tag)

@@ -7,5 +7,6 @@ not look for modules in the workspace, which has a folder `ci` too.
 import runpy
 import sys
 
-del sys.argv[0]
-runpy.run_module(f"ci.rehearsal.runner.inside.{sys.argv[0]}", run_name="__main__", alter_sys=False)
+if __name__ == "__main__":
+    del sys.argv[0]
+    runpy.run_module(f"ci.rehearsal.runner.inside.{sys.argv[0]}", run_name="__main__")
