@@ -13,8 +13,9 @@ from build.edges.download import bearer
 from build.errors import RemoteError
 from ci.config import SpacesConfig
 from ci.preflight.checks import CheckFailed
-from ci.publish.mirror import FAILURES, open_bucket, remote_error, status_of
+from ci.publish.mirror import open_bucket
 from ci.publish.release_files import require_protected
+from ci.publish.s3_errors import FAILURES, remote_error, status_of
 from ci.publish.transfer import CONNECT, SILENCE
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@
 - `plan`: which files to remove, upload and keep; URLs (pure)
 - `notes`: the release notes (pure but for the statement of changes)
 - `transfer`: upload and download with progress and limits (edge)
+- `s3_errors`: errors of an S3 service
 - `github_calls`: requests to GitHub that are repeated safely (edge)
 - `github_release`: client of GitHub's releases (edge)
 """

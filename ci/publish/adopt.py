@@ -1,7 +1,7 @@
 """Bundles that an earlier run uploaded: they are kept when they verify, and new ones dropped.
 
 A repeated run signs the same files again, which gives other bundles. A release has one set of
-bundles, so the run that uploaded first decides; whoever repeats it takes those over.
+bundles: those of the run that published them first.
 """
 
 import os
@@ -56,11 +56,12 @@ def adopt_bundles(
 ) -> ReleaseFiles:
     """Return `release` with the bundles that `found` has already; dist has them too afterwards.
 
-    Bundles that `found` lacks stay the new ones. Nothing is adopted when another file differs:
-    then it is another release.
+    Bundles that `found` lacks stay the new ones. A draft whose bundles do not verify together
+    with those (of another run, or damaged) loses them: it gets the new ones. Nothing is adopted
+    when another file differs: then it is another release.
 
     Raises:
-        PublishError: the release does not verify with these bundles.
+        PublishError: a published release does not verify with its bundles.
         RemoteError: one cannot be downloaded.
     """
     others = _differing(host.present(found), release)
@@ -71,11 +72,16 @@ def adopt_bundles(
         for present in others:
             (folder / present.name).write_bytes(host.read_small(present, MAX_BUNDLE))
         if failed := verify(folder):
-            raise PublishError(
+            problem = (
                 f"{found.html_url}: its {len(others)} bundles of an earlier run do not verify: "
-                f"{failed[0]}",
-                hint="replace them in the draft with `nox -s publish -- --replace`, or delete it",
+                f"{failed[0]}"
             )
+            if not found.draft:
+                raise PublishError(problem, hint="do not announce this release: see SECURITY.md")
+            progress.note(f"{problem}; the draft gets the new ones")
+            for present in others:
+                host.remove(found, present)
+            return release
         for present in others:
             (folder / present.name).replace(dist / present.name)
     progress.note(f"{len(others)} bundles of an earlier run verify: they replace the new ones")

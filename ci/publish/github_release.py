@@ -12,7 +12,7 @@ from github.GitRelease import GitRelease
 from github.GitReleaseAsset import GitReleaseAsset
 
 from build.edges.download import Downloader, Request, bearer
-from build.edges.progress import Step
+from build.edges.progress import Silent, Step
 from build.errors import RemoteError
 from ci.publish.github_calls import API_VERSION, GithubRepository
 from ci.publish.plan import Present
@@ -125,7 +125,17 @@ class ReleaseHost(GithubRepository):
 
     def read_back(self, present: Present, step: Step, into: BinaryIO | None = None) -> str:
         """Download `present`, to the empty file `into` if given; return the sha256."""
+<<<<<<< HEAD
         request = self._request(present)
+=======
+        request = Request(
+            url=f"{self._api}/repos/{self.repository}/releases/assets/{present.number}",
+            limit=present.size,
+            exact=True,
+            headers=OCTETS,
+            auth=bearer(self._token),
+        )
+>>>>>>> h-flow
         return self._downloader.fetch(request, into=into, watch=step.advance).sha256
 
     def read_small(self, present: Present, limit: int) -> bytes:
@@ -137,9 +147,10 @@ class ReleaseHost(GithubRepository):
         if present.size > limit:
             raise RemoteError(f"{present.name}: {present.size} bytes, expected at most {limit}")
         content = BytesIO()
-        self._downloader.fetch(self._request(present), into=content)
+        self.read_back(present, Silent(), content)
         return content.getvalue()
 
+<<<<<<< HEAD
     def _request(self, present: Present) -> Request:
         return Request(
             url=f"{self._api}/repos/{self.repository}/releases/assets/{present.number}",
@@ -150,6 +161,8 @@ class ReleaseHost(GithubRepository):
             auth=bearer(self._token),
         )
 
+=======
+>>>>>>> h-flow
     def promote(self, draft: GitRelease, notes: str, *, prerelease: bool = False) -> GitRelease:
         """Publish `draft` with `notes`; return the published release."""
 

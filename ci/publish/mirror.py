@@ -13,7 +13,7 @@ import boto3
 import requests
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import Progress, Step
@@ -21,6 +21,9 @@ from build.errors import ConfigError, PublishError, RemoteError
 from ci.config import SpacesConfig
 from ci.publish.plan import mirror_key, mirror_url
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
+from ci.publish.s3_errors import FAILURES
+from ci.publish.s3_errors import remote_error as _remote_error
+from ci.publish.s3_errors import status_of as _status
 from ci.publish.transfer import (
     AGAIN,
     CONNECT,
@@ -38,7 +41,6 @@ DIGEST = "sha256"
 """Key of the object metadata: the header `x-amz-meta-sha256`."""
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 """The key contains the version, so its content never changes (RFC 9111; RFC 8246)."""
-FAILURES = (ClientError, BotoCoreError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +147,9 @@ def is_present(client: "S3Client", bucket: str, key: str, file: ReleaseFile) -> 
     try:
         found = client.head_object(Bucket=bucket, Key=key)
     except FAILURES as error:
-        if status_of(error) == 404:
+        if _status(error) == 404:
             return False
-        raise remote_error(bucket, key, error) from error
+        raise _remote_error(bucket, key, error) from error
     size, sha256 = found["ContentLength"], found["Metadata"].get(DIGEST, "unknown")
     if size != file.size or sha256 not in (file.sha256, "unknown"):
         raise PublishError(
@@ -196,8 +198,13 @@ def upload_file(
                 continue
             # 412: the key exists by now (RFC 9110, 13.1.2), perhaps from an attempt whose reply
             # was lost: compare it.
+<<<<<<< HEAD
             if replace or status_of(error) != 412:
                 raise remote_error(bucket, key, error) from error
+=======
+            if replace or _status(error) != 412:
+                raise _remote_error(bucket, key, error) from error
+>>>>>>> h-flow
             is_present(client, bucket, key, file)
         return
 
@@ -235,17 +242,3 @@ def _start_counting(request: AWSPreparedRequest, **event: object) -> None:
     body: object = request.body
     if isinstance(body, UploadBody):
         body.counting = True
-
-
-def status_of(error: Exception) -> int:
-    """Return the HTTP status of the service's reply, 0 without a reply."""
-    response = error.response if isinstance(error, ClientError) else {}
-    return response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-
-
-def remote_error(bucket: str, key: str, error: Exception) -> RemoteError:
-    """Return the error about an object, with what to do about the service's refusal."""
-    hint = AGAIN
-    if status_of(error) in {401, 403}:
-        hint = "check SPACES_KEY, SPACES_SECRET and their permission to write to the bucket"
-    return RemoteError(f"{bucket}/{key}: {error}", hint=hint)

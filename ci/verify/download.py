@@ -5,11 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.edges.download import Downloader, Request
+from build.edges.download import Request
 from build.edges.progress import Progress
 from build.errors import ConfigError
 from ci.release.locks import RELEASE_PAGE
 from ci.release.manifest import CHECKSUMS, MANIFEST, VERSION, Manifest, bundle_name
+from ci.verify.private import ReleaseDownloader
 from ci.verify.safe_io import MAX_SMALL
 
 INDEX_FILES = (MANIFEST, CHECKSUMS, bundle_name(CHECKSUMS))
@@ -17,7 +18,7 @@ INDEX_FILES = (MANIFEST, CHECKSUMS, bundle_name(CHECKSUMS))
 IMAGE_PAGE = re.compile(r"(https?://.+)/[^/]+\.qcow2")
 TAG_FOLDER = re.compile(r"v[0-9]+\.[A-Za-z0-9.-]+")
 """A folder of a mirror with the name of a release must contain that release."""
-HINT = "check the tag and the repository, or run the command again"
+HINT = "check the tag and the repository; a private one needs GITHUB_TOKEN in the environment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def _parse_url(url: str) -> Remote:
     return Remote(base, last if TAG_FOLDER.fullmatch(last) else None)
 
 
-def save_index(remote: Remote, folder: Path, downloader: Downloader) -> None:
+def save_index(remote: Remote, folder: Path, downloader: ReleaseDownloader) -> None:
     """Write the INDEX_FILES of the release into `folder`.
 
     Raises:
@@ -78,7 +79,11 @@ def save_index(remote: Remote, folder: Path, downloader: Downloader) -> None:
 
 
 def save_other_files(
-    remote: Remote, manifest: Manifest, folder: Path, downloader: Downloader, progress: Progress
+    remote: Remote,
+    manifest: Manifest,
+    folder: Path,
+    downloader: ReleaseDownloader,
+    progress: Progress,
 ) -> None:
     """Write every other file that `manifest` implies into `folder`, none larger than listed.
 

@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 from build.edges.download import Downloader
 from build.errors import ConfigError
 from ci.config import ISSUER, REPOSITORY, ReleaseConfig, read_config
-from ci.release.github import web_of
+from ci.release.github import ReleaseReader, web_of
 from ci.report.console import Console
+from ci.report.safe_output import read_secret
 from ci.verify.content.deep_checks import check_deeply
 from ci.verify.content.release_index import verify_index
 from ci.verify.download import (
@@ -25,6 +26,7 @@ from ci.verify.download import (
     save_other_files,
 )
 from ci.verify.findings import CheckFailed, Findings
+from ci.verify.private import ReleaseDownloader
 from ci.verify.release import MoreChecks, verify_image, verify_release
 from ci.verify.report import print_explanations, print_report
 from ci.verify.trust.bundles import PUBLIC_ROOT, Trust
@@ -48,6 +50,8 @@ class VerifyRequest:
     policy: Path | None
     """Policy file; written when it does not exist yet."""
     save: Path | None
+    api: str
+    """Of GitHub: the only address that gets a token."""
 
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
@@ -94,6 +98,7 @@ def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequ
         more_checks=_deep_checks(arguments, config, console) if arguments.deep else None,
         policy=arguments.policy,
         save=arguments.save,
+        api=api,
     )
 
 
@@ -203,7 +208,8 @@ def _verify_release(folder: Path, request: VerifyRequest) -> Findings:
 
 def _download(remote: Remote, request: VerifyRequest, console: Console) -> Findings:
     """Return the findings about `remote`; keep its files only if all checks passed."""
-    downloader = Downloader(time.sleep, HINT)
+    plain = Downloader(time.sleep, HINT)
+    downloader = ReleaseDownloader(plain, _open_reader(request, console, plain))
     with _staging_folder(request.save) as folder:
         save_index(remote, folder, downloader)
         findings = Findings()
@@ -220,6 +226,21 @@ def _download(remote: Remote, request: VerifyRequest, console: Console) -> Findi
             folder.rename(request.save)
             console.line(f"saved in {request.save}")
         return findings
+
+
+def _open_reader(
+    request: VerifyRequest, console: Console, downloader: Downloader
+) -> ReleaseReader | None:
+    """Return the reader for a private repository, None when there is no token."""
+    token = read_secret(console.environment, "GITHUB_TOKEN")
+    if not token:
+        return None
+    return ReleaseReader(
+        api=request.api,
+        repository=request.signer.repository,
+        token=token,
+        downloader=downloader,
+    )
 
 
 @contextmanager

@@ -98,6 +98,8 @@ class Application:
             try:
                 if repository.lower() != world.repository.lower():
                     abort(refusal(404, "Not Found"))
+                if world.settings.private and not call.signed_in:
+                    abort(refusal(404, "Not Found"))
                 if not call.signed_in and call.request.method != "GET":
                     abort(refusal(401, "Requires authentication"))
                 return operation(world, call)
@@ -141,7 +143,8 @@ class Application:
         self, request: Request, repository: str, tag: str, name: str
     ) -> Response:
         """Redirect to the bytes without asking for a token, as github.com does; 404 for a draft."""
-        if repository == self._world.repository:
+        # As at GitHub, the web address of a private repository's file takes no token.
+        if repository == self._world.repository and not self._world.settings.private:
             with self._world.lock:
                 for release, asset in self._world.stored_assets():
                     found = (release.tag, asset.name, asset.state) == (tag, name, "uploaded")

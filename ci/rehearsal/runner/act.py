@@ -44,7 +44,7 @@ class Run:
             event: dict[str, Any] = json.loads(line)
         except ValueError:
             return line.rstrip()
-        job, message = str(event.get("job", "")), str(event.get("msg", "")).rstrip()
+        job, message = str(event.get("job", "")).strip(), str(event.get("msg", "")).rstrip()
         if event.get("raw_output"):
             self.output.setdefault(job, []).append(message)
             return f"  {message}"
@@ -114,6 +114,8 @@ def environment(caller: Mapping[str, str]) -> dict[str, str]:
         "HOME": "/home/runner",
         "USER": "runner",
         "LANG": "C.UTF-8",
+        "NO_COLOR": "1",
+        "PIP_PROGRESS_BAR": "off",
         "PATH": PATH,
         "PIP_CACHE_DIR": "/home/machine/pip",
         # Python's HTTP clients would send even loopback requests to a proxy of the environment.

@@ -61,5 +61,6 @@ def clone(source: Path, folder: Path, repository: str, *, reference: str = "HEAD
     # The tags of this clone are of other releases: they do not come along.
     fork.git("fetch", "--quiet", "--no-tags", f"file://{source.resolve()}", reference)
     fork.git("reset", "--quiet", "--hard", "FETCH_HEAD")
-    fork.git("remote", "add", "origin", f"https://github.com/{repository}")
+    # act reads GITHUB_REPOSITORY from this address, and only when it ends in .git.
+    fork.git("remote", "add", "origin", f"https://github.com/{repository}.git")
     return fork
