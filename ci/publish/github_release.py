@@ -125,9 +125,6 @@ class ReleaseHost(GithubRepository):
 
     def read_back(self, present: Present, step: Step, into: BinaryIO | None = None) -> str:
         """Download `present`, to the empty file `into` if given; return the sha256."""
-<<<<<<< HEAD
-        request = self._request(present)
-=======
         request = Request(
             url=f"{self._api}/repos/{self.repository}/releases/assets/{present.number}",
             limit=present.size,
@@ -135,7 +132,6 @@ class ReleaseHost(GithubRepository):
             headers=OCTETS,
             auth=bearer(self._token),
         )
->>>>>>> h-flow
         return self._downloader.fetch(request, into=into, watch=step.advance).sha256
 
     def read_small(self, present: Present, limit: int) -> bytes:
@@ -150,19 +146,6 @@ class ReleaseHost(GithubRepository):
         self.read_back(present, Silent(), content)
         return content.getvalue()
 
-<<<<<<< HEAD
-    def _request(self, present: Present) -> Request:
-        return Request(
-            url=f"{self._api}/repos/{self.repository}/releases/assets/{present.number}",
-            limit=present.size,
-            exact=True,
-            headers=OCTETS,
-            # Sent to the API host alone: GitHub redirects to storage that needs no token.
-            auth=bearer(self._token),
-        )
-
-=======
->>>>>>> h-flow
     def promote(self, draft: GitRelease, notes: str, *, prerelease: bool = False) -> GitRelease:
         """Publish `draft` with `notes`; return the published release."""
 

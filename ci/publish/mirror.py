@@ -198,13 +198,8 @@ def upload_file(
                 continue
             # 412: the key exists by now (RFC 9110, 13.1.2), perhaps from an attempt whose reply
             # was lost: compare it.
-<<<<<<< HEAD
-            if replace or status_of(error) != 412:
-                raise remote_error(bucket, key, error) from error
-=======
             if replace or _status(error) != 412:
                 raise _remote_error(bucket, key, error) from error
->>>>>>> h-flow
             is_present(client, bucket, key, file)
         return
 
