@@ -50,6 +50,18 @@ def pin(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def refresh(session: nox.Session) -> None:
+    """Pin, and hand the changed lock and its snapshot to later jobs of a workflow"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def propose(session: nox.Session) -> None:
+    """Propose the new lock as a pull request, or the tag of the next release"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
 def diff(session: nox.Session) -> None:
     """Show the differences of two locks: files, archives, tags or release URLs"""
     command(session)

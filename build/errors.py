@@ -36,6 +36,10 @@ class SnapshotError(SnowdropError):
     """A snapshot cannot be made: a package is missing, or packages contradict each other."""
 
 
+class OutOfStepError(SnapshotError):
+    """Repositories that stay inconsistent, as while a mirror is updated; later they will not be."""
+
+
 class StaleLockError(SnowdropError):
     """The lock no longer matches release.toml or the repositories."""
 

@@ -59,6 +59,8 @@ class ReleaseConfig:
     """Prefix of every artifact."""
     repository: str
     """OWNER/REPO at GitHub, which has the release and whose workflow must have signed it."""
+    auto: bool
+    """Whether a merged lock is proposed for release: a person pushes the tag."""
     serial: int
     """0, or the number of this release among those of the same lock."""
     dist: Path
@@ -78,7 +80,7 @@ def read_config(file: Path) -> ReleaseConfig:
     top = read_toml(file)
     top.only("release", "snapshot", "builder", "image", "sign", "github", "spaces", "import")
     release, github = top.table("release"), top.table("github", required=False)
-    release.only("name", "github", "serial", "dist")
+    release.only("name", "github", "serial", "dist", "auto")
     github.only("api")
     return ReleaseConfig(
         file=file,
@@ -88,6 +90,7 @@ def read_config(file: Path) -> ReleaseConfig:
             pattern=re.compile(r"[a-z][a-z0-9-]*"),
         ),
         repository=release.text("github", expected="OWNER/REPO", pattern=REPOSITORY),
+        auto=release.flag("auto", default=False),
         serial=release.number("serial", default=0, high=999),
         dist=release.path("dist", expected="a path", default="dist"),
         github_api=github.text(

@@ -62,6 +62,8 @@ TEST_TOOLS = (
 SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "pin": ("engine",),
     "pin --replace": ("git",),
+    "refresh": ("engine", "git"),
+    "propose": ("git",),
     "diff": ("git",),
     "store": ("git",),
     "build": ("engine", "git"),

@@ -16,7 +16,13 @@ from build.apk.package import unpack_data
 from build.config import BuildConfig
 from build.edges.download import VanishedError
 from build.edges.progress import Progress
-from build.errors import ConfigError, RemoteError, SnapshotError, SnowdropError, VerificationError
+from build.errors import (
+    ConfigError,
+    OutOfStepError,
+    RemoteError,
+    SnowdropError,
+    VerificationError,
+)
 from build.snapshot.consistency import check_forward, describe_out_of_step, note_replaced
 from build.snapshot.fetch import Fetcher, Fetching, HttpCache
 from build.snapshot.fetch_packages import PackageFetcher, PackageKey, known_packages
@@ -113,7 +119,7 @@ def _pin_consistent(request: PinRequest, fetcher: Fetching) -> tuple[IndexGroups
                 raise
             if pause is None:
                 text = describe_out_of_step(groups.repositories, error, tries)
-                raise SnapshotError(text, hint=error.hint) from None
+                raise OutOfStepError(text, hint=error.hint) from None
             summary = str(error).partition("\n")[0].rstrip(":")
             request.progress.note(f"{summary}: everything is read again in {pause:.0f} s")
             request.sleep(pause)

@@ -14,6 +14,8 @@ COMMANDS = (
     "preflight",
     "version",
     "pin",
+    "refresh",
+    "propose",
     "diff",
     "store",
     "build",

@@ -21,7 +21,9 @@ from ci.commands import (
     mirror,
     pin,
     preflight,
+    propose,
     publish,
+    refresh,
     rehearse,
     sign,
     store,
@@ -32,7 +34,19 @@ from ci.commands import (
 from ci.commands import inspect as inspect_command
 
 MODULES: tuple[Command, ...] = (
-    *(preflight, version, pin, diff, store, build, inspect_command, explain, boot),
+    *(
+        preflight,
+        version,
+        pin,
+        refresh,
+        propose,
+        diff,
+        store,
+        build,
+        inspect_command,
+        explain,
+        boot,
+    ),
     *(archive, artifacts, sign, publish, mirror),
     *(verify, trust, rehearse),
 )
@@ -67,4 +81,4 @@ def test_what_is_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -
     assert main(["nonsense"]) == main([]) == 2
     assert "nonsense: not a command" in capsys.readouterr().err
     assert main(["--help"]) == 0
-    assert "pin, diff, store" in capsys.readouterr().out
+    assert "propose, diff, store" in capsys.readouterr().out

@@ -9,16 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from ci.commands import COMMANDS
 from ci.environment import SESSION_TOOLS, TOOLS, session_tools
 
 ROOT = Path(__file__).parents[2]
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ONLY_IN_TESTS = {"shellcheck", "busybox", "sfdisk", "sshd"}
 """No command starts these; some are also names of Alpine packages."""
 TOOL_OF = {
@@ -38,8 +35,6 @@ ASKED_ONLY = "ci.environment"
 """`preflight` and `doctor` report a missing program; they do not need it themselves."""
 NOT_CALLED = {"build.inspect.external_checks": "inspect"}
 """Modules that one command asks for by an argument (`InspectOptions.programs`)."""
-ON_THE_RUNNER = {"engine", "git", "ssh", "dpkg", "e2fsck"}
-"""Tools in the published list of programs of ubuntu-24.04, which has no QEMU of any kind."""
 STARTERS = {"run", "Popen", "which"}
 
 
@@ -194,23 +189,3 @@ def test_the_table_names_sessions_and_tools_that_exist() -> None:
     for key, tools in SESSION_TOOLS.items():
         assert f"def {key.split()[0]}(session" in text, key
         assert set(tools) <= TOOLS.keys(), key
-
-
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_installs_what_the_runner_lacks(path: Path) -> None:
-    jobs: dict[str, Any] = yaml.safe_load(path.read_text())["jobs"]
-    for name, job in jobs.items():
-        commands = [
-            command.split()
-            for step in job.get("steps", [])
-            for command in step.get("run", "").split(" && ")
-        ]
-        installed = {word for words in commands if "apt-get" in words for word in words}
-        for words in commands:
-            # Root's sessions install what they lack themselves.
-            if not any(word.endswith("nox") for word in words) or words[0] == "sudo":
-                continue
-            session = words[words.index("-s") + 1]
-            for tool in session_tools(session, words):
-                is_there = tool in ON_THE_RUNNER or set(TOOLS[tool].packages) <= installed
-                assert is_there, f"{name}: {session} needs {TOOLS[tool].packages}"

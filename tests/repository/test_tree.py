@@ -5,18 +5,14 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 import build.errors as errors
 from build.errors import SnowdropError
 from ci.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-INSTALL_NOX = "pip install --require-hashes -r requirements/nox.txt"
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def tracked_files() -> list[Path]:
@@ -82,51 +78,6 @@ def sessions() -> set[str]:
 
 def test_every_command_has_a_session(sessions: set[str]) -> None:
     assert set(COMMANDS) <= sessions
-
-
-def steps_of(path: Path) -> list[dict[str, Any]]:
-    jobs = yaml.safe_load(path.read_text())["jobs"]
-    return [step for job in jobs.values() for step in job.get("steps", [])]
-
-
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_only_installs_and_runs_sessions(path: Path, sessions: set[str]) -> None:
-    for step in steps_of(path):
-        if "run" not in step:
-            continue
-        for command in step["run"].strip().split(" && "):
-            words = command.removeprefix("sudo ").split()
-            if "-s" in words and any(word.endswith("nox") for word in words):
-                assert words[words.index("-s") + 1] in sessions, command
-            elif "pip" in command:
-                # Jobs that may sign or publish run nothing that the lock file does not name.
-                assert command.removeprefix(".venv/bin/") == INSTALL_NOX, command
-            else:
-                assert words[0] == "apt-get" or command == "python3 -m venv .venv", command
-            assert "${{" not in command, "text of an event is never part of a command"
-
-
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_has_few_permissions_and_pins_its_actions(path: Path) -> None:
-    workflow = yaml.safe_load(path.read_text())
-    assert workflow["permissions"] == {}
-    for name, job in workflow["jobs"].items():
-        allowed = {"contents": "read"}
-        if name in ("attest",) or (path.name == "release.yml" and name == "build"):
-            allowed["id-token"] = "write"
-        if name == "publish":
-            allowed["contents"] = "write"
-        assert job["permissions"] == allowed, name
-    for step in steps_of(path):
-        if "uses" in step:
-            assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
-
-
-def test_the_privileged_container_runs_where_there_is_no_credential() -> None:
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "build.yml").read_text())
-    job = workflow["jobs"]["build"]
-    assert "secrets" not in str(job)
-    assert "id-token" not in job["permissions"]
 
 
 def test_the_configuration_of_tools_makes_nothing_installable() -> None:

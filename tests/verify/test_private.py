@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from werkzeug.wrappers import Request, Response
 
 from build.edges.progress import Silent
 from ci.__main__ import main
@@ -17,7 +18,7 @@ from tests.publish.release import world_in
 from tests.publish.test_adopt import CONFIG
 from tests.verify.stage import NEW, REPOSITORY, Stage
 
-TOKEN = "token-of-a-reader"
+TOKEN = "token-of-a-reader"  # noqa: S105
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_no_other_server_gets_the_token(
     asked: list[str] = []
     run = server.Application.__call__
 
-    def watch(self: server.Application, request: server.Request) -> server.Response:
+    def watch(self: server.Application, request: Request) -> Response:
         asked.append(request.headers.get("Authorization", ""))
         return run(self, request)
 

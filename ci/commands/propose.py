@@ -1,0 +1,123 @@
+"""`propose`: one pull request with the new lock, updated in place; or the tag to push."""
+
+import argparse
+import time
+from pathlib import Path
+
+from build.errors import ConfigError
+from build.snapshot.lock import Lock, dump_lock
+from ci.config import ReleaseConfig, read_config
+from ci.publish.github_release import ReleaseHost
+from ci.publish.proposal import Proposal, ProposalHost
+from ci.publish.release_files import require_protected
+from ci.release.checkout import fresh_lock, git, origin_of
+from ci.release.lock_diff import compare_locks, format_markdown
+from ci.release.locks import revision_lock
+from ci.release.version import version_of
+from ci.report.actions import write_summary
+from ci.report.console import Console
+from ci.report.safe_output import read_secret
+
+HELP = "Propose the new lock as one pull request, or with --tag the tag of the next release"
+NOTES = """\
+This branch is overwritten by the next refresh. GitHub starts no workflow for a pull request of a
+workflow's token: close and open it once, and the checks run."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `propose`."""
+    parser.add_argument(
+        "--tag",
+        action="store_true",
+        help="print the commands that release this commit, if release.toml has `auto = true`",
+    )
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Open or update the pull request, or print the tag."""
+    config = read_config(arguments.config)
+    return _propose_tag(config, console) if arguments.tag else _propose_lock(config, console)
+
+
+def _propose_lock(config: ReleaseConfig, console: Console) -> int:
+    lock = fresh_lock(config.build)
+    before = revision_lock("HEAD", config.build.lock)
+    if before and before.id == lock.id:
+        console.line(f"{config.build.lock}: as committed, nothing to propose")
+        console.data({"state": "unchanged", "url": None})
+        return 0
+    host = ProposalHost(
+        config.github_api,
+        config.repository,
+        _token(config, console, "contents: write, pull-requests: write"),
+        wait=time.sleep,
+        permission="contents: write` and `pull-requests: write",
+    )
+    proposed = host.propose(_proposal(config, before, lock))
+    console.line(f"{proposed.url}: {proposed.state}")
+    write_summary(console.environment, f"## Pull request\n\n{proposed.url}: {proposed.state}")
+    console.data({"state": proposed.state, "url": proposed.url})
+    return 0
+
+
+def _proposal(config: ReleaseConfig, before: Lock | None, lock: Lock) -> Proposal:
+    version = version_of(lock, serial=0, dirty=False)
+    parts = [NOTES, f"The lock has sha256 `{lock.id}`."]
+    if before is not None:
+        difference = compare_locks(before, lock, names=("committed", "new"))
+        parts.insert(0, format_markdown(difference))
+    return Proposal(
+        path=_path_in_repository(config.build.lock),
+        content=dump_lock(lock).decode(),
+        title=f"Pin {version}",
+        body="\n\n".join(parts),
+    )
+
+
+def _path_in_repository(lock: Path) -> str:
+    folder = lock.parent.resolve()
+    prefix = git("rev-parse", "--show-prefix", folder=folder).text.strip()
+    return f"{prefix}{lock.name}"
+
+
+def _propose_tag(config: ReleaseConfig, console: Console) -> int:
+    if not config.auto:
+        console.line(f"{config.file}: release.auto is false, no tag is proposed")
+        console.data({"tag": None})
+        return 0
+    origin = origin_of(config, fresh_lock(config.build))
+    host = ReleaseHost(
+        config.github_api,
+        config.repository,
+        _token(config, console, "contents: read"),
+        wait=time.sleep,
+        permission="contents: read",
+    )
+    if origin.dirty or host.commit_of(origin.version):
+        state = "the working tree has changes" if origin.dirty else "is tagged already"
+        console.line(f"{origin.version}: {state}, no tag is proposed")
+        console.data({"tag": None})
+        return 0
+    # A workflow's token starts no workflow, and a release is a person's decision.
+    commands = (
+        "git fetch origin",
+        f"git tag {origin.version} {origin.commit}",
+        f"git push origin {origin.version}",
+    )
+    console.line("\n".join([f"{origin.version} can be released:", *commands]))
+    listed = "\n".join(commands)
+    markdown = f"## {origin.version} can be released\n\n```sh\n{listed}\n```"
+    write_summary(console.environment, markdown)
+    console.data({"tag": origin.version, "commit": origin.commit})
+    return 0
+
+
+def _token(config: ReleaseConfig, console: Console, permissions: str) -> str:
+    token = read_secret(console.environment, "GITHUB_TOKEN")
+    if not token:
+        raise ConfigError(
+            "GITHUB_TOKEN: not in the environment, expected a token for GitHub",
+            hint=f"use one with the permissions {permissions} in {config.repository}",
+        )
+    require_protected("github.api", config.github_api)
+    return token

@@ -1,0 +1,192 @@
+"""The new lock becomes one pull request, which later runs update in place."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from build.config import Origin
+from build.errors import OutOfStepError
+from build.snapshot.lock import Lock, dump_lock, write_lock
+from ci.__main__ import main
+from ci.commands import pin, propose, refresh
+from ci.config import read_config
+from ci.publish.proposal import BRANCH
+from ci.rehearsal.github.server import running
+from ci.rehearsal.github.state import Fault, Kind, World
+from ci.release.version import version_of
+from tests.publish.release import COMMIT, world_in, write_config
+from tests.snapshot.conftest import lock_of, locked
+
+Run = Callable[..., str]
+
+
+@pytest.fixture(name="world")
+def _world(tmp_path: Path) -> World:
+    world = world_in(tmp_path)
+    world.branches["main"] = world.add_commit({"release.lock": "old", "README.md": "text"})
+    return world
+
+
+@pytest.fixture(name="config")
+def _config(tmp_path: Path, world: World) -> Iterator[Path]:
+    """A checkout with a committed lock, and GitHub's double behind it."""
+    with running(world) as url:
+        config = write_config(tmp_path, api=url)
+        write(config, "1.0-r0")
+        for words in (["init", "-q"], ["add", "release.lock"], ["commit", "-qm", "lock"]):
+            names = ("-c", "user.name=Tests", "-c", "user.email=tests@example.invalid")
+            subprocess.run(["git", *names, *words], cwd=tmp_path, check=True)
+        yield config
+    assert world.violations == []
+
+
+def write(config: Path, version: str) -> Lock:
+    """Write a lock with one package in this version."""
+    build = read_config(config).build
+    lock = replace(lock_of(locked("musl", 1, version)), choice_sha256=build.choice_sha256)
+    write_lock(build.lock, lock)
+    return lock
+
+
+@pytest.fixture(name="run")
+def _run(config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("GITHUB_TOKEN", "token-of-a-test")
+
+    def run(*words: str, status: int = 0) -> str:
+        capsys.readouterr()
+        assert main([*words, "--config", str(config)]) == status
+        return "".join(capsys.readouterr())
+
+    return run
+
+
+def test_one_pull_request_is_opened_and_updated_in_place(
+    config: Path, world: World, run: Run
+) -> None:
+    assert "nothing to propose" in run("propose")
+    lock = write(config, "1.1-r0")
+    assert run("propose").endswith(": opened\n")
+    (pull,) = world.pulls
+    assert pull.title == f"Pin {version_of(lock, serial=0, dirty=False)}"
+    assert "| upgraded | musl | 1.0-r0 | 1.1-r0 |" in pull.body
+    assert "close and open it once" in pull.body
+    commit = world.commits[world.branches[BRANCH]]
+    assert commit.parents == (world.branches["main"],)
+    assert world.trees[commit.tree] == {
+        "release.lock": dump_lock(lock).decode(),
+        "README.md": "text",
+    }
+
+    assert run("propose").endswith(": unchanged\n")
+    assert commit is world.commits[world.branches[BRANCH]]
+
+    world.branches["main"] = world.add_commit({"release.lock": "old"}, world.branches["main"])
+    lock = write(config, "1.2-r0")
+    assert run("propose").endswith(": updated\n")
+    assert world.pulls == [pull]
+    assert "1.2-r0" in pull.body
+    commit = world.commits[world.branches[BRANCH]]
+    assert commit.parents == (world.branches["main"],)
+    assert world.trees[commit.tree] == {"release.lock": dump_lock(lock).decode()}
+
+
+@pytest.mark.parametrize(
+    "operation", ["git/create-tree", "git/create-commit", "git/create-ref", "pulls/create"]
+)
+@pytest.mark.parametrize("kind", ["502-before", "502-after"])
+def test_a_lost_reply_makes_no_second_one(
+    operation: str,
+    kind: Kind,
+    config: Path,
+    world: World,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    world.faults.append(Fault(operation, kind))
+    write(config, "1.1-r0")
+    assert run("propose").endswith(": opened\n")
+    assert not world.faults
+    assert len(world.pulls) == 1
+
+
+def test_a_token_without_the_right_is_named(config: Path, world: World, run: Run) -> None:
+    write(config, "1.1-r0")
+    world.refused = {"pulls/create"}
+    said = run("propose", status=1)
+    assert "403" in said
+    assert "`pull-requests: write`" in said
+
+
+@pytest.mark.parametrize(
+    ("auto", "tagged", "expected"),
+    [
+        (False, False, "release.auto is false"),
+        (True, True, "is tagged already"),
+        (True, False, "git push origin v3.24."),
+    ],
+)
+def test_a_tag_is_proposed_and_pushed_by_a_person(
+    auto: bool,
+    tagged: bool,
+    expected: str,
+    config: Path,
+    world: World,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = write(config, "1.0-r0")
+    tag = version_of(lock, serial=0, dirty=False)
+    origin = Origin(name="snowdrop", version=tag, commit=COMMIT, dirty=False)
+    monkeypatch.setattr(propose, "origin_of", lambda *_: origin)
+    text = config.read_text()
+    config.write_text(text.replace("[snapshot]", f"auto = {str(auto).lower()}\n[snapshot]"))
+    world.tags |= {tag: COMMIT} if tagged else {}
+    summary = config.with_name("summary.md")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    assert expected in run("propose", "--tag")
+    assert summary.exists() is (auto and not tagged)
+    assert set(world.tags) == ({tag} if tagged else set())
+
+
+def test_mirrors_in_the_middle_of_an_update_are_waited_for(
+    config: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_step(*_: object) -> int:
+        raise OutOfStepError("main and community are out of step")
+
+    monkeypatch.setattr(pin, "run", out_of_step)
+    output = config.with_name("output")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(output))
+    before = read_config(config).build.lock.read_bytes()
+    assert "waiting for the mirrors: main and community" in run("refresh")
+    assert "changed=false" in output.read_text()
+    assert read_config(config).build.lock.read_bytes() == before
+
+
+def test_an_unchanged_lock_is_nothing_and_a_new_one_is_handed_on(
+    config: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+
+    def command(words: object, command: object, *_: object) -> None:
+        del words
+        called.append("pin" if command is pin.run else "archive")
+        if called == ["pin", "pin"]:
+            write(config, "1.1-r0")
+
+    monkeypatch.setattr(refresh, "_run_command", command)
+    assert "unchanged" in run("refresh")
+    summary, output = config.with_name("summary.md"), config.with_name("output")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    monkeypatch.setenv("GITHUB_OUTPUT", str(output))
+    run("refresh")
+    assert called == ["pin", "pin", "archive"]
+    assert "| upgraded | musl |" in summary.read_text()
+    assert output.read_text() == "changed=true\nmirror=false\n"
+    handed = config.parent / "dist" / "release.lock"
+    assert handed.read_bytes() == read_config(config).build.lock.read_bytes()
