@@ -8,7 +8,8 @@ from pathlib import Path
 from build.errors import ConfigError
 from ci.commands.rehearse import MIRROR_VARIABLE
 from ci.rehearsal.contents import make_contents
-from ci.rehearsal.runner.release import RELEASE, Rehearsed, compare, release
+from ci.rehearsal.runner.act import Run
+from ci.rehearsal.runner.release import RELEASE, Rehearsed, check_branch, compare, release
 from ci.release.checkout import ROOT
 from ci.report.console import Console
 
@@ -32,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"keep everything in DIR (default: {STATE})",
     )
     parser.add_argument(
+        "--workflow",
+        default=RELEASE,
+        metavar="FILE",
+        help=f"another workflow, for a pushed branch and without services (default: {RELEASE})",
+    )
+    parser.add_argument("--job", metavar="NAME", help="with --workflow: only this job")
+    parser.add_argument(
         "--no-compare",
         action="store_true",
         help="do not rehearse the same commit afterwards to compare the two releases",
@@ -50,6 +58,18 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     for name in ("github", "s3", "sigstore", "download", "machine", "fork", "again", "logs"):
         shutil.rmtree(state / name, ignore_errors=True)
     (state / "logs").mkdir()
+    rehearsed = Rehearsed(
+        state=state,
+        console=console,
+        environment={**console.environment, "NO_PROXY": "127.0.0.1"},
+    )
+    if arguments.workflow != RELEASE:
+        finished = check_branch(rehearsed, WORKFLOWS / arguments.workflow, arguments.job)
+        _print_jobs(finished, console)
+        console.data({"jobs": finished.jobs})
+        return 0
+    if arguments.job:
+        raise ConfigError(f"--job {arguments.job}: {RELEASE} runs whole")
     contents = make_contents(
         state,
         repositories=(),
@@ -57,16 +77,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         mirror=arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE),
         progress=console.progress,
     )
-    rehearsed = Rehearsed(
-        state=state,
-        console=console,
-        environment={**console.environment, "NO_PROXY": "127.0.0.1"},
-    )
     finished = release(rehearsed, contents, WORKFLOWS / RELEASE)
-    console.line()
-    console.table(
-        [[job, result] for job, result in finished.jobs.items()], header=["job", "result"]
-    )
+    _print_jobs(finished, console)
     result = {"jobs": finished.jobs, "download": str(rehearsed.download)}
     if not arguments.no_compare:
         digest = compare(rehearsed)
@@ -74,3 +86,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         result["manifest_sha256"] = digest
     console.data(result)
     return 0
+
+
+def _print_jobs(finished: Run, console: Console) -> None:
+    console.line()
+    console.table(
+        [[job, result] for job, result in finished.jobs.items()], header=["job", "result"]
+    )

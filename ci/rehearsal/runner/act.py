@@ -19,8 +19,8 @@ WORK = "/home/runner/work"
 PORT = 34567
 """act's own default for its artifact server."""
 IMAGE = "ubuntu-24.04"
-PASSED_ON = ("PIP_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-"""Variables of this machine, by prefix, that say how pip reaches its package index."""
+PASSED_ON = ("PIP_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PYTEST_ADDOPTS")
+"""Variables of this machine, by prefix: how pip reaches its package index, and which tests run."""
 
 
 class JobFailedError(SnowdropError):

@@ -41,6 +41,7 @@ for name in machine python docker; do
     shift
 done
 mount -t tmpfs -o mode=0755 tmpfs /home
+mount -t tmpfs -o mode=0755 tmpfs /root
 if [ "$2" ] && [ -d "$2" ]; then mount -t tmpfs -o mode=0755 tmpfs "$2"; fi
 mkdir /home/machine /home/runner /home/python /home/docker {HOST} {HOST}/usr
 for name in machine python docker; do mount --rbind "/mnt/$name" "/home/$name"; done
@@ -88,7 +89,7 @@ class Machine:
             *("nsenter", f"--mount=/proc/{self.process}/ns/mnt", "--wd=/"),
             *("unshare", "--mount", "--propagation=private", "/bin/sh", "-c", HIDE, "sh"),
             *(f"{usr}/bin/setpriv", f"--reuid={USER}", f"--regid={USER}", groups),
-            *("--inh-caps=-all", "--no-new-privs", f"{usr}/bin/env", "-i"),
+            *("--inh-caps=-all", f"{usr}/bin/env", "-i"),
             *(f"{name}={value}" for name, value in environment.items()),
             *argv,
         ]
@@ -118,8 +119,10 @@ def prepare(folder: Path, programs: Mapping[str, str]) -> None:
     names = sorted(path.name for path in (folder / "bin").iterdir())
     (folder / "programs.json").write_text(json.dumps(names))
     # Programs such as ssh refuse to run for a user without a name (getpwuid(3)).
-    user = f"runner:x:{USER}:{USER}::/home/runner:/bin/bash\n"
-    (folder / "passwd").write_text(Path("/etc/passwd").read_text() + user)
+    users = f"root::0:0::/root:/bin/bash\nrunner:x:{USER}:{USER}::/home/runner:/bin/bash\n"
+    others = Path("/etc/passwd").read_text().splitlines(keepends=True)
+    others = [line for line in others if not line.startswith("root:")]
+    (folder / "passwd").write_text(users + "".join(others))
     groups = f"runner:x:{USER}:\ndocker:x:{DOCKER_GROUP}:runner\n"
     (folder / "group").write_text(Path("/etc/group").read_text() + groups)
     for name in ("home", "home/work", "bin", "pip", "artifacts"):

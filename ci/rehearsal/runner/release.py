@@ -16,6 +16,7 @@ from build.edges.files import hash_file
 from build.errors import NotReproducibleError
 from build.snapshot.lock import read_lock
 from ci.config import read_config
+from ci.preflight.release import UNCHANGED
 from ci.rehearsal import s3
 from ci.rehearsal.configuration import BUCKET, REPOSITORY, Addresses, Contents, release_toml
 from ci.rehearsal.github.state import PUSHED
@@ -135,6 +136,34 @@ def release(rehearsed: Rehearsed, contents: Contents, workflow: Path) -> act.Run
         verify = ("verify", tag, "--repository", REPOSITORY, "--config", "release.toml", "--deep")
         rehearsed.run(fork.folder, *verify, "--save", str(rehearsed.download.resolve()))
     return run
+
+
+def check_branch(rehearsed: Rehearsed, workflow: Path, job: str | None) -> act.Run:
+    """Push a configured fork's branch and run a workflow that needs no services; return the run.
+
+    Raises:
+        ConfigError: the workflow asks for what a runner or a job does not have.
+        JobFailedError: a job failed.
+    """
+    found = list(jobs.read_jobs(workflow))
+    jobs.check_jobs(found)
+    fork = clone(ROOT, rehearsed.state / "fork", REPOSITORY)
+    config = fork.folder / "release.toml"
+    config.write_text(config.read_text().replace(UNCHANGED, REPOSITORY))
+    fork.commit_all("Configure the fork")
+    machine.prepare(rehearsed.machine, programs.runner_programs(programs.read_list()))
+    fork.push(rehearsed.machine / "origin.git")
+    clone(fork.folder, rehearsed.machine / "home" / "repository", REPOSITORY, reference=BRANCH)
+    give_away(rehearsed.machine / "origin.git", rehearsed.machine / "home")
+    act.install(rehearsed.machine)
+    act.write_inputs(
+        rehearsed.machine,
+        event=push_event(REPOSITORY, f"refs/heads/{BRANCH}", fork.commit),
+        jobs=jobs.describe_permissions(found),
+        identity={},
+        secrets={"GITHUB_TOKEN": "rehearsal-only"},
+    )
+    return run_on_machine(rehearsed, workflow.name, jobs.actions_of(found), job)
 
 
 def run_on_machine(
