@@ -13,6 +13,7 @@ from build.errors import ConfigError
 CALL = "./.github/workflows/"
 SECRET = re.compile(r"\bsecrets\.([A-Za-z0-9_]+)")
 PINNED = re.compile(r"[a-z0-9-]+/[a-z0-9/-]+@[0-9a-f]{40}")
+INHERIT = "inherit"
 GIVEN = {"GITHUB_TOKEN"}
 """Secrets that each job has; all others belong to the environment `release`."""
 
@@ -38,9 +39,12 @@ class RunnerJob:
 
 
 def read_jobs(
-    file: Path, granted: Mapping[str, str] | None = None, *, called: bool = False
+    file: Path, granted: Mapping[str, str] | None = None, handed: str | Mapping[str, str] = INHERIT
 ) -> Iterator[RunnerJob]:
-    """Yield the jobs of a workflow and of those that it calls, which get no more than `granted`.
+    """Yield the jobs of a workflow and of those that it calls.
+
+    A called workflow has no more permissions than `granted`, and of the secrets those that are
+    `handed` over: `secrets:` of the call.
 
     Raises:
         ConfigError: the file is no workflow.
@@ -53,17 +57,17 @@ def read_jobs(
     for name, job in jobs:
         permissions = _allowed(job.get("permissions", document.get("permissions", {})), granted)
         if str(job.get("uses", "")).startswith(CALL):
-            yield from read_jobs(file.with_name(Path(job["uses"]).name), permissions, called=True)
+            called = file.with_name(Path(job["uses"]).name)
+            yield from read_jobs(called, permissions, job.get("secrets", {}))
             continue
         steps = job.get("steps", [])
-        # A called workflow has the secrets that the call hands over, which ours does not.
-        secrets = frozenset() if called else frozenset(SECRET.findall(str(job)))
+        used = frozenset(SECRET.findall(str(job)))
         yield RunnerJob(
             workflow=document["name"],
             name=name,
             permissions=permissions,
             environment=job.get("environment"),
-            secrets=secrets,
+            secrets=used if handed == INHERIT else used & {*GIVEN, *handed},
             uses=tuple(step["uses"] for step in steps if "uses" in step),
         )
 

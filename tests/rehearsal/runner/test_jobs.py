@@ -80,6 +80,13 @@ def test_a_secret_reaches_a_called_workflow_only_when_it_is_handed_over(tmp_path
     )
     jobs = {job.key: job for job in read_jobs(tmp_path / "release.yml")}
     assert jobs["build/attest"].secrets == frozenset()
+    caller = tmp_path / "release.yml"
+    call = "    uses: ./.github/workflows/build.yml"
+    caller.write_text(caller.read_text().replace(call, f"    secrets: inherit\n{call}"))
+    jobs = {job.key: job for job in read_jobs(caller)}
+    assert jobs["build/attest"].secrets == {"SPACES_KEY"}
+    with pytest.raises(ConfigError, match="build/attest: uses the secret SPACES_KEY"):
+        check_jobs(list(jobs.values()))
 
 
 def test_text_that_is_no_workflow_is_refused(tmp_path: Path) -> None:
