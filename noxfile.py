@@ -32,6 +32,12 @@ def command(session: nox.Session, environment: str = "release") -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def doctor(session: nox.Session) -> None:
+    """Show what protects a release at GitHub, and what this machine lacks for one"""
+    command(session)
+
+
+@nox.session(venv_backend="none", default=False)
 def preflight(session: nox.Session) -> None:
     """Check everything that a release needs before it begins, and change nothing"""
     command(session)

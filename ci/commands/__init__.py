@@ -11,6 +11,7 @@ from build.edges.running import only_run
 from ci.report.console import Console
 
 COMMANDS = (
+    "doctor",
     "preflight",
     "version",
     "pin",

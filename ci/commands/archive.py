@@ -1,19 +1,16 @@
 """`archive`: write the snapshot of the lock as one file, with the same bytes each time."""
 
 import argparse
-import time
 from pathlib import Path
 
 from build.errors import ConfigError
 from build.snapshot.archive import write_archive
-from build.snapshot.fetch import Fetcher
-from build.snapshot.restore import fill_store
 from build.snapshot.store import Store
 from ci.commands import one_run
 from ci.config import ReleaseConfig, read_config
 from ci.release.checkout import ROOT, fresh_lock, origin_of
 from ci.release.manifest import archive_name
-from ci.release.snapshots import snapshot_sources
+from ci.release.snapshots import complete_store
 from ci.report.console import Console
 from ci.report.table import size_text
 
@@ -34,17 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Write the archive of the lock and print its digest."""
     config = read_config(arguments.config)
+    with one_run(config.file, "archive"):
+        return _run(config, arguments.output, console)
+
+
+def _run(config: ReleaseConfig, path: Path | None, console: Console) -> int:
     lock, store = fresh_lock(config.build), Store(config.build.store)
-    path = arguments.output
     if path is None:
         origin = origin_of(config, lock)
         path = config.dist / archive_name(origin.name, origin.version)
     elif path.is_dir():
         raise ConfigError(f"--output {path}: a folder, expected a file")
-    with one_run(config.file, "archive"), store.in_use():
-        sources = snapshot_sources(config, console.environment, time.sleep)
-        fetcher = Fetcher(time.sleep)
-        fill_store(config.build, lock, store, fetcher, console.progress, sources)
+    with store.in_use():
+        complete_store(config, lock, store, console)
         written = write_archive(
             path, lock, store, trust_root=_trust_root(config), progress=console.progress
         )

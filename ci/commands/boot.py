@@ -14,7 +14,9 @@ from ci.boot.scenarios.run_all import run_scenarios
 from ci.boot.scenarios.runner import ScenarioResult
 from ci.boot.scenarios.scenarios import select_scenarios
 from ci.config import ReleaseConfig, read_config
+from ci.publish.summary import format_summary, read_summary
 from ci.release.checkout import build_records, read_record
+from ci.report.actions import write_summary
 from ci.report.console import Console
 
 HELP = "Boot the built images as droplets and check them"
@@ -81,6 +83,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             write_report(record, report)
             _print_scenarios(results, console)
         reports.append(report)
+    write_summary(console.environment, format_summary(read_summary(config)))
     console.data({"reports": [report.document() for report in reports]})
     return 0 if all(report.passed for report in reports) else 1
 

@@ -1,22 +1,21 @@
 """`build`: lock and store -> image and build record; with `--prove` again, and compared."""
 
 import argparse
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from build.errors import ConfigError, NotReproducibleError, StaleLockError
 from build.image import Image, compare_images
 from build.snapshot.archive import open_archive
-from build.snapshot.fetch import Fetcher
 from build.snapshot.lock import Lock, check_fresh
-from build.snapshot.restore import fill_store
 from build.snapshot.store import Store
 from ci.commands import one_run
 from ci.config import ReleaseConfig, read_config
+from ci.publish.summary import format_summary, read_summary
 from ci.release.build_job import BuildJob, build_variant
 from ci.release.checkout import fresh_lock, origin_of
-from ci.release.snapshots import snapshot_sources
+from ci.release.snapshots import complete_store
+from ci.report.actions import write_summary
 from ci.report.console import Console
 from ci.report.table import size_text
 from ci.reproduce.prove import DAYS, Proof, prove
@@ -82,6 +81,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 proof = prove(job, variant, image, console, another_day=arguments.another_day)
                 _print_proof(variant, proof, console)
                 proofs[variant] = proof
+    write_summary(console.environment, format_summary(read_summary(config)))
     data = {variant: proof.data() for variant, proof in proofs.items()}
     console.data({"images": images, **({"proofs": data} if data else {})})
     errors = [error for proof in proofs.values() for error in proof.differences]
@@ -114,9 +114,7 @@ def _prepare_lock(
     """
     if snapshot is None:
         lock = fresh_lock(config.build)
-        sources = snapshot_sources(config, console.environment, time.sleep)
-        fetcher = Fetcher(time.sleep)
-        fill_store(config.build, lock, store, fetcher, console.progress, sources)
+        complete_store(config, lock, store, console)
         return lock
     archive = open_archive(snapshot)
     if config.build.lock.exists():

@@ -11,6 +11,8 @@ from ci.config import read_config
 from ci.publish.mirror import Mirrored, mirror_release, open_bucket
 from ci.publish.plan import import_urls
 from ci.publish.release_files import read_release, require_loopback_if_dirty, require_protected
+from ci.publish.summary import format_summary, read_summary
+from ci.report.actions import write_summary
 from ci.report.console import Console
 from ci.report.table import size_text
 
@@ -41,6 +43,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         )
     urls = import_urls(spaces, release.manifest)
     _print_result(mirrored, urls, console)
+    write_summary(console.environment, format_summary(read_summary(config)))
     console.data(
         {
             "version": release.manifest.version,

@@ -2,24 +2,21 @@
 
 import argparse
 import os
-import time
 from pathlib import Path
 
 from build.edges.container import choose_engine
 from build.errors import ConfigError, StaleLockError
 from build.firstboot.packages import DEPENDS
 from build.snapshot.archive import Archive, open_archive
-from build.snapshot.fetch import Fetcher
 from build.snapshot.lock import Lock, check_fresh, dump_lock, read_lock, write_lock
 from build.snapshot.pin import PinRequest, pin
-from build.snapshot.restore import fill_store
 from build.snapshot.store import Store
 from ci.commands import one_run
 from ci.commands.diff import print_difference
 from ci.config import ReleaseConfig, read_config
 from ci.release.lock_diff import compare_locks, document
 from ci.release.locks import revision_lock
-from ci.release.snapshots import snapshot_sources
+from ci.release.snapshots import complete_store
 from ci.report.console import Console
 
 HELP = "Pin the current packages: write release.lock and fill the store"
@@ -79,9 +76,7 @@ def _run(config: ReleaseConfig, arguments: argparse.Namespace, console: Console)
         if before is not None and arguments.packages:
             # Report a stale choice before anything is fetched.
             check_fresh(before, config.build)
-            sources = snapshot_sources(config, console.environment, time.sleep)
-            fetcher = Fetcher(time.sleep)
-            fill_store(config.build, before, store, fetcher, console.progress, sources)
+            complete_store(config, before, store, console)
         lock = _pin(config, store, archive, before, arguments, console)
         _print_lock(config, lock, before, console)
         if not arguments.check:

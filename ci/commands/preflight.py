@@ -13,9 +13,10 @@ from ci.preflight.machine import BUILD_SESSIONS, check_room, check_tools
 from ci.preflight.release import Planned, workflow_repository
 from ci.publish.github_release import ReleaseHost
 from ci.publish.release_files import require_protected
-from ci.report.actions import write_outputs
+from ci.report.actions import write_outputs, write_summary
 from ci.report.console import Console
 from ci.report.safe_output import read_secret
+from ci.report.table import escape, markdown_table
 
 HELP = "Check everything that a release needs before it begins, and change nothing"
 PARTS = ("release", "bucket")
@@ -44,6 +45,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     failed = sum(row.state != "ok" for row in rows)
     console.table(table_rows(rows))
     console.line(f"{failed} of {len(rows)} checks failed" if failed else "ready for a release")
+    cells = [[row.state, row.name, escape(row.found), row.hint] for row in rows]
+    header = ["", "check", "found", "what to do"]
+    write_summary(console.environment, f"## Preflight\n\n{markdown_table(cells, header)}")
     console.data({"checks": [row.document() for row in rows], "mirror": config.spaces is not None})
     # A later job of the workflow runs only when there is a bucket.
     write_outputs(console.environment, {"mirror": "true" if config.spaces else "false"})

@@ -11,6 +11,8 @@ from ci.publish.github_release import ReleaseHost
 from ci.publish.notes import release_notes
 from ci.publish.publish import Published, publish_release
 from ci.publish.release_files import read_release, require_loopback_if_dirty, require_protected
+from ci.publish.summary import format_summary, read_summary
+from ci.report.actions import write_summary
 from ci.report.console import Console
 from ci.report.safe_output import read_secret
 
@@ -51,6 +53,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         progress=console.progress,
     )
     _print_result(published, console)
+    write_summary(console.environment, format_summary(read_summary(config)))
     console.data({"tag": release.manifest.tag, **asdict(published)})
     return 0
 

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"take {LOCK} and {SNAPSHOT} from dist, as another job wrote them, and pin nothing",
     )
+    parser.add_argument("--engine", choices=["docker", "podman", "unshare"], help="use only this")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -37,7 +38,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         return _take(config, console)
     before = read_lock(config.build.lock) if config.build.lock.exists() else None
     try:
-        _run_command(pin.add_arguments, pin.run, arguments.config, console)
+        engine = ("--engine", arguments.engine) if arguments.engine else ()
+        _run_command(pin.add_arguments, pin.run, arguments.config, console, *engine)
     except OutOfStepError as error:
         # The next run finds the mirrors in one state; until then the lock stays as it is.
         console.progress.note(f"{error}")

@@ -4,7 +4,9 @@ import argparse
 
 from ci.attest.sign import sign_release
 from ci.config import read_config
+from ci.publish.summary import format_summary, read_summary
 from ci.release.checkout import ROOT, build_records
+from ci.report.actions import write_summary
 from ci.report.console import Console
 
 HELP = "Sign the artifacts, SHA256SUMS, provenance, SBOMs and the records of build and boot"
@@ -29,6 +31,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     console.line(f"{len(manifest.bundles)} bundles of {manifest.version} in {config.dist}")
     if manifest.dirty:
         console.line("The working tree had changes: this release goes to loopback addresses only.")
+    write_summary(console.environment, format_summary(read_summary(config)))
     console.data(
         {
             "version": manifest.version,

@@ -12,9 +12,8 @@ from tempfile import TemporaryDirectory
 from build.edges.build_dirs import file_errors
 from build.errors import ConfigError
 from build.snapshot.archive import open_archive
-from build.snapshot.fetch import Fetcher
 from build.snapshot.lock import Lock, read_lock
-from build.snapshot.restore import fill_store, names_of
+from build.snapshot.restore import names_of
 from build.snapshot.store import Store
 from ci.commands import one_run
 from ci.config import ReleaseConfig, read_config
@@ -23,7 +22,7 @@ from ci.publish.kept import Kept, keep_at_github, keep_in_space, write_snapshot
 from ci.publish.mirror import open_bucket
 from ci.publish.release_files import ReleaseFile, require_protected
 from ci.release.locks import release_locks
-from ci.release.snapshots import snapshot_sources
+from ci.release.snapshots import complete_store
 from ci.report.console import Console
 from ci.report.safe_output import read_secret
 from ci.report.table import size_text
@@ -122,11 +121,10 @@ def _take(path: Path, store: Store, console: Console) -> int:
 
 def _push(config: ReleaseConfig, store: Store, console: Console) -> int:
     lock, work = read_lock(config.build.lock), config.build.work
-    sources = snapshot_sources(config, console.environment, time.sleep)
     with ExitStack() as stack:
         keep = _open_target(config, console, stack)
         stack.enter_context(store.in_use())
-        fill_store(config.build, lock, store, Fetcher(time.sleep), console.progress, sources)
+        complete_store(config, lock, store, console)
         stack.enter_context(file_errors(work))
         work.mkdir(parents=True, exist_ok=True)
         folder = stack.enter_context(TemporaryDirectory(prefix="push-", dir=work))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from ci.report.actions import write_summary
 from ci.report.console import Console
 
 HELP = "Verify a release before import: a folder, an image, a tag or a URL"
@@ -58,7 +59,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         # Imported here: urllib3 opens a socket on import, to find out whether IPv6 works.
         from ci.verify.verify import verify
 
-        return verify(arguments, console)
+        status = verify(arguments, console)
+    if arguments.target:
+        result = "passed every check" if status == 0 else "is refused: see the log of this step"
+        write_summary(console.environment, f"## Verification\n\n`{arguments.target}` {result}.")
+    return status
 
 
 @contextmanager

@@ -3,5 +3,6 @@
 - `checks`: one check as a row, and the runner that turns errors into rows (pure)
 - `release`: lock, version, tag, repository, branch, earlier releases
 - `bucket`: a small object is written, read without an account, and removed
+- `settings`: what protects a release at GitHub, for `doctor`
 - `machine`: programs and room on this machine
 """

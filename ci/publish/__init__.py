@@ -5,6 +5,8 @@
 - `release_files`: the files in dist, each hashed again
 - `plan`: which files to remove, upload and keep; URLs (pure)
 - `notes`: the release notes (pure but for the statement of changes)
+- `summary`: what jobs of the workflow and a rehearsal print of a release
+- `proposal`: one pull request, updated in place (edge)
 - `transfer`: upload and download with progress and limits (edge)
 - `s3_errors`: errors of an S3 service
 - `github_calls`: requests to GitHub that are repeated safely (edge)

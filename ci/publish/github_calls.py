@@ -66,6 +66,18 @@ class GithubRepository:
         self.repository = repository
         self.remote = self._github.get_repo(repository)
 
+    def read(self, path: str) -> object:
+        """Return the JSON at `path` below the repository's address, as GitHub sends it.
+
+        Raises:
+            NoRightError, MissingError: GitHub refuses.
+        """
+        address = f"/repos/{self.repository}{path}"
+        return self.retry(
+            path.partition("?")[0].strip("/"),
+            lambda: self._github.requester.requestJsonAndCheck("GET", address)[1],
+        )
+
     def retry(
         self, what: str, act: Callable[[], T], find: Callable[[], T | None] = lambda: None
     ) -> T:

@@ -16,6 +16,7 @@ from build.errors import SnowdropError
 from build.snapshot.lock import Lock, read_lock
 from ci.config import ReleaseConfig, read_config
 from ci.publish.plan import import_urls
+from ci.publish.summary import format_summary, read_summary
 from ci.rehearsal import s3
 from ci.rehearsal.configuration import BUCKET, REPOSITORY, Addresses, Contents, release_toml
 from ci.rehearsal.services import run_service
@@ -151,7 +152,7 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
 
 
 def print_report(rehearsal: Rehearsal, manifest: Manifest, urls: Sequence[str]) -> None:
-    """Print the steps, the artifacts, the import URL and the commands of a downloader."""
+    """Print the steps, and the summary that the jobs of a release write."""
     console = rehearsal.console
     console.line()
     console.table(
@@ -159,19 +160,13 @@ def print_report(rehearsal: Rehearsal, manifest: Manifest, urls: Sequence[str]) 
         header=["step", "seconds", "made"],
     )
     console.line()
-    console.table(
-        [[item.name, size_text(item.size), item.sha256] for item in manifest.artifacts],
-        header=["artifact", "size", "sha256"],
+    # The servers of the rehearsal have ended: what they served is in the folder `download`.
+    named = f"--repository {manifest.repository} --config {rehearsal.config}"
+    verify = (
+        f"cd {rehearsal.download} && sha256sum -c SHA256SUMS",
+        f".venv/bin/nox -s verify -- {rehearsal.download} {named}",
     )
-    console.line("\nimport URL (its server belonged to the rehearsal and has ended)")
-    for url in urls:
-        console.line(f"  {url}")
-    console.line("\ncommands for a downloader")
-    console.line(f"  cd {rehearsal.download} && sha256sum -c SHA256SUMS")
-    console.line(
-        f"  .venv/bin/nox -s verify -- {rehearsal.download} --repository {manifest.repository} "
-        f"--config {rehearsal.config}"
-    )
+    console.line(format_summary(read_summary(read_config(rehearsal.config), verify=verify)))
     console.data(
         {
             "version": manifest.version,

@@ -73,7 +73,7 @@ class ReleaseReader:
         """
         if not self.token:
             base = f"{web_of(self.api)}/{self.repository}/releases/download"
-            return Request(url=f"{base}/{quote(tag)}/{name}", limit=limit)
+            return Request(url=f"{base}/{quote(tag)}/{quote(name)}", limit=limit)
         reply = self._get(f"/releases/tags/{quote(tag)}")
         release = _parse_release(Table(f"release {tag} at GitHub", reply, RemoteError))
         if name not in release.assets:

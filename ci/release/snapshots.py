@@ -4,6 +4,7 @@ Kept snapshots first, then the archives of former releases: that of a release wi
 is complete, and after `pin -- --package` those of older releases have the packages that stayed.
 """
 
+import time
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,6 +14,7 @@ from build.edges.download import Downloader
 from build.edges.progress import Progress
 from build.errors import SnowdropError
 from build.snapshot.archive import max_archive_size
+from build.snapshot.fetch import Fetcher
 from build.snapshot.kept import (
     ArchiveFile,
     Download,
@@ -21,17 +23,20 @@ from build.snapshot.kept import (
     kept_source,
 )
 from build.snapshot.lock import Lock, parse_lock
-from build.snapshot.restore import names_of
+from build.snapshot.restore import fill_store, names_of
 from build.snapshot.store import Store
 from ci.config import ReleaseConfig, SpacesConfig
 from ci.release.github import ListedRelease, ReleaseReader
 from ci.release.locks import MAX_LOCK
 from ci.release.manifest import ARCHIVE_SUFFIX, LOCK
+from ci.report.console import Console
 from ci.report.safe_output import read_secret
 
 AGAIN = "run the command again"
 MAX_RELEASES = 5
 """Former releases whose locks are read, the newest first."""
+MAX_ASSET = 1 << 31
+"""Bytes of a file of a release (GitHub, about releases): a lock of elsewhere may name any size."""
 NO_REPOSITORY = "OWNER/REPO"
 """Value of `github` in the release.toml of a fresh clone."""
 
@@ -44,6 +49,17 @@ def kept_tag(lock_id: str) -> str:
 def kept_prefix(spaces: SpacesConfig) -> str:
     """Return the prefix of the keys of kept snapshots in the bucket."""
     return f"{spaces.prefix}snapshots/"
+
+
+def complete_store(config: ReleaseConfig, lock: Lock, store: Store, console: Console) -> None:
+    """Put what `lock` names and `store` lacks into it, from any source; see `fill_store`.
+
+    Raises:
+        SnapshotError: no source has some of it.
+        BuildError: the disk is full, or cannot be written.
+    """
+    sources = snapshot_sources(config, console.environment, time.sleep)
+    fill_store(config.build, lock, store, Fetcher(time.sleep), console.progress, sources)
 
 
 def snapshot_sources(
@@ -145,6 +161,7 @@ class FormerReleases:
         if not missing & names_of(former).keys():
             return "its lock names none of the missing files"
         name = release.archive
-        request = self.reader.request(release.tag, name, limit=max_archive_size(former))
+        limit = min(max_archive_size(former), MAX_ASSET)
+        request = self.reader.request(release.tag, name, limit=limit)
         download = Download(downloader, self.work, request, f"{release.tag}/{name}")
         return download.fill(lock, missing, store, progress)

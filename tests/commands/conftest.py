@@ -49,6 +49,7 @@ class Project:
             branch = "v3.19"
             repositories = [{json.dumps(str(repository))}]
             keys = "keys"
+            kept = ["kept"]
             store = "store"
             work = "work"
             [builder]

@@ -62,6 +62,14 @@ def test_one_package_is_updated_and_the_archive_restores_everything(
     path.write_bytes(lock)
     result = project.ci("archive")
     assert (result.status, "`nox -s store -- take ARCHIVE`" in result.err) == (1, True), result.err
+    # The snapshot that was kept has them, and so has the archive of the former lock.
+    kept = project.folder / "kept" / f"{project.lock.id}.tar"
+    kept.parent.mkdir()
+    kept.write_bytes(second.read_bytes())
+    assert project.ci("archive", "--output", tmp_path / "again.tar").status == 0
+    assert (tmp_path / "again.tar").read_bytes() == second.read_bytes()
+    shutil.rmtree(kept.parent)
+    shutil.rmtree(project.folder / "store")
     assert project.ci("store", "take", first).status == 0
     assert project.ci("archive", "--output", tmp_path / "again.tar").status == 0
     assert (tmp_path / "again.tar").read_bytes() == second.read_bytes()

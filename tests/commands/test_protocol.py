@@ -16,6 +16,7 @@ from ci.commands import (
     boot,
     build,
     diff,
+    doctor,
     explain,
     load_command,
     mirror,
@@ -35,6 +36,7 @@ from ci.commands import inspect as inspect_command
 
 MODULES: tuple[Command, ...] = (
     *(
+        doctor,
         preflight,
         version,
         pin,

@@ -47,7 +47,7 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
         (
             'name = "snowdrop"  ',
             'nam = "snowdrop"  ',
-            "release.nam: unknown key, expected one of: dist, github, name, serial",
+            "release.nam: unknown key, expected one of: auto, dist, github, name, serial",
         ),
         ('disk = "1 GiB"', "disk = 1", "image.droplet.disk = 1: expected a size from 64 MiB to"),
         ('disk = "1 GiB"', 'disk = "4 GB"', 'image.droplet.disk = "4 GB": expected a size from'),

@@ -3,15 +3,23 @@
 import argparse
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from build.snapshot.lock import Lock, write_lock
+from ci.rehearsal.github.server import running as github_running
+from ci.rehearsal.github.state import World
+from ci.rehearsal.s3 import ObjectStore
+from ci.rehearsal.s3 import running as s3_running
 from ci.report.console import Console
-from tests.publish.release import Counted
+from tests.apk.makers import key
+from tests.publish.release import Counted, world_in
+from tests.publish.snapshots import URL, store_of
+from tests.snapshot.kept import keep
 
 
 @dataclass
@@ -47,3 +55,52 @@ def call() -> Callable[..., Outcome]:
         return Outcome(status, text, json.loads(text) if arguments.json else {}, progress)
 
     return caller
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """Give a real S3 server."""
+    with s3_running(tmp_path_factory.mktemp("s3")) as store:
+        yield store
+
+
+@pytest.fixture
+def spaces(store: ObjectStore, tmp_path: Path) -> dict[str, str]:
+    """Return a [spaces] table with a prefix for this test alone."""
+    return {
+        "bucket": store.bucket,
+        "region": "fra1",
+        "prefix": f"{tmp_path.name.replace('_', '-')}/",
+        "endpoint": store.endpoint,
+        "public_url": store.public_url,
+    }
+
+
+@pytest.fixture
+def keys(store: ObjectStore) -> dict[str, str]:
+    """Return the environment with the keys of the server."""
+    return {"SPACES_KEY": store.key, "SPACES_SECRET": store.secret}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Give the state of an empty GitHub double."""
+    return world_in(tmp_path)
+
+
+@pytest.fixture
+def api(world: World) -> Iterator[str]:
+    """Serve the double; nothing that its description forbids may happen."""
+    with github_running(world) as url:
+        yield url
+    assert world.violations == []
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Lock:
+    """A lock in the folder of the configuration, whose files are all in the store."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / key().name).write_bytes(key().public_pem())
+    lock = keep(store_of(tmp_path), "hello", "world", url=URL)
+    write_lock(tmp_path / "release.lock", lock)
+    return lock

@@ -1,6 +1,6 @@
 """The mirror serves the signed bytes publicly and never changes them; on a real S3 server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,32 +13,9 @@ from ci.commands import mirror as mirror_command
 from ci.config import SpacesConfig, read_config
 from ci.publish.mirror import Mirrored, mirror_release, open_bucket
 from ci.publish.release_files import read_release
-from ci.rehearsal.s3 import ObjectStore, running
+from ci.rehearsal.s3 import ObjectStore
 from tests.publish.conftest import Outcome
 from tests.publish.release import IMAGE, VERSION, Counted, write_config, write_release
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    with running(tmp_path_factory.mktemp("s3")) as store:
-        yield store
-
-
-@pytest.fixture
-def spaces(store: ObjectStore, tmp_path: Path) -> dict[str, str]:
-    """Return a [spaces] table with a prefix for this test alone."""
-    return {
-        "bucket": store.bucket,
-        "region": "fra1",
-        "prefix": f"{tmp_path.name.replace('_', '-')}/",
-        "endpoint": store.endpoint,
-        "public_url": store.public_url,
-    }
-
-
-@pytest.fixture
-def keys(store: ObjectStore) -> dict[str, str]:
-    return {"SPACES_KEY": store.key, "SPACES_SECRET": store.secret}
 
 
 def test_an_import_gets_the_signed_bytes(

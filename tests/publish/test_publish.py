@@ -1,6 +1,6 @@
 """A release is published completely or not at all; a repeated run completes it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ from ci.config import read_config
 from ci.publish.github_release import ReleaseHost
 from ci.publish.publish import Published, publish_release
 from ci.publish.release_files import read_release
-from ci.rehearsal.github.server import running
 from ci.rehearsal.github.state import Fault, Kind, StoredRelease, World
 from tests.publish.conftest import Outcome
 from tests.publish.release import (
@@ -22,7 +21,6 @@ from tests.publish.release import (
     REPOSITORY,
     VERSION,
     Counted,
-    world_in,
     write_config,
     write_release,
 )
@@ -33,18 +31,6 @@ CREATE, UPLOAD, UPDATE = (
     "repos/upload-release-asset",
     "repos/update-release",
 )
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return world_in(tmp_path)
-
-
-@pytest.fixture
-def api(world: World) -> Iterator[str]:
-    with running(world) as url:
-        yield url
-    assert world.violations == []
 
 
 @pytest.fixture

@@ -1,8 +1,18 @@
 """The workflows keep the rules of `workflows`, and each rule refuses what breaks it."""
 
-import pytest
+import re
 
-from tests.repository.workflows import RULES, Workflow, problems, read_workflows
+import pytest
+import yaml
+
+from tests.repository.workflows import (
+    ROOT,
+    RULES,
+    Workflow,
+    commands_exist,
+    problems,
+    read_workflows,
+)
 
 WORKFLOWS = {workflow.name: workflow for workflow in read_workflows()}
 ENV = "        env:\n          GITHUB_TOKEN: ${{ secrets.GITHUB_TOKEN }}"
@@ -97,3 +107,14 @@ def test_pull_requests_from_forks_need_no_variable_and_no_secret() -> None:
     assert "vars." not in text
     assert "secrets." not in text
     assert "pull_request_target" not in text
+
+
+@pytest.mark.parametrize("page", ["first-release.md", "release.md"])
+def test_the_commands_of_a_page_are_accepted(page: str) -> None:
+    """A command of the documentation is a session with arguments that its parser accepts."""
+    text = (ROOT / "docs" / page).read_text()
+    found = re.findall(r"(?:^|`|\) )((?:\.venv/bin/)?nox -s [^`\n]+)", text, re.MULTILINE)
+    assert len(found) > 5
+    steps = [{"run": command} for command in found]
+    page_as_workflow = yaml.safe_dump({"jobs": {"page": {"steps": steps}}})
+    assert list(commands_exist(Workflow(page, page_as_workflow))) == []

@@ -17,7 +17,7 @@ from ci.release.manifest import LOCK, Manifest
 
 SHAPING = ("release", "snapshot", "builder", "image")
 """Tables of release.toml that determine the artifacts; the others configure publishing."""
-LOCAL_KEYS = ("dist", "lock", "store", "work")
+LOCAL_KEYS = ("dist", "kept", "lock", "store", "work")
 """Keys in them that name paths of the machine."""
 
 
