@@ -93,7 +93,7 @@ def arguments(
             )
         replaced.append(f"--local-repository={action}=/home/machine/actions/{name}")
     return [
-        *("/home/machine/act", "push", "--directory=/home/runner/repository", "--json"),
+        *("/home/machine/act", "push", "--directory=/home/machine/repository", "--json"),
         *(f"--workflows=.github/workflows/{workflow}", "--eventpath=/home/machine/event.json"),
         # Each job on this machine itself, one after the other, in a folder of its own.
         *(f"--platform={IMAGE}=-self-hosted", "--concurrent-jobs=1", f"--action-cache-path={WORK}"),

@@ -153,8 +153,8 @@ def check_branch(rehearsed: Rehearsed, workflow: Path, job: str | None) -> act.R
     fork.commit_all("Configure the fork")
     machine.prepare(rehearsed.machine, programs.runner_programs(programs.read_list()))
     fork.push(rehearsed.machine / "origin.git")
-    clone(fork.folder, rehearsed.machine / "home" / "repository", REPOSITORY, reference=BRANCH)
-    give_away(rehearsed.machine / "origin.git", rehearsed.machine / "home")
+    clone(fork.folder, rehearsed.machine / "repository", REPOSITORY, reference=BRANCH)
+    give_away(rehearsed.machine / "origin.git", rehearsed.machine / "repository")
     act.install(rehearsed.machine)
     act.write_inputs(
         rehearsed.machine,
@@ -213,14 +213,14 @@ def _give_repository(rehearsed: Rehearsed, fork: Fork) -> None:
     """Put the pushed repository, the folder that act reads and the services' files there."""
     folder = rehearsed.machine
     fork.push(folder / "origin.git")
-    clone(fork.folder, folder / "home" / "repository", REPOSITORY, reference=BRANCH)
+    clone(fork.folder, folder / "repository", REPOSITORY, reference=BRANCH)
     # The mirror moved on since the pin: each repository has another index of the same packages.
     shutil.copytree(rehearsed.sample, folder / "sample", symlinks=True)
     renew_indexes(folder / "sample")
     shutil.copytree(
         rehearsed.state / "sigstore", folder / "sigstore", ignore=lambda *_: ["keys", "log"]
     )
-    give_away(folder / "origin.git", folder / "home")
+    give_away(folder / "origin.git", folder / "repository")
 
 
 def renew_indexes(sample: Path) -> None:
