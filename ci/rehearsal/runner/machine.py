@@ -28,6 +28,9 @@ USER, DOCKER_GROUP = 1001, 990
 """As on GitHub's runners; the second is free in Debian's static ids."""
 DOCKER = UNPACKED / "dockerd"
 """Docker, where it is not installed; the runner sees it as /home/docker."""
+RUN = "artifacts/1"
+"""Artifacts of act's run, whose number is 1; its server ends a listing of a folder that is not
+there without a response."""
 SOCKET = "/run/docker.sock"
 READY_SECONDS = 60
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -99,7 +102,7 @@ def prepare(folder: Path, programs: Mapping[str, str]) -> None:
     """Make the files of a machine in the new folder `folder`."""
     folder.mkdir(parents=True)
     folder.chmod(0o755)
-    for name in ("home", "home/work", "pip", "run", "tmp", "empty", "artifacts"):
+    for name in ("home", "home/work", "pip", "run", "tmp", "empty", "artifacts", RUN):
         (folder / name).mkdir()
     (folder / "tmp").chmod(0o1777)
     make_links(folder / "bin", programs)
@@ -125,7 +128,7 @@ def prepare(folder: Path, programs: Mapping[str, str]) -> None:
     (folder / "passwd").write_text(users + "".join(others))
     groups = f"runner:x:{USER}:\ndocker:x:{DOCKER_GROUP}:runner\n"
     (folder / "group").write_text(Path("/etc/group").read_text() + groups)
-    for name in ("home", "home/work", "bin", "pip", "artifacts"):
+    for name in ("home", "home/work", "bin", "pip", "artifacts", RUN):
         os.chown(folder / name, USER, USER)
 
 
