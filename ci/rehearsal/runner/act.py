@@ -63,9 +63,9 @@ class Run:
 
 
 def printable(line: str) -> str:
-    """Return what a terminal shows of a line in the end; act gives its steps a terminal.
+    r"""Return what a terminal shows of a line in the end; act gives its steps a terminal.
 
-    >>> printable("\\x1b[2KPack 1 %\\r\\x1b[2KPack (1.2 s)\\x1b[0m")
+    >>> printable("\x1b[2KPack 1 %\r\x1b[2KPack (1.2 s)\x1b[0m")
     'Pack (1.2 s)'
     """
     return CONTROL.sub("", line).rpartition("\r")[2]
