@@ -15,8 +15,13 @@ nox.options.sessions = ["tests"]
 
 
 def python(session: nox.Session, environment: str) -> str:
-    """Return the python of an environment, after installing what the session lacks."""
+    """Return the python of an environment, after installing what the session lacks.
+
+    With `--offline`, nothing is installed: pip and apt use the network.
+    """
     try:
+        if "--offline" in session.posargs:
+            return str(ensure_python(environment, install=False))
         ensure_tools(*session_tools(session.name, session.posargs))
         return str(ensure_python(environment))
     except EnvironmentProblem as problem:
@@ -200,7 +205,8 @@ def bench(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def fuzz(session: nox.Session) -> None:
     """Run every parser on damaged input, for minutes"""
-    options = ("--hypothesis-profile=fuzz", "--timeout=0", "tests/snapshot/test_parsers.py")
+    files = ("tests/snapshot/test_parsers.py", "tests/verify/test_damaged_documents.py")
+    options = ("--hypothesis-profile=fuzz", "--timeout=0", *files)
     interpreter = python(session, "dev")
     session.run(interpreter, "-m", "pytest", *options, *session.posargs, external=True)
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from build.errors import ConfigError, SnowdropError
 from build.urls import NETRC_HINT, has_userinfo
-from ci.commands import COMMANDS, load_command
+from ci.commands import COMMANDS, load_command, parse_path
 from ci.report.console import Console, open_console
 
 INTERRUPTED, INTERNAL = 130, 70
@@ -22,8 +22,8 @@ INTERRUPTED, INTERNAL = 130, 70
 def main(argv: Sequence[str]) -> int:
     """Run a command and return the exit code.
 
-    0: done; 1: refused or failed; 2: wrong usage; 3: stale or not reproducible; 70: internal error;
-    130: interrupted.
+    0: done; 1: refused or failed; 2: wrong usage; 3: stale or not reproducible; 4: only a signature
+    was verified; 70: internal error; 130: interrupted.
     """
     # SIGTERM raises KeyboardInterrupt too, so that `with` blocks end the processes they started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -65,7 +65,7 @@ def _run(argv: Sequence[str], console: Console) -> int:
         description=command.HELP,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, default=Path("release.toml"), metavar="FILE")
+    parser.add_argument("--config", type=parse_path, default=Path("release.toml"), metavar="FILE")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
     command.add_arguments(parser)

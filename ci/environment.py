@@ -101,6 +101,8 @@ UNPACKED = ENVIRONMENTS / "tools"
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 OS_RELEASE = Path("/etc/os-release")
 
+STAMP = "snowdrop-stamp"
+"""File of an environment: digest of its requirements, then version and path of the interpreter."""
 INSTALL_VARIABLE = "SNOWDROP_INSTALL"
 """Environment variable: `no` forbids the installation of host packages."""
 BIN_FOLDERS = ("sbin", "bin")
@@ -112,31 +114,39 @@ class EnvironmentProblem(Exception):  # noqa: N818 - the user has to act, nothin
     """The missing programs, and the command that installs them."""
 
 
-def ensure_python(name: str) -> Path:
+def ensure_python(name: str, *, install: bool = True) -> Path:
     """Return the python of the environment `name`, installed from `requirements/NAME.txt`.
 
-    Two sessions at once wait for each other.
+    Two sessions at once wait for each other. Without `install` nothing is changed, and no program
+    is run: an environment that any interpreter installed from the same requirements is used.
 
     Raises:
-        EnvironmentProblem: pip could not install; its last lines are in the message.
+        EnvironmentProblem: pip could not install, with its last lines in the message; or there is
+            no such environment, and `install` is false.
     """
     folder = ENVIRONMENTS / name
     requirements = ROOT / "requirements" / f"{name}.txt"
-    stamp, wanted = folder / "snowdrop-stamp", _stamp(requirements)
+    stamp, wanted = folder / STAMP, _stamp(requirements)
     python = folder / "bin" / "python"
+    found = stamp.read_text() if stamp.is_file() and python.exists() else ""
+    # The first line of a stamp is the digest of the requirements.
+    if not install and found.partition("\n")[0] == wanted.partition("\n")[0]:
+        return python
+    if not install:
+        state = "of other requirements" if found else "not installed"
+        raise EnvironmentProblem(
+            f".nox/{name}: {state}, and `--offline` installs nothing\n"
+            "hint: install it while there is a network: run the session once without "
+            "`--offline`, for example `nox -s verify -- --explain`"
+        )
     ENVIRONMENTS.mkdir(exist_ok=True)
     with _locked(ENVIRONMENTS / f"{name}.lock"):
-        if stamp.is_file() and stamp.read_text() == wanted and python.exists():
-            return python
-        print(f"Installing {requirements.relative_to(ROOT)} into .nox/{name}", flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        _run([sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update", str(folder)])
-        # The file names every package, so pip resolves nothing: newer versions change nothing.
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        wheels = ("--no-deps", "--only-binary=:all:", "--require-hashes")
-        _run([*pip, *wheels, "-r", str(requirements)])
-        # Written last: an interrupted installation is started again.
-        stamp.write_text(wanted)
+        if not stamp.is_file() or stamp.read_text() != wanted or not python.exists():
+            print(f"Installing {requirements.relative_to(ROOT)} into .nox/{name}", flush=True)
+            with _replaced(folder):
+                _install(folder, requirements)
+                # Written last: an interrupted installation is started again.
+                stamp.write_text(wanted)
     return python
 
 
@@ -238,6 +248,31 @@ def _is_debian() -> bool:
     with suppress(OSError):
         return bool(re.search(r'^ID="?debian"?$', OS_RELEASE.read_text(), re.MULTILINE))
     return False
+
+
+def _install(folder: Path, requirements: Path) -> None:
+    _run([sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update", str(folder)])
+    # The file names every package, so pip resolves nothing: newer versions change nothing.
+    pip = [f"{folder}/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    wheels = ("--no-deps", "--only-binary=:all:", "--require-hashes")
+    _run([*pip, *wheels, "-r", str(requirements)])
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[None]:
+    """Move `folder` away while the block makes another; put it back if the block fails."""
+    former = folder.with_name(f"{folder.name}.former")
+    if folder.exists():
+        shutil.rmtree(former, ignore_errors=True)
+        folder.rename(former)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if former.exists():
+            former.rename(folder)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def _stamp(requirements: Path) -> str:

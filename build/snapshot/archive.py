@@ -69,6 +69,27 @@ class Archive:
             )
         return content
 
+    def check_readme(self) -> None:
+        """Check that its README is the one that is written for its lock.
+
+        Raises:
+            VerificationError: it is another text.
+        """
+        with self.path.open("rb") as file:
+            found = _read_at(file, self.positions[README])
+        if found != readme(self.lock, _folders(self.lock)):
+            raise VerificationError(
+                f"{self.path}: {README}: another text than this Snowdrop writes for its lock",
+                hint="compare it with the Snowdrop of that release's commit",
+            )
+
+    def trust_root(self) -> bytes | None:
+        """Return the trust root that is in the archive, None without one; it is not checked."""
+        if TRUST_ROOT not in self.positions:
+            return None
+        with self.path.open("rb") as file:
+            return _read_at(file, self.positions[TRUST_ROOT])
+
     def check(self, progress: Progress) -> None:
         """Check every member against the lock.
 

@@ -66,3 +66,23 @@ def one_run(config: Path, name: str) -> AbstractContextManager[None]:
         RunningError: in `with`: another process runs it; the message names that process.
     """
     return only_run(config, name, lambda: datetime.now(tz=UTC))
+
+
+def parse_text(value: str) -> str:
+    """Return the value of an option, which must not be empty.
+
+    Raises:
+        argparse.ArgumentTypeError: it is, as that of a variable which is not set.
+    """
+    if not value:
+        raise argparse.ArgumentTypeError("is empty, expected a value")
+    return value
+
+
+def parse_path(value: str) -> Path:
+    """Return the path in the value of an option, which must not be empty.
+
+    Raises:
+        argparse.ArgumentTypeError: it is; for pathlib that would be the working directory.
+    """
+    return Path(parse_text(value))

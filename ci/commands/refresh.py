@@ -7,7 +7,7 @@ from pathlib import Path
 
 from build.errors import OutOfStepError, StaleLockError
 from build.snapshot.archive import open_archive
-from build.snapshot.lock import Lock, dump_lock, read_lock, write_lock
+from build.snapshot.lock import Lock, read_lock, write_lock
 from build.snapshot.store import Store
 from ci.commands import archive, pin
 from ci.config import ReleaseConfig, read_config
@@ -45,12 +45,20 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         console.progress.note(f"{error}")
         return _finish(config, console, None, f"waiting for the mirrors: {error}")
     lock = read_lock(config.build.lock)
-    if before and dump_lock(before) == dump_lock(lock):
+    if before and is_same_choice(before, lock):
+        # Alpine signs an index again several times a day. The snapshot of the old lock is kept.
+        write_lock(config.build.lock, before)
         return _finish(config, console, None, "unchanged: the mirrors have nothing newer")
     words = ("--output", str(config.dist / SNAPSHOT))
     _run_command(archive.add_arguments, archive.run, arguments.config, console, *words)
     write_lock(config.dist / LOCK, lock)
     return _finish(config, console, lock, _describe(before, lock))
+
+
+def is_same_choice(before: Lock, lock: Lock) -> bool:
+    """Return whether both locks give the same images: only the indexes may differ."""
+    same = (before.choice_sha256, before.apk_version) == (lock.choice_sha256, lock.apk_version)
+    return same and not compare_locks(before, lock, names=("before", "now")).different
 
 
 def _finish(config: ReleaseConfig, console: Console, lock: Lock | None, text: str) -> int:

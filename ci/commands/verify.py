@@ -4,8 +4,8 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 
+from ci.commands import parse_path, parse_text
 from ci.report.actions import write_summary
 from ci.report.console import Console
 
@@ -19,23 +19,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         nargs="?",
+        type=parse_text,
         help="a folder, an image with its bundle, a tag, a release's URL or a mirror's URL",
     )
     parser.add_argument(
-        "--repository", metavar="OWNER/REPO", help="repository whose workflow must have signed it"
+        "--repository",
+        type=parse_text,
+        metavar="OWNER/REPO",
+        help="repository whose workflow must have signed it",
     )
     parser.add_argument(
         "--policy",
-        type=Path,
+        type=parse_path,
         metavar="FILE",
         help="trusted signer, with GitHub's numbers; written at the first use",
     )
-    parser.add_argument("--tag", help="tag that the release must have")
+    parser.add_argument("--tag", type=parse_text, help="tag that the release must have")
     parser.add_argument(
         "--trust-root",
-        type=Path,
+        type=parse_path,
         metavar="FILE",
         help="trust root of the sigstore instance (trusted_root.json)",
+    )
+    parser.add_argument(
+        "--allow-older",
+        action="store_true",
+        help="accept a release that is older than the newest one in the policy file",
     )
     parser.add_argument("--refresh", action="store_true", help="fetch the current trust root first")
     parser.add_argument("--offline", action="store_true", help="open no socket")
@@ -43,10 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deep", action="store_true", help="also verify the distribution's signatures"
     )
     parser.add_argument(
-        "--keys", type=Path, metavar="DIR", help="the distribution's keys, for --deep"
+        "--keys", type=parse_path, metavar="DIR", help="the distribution's keys, for --deep"
     )
     parser.add_argument(
-        "--save", type=Path, metavar="DIR", help="keep the files in DIR if all checks pass"
+        "--save", type=parse_path, metavar="DIR", help="keep the files in DIR if all checks pass"
     )
     parser.add_argument(
         "--explain", action="store_true", help="print what each check proves, and what it does not"
@@ -54,7 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Verify and print the report; return 0 only when all checks passed."""
+    """Verify and print the report; return 0 only when all checks were made and passed.
+
+    1: refused; 4: an image whose signature alone could be verified.
+    """
     with no_socket() if arguments.offline else nullcontext():
         # Imported here: urllib3 opens a socket on import, to find out whether IPv6 works.
         from ci.verify.verify import verify

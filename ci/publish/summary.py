@@ -78,7 +78,7 @@ def format_summary(summary: Summary) -> str:
     if summary.difference:
         parts.append(f"### What changed\n\n{format_markdown(summary.difference)}")
     if summary.verify:
-        parts.append("### Verify it\n\n" + _code(summary.verify))
+        parts.append("### Verify it\n\n" + _code(summary.verify, "sh"))
     if summary.import_urls:
         parts.append("### Import it, once it is verified\n\n" + _code(summary.import_urls))
     return "\n\n".join(parts) + "\n" if parts else ""
@@ -146,6 +146,6 @@ def _code_cell(text: str) -> str:
     return f"`{escape(text).replace('`', '')}`"
 
 
-def _code(lines: Sequence[str]) -> str:
+def _code(lines: Sequence[str], language: str = "") -> str:
     listed = "\n".join(escape(line) for line in lines)
-    return f"```sh\n{listed}\n```"
+    return f"```{language}\n{listed}\n```"

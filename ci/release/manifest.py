@@ -24,6 +24,8 @@ BUNDLE_SUFFIX = ".sigstore.json"
 PROVENANCE_BUNDLE = "provenance" + BUNDLE_SUFFIX
 SNAPSHOT_BUNDLE = "snapshot" + BUNDLE_SUFFIX
 DIFFERENCE_BUNDLE = "difference" + BUNDLE_SUFFIX
+INDEX_FILES = (MANIFEST, CHECKSUMS, CHECKSUMS + BUNDLE_SUFFIX)
+"""Name and sign all other files."""
 
 MEDIA_TYPES = {
     "archive": "application/x-tar",  # shared-mime-info; tar has no IANA name

@@ -1,10 +1,41 @@
-"""The version of a release."""
+"""The version of a release, which is also its git tag."""
 
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from build.snapshot.lock import Lock
 
 DIRTY = "-dirty"
+TAG = re.compile(
+    r"(?P<line>[A-Za-z][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*)\.(?P<day>[0-9]{8})"
+    r"(?:\.(?P<serial>[1-9][0-9]{0,2}))?(?P<dirty>-dirty)?"
+)
+"""The grammar of a tag: exactly what `version_of` returns, for any branch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """The parts of a tag."""
+
+    line: str
+    """The branch: only tags of one line are older or newer than each other."""
+    order: tuple[int, int, bool]
+    """Day, serial, and whether the tree was clean: larger is newer."""
+
+
+def parse_tag(text: str) -> Tag | None:
+    """Return the parts of a tag, None when `text` is none.
+
+    >>> parse_tag("v3.24.20261123.2")
+    Tag(line='v3.24', order=(20261123, 2, True))
+    >>> parse_tag("v3.24..20261123"), parse_tag("v3.24%2E20261123")
+    (None, None)
+    """
+    match = TAG.fullmatch(text) if len(text) <= 100 else None
+    if match is None:
+        return None
+    return Tag(match["line"], (int(match["day"]), int(match["serial"] or 0), not match["dirty"]))
 
 
 def version_of(lock: Lock, *, serial: int, dirty: bool) -> str:

@@ -9,7 +9,6 @@ from typing import TextIO, cast
 
 from build.edges.progress import Progress, Silent
 from build.errors import SnowdropError
-from build.urls import hide_userinfo
 from ci.report.progress import progress_for
 from ci.report.safe_output import SafeStream, cleaner
 from ci.report.table import escape, text_table
@@ -29,7 +28,7 @@ class Console:
     def line(self, text: str = "") -> None:
         """Print one line, unless `json` is set."""
         if not self.json:
-            print(hide_userinfo(text), file=self.out, flush=True)
+            print(text, file=self.out, flush=True)
 
     def table(self, rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:
         """Print rows in columns, unless `json` is set."""
@@ -39,8 +38,7 @@ class Console:
     def data(self, value: object) -> None:
         """Print `value` as JSON, if `json` is set."""
         if self.json:
-            text = hide_userinfo(json.dumps(value, indent=2, sort_keys=True))
-            print(text, file=self.out, flush=True)
+            print(json.dumps(value, indent=2, sort_keys=True), file=self.out, flush=True)
 
     def error(self, error: SnowdropError) -> None:
         """Print the error and its hint; with `json` also as data."""

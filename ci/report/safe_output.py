@@ -9,6 +9,7 @@ from typing import TextIO
 from urllib.parse import quote
 
 from build.errors import ConfigError, SnowdropError
+from build.urls import hide_userinfo
 from ci.report.table import escape
 
 SECRETS = (
@@ -21,8 +22,6 @@ MIN_LENGTH = 6
 """Shorter values stay in the output: they would be parts of ordinary words."""
 ENDS = (r"[^!-~]+", r"[^!-.0-~]+")
 """Separators of the parts of a value: all but visible ASCII, and the same with the slash."""
-USERINFO = r"(?<=://)[^\s/@]*:[^\s/@]*(?=@)"
-"""User and password in a URL (RFC 3986, 3.2.1)."""
 
 
 def read_secret(environment: Mapping[str, str], name: str) -> str:
@@ -44,7 +43,7 @@ def cleaner(environment: Mapping[str, str]) -> Callable[[str], str]:
 
     >>> print(cleaner({"GITHUB_TOKEN": "ghp/01234\n"})("ghp%2F01234\n\u202eb http://a:b@c/\r"))
     ***
-    \u202eb http://***@c/\r
+    \u202eb http://c/\r
     """
     # A malformed value is refused, but must not be printed either: its parts are removed. A slash
     # ends a value that stands in a URL, such as a password.
@@ -54,8 +53,13 @@ def cleaner(environment: Mapping[str, str]) -> Callable[[str], str]:
     forms = {form for each in long for form in (each, quote(each, ""), json.dumps(each)[1:-1])}
     # The longest first: one value may be the beginning of another.
     words = map(re.escape, sorted(forms, key=len, reverse=True))
-    secret = re.compile("|".join([*words, USERINFO]))
-    return lambda text: re.sub(r"[^\n\t]+", lambda line: escape(line[0]), secret.sub("***", text))
+    secret = re.compile("|".join(words) or r"(?!)")
+
+    def clean(text: str) -> str:
+        hidden = hide_userinfo(secret.sub("***", text))
+        return re.sub(r"[^\n\t]+", lambda line: escape(line[0]), hidden)
+
+    return clean
 
 
 class SafeStream(io.TextIOBase):

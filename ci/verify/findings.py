@@ -3,12 +3,39 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import Enum
 
-from build.errors import VerificationError
+from build.errors import SnowdropError, VerificationError
 from ci.verify.safe_io import printable
 
+MISSING_HINT = (
+    "put these files of the release beside the image, or verify the release itself with "
+    "`--save DIR`"
+)
 MAX_FOUND = 700
 """Characters kept of a found value, which an attacker may have written."""
+
+
+class Verdict(Enum):
+    """The result of all checks together; the value is what is printed."""
+
+    VERIFIED = "verified"
+    """Everything that a release states about the files was there, and passed."""
+    SIGNATURE_ONLY = "signature only"
+    """The checks passed, but files are missing: name, provenance or boot are not known."""
+    REFUSED = "refused"
+    """A check failed."""
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of `verify`."""
+        return {Verdict.VERIFIED: 0, Verdict.REFUSED: 1, Verdict.SIGNATURE_ONLY: 4}[self]
+
+
+class SignatureOnlyError(SnowdropError):
+    """Only a signature was verified, where more is required."""
+
+    exit_code = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +57,11 @@ class Findings:
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
-    """Values of the certificate: tag, commit, and GitHub's numbers."""
+    """Values of the certificate: tag, commit, run, and GitHub's numbers."""
+    missing: list[str] = field(default_factory=list)
+    """Files without which an image is bound neither to its name nor to its statements."""
+    epoch: int | None = None
+    """The epoch of the release, in seconds since 1970; None before its manifest passed."""
 
     def add(
         self, name: str, *, expected: str, found: str, meaning: str = "", failed: bool = False
@@ -81,6 +112,30 @@ class Findings:
     def note(self, text: str) -> None:
         """Record information that decides nothing."""
         self.notes.append(printable(text))
+
+    @property
+    def verdict(self) -> Verdict:
+        """The result of all checks; REFUSED when there were none."""
+        if not self.passed:
+            return Verdict.REFUSED
+        return Verdict.SIGNATURE_ONLY if self.missing else Verdict.VERIFIED
+
+    def require_verified(self, target: str) -> None:
+        """Check that `target` may be imported: every check was made and passed.
+
+        Raises:
+            VerificationError: a check failed; the message names the first.
+            SignatureOnlyError: files are missing; the message names them.
+        """
+        if self.verdict is Verdict.REFUSED:
+            first = next(iter(self.failed), None)
+            reason = f"{first.name}: {first.found}" if first else "nothing was checked"
+            raise VerificationError(f"{target}: refused: {reason}")
+        if self.verdict is Verdict.SIGNATURE_ONLY:
+            raise SignatureOnlyError(
+                f"{target}: only its signature was verified, lacking {', '.join(self.missing)}",
+                hint=MISSING_HINT,
+            )
 
     @property
     def failed(self) -> tuple[Check, ...]:

@@ -2,16 +2,21 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from build.errors import VerificationError
 from ci.release.manifest import (
     CHECKSUMS,
+    INDEX_FILES,
     LOCK,
+    MANIFEST,
     MEDIA_TYPES,
     PROVENANCE_BUNDLE,
     Artifact,
     bundle_name,
 )
+from ci.verify.content.artifacts import check_artifacts, check_formats
 from ci.verify.content.release_index import (
     SIGNED,
     TAMPERED,
@@ -22,7 +27,9 @@ from ci.verify.content.release_index import (
     verify_index,
 )
 from ci.verify.content.statements import (
+    BOOT_REPORT,
     IMAGE_STATEMENTS,
+    SBOM,
     StatementReader,
     check_provenance,
     check_statements,
@@ -31,60 +38,141 @@ from ci.verify.findings import CheckFailed, Findings
 from ci.verify.safe_io import hash_plain
 from ci.verify.trust.bundles import Trust
 from ci.verify.trust.policy import REF, Policy, TrustedSigner, read_claim, read_facts
+from ci.verify.trust.policy_file import find_newer
 
 MoreChecks = Callable[[ReleaseIndex, Findings], None]
 """Slower checks, added to those of a release whose index passed."""
+ROLLBACK = "an older release is signed as well as a newer one: somebody may hold the newer one back"
+OTHER_FILE = "the signature does not say which file this is: another one may have been renamed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """The release that is expected."""
+
+    signer: TrustedSigner
+    tag: str | None
+    """None takes the release that the files name."""
+    allow_older: bool = False
+    """Whether a release may be older than the newest that the signer's policy file has seen."""
+    allow_dirty: bool = False
+    """Whether a release may be made from uncommitted changes, as that of a rehearsal."""
 
 
 def verify_release(
     folder: Path,
     trust: Trust,
-    signer: TrustedSigner,
-    tag: str | None,
+    expected: Expectation,
     more_checks: MoreChecks | None = None,
 ) -> Findings:
-    """Return every check of the release in `folder`; `tag` is that of the manifest when None."""
+    """Return every check of the release in `folder`."""
     findings = Findings()
     with findings.until_failure():
-        index = verify_index(folder, trust, signer, tag, findings)
+        index = verify_index(folder, trust, expected.signer, expected.tag, findings)
+        check_index(index, expected, findings)
         _check_file_list(index, findings)
         _check_digests(index, findings)
+        check_formats(index, findings)
         _check_signatures(index, trust, findings)
         check_statements(index, trust, findings)
         if more_checks is not None:
             more_checks(index, findings)
-        if tag is None:
+        if expected.tag is None:
             findings.note(
                 f"no tag was given: this is {index.manifest.tag}, and there may be a newer release"
             )
-        if index.manifest.dirty:
-            findings.note("made from a working tree with uncommitted changes")
     return findings
 
 
-def verify_image(path: Path, trust: Trust, signer: TrustedSigner, tag: str | None) -> Findings:
-    """Return every check that the image file `path` and the bundles beside it allow.
+def check_index(index: ReleaseIndex, expected: Expectation, findings: Findings) -> None:
+    """Add the checks of the manifest's own statements, and of the release's age."""
+    check_artifacts(index, findings, allow_dirty=expected.allow_dirty)
+    _check_age(index.manifest.tag, index.manifest.epoch, expected, findings)
 
-    Without `tag` the certificate names the release; the commit is that of the
-    certificate, and the provenance must name the same.
+
+def verify_image(path: Path, trust: Trust, expected: Expectation) -> Findings:
+    """Return every check that the image file `path` and the files beside it allow.
+
+    Its signature names no file. With the manifest beside it, its name and role are those of the
+    release; the provenance and the boot report are demanded too. What lacks is in
+    `Findings.missing`, and the verdict is then no more than SIGNATURE_ONLY.
     """
     findings = Findings()
+    findings.missing += [
+        name
+        for name in (*INDEX_FILES, PROVENANCE_BUNDLE, BOOT_REPORT.bundle(path.name))
+        # A dangling link is not missing: it is to be refused.
+        if not os.path.lexists(path.with_name(name))
+    ]
     with findings.until_failure():
-        image, policy = _verify_image_signature(path, trust, signer, tag, findings)
+        index, subjects = None, None
+        if set(INDEX_FILES) & set(findings.missing):
+            image, policy = _verify_image_signature(path, trust, expected, findings)
+        else:
+            index = verify_index(path.parent, trust, expected.signer, expected.tag, findings)
+            image = _verify_image_of(index, path, trust, expected, findings)
+            policy, subjects = index.policy, index.sums
         reader = StatementReader(path.parent, trust, policy)
-        if _is_present(path, PROVENANCE_BUNDLE, findings):
+        if PROVENANCE_BUNDLE not in findings.missing:
             # The provenance of a release is about all of its files.
             check_provenance(
                 reader,
-                {image.name: image.sha256},
+                subjects or {image.name: image.sha256},
                 findings,
                 expected="SLSA v1, this image among its subjects",
-                more_subjects=True,
+                more_subjects=index is None,
+                manifest=index.manifest if index else None,
             )
-        for kind in IMAGE_STATEMENTS:
-            if _is_present(path, kind.bundle(image.name), findings):
-                kind.check(reader, image, findings)
+        _check_image_statements(reader, image, index, findings)
+        if expected.tag is None:
+            findings.note(f"no tag was given: by its certificate this is {policy.tag}")
     return findings
+
+
+def _check_image_statements(
+    reader: StatementReader, image: Artifact, index: ReleaseIndex | None, findings: Findings
+) -> None:
+    for kind in IMAGE_STATEMENTS:
+        bundle = kind.bundle(image.name)
+        if os.path.lexists(reader.folder / bundle):
+            # The SBOM's own file need not be beside one image.
+            kind.check(reader, image, findings, None if kind is SBOM else index)
+        elif bundle not in findings.missing:
+            findings.note(f"{bundle} is not beside the image: not checked")
+
+
+def _verify_image_of(
+    index: ReleaseIndex, path: Path, trust: Trust, expected: Expectation, findings: Findings
+) -> Artifact:
+    """Return the image `path` of the release, its entry and signature verified."""
+    check_index(index, expected, findings)
+    with findings.require(
+        f"entry of {path.name}", expected=f"an image in {MANIFEST}", meaning=OTHER_FILE
+    ):
+        named = [artifact for artifact in index.manifest.artifacts if artifact.name == path.name]
+        if not named or named[0].role != "image":
+            found = f"the role {named[0].role}" if named else "no such file"
+            raise VerificationError(f"{MANIFEST}: {path.name}: {found}, expected an image")
+    _check_digest(named[0], index, findings)
+    if path.name in index.held:
+        check_formats(index, findings)
+        _check_signature(path.name, index, trust, findings)
+    return named[0]
+
+
+def _check_age(tag: str, epoch: int | None, expected: Expectation, findings: Findings) -> None:
+    """Add the check that the release is no older than what the policy file has seen."""
+    seen = find_newer(expected.signer, tag, epoch)
+    if seen is not None and expected.allow_older:
+        findings.note(f"older than {seen.tag}, which was verified before: accepted on request")
+        return
+    newest = f"not older than {seen.tag} of epoch {seen.epoch}" if seen else "no newer one was seen"
+    findings.add(
+        "age of the release",
+        expected=newest,
+        found=f"{tag} of epoch {epoch} (`--allow-older` accepts it)" if seen else newest,
+        meaning=ROLLBACK,
+    )
 
 
 def _check_file_list(index: ReleaseIndex, findings: Findings) -> None:
@@ -101,14 +189,7 @@ def _check_file_list(index: ReleaseIndex, findings: Findings) -> None:
 
 def _check_digests(index: ReleaseIndex, findings: Findings) -> None:
     for artifact in index.manifest.artifacts:
-        with findings.check(
-            f"digest of {artifact.name}",
-            expected=f"{artifact.size} bytes, sha256 {artifact.sha256}",
-            meaning=TAMPERED,
-        ):
-            digest = hash_plain(index.folder / artifact.name, size=artifact.size)
-            compare_digests(artifact.name, digest.sha256, artifact.sha256)
-            index.held.add(artifact.name)
+        _check_digest(artifact, index, findings)
     findings.add(
         "package lock",
         expected=index.manifest.lock_id,
@@ -117,32 +198,45 @@ def _check_digests(index: ReleaseIndex, findings: Findings) -> None:
     )
 
 
+def _check_digest(artifact: Artifact, index: ReleaseIndex, findings: Findings) -> None:
+    with findings.check(
+        f"digest of {artifact.name}",
+        expected=f"{artifact.size} bytes, sha256 {artifact.sha256}",
+        meaning=TAMPERED,
+    ):
+        digest = hash_plain(index.folder / artifact.name, size=artifact.size)
+        compare_digests(artifact.name, digest.sha256, artifact.sha256)
+        index.held.add(artifact.name)
+
+
 def _check_signatures(index: ReleaseIndex, trust: Trust, findings: Findings) -> None:
     for name in index.manifest.signed_files:
-        if name == CHECKSUMS:
-            continue  # verified with the index
-        bundle = index.folder / bundle_name(name)
-        with findings.check(f"signature of {name}", expected=SIGNED, meaning=TAMPERED):
-            certificate = trust.check_file(bundle, index.sums[name], index.policy)
-            index.policy.check(certificate, bundle.name)
+        if name != CHECKSUMS:  # verified with the index
+            _check_signature(name, index, trust, findings)
+
+
+def _check_signature(name: str, index: ReleaseIndex, trust: Trust, findings: Findings) -> None:
+    bundle = index.folder / bundle_name(name)
+    with findings.check(f"signature of {name}", expected=SIGNED, meaning=TAMPERED):
+        certificate = trust.check_file(bundle, index.sums[name], index.policy)
+        index.policy.check(certificate, bundle.name)
 
 
 def _verify_image_signature(
-    path: Path, trust: Trust, signer: TrustedSigner, tag: str | None, findings: Findings
+    path: Path, trust: Trust, expected: Expectation, findings: Findings
 ) -> tuple[Artifact, Policy]:
-    """Return the image in `path`, its signature and identity verified, and their policy."""
+    """Return the file `path`, its signature and identity verified, and their policy."""
     bundle = path.with_name(bundle_name(path.name))
     certificate = read_certificate(bundle, trust, findings)
     signed_tag = read_claim(certificate, REF).removeprefix("refs/tags/")
     facts = read_facts(certificate)
-    policy = Policy(signer, tag or signed_tag, facts["commit"])
+    policy = Policy(expected.signer, expected.tag or signed_tag, facts["commit"])
     if not check_identity(certificate, policy, findings):
         raise CheckFailed
+    _check_age(policy.tag, None, expected, findings)
     with findings.require(f"signature of {path.name}", expected=SIGNED, meaning=TAMPERED):
         digest = hash_plain(path)
         trust.check_file(bundle, digest.sha256, policy)
-    if tag is None:
-        findings.note(f"no tag was given: by its certificate this is {policy.tag}")
     findings.facts |= {"tag": policy.tag, **facts}
     image = Artifact(
         name=path.name,
@@ -151,12 +245,4 @@ def _verify_image_signature(
         size=digest.size,
         sha256=digest.sha256,
     )
-    return image, policy
-
-
-def _is_present(path: Path, bundle: str, findings: Findings) -> bool:
-    """Return whether `bundle` is beside the image `path`; note when it is not."""
-    present = os.path.lexists(path.with_name(bundle))  # a dangling link is to be refused
-    if not present:
-        findings.note(f"{bundle} is not beside the image: not checked")
-    return present
+    return image, policy.bind(certificate)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ci.report.console import Console
-from ci.verify.findings import Findings
+from ci.verify.findings import MISSING_HINT, Findings, Verdict
 
 EXPLANATIONS: Mapping[str, Mapping[str, str]] = tomllib.loads(
     Path(__file__).with_name("explanations.toml").read_text(encoding="utf-8")
@@ -17,6 +17,11 @@ EXPLANATIONS: Mapping[str, Mapping[str, str]] = tomllib.loads(
 """By the first words of a check's name: what it `proves`, and what it `does_not_prove`."""
 
 RESULTS = {True: "ok", False: "FAILED"}
+VERDICTS = {
+    Verdict.VERIFIED: "verified",
+    Verdict.SIGNATURE_ONLY: "signature only: do not import it",
+    Verdict.REFUSED: "REFUSED: do not import it",
+}
 
 
 def print_report(
@@ -40,12 +45,17 @@ def print_report(
         console.line(f"  expected {check.expected}\n  found    {check.found}")
         if check.meaning:
             console.line(f"  meaning  {check.meaning}")
-    verdict = "verified" if findings.passed else "REFUSED: do not import it"
-    console.line(f"{target}: {verdict}, {len(findings.checks)} checks")
+    for name in findings.missing:
+        console.line(f"missing: {name}")
+    if findings.verdict is Verdict.SIGNATURE_ONLY:
+        console.line(f"hint: {MISSING_HINT}")
+    console.line(f"{target}: {VERDICTS[findings.verdict]}, {len(findings.checks)} checks")
     console.data(
         {
             "target": target,
-            "verified": findings.passed,
+            "verified": findings.verdict is Verdict.VERIFIED,
+            "verdict": findings.verdict.value,
+            "missing": findings.missing,
             "trusting": trusted,
             "facts": findings.facts,
             "checks": [{**asdict(check), **explain(check.name)} for check in findings.checks],

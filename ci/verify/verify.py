@@ -2,36 +2,39 @@
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from build.edges.download import Downloader
+from build.edges.download import Downloader, is_loopback
 from build.errors import ConfigError
 from ci.config import ISSUER, REPOSITORY, ReleaseConfig, read_config
 from ci.release.github import ReleaseReader, web_of
+from ci.release.manifest import Artifact
 from ci.report.console import Console
 from ci.report.safe_output import read_secret
 from ci.verify.content.deep_checks import check_deeply
 from ci.verify.content.release_index import verify_index
-from ci.verify.download import (
-    HINT,
-    Remote,
-    find_local,
-    locate,
-    save_index,
-    save_other_files,
-)
-from ci.verify.findings import CheckFailed, Findings
+from ci.verify.download import HINT, save_index, save_other_files
+from ci.verify.findings import CheckFailed, Findings, Verdict
 from ci.verify.private import ReleaseDownloader
-from ci.verify.release import MoreChecks, verify_image, verify_release
+from ci.verify.release import (
+    OTHER_FILE,
+    Expectation,
+    MoreChecks,
+    check_index,
+    verify_image,
+    verify_release,
+)
 from ci.verify.report import print_explanations, print_report
+from ci.verify.target import Remote, check_outside, find_tag, locate
 from ci.verify.trust.bundles import PUBLIC_ROOT, Trust
-from ci.verify.trust.policy import TrustedSigner, dump_signer, read_signer, write_signer
-from ci.verify.trust.refresh import PUBLIC, fetch_root
+from ci.verify.trust.policy import TrustedSigner
+from ci.verify.trust.policy_file import dump_signer, read_signer, remember, write_signer
+from ci.verify.trust.refresh import PUBLIC, fetch_root, metadata_folder
 
 ALPINE_KEYS = Path(__file__).parents[2] / "build" / "keys" / "alpine"
 """The reviewed keys of this checkout."""
@@ -42,20 +45,18 @@ class VerifyRequest:
     """The request of the command line, checked as a whole."""
 
     target: Path | Remote
-    signer: TrustedSigner
-    tag: str | None
-    """None takes the release that the files name."""
+    expected: Expectation
     trust: Trust
     more_checks: MoreChecks | None
     policy: Path | None
-    """Policy file; written when it does not exist yet."""
+    """Policy file; written at its first use, and for each newer release."""
     save: Path | None
     api: str
     """Of GitHub: the only address that gets a token."""
 
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
-    """Verify and print the report; return 0 only when all checks passed.
+    """Verify and print the report; return the exit code of the verdict.
 
     Raises:
         ConfigError: no signer was named, or the arguments contradict each other.
@@ -72,30 +73,50 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
     request = _read_request(arguments, console)
     findings = _verify(request, console)
     root = request.trust.root
-    trusted = {"repository": request.signer.repository, "trust root": root.name}
+    trusted = {"repository": request.expected.signer.repository, "trust root": root.name}
     trusted |= {"of": root.date, "sha256": root.sha256}
-    if findings.passed:
-        _keep_signer(request, findings, console)
     print_report(findings, arguments.target, trusted, console, explained=arguments.explain)
-    return 0 if findings.passed else 1
+    return findings.verdict.exit_code
 
 
 def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequest:
-    _check_outside_target(arguments)
+    check_outside(
+        arguments.target,
+        {
+            f"--{option.replace('_', '-')}": getattr(arguments, option)
+            for option in ("config", "policy", "trust_root", "keys")
+        },
+    )
     config = read_config(arguments.config) if arguments.config else None
+    if config:
+        # What a configuration names is as much a source of trust as what an option names.
+        where, build = f"{config.file}: ", config.build
+        named = {
+            f"{where}[sign] trust_root": config.sign.trust_root,
+            f"{where}[snapshot] keys": build.source.keys,
+            f"{where}[builder] keys": build.builder_source.keys,
+        }
+        check_outside(arguments.target, named)
     signer = _choose_signer(arguments, config)
     api = config.github_api if config else "https://api.github.com"
     target = locate(arguments.target, repository=signer.repository, web=web_of(api))
+    tag = find_tag(arguments.tag, target)
     _check_offline(arguments, target)
     _check_save(arguments.save, target)
     if arguments.deep and isinstance(target, Path) and not target.is_dir():
         raise ConfigError("--deep: needs a whole release, the target is one image")
+    trust = _read_trust(arguments, config, console)
     return VerifyRequest(
         target=target,
-        signer=signer,
-        tag=arguments.tag or (target.tag if isinstance(target, Remote) else None),
-        trust=_read_trust(arguments, config, console),
-        more_checks=_deep_checks(arguments, config, console) if arguments.deep else None,
+        expected=Expectation(
+            signer=signer,
+            tag=tag,
+            allow_older=arguments.allow_older,
+            # As `publish`, which sends a release of uncommitted changes to this machine only.
+            allow_dirty=config is not None and is_loopback(config.github_api),
+        ),
+        trust=trust,
+        more_checks=_deep_checks(arguments, config, trust, console) if arguments.deep else None,
         policy=arguments.policy,
         save=arguments.save,
         api=api,
@@ -123,28 +144,6 @@ def _choose_signer(arguments: argparse.Namespace, config: ReleaseConfig | None) 
     if not REPOSITORY.fullmatch(repository):
         raise ConfigError(f"--repository {repository}: expected OWNER/REPO")
     return TrustedSigner(repository=repository, issuer=config.sign.issuer if config else ISSUER)
-
-
-def _check_outside_target(arguments: argparse.Namespace) -> None:
-    """Check that no file that determines trust is part of the target; read none.
-
-    Such a file may lie neither anywhere in a folder to verify, nor beside an image.
-    """
-    target = find_local(arguments.target)
-    if target is None:
-        return
-    folder = (target if target.is_dir() else target.parent).resolve()
-    for option in ("config", "policy", "trust_root", "keys"):
-        path = getattr(arguments, option)
-        if path is None:
-            continue
-        inside = path.resolve()
-        if inside.parent == folder or (target.is_dir() and inside.is_relative_to(folder)):
-            raise ConfigError(
-                f"--{option.replace('_', '-')} {path}: is part of the target, which must not "
-                "determine trust",
-                hint="name a file that you had before, or from a source that you trust",
-            )
 
 
 def _check_offline(arguments: argparse.Namespace, target: Path | Remote) -> None:
@@ -178,54 +177,70 @@ def _read_trust(
         raise ConfigError(f"--refresh: renews the public trust root, not {path}")
     with TemporaryDirectory(prefix="snowdrop-root-") as folder:
         fresh = Path(folder) / PUBLIC_ROOT.name
-        fresh.write_bytes(fetch_root(PUBLIC))
+        fresh.write_bytes(fetch_root(PUBLIC, metadata_folder(PUBLIC_ROOT)).content)
         trust = Trust(fresh, name=PUBLIC.url)
     console.line(f"trust root renewed from {PUBLIC.url}: of {trust.root.date}, not kept")
     return trust
 
 
 def _deep_checks(
-    arguments: argparse.Namespace, config: ReleaseConfig | None, console: Console
+    arguments: argparse.Namespace, config: ReleaseConfig | None, trust: Trust, console: Console
 ) -> MoreChecks:
     keys = {"image": arguments.keys or ALPINE_KEYS, "builder": arguments.keys or ALPINE_KEYS}
     if config and not arguments.keys:
         source, builder_source = config.build.source, config.build.builder_source
         keys = {"image": source.keys, "builder": builder_source.keys}
-    return partial(check_deeply, keys=keys, progress=console.progress)
+    return partial(check_deeply, keys=keys, root=trust.root, progress=console.progress)
 
 
 def _verify(request: VerifyRequest, console: Console) -> Findings:
+    """Return the findings; what is to be remembered or kept is, when all checks passed."""
     if isinstance(request.target, Remote):
         return _download(request.target, request, console)
     if request.target.is_dir():
-        return _verify_release(request.target, request)
-    return verify_image(request.target, request.trust, request.signer, request.tag)
+        findings = _verify_release(request.target, request)
+    else:
+        findings = verify_image(request.target, request.trust, request.expected)
+    _keep_signer(request, findings, console)
+    return findings
 
 
 def _verify_release(folder: Path, request: VerifyRequest) -> Findings:
-    return verify_release(folder, request.trust, request.signer, request.tag, request.more_checks)
+    return verify_release(folder, request.trust, request.expected, request.more_checks)
 
 
 def _download(remote: Remote, request: VerifyRequest, console: Console) -> Findings:
     """Return the findings about `remote`; keep its files only if all checks passed."""
     plain = Downloader(time.sleep, HINT)
     downloader = ReleaseDownloader(plain, _open_reader(request, console, plain))
+    expected = request.expected
     with _staging_folder(request.save) as folder:
         save_index(remote, folder, downloader)
         findings = Findings()
         try:
-            index = verify_index(folder, request.trust, request.signer, request.tag, findings)
+            index = verify_index(folder, request.trust, expected.signer, expected.tag, findings)
         except CheckFailed:
             return findings
+        check_index(index, expected, findings)
+        if remote.image is not None:
+            _check_entry(remote.image, index.manifest.of_role("image"), findings)
         # Only now: the sizes in an unsigned manifest limit nothing.
+        if findings.failed:
+            return findings
         save_other_files(remote, index.manifest, folder, downloader, console.progress)
         findings = _verify_release(folder, request)
-        if request.save is not None and findings.passed:
+        _keep_signer(request, findings, console)
+        if findings.verdict is Verdict.VERIFIED and request.save is not None:
             if request.save.exists():
                 request.save.rmdir()
             folder.rename(request.save)
             console.line(f"saved in {request.save}")
-        return findings
+    return findings
+
+
+def _check_entry(image: str, images: Sequence[Artifact], findings: Findings) -> None:
+    found = ", ".join(each.name for each in images if each.name == image) or "no such image"
+    findings.add(f"entry of {image}", expected=image, found=found, meaning=OTHER_FILE)
 
 
 def _open_reader(
@@ -237,7 +252,7 @@ def _open_reader(
         return None
     return ReleaseReader(
         api=request.api,
-        repository=request.signer.repository,
+        repository=request.expected.signer.repository,
         token=token,
         downloader=downloader,
     )
@@ -264,20 +279,26 @@ def _staging_folder(save: Path | None) -> Iterator[Path]:
 
 
 def _keep_signer(request: VerifyRequest, findings: Findings, console: Console) -> None:
-    """Write and print the policy file at its first use; without one, note its values.
+    """Write the policy file at its first use and for a newer release; without one, note it.
 
     Raises:
-        VerificationError: the certificate has no numbers.
         ConfigError: the file cannot be written.
     """
+    if findings.verdict is not Verdict.VERIFIED or findings.epoch is None:
+        return
     repository_id, owner_id = findings.facts["repository_id"], findings.facts["owner_id"]
     if request.policy is None:
         findings.note(
             f"signed by repository number {repository_id} of owner number {owner_id}; "
             "`--policy FILE` keeps them for the next time"
         )
-    elif not request.policy.exists():
-        signer = replace(request.signer, repository_id=repository_id, owner_id=owner_id)
+        return
+    known = request.expected.signer
+    signer = replace(known, repository_id=repository_id, owner_id=owner_id)
+    signer = remember(signer, findings.facts["tag"], findings.epoch)
+    is_new = not request.policy.exists()
+    if is_new or signer != known:
         write_signer(request.policy, signer)
+    if is_new:
         findings.note(f"{request.policy}: written now, required from now on")
         console.line(f"{request.policy}:\n{dump_signer(signer)}")

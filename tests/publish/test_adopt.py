@@ -18,27 +18,15 @@ from ci.publish.release_files import read_release
 from ci.rehearsal.github.server import running
 from ci.rehearsal.github.state import Fault, Kind, World
 from ci.release.manifest import BUNDLE_SUFFIX, MANIFEST
+from tests.publish.release import CONFIG as OTHER_CONFIG
+from tests.publish.release import REPOSITORY as OTHER_REPOSITORY
 from tests.publish.release import Counted, world_in
 from tests.verify.conftest import _stage  # noqa: F401 (the fixture `stage`)
 from tests.verify.mint import Mint
 from tests.verify.stage import IMAGE, NEW, REPOSITORY, Stage
 
 UPLOAD, UPDATE = "repos/upload-release-asset", "repos/update-release"
-CONFIG = """\
-[release]
-name = "snowdrop"
-github = "lighthouse/snowdrop"
-[snapshot]
-branch = "v3.24"
-repositories = ["packages"]
-keys = "keys"
-[builder]
-packages = ["python3"]
-[image.droplet]
-arch = "x86_64"
-disk = "1 GiB"
-packages = ["alpine-base"]
-"""
+CONFIG = OTHER_CONFIG.replace(OTHER_REPOSITORY, REPOSITORY)
 
 
 def sign_again(dist: Path, mint: Mint) -> None:

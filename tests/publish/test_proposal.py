@@ -10,7 +10,7 @@ import pytest
 
 from build.config import Origin
 from build.errors import OutOfStepError
-from build.snapshot.lock import Lock, dump_lock, write_lock
+from build.snapshot.lock import Lock, dump_lock, read_lock, write_lock
 from ci.__main__ import main
 from ci.commands import pin, propose, refresh
 from ci.config import read_config
@@ -176,11 +176,18 @@ def test_an_unchanged_lock_is_nothing_and_a_new_one_is_handed_on(
     def command(words: object, command: object, *_: object) -> None:
         del words
         called.append("pin" if command is pin.run else "archive")
+        if called == ["pin"]:
+            build = read_config(config).build
+            signed_again = replace(read_lock(build.lock).repositories[0], index_sha256="e" * 64)
+            write_lock(build.lock, replace(read_lock(build.lock), repositories=(signed_again,)))
         if called == ["pin", "pin"]:
             write(config, "1.1-r0")
 
     monkeypatch.setattr(refresh, "_run_command", command)
+    before = read_config(config).build.lock.read_bytes()
     assert "unchanged" in run("refresh")
+    # Of an index that was only signed again, the committed lock stays.
+    assert read_config(config).build.lock.read_bytes() == before
     summary, output = config.with_name("summary.md"), config.with_name("output")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     monkeypatch.setenv("GITHUB_OUTPUT", str(output))

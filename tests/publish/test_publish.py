@@ -255,3 +255,17 @@ def test_uncommitted_changes_are_published_on_this_machine_only(
     with pytest.raises(PublishError, match="uncommitted changes"):
         call(command, write_config(tmp_path), environment=TOKEN)
     assert call(command, write_config(tmp_path, api=api), environment=TOKEN).status == 0
+
+
+@pytest.mark.parametrize("operation", ["repos/list-releases", CREATE, UPLOAD, UPDATE])
+def test_a_token_without_the_right_is_named(
+    operation: str, tmp_path: Path, publish: Callable[..., Published], world: World
+) -> None:
+    dist = write_release(tmp_path)
+    world.refused = {operation}
+    with pytest.raises(RemoteError, match="403") as refused:
+        publish()
+    assert "`contents: write`" in refused.value.hint
+    world.refused = set()
+    publish()
+    assert stored(world) == digests(dist)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ci import environment
-from ci.environment import TOOLS, EnvironmentProblem, ensure_tools
+from ci.environment import STAMP, TOOLS, EnvironmentProblem, ensure_python, ensure_tools
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +59,56 @@ def test_another_user_installs_nothing(
     with pytest.raises(EnvironmentProblem, match=r"^missing on this machine: ssh\nhint: run `sudo"):
         ensure_tools("ssh")
     assert commands == []
+
+
+@pytest.fixture(name="installed")
+def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An environment that is complete; the value is its folder."""
+    monkeypatch.setattr(environment, "ENVIRONMENTS", tmp_path)
+    folder = tmp_path / "release"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").touch()
+    (folder / STAMP).write_text(environment._stamp(ROOT / "requirements" / "release.txt"))
+    return folder
+
+
+@pytest.fixture(name="forbidden")
+def _forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every program that is run to install something fail."""
+
+    def fail(argv: list[str], _: object = None) -> None:
+        raise EnvironmentProblem(f"no network: {argv}")
+
+    monkeypatch.setattr(environment, "_run", fail)
+
+
+@pytest.mark.usefixtures("forbidden")
+def test_without_a_network_an_environment_of_any_interpreter_is_used(installed: Path) -> None:
+    stamp = installed / STAMP
+    stamp.write_text(f"{stamp.read_text().splitlines()[0]}\n3.9.1 /usr/bin/python3.9\n")
+    before = sorted(installed.parent.rglob("*"))
+    assert ensure_python("release", install=False) == installed / "bin" / "python"
+    assert sorted(installed.parent.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("forbidden")
+@pytest.mark.parametrize(
+    ("stamp", "message"), [("", "not installed"), ("0\n", "of other requirements")]
+)
+def test_without_a_network_nothing_is_installed(installed: Path, stamp: str, message: str) -> None:
+    (installed / STAMP).write_text(stamp)
+    with pytest.raises(EnvironmentProblem, match=f"{message}.*\nhint: install it while there is"):
+        ensure_python("release", install=False)
+    assert (installed / "bin" / "python").exists()
+
+
+@pytest.mark.usefixtures("forbidden")
+def test_an_environment_is_kept_when_its_successor_cannot_be_installed(installed: Path) -> None:
+    (installed / STAMP).write_text("0\nof another interpreter\n")
+    with pytest.raises(EnvironmentProblem, match="no network"):
+        ensure_python("release")
+    assert (installed / STAMP).read_text() == "0\nof another interpreter\n"
+    assert (installed / "bin" / "python").exists()
 
 
 def test_every_tool_has_a_purpose_in_one_sentence() -> None:

@@ -245,7 +245,7 @@ def actions_are_pinned(workflow: Workflow) -> Iterator[str]:
 
 
 def references_exist(workflow: Workflow) -> Iterator[str]:
-    """Outputs of steps and of jobs are read where somebody writes them."""
+    """Every output that is read is written by a step or a job before."""
     jobs = {job.name: job for job in workflow.jobs}
     for job in workflow.jobs:
         text = str(job.content)

@@ -8,7 +8,13 @@ import pytest
 
 from build.apk.index import INDEX
 from build.edges.download import VanishedError
-from build.errors import RemoteError, SnapshotError, SnowdropError, VerificationError
+from build.errors import (
+    OutOfStepError,
+    RemoteError,
+    SnapshotError,
+    SnowdropError,
+    VerificationError,
+)
 from build.snapshot.fetch import Fetcher
 from build.snapshot.lock import dump_lock
 from build.snapshot.store import Store
@@ -245,7 +251,7 @@ def test_repositories_out_of_step_are_read_three_times_and_then_reported(tmp_pat
         urls = [f"{mirror.url}/{TAIL}", f"{mirror.url}/v3.24/community"]
         config = world(tmp_path, *urls, packages=["hello", "tool"])
         slept: list[float] = []
-        with pytest.raises(SnapshotError, match="out of step; fetched 3 times") as failure:
+        with pytest.raises(OutOfStepError, match="out of step; fetched 3 times") as failure:
             pin_world(config, slept=slept)
         assert "libnew: no repository has it, tool-1.0-r0 needs it" in str(failure.value)
         assert "community: late, newest package of 2023-11-14 22:13 UTC" in str(failure.value)

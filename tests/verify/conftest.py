@@ -2,8 +2,10 @@
 
 import functools
 import json
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from ci.__main__ import main
 from tests.verify.stage import Scene, Stage, make_stage
 
+ROOT = Path(__file__).parents[2]
 Serve = Callable[[Path], str]
 
 
@@ -102,3 +105,20 @@ class Quiet(SimpleHTTPRequestHandler):
 
     def log_message(self, *words: object) -> None:
         """Log nothing."""
+
+
+def ci(words: Sequence[str], *around: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m ci WORDS` in a process of its own, behind the words `around`."""
+    return subprocess.run(
+        [*around, sys.executable, "-m", "ci", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def remote(scene: Scene, target: str, *words: str) -> Scene:
+    """Let the scene verify what is served at `target`."""
+    scene.target, scene.words = target, list(words)
+    return scene

@@ -19,6 +19,7 @@ from ci.rehearsal.sigstore import oidc
 from ci.rehearsal.sigstore.log import TransparencyLog
 from ci.rehearsal.sigstore.oidc import Job
 from ci.rehearsal.sigstore.server import Sigstore
+from ci.rehearsal.sigstore.trust import trusted_root
 from ci.release.manifest import BUNDLE_SUFFIX
 from tests.apk.makers import key
 from tests.attest.conftest import (
@@ -85,10 +86,12 @@ def make_stage(
     `padding`: bytes that each image is longer than it need be.
     """
     config = _make_checkout(root)
+    instance = Sigstore.open(root / "sigstore", Job(repository=REPOSITORY, tag=OLD, commit=""))
+    trust = json.dumps(trusted_root(instance.keys)).encode()
     folders, commits = {}, {}
     for tag, image in ((OLD, b"QFI\xfb older "), (NEW, b"QFI\xfb newer ")):
         commits[tag] = _commit(root, tag)
-        _build(config, tag, commits[tag], image + bytes(padding))
+        _build(config, tag, commits[tag], image + bytes(padding), trust)
         job = Job(repository=REPOSITORY, tag=tag, commit=commits[tag])
         with Sigstore.open(root / "sigstore", job).serve() as running:
             enter(running.environment)
@@ -155,13 +158,19 @@ def _commit(root: Path, tag: str) -> str:
     return git(root, "rev-parse", "HEAD")
 
 
-def _build(config: ReleaseConfig, tag: str, commit: str, content: bytes) -> None:
+def _build(config: ReleaseConfig, tag: str, commit: str, content: bytes, trust_root: bytes) -> None:
     """Leave in dist what the steps before signing leave."""
     lock, dist = _lock(config.build.choice_sha256), config.dist
     dist.mkdir()
     store = Store(config.file.parent / "store")
     archive = dist / f"snowdrop-{tag}-snapshot.tar"
-    write_archive(archive, lock, store, trust_root=b"{}", progress=Silent())
+    write_archive(
+        archive,
+        lock,
+        store,
+        trust_root=trust_root,
+        progress=Silent(),
+    )
     (dist / OWN_NAME).write_bytes(OWN)
     for variant in VARIANTS:
         image = dist / f"{stem(tag, variant)}.qcow2"

@@ -9,9 +9,14 @@ from tests.verify.attacks import (
     Attack,
     bundles,
     content,
+    facts,
     fields,
     identity,
+    one_image,
+    one_run,
     packages,
+    rollback,
+    sources,
     statements,
     trust,
     unopened,
@@ -20,7 +25,10 @@ from tests.verify.conftest import Output
 from tests.verify.stage import Scene
 
 Ask = Callable[[Scene], Output]
-TABLES = (content, packages, bundles, statements, identity, trust, fields, unopened)
+TABLES = (
+    *(content, packages, bundles, statements, identity, trust, fields, unopened),
+    *(one_run, one_image, facts, rollback, sources),
+)
 ATTACKS = [attack for table in TABLES for attack in table.ATTACKS]
 
 
@@ -29,6 +37,11 @@ def test_is_refused(attack: Attack, scene: Scene, ask: Ask) -> None:
     attack.do(scene)
     output = ask(scene)
     assert "Traceback" not in output.err
+    if attack.code:
+        assert (output.code, output.failed) == (attack.code, {})
+        assert output.document["verdict"] == "signature only"
+        assert attack.found in output.document["missing"]
+        return
     if not attack.check:
         assert output.code == 2
         assert output.document.keys() == {"error", "hint", "exit_code"}

@@ -2,11 +2,10 @@
 
 import functools
 import shutil
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,13 @@ from typing import Any
 import pytest
 
 from ci.__main__ import main
-from ci.commands.verify import no_socket
-from ci.release.manifest import PROVENANCE_BUNDLE, boot_bundle, bundle_name
-from tests import skips
-from tests.verify.conftest import Output, Quiet, Serve
+from ci.release.manifest import PROVENANCE_BUNDLE
+from tests.verify.attacks.facts import dirty_release
+from tests.verify.conftest import Output, Quiet, Serve, remote
 from tests.verify.stage import IMAGE, NEW, OLD, REPOSITORY, Scene, Stage, stem
 
 ROOT = Path(__file__).parents[2]
 Ask = Callable[[Scene], Output]
-
-
-def ci(words: Sequence[str], *around: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m ci WORDS` in a process of its own, behind the words `around`."""
-    return subprocess.run(
-        [*around, sys.executable, "-m", "ci", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def at_github(scene: Scene, serve: Serve, tag: str, folder: Path) -> str:
@@ -40,40 +27,6 @@ def at_github(scene: Scene, serve: Serve, tag: str, folder: Path) -> str:
     root = scene.place / f"web-{tag}"
     shutil.copytree(folder, root / REPOSITORY / "releases" / "download" / tag)
     return f"{serve(root)}/{REPOSITORY}/releases/tag/{tag}"
-
-
-def remote(scene: Scene, target: str, *words: str) -> Scene:
-    """Let the scene verify what is served at `target`."""
-    scene.target, scene.words = target, list(words)
-    return scene
-
-
-@pytest.mark.skipif(shutil.which("strace") is None, reason=skips.TOOL)
-def test_offline_opens_no_socket(scene: Scene) -> None:
-    """No network call is seen by strace, from the first import to the last line."""
-    trace = scene.place / "trace"
-    watch = ["strace", "-f", "-qq", "-e", "trace=%network", "-o", str(trace)]
-    scene.words += ["--deep"]
-    done = ci(scene.argv, *watch)
-    assert (done.returncode, trace.read_text()) == (0, "")
-    assert f"{scene.folder}: verified," in done.stdout
-    ci(["verify", "http://127.0.0.1:9", "--repository", REPOSITORY], *watch)
-    assert "socket(AF_INET" in trace.read_text(), "strace sees what opens one"
-
-
-def test_offline_refuses_what_would_open_a_socket() -> None:
-    with no_socket(), pytest.raises(PermissionError, match="--offline"):
-        socket.socket()
-    socket.socket().close()
-
-
-def test_a_folder_verifies_where_there_is_no_network(scene: Scene) -> None:
-    alone = ["unshare", "--net", "--map-root-user", "--user"]
-    probe = subprocess.run([*alone, "true"], capture_output=True, check=False)
-    if probe.returncode != 0:
-        pytest.skip(skips.NAMESPACES)
-    done = ci(scene.argv, *alone)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_refusal_prints_what_was_expected_and_what_it_means(
@@ -195,41 +148,53 @@ def test_a_longer_file_than_the_manifest_says_is_not_downloaded_to_its_end(
     assert f"/{IMAGE}: longer than the {size} bytes expected" in output.err
 
 
-def test_a_policy_file_is_written_and_printed_once_and_required_from_then_on(
-    scene: Scene, ask: Ask, capsys: pytest.CaptureFixture[str]
+def test_what_is_both_a_tag_and_a_folder_is_refused(
+    scene: Scene, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = scene.place / "trusted" / "policy.toml"
-    scene.words += ["--policy", str(policy)]
-    assert main(scene.argv) == 0
-    shown = capsys.readouterr().out
-    assert policy.read_text() in shown
-    assert 'repository_id = "700000001"\nowner_id = "600000001"\n' in policy.read_text()
-    assert shown.rstrip().splitlines()[-1].startswith(f"{scene.folder}: verified")
-    before = policy.read_text()
-    words = ["verify", scene.target, "--policy", str(policy), "--trust-root"]
-    assert main([*words, str(scene.trust_root)]) == 0
-    assert "repository number" in capsys.readouterr().out
-    scene.resign(scene.stage.mint.claiming(repository_id="700000002"))
-    output = ask(scene)
-    assert output.failed == {"repository number": "700000002"}
-    assert policy.read_text() == before
+    """Somebody who types a tag must not get what lies in the working directory."""
+    scene.folder.rename(scene.place / NEW)
+    monkeypatch.chdir(scene.place)
+    output = ask(remote(scene, NEW))
+    assert output.code == 2
+    assert f"{NEW}: a tag, and also a file or folder here" in output.err
+    assert ask(remote(scene, f"./{NEW}")).code == 0
+    monkeypatch.chdir(scene.place / NEW)
+    scene.words = ["--tag", OLD]
+    scene.target = "."
+    assert "expected one tag" in ask(scene).err
 
 
-def test_a_policy_file_is_not_written_from_what_was_refused(scene: Scene, ask: Ask) -> None:
-    policy = scene.place / "policy.toml"
-    (scene / IMAGE).unlink()
-    scene.words += ["--policy", str(policy)]
-    assert ask(scene).code == 1
-    assert not policy.exists()
+def test_an_image_of_the_page_of_the_latest_release_names_its_tag(
+    scene: Scene, ask: Ask, serve: Serve
+) -> None:
+    root = scene.place / "web"
+    for name, source in (("newest", scene.folder), ("older", scene.stage.old)):
+        shutil.copytree(source, root / name / "releases" / "latest" / "download")
+    address = serve(root)
+    for name, code in (("newest", 0), ("older", 1)):
+        output = ask(remote(scene, f"{address}/{name}/releases/latest/download/{IMAGE}"))
+        assert output.code == code
+    assert output.failed["source ref"] == f"refs/tags/{OLD}"
 
 
-def test_a_certificate_without_numbers_makes_no_policy_file(scene: Scene, ask: Ask) -> None:
-    scene.resign(scene.stage.mint.claiming(repository_id='1"\nissuer = "x'))
-    scene.words += ["--policy", str(scene.place / "policy.toml")]
-    output = ask(scene)
-    assert output.code == 1
-    assert output.err.startswith("error: certificate: repository number ")
-    assert not (scene.place / "policy.toml").exists()
+def test_an_image_that_the_release_lacks_is_refused(scene: Scene, ask: Ask, serve: Serve) -> None:
+    image = IMAGE.replace("droplet", "desktop")
+    output = ask(remote(scene, f"{serve(scene.folder)}/{image}"))
+    assert output.failed == {f"entry of {image}": "no such image"}
+
+
+def test_a_release_of_uncommitted_changes_needs_a_configuration_of_this_machine(
+    scene: Scene, ask: Ask, stage: Stage
+) -> None:
+    """A rehearsal publishes to this machine alone, and its own configuration says so."""
+    dirty_release(scene)
+    assert list(ask(scene).failed) == ["sources in release.json"]
+    text = (stage.root / "release.toml").read_text()
+    for api, code in (("http://127.0.0.1:9", 0), ("https://git.example.org/api/v3", 1)):
+        mine = stage.root / f"mine-{code}.toml"
+        mine.write_text(f'{text}[github]\napi = "{api}"\n')
+        output = ask(remote(scene, str(scene.folder), "--config", str(mine)))
+        assert output.code == code, output.failed
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(scene: Scene, ask: Ask, serve: Serve) -> None:
@@ -262,88 +227,6 @@ def test_a_named_configuration_names_the_trusted_signer(
     assert main(["verify", str(scene.folder), *named]) == 1
 
 
-def test_one_image_with_all_of_its_bundles(scene: Scene, ask: Ask) -> None:
-    scene.target = str(scene / IMAGE)
-    output = ask(scene)
-    assert (output.code, output.failed) == (0, {})
-    assert {"provenance", f"boot report of {IMAGE}", f"SBOM of {IMAGE}"} <= set(output.names)
-    assert any(NEW in note for note in output.document["notes"])
-
-
-def test_trusted_files_may_lie_below_the_folder_of_an_image(scene: Scene) -> None:
-    """As in a home folder; but a file beside the image is refused."""
-    words = ["verify", str(scene / IMAGE), "--repository", REPOSITORY, "--trust-root"]
-    for name, code in (("mine/root.json", 0), ("root.json", 2)):
-        (scene / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(scene.trust_root, scene / name)
-        assert main([*words, str(scene / name)]) == code
-
-
-def test_one_image_with_its_own_bundle_alone(scene: Scene, ask: Ask) -> None:
-    alone = scene.place / "alone"
-    alone.mkdir()
-    for name in (IMAGE, bundle_name(IMAGE)):
-        shutil.copyfile(scene / name, alone / name)
-    scene.target = str(alone / IMAGE)
-    scene.words += ["--tag", NEW]
-    output = ask(scene)
-    assert (output.code, output.failed) == (0, {})
-    notes = " ".join(output.document["notes"])
-    for lacking in (PROVENANCE_BUNDLE, boot_bundle(IMAGE)):
-        assert f"{lacking} is not beside the image" in notes
-
-
-@pytest.mark.parametrize(
-    ("damage", "words", "check"),
-    [
-        (lambda scene: (scene / IMAGE).write_bytes(b"QFI"), [], f"signature of {IMAGE}"),
-        (lambda scene: (scene / bundle_name(IMAGE)).unlink(), [], "trust root"),
-        (lambda scene: None, ["--tag", OLD], "source ref"),
-        (
-            lambda scene: scene.resign(scene.stage.foreign, PROVENANCE_BUNDLE),
-            [],
-            "provenance",
-        ),
-        (
-            lambda scene: scene.restate(
-                PROVENANCE_BUNDLE,
-                lambda said: said["subject"].pop(0) and said["subject"].clear(),
-            ),
-            [],
-            "provenance",
-        ),
-        (
-            lambda scene: scene.restate(
-                boot_bundle(IMAGE), lambda said: said["predicate"].update(result="FAILED")
-            ),
-            [],
-            f"boot report of {IMAGE}",
-        ),
-    ],
-    ids=[
-        "image",
-        "no bundle",
-        "older tag",
-        "provenance elsewhere",
-        "no subject",
-        "boot failed",
-    ],
-)
-def test_one_image_is_refused(
-    scene: Scene,
-    ask: Ask,
-    damage: Callable[[Scene], object],
-    words: list[str],
-    check: str,
-) -> None:
-    damage(scene)
-    scene.target = str(scene / IMAGE)
-    scene.words += words
-    output = ask(scene)
-    assert output.code == 1
-    assert check in output.failed
-
-
 def test_explain_needs_nothing_to_verify(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--explain"]) == 0
     said = capsys.readouterr().out
@@ -364,10 +247,10 @@ def test_explain_is_printed_after_the_results(
         ((), "no target, expected a folder"),
         (("no such thing", "--repository", "a/b"), "neither a folder, nor an image"),
         (("a" * 300 + "/b", "--repository", "a/b"), "neither a folder, nor an image"),
-        (("v1",), "no trusted repository was named"),
-        (("v1", "--repository", "nobody"), "--repository nobody: expected OWNER/REPO"),
+        ((NEW,), "no trusted repository was named"),
+        ((NEW, "--repository", "nobody"), "--repository nobody: expected OWNER/REPO"),
         ((".", "--repository", "a/b", "--save", "x"), "the target is a file already"),
-        (("v1", "--repository", "a/b", "--offline"), "--offline: https://github.com/a/b"),
+        ((NEW, "--repository", "a/b", "--offline"), "--offline: https://github.com/a/b"),
         (
             (".", "--repository", "a/b", "--offline", "--refresh"),
             "--offline and --refresh are mutually",

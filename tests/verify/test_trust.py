@@ -48,18 +48,33 @@ class Repository:
         """What a client begins with."""
         return self.folder / "1.root.json"
 
-    def publish(self, document: Json) -> bytes:
-        """Offer a trust root."""
+    def publish(self, document: Json, version: int = 1) -> bytes:
+        """Offer a trust root, with metadata of that version."""
         content = json.dumps(document).encode()
         target = TargetFile.from_data("trusted_root.json", content)
         name = f"{sha256(content).hexdigest()}.trusted_root.json"
         (self.folder / "targets" / name).write_bytes(content)
-        targets = Targets(expires=self._later(), targets={"trusted_root.json": target})
-        self._write("1.targets.json", targets)
-        snapshot = Snapshot(expires=self._later(), meta={"targets.json": MetaFile(1)})
-        self._write("1.snapshot.json", snapshot)
-        self._write("timestamp.json", Timestamp(expires=self._later(), snapshot_meta=MetaFile(1)))
+        listed = {"trusted_root.json": target}
+        targets = Targets(version, expires=self._later(), targets=listed)
+        self._write(f"{version}.targets.json", targets)
+        meta = {"targets.json": MetaFile(version)}
+        snapshot = Snapshot(version, expires=self._later(), meta=meta)
+        self._write(f"{version}.snapshot.json", snapshot)
+        timestamp = Timestamp(version, expires=self._later(), snapshot_meta=MetaFile(version))
+        self._write("timestamp.json", timestamp)
         return content
+
+    def rotate(self) -> None:
+        """Replace the key: the next root is signed by the old one and the new one."""
+        former = self.signer
+        self.signer = CryptoSigner.generate_ed25519()
+        root = Root(2, expires=self._later())
+        for role in ("root", "timestamp", "snapshot", "targets"):
+            root.add_key(self.signer.public_key, role)
+        metadata: Metadata[Any] = Metadata(root)
+        metadata.sign(former)
+        metadata.sign(self.signer, append=True)
+        metadata.to_file(str(self.folder / "2.root.json"))
 
     def _write(self, name: str, signed: Any) -> None:  # noqa: ANN401 - one of tuf's four roles
         metadata: Metadata[Any] = Metadata(signed)
@@ -165,6 +180,115 @@ def test_a_root_that_lost_keys_is_kept_only_when_that_is_accepted(
     assert json.loads(mine.read_text()) == honest
     assert update(address, repository, mine, "--accept-removals") == 0
     assert mine.read_bytes() == content
+
+
+def test_an_update_does_not_go_back_to_metadata_of_before(
+    stage: Stage,
+    repository: Repository,
+    serve: Serve,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A withdrawn key would come back with the metadata of the time before."""
+    honest, other = trusted_root(stage.mint.keys), trusted_root(stage.foreign.keys)
+    mine, address = tmp_path / "mine.json", serve(repository.folder)
+    both = {**honest, "tlogs": [*honest["tlogs"], *other["tlogs"]]}
+    repository.publish(both, 1)
+    assert update(address, repository, mine) == 0
+    without = repository.publish(honest, 2)
+    assert update(address, repository, mine, "--accept-removals") == 0
+    assert mine.with_suffix(".tuf").is_dir()
+    repository.publish(both, 1)
+    assert update(address, repository, mine) == 1
+    assert "timestamp" in capsys.readouterr().err
+    assert mine.read_bytes() == without
+    repository.publish(honest, 3)
+    assert update(address, repository, mine) == 0
+
+
+def test_an_update_does_not_go_back_to_a_withdrawn_key_of_tuf(
+    stage: Stage, repository: Repository, serve: Serve, tmp_path: Path
+) -> None:
+    honest, other = trusted_root(stage.mint.keys), trusted_root(stage.foreign.keys)
+    mine, address = tmp_path / "mine.json", serve(repository.folder)
+    repository.publish(honest, 1)
+    assert update(address, repository, mine) == 0
+    withdrawn = repository.signer
+    repository.rotate()
+    content = repository.publish(honest, 2)
+    assert update(address, repository, mine) == 0
+    (repository.folder / "2.root.json").unlink()
+    repository.signer = withdrawn
+    repository.publish({**honest, "tlogs": [*honest["tlogs"], *other["tlogs"]]}, 9)
+    assert update(address, repository, mine) == 1
+    assert mine.read_bytes() == content
+
+
+def test_refresh_does_not_go_back_either(
+    scene: Scene,
+    stage: Stage,
+    repository: Repository,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mine, address = scene.place / "mine.json", serve(repository.folder)
+    repository.publish(trusted_root(stage.mint.keys), 2)
+    assert update(address, repository, mine) == 0
+    repository.publish(trusted_root(stage.mint.keys), 1)
+    monkeypatch.setattr("ci.verify.verify.PUBLIC", Source(address, repository.root.read_bytes()))
+    monkeypatch.setattr("ci.verify.verify.PUBLIC_ROOT", mine)
+    capsys.readouterr()
+    assert main(["verify", str(stage.new), "--repository", REPOSITORY, "--refresh"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {address}: no trust root")
+
+
+DAY = "2026-01-01T00:00:00Z"
+LATER = "2036-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        ([{"end": LATER}], [{"end": "2035-12-31T00:00:00Z"}], "shortened"),
+        ([{}], [{"start": "2025-06-01T00:00:00Z"}], "shortened"),
+        ([{"end": LATER}, {"start": LATER}], [{"end": LATER}], "shortened"),
+        ([{}], [{"end": LATER}], "ended"),
+        ([{"end": DAY}], [{"end": LATER}], "extended"),
+        ([{"end": DAY}], [{}], "extended"),
+        ([{"end": LATER}], [{"end": LATER}, {"start": LATER}], "extended"),
+        ([{"end": LATER}], [{"end": LATER}], ""),
+    ],
+)
+def test_every_change_of_a_period_is_shown(
+    stage: Stage,
+    repository: Repository,
+    serve: Serve,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    before: list[dict[str, str]],
+    after: list[dict[str, str]],
+    kind: str,
+) -> None:
+    def root_of(periods: list[dict[str, str]]) -> Json:
+        document = trusted_root(stage.mint.keys)
+        (log,) = document["tlogs"]
+        start = {"start": "2025-01-01T00:00:00Z"}
+        document["tlogs"] = [
+            {**log, "publicKey": {**log["publicKey"], "validFor": {**start, **period}}}
+            for period in periods
+        ]
+        return document
+
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(root_of(before)))
+    repository.publish(root_of(after))
+    code = update(serve(repository.folder), repository, mine)
+    out, err = capsys.readouterr()
+    shown = [line.split()[0] for line in out.splitlines() if "log key" in line]
+    assert shown == ([kind] if kind else [])
+    assert code == (1 if kind == "shortened" else 0)
+    assert ("1 of its keys" in err) == (kind == "shortened")
 
 
 def test_verify_takes_the_root_of_today_for_one_run_and_says_so(

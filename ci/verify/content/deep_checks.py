@@ -6,7 +6,7 @@ from pathlib import Path
 from build.edges.progress import Progress
 from build.errors import SnowdropError, VerificationError
 from build.inspect.inspection import SUFFIX
-from build.snapshot.archive import open_archive
+from build.snapshot.archive import TRUST_ROOT, Archive, open_archive
 from build.snapshot.lock import Lock
 from ci.attest.predicates.provenance import Run, build_provenance
 from ci.attest.predicates.snapshot import snapshot_predicate, verify_snapshot
@@ -18,6 +18,7 @@ from ci.release.manifest import (
     builder_sbom_name,
     sbom_bundle,
 )
+from ci.verify.content.facts import check_sbom, value_at
 from ci.verify.content.packages import (
     check_builder_sbom,
     check_database,
@@ -27,23 +28,32 @@ from ci.verify.content.packages import (
     read_variant,
 )
 from ci.verify.content.release_index import ReleaseIndex
-from ci.verify.content.statements import value_at
 from ci.verify.findings import Findings
 from ci.verify.safe_io import parse_strict, read_small, same_json
+from ci.verify.trust.root import Root, parse_root
 
 CONTRADICTED = "the release makes statements about its packages that its files contradict"
+UNVOUCHED = "a person would follow what nothing vouches for"
 OF_LOCK_AND_RELEASE = "those of lock and release"
 
 
 def check_deeply(
-    index: ReleaseIndex, findings: Findings, *, keys: Mapping[str, Path], progress: Progress
+    index: ReleaseIndex,
+    findings: Findings,
+    *,
+    keys: Mapping[str, Path],
+    root: Root,
+    progress: Progress,
 ) -> None:
     """Add the slower checks of the release.
 
-    `keys`: the user's own folders of the distribution's keys, by role (`image`, `builder`).
+    `keys`: the user's own folders of the distribution's keys, by role (`image`, `builder`);
+    `root`: the user's own trust root.
     """
     with findings.until_failure():
-        lock = _check_snapshot(index, keys, progress, findings)
+        archive = _check_snapshot(index, keys, progress, findings)
+        lock = archive.lock
+        _check_archive_texts(archive, root, findings)
         _check_dependencies(index, lock, findings)
         for image in index.manifest.of_role("image"):
             # Without a build record it is unknown which packages the image must contain.
@@ -56,12 +66,14 @@ def check_deeply(
             document = parse_strict(read_small(index.path(name)), where=name)
             if not isinstance(document, dict):
                 raise VerificationError(f"{name}: not an object, expected one")
+            described = f"{index.manifest.name}-builder"
+            check_sbom(document, name, ref="builder", name=described, sha256=None)
             check_builder_sbom(document, lock)
 
 
 def _check_snapshot(
     index: ReleaseIndex, keys: Mapping[str, Path], progress: Progress, findings: Findings
-) -> Lock:
+) -> Archive:
     folders = ", ".join(sorted({str(path) for path in keys.values()}))
     with findings.require(
         "snapshot signatures",
@@ -73,7 +85,8 @@ def _check_snapshot(
             raise VerificationError(f"{len(archives)} snapshot archives, expected one")
         name = archives[0].name
         try:
-            snapshot = verify_snapshot(open_archive(index.path(name)), keys, progress)
+            archive = open_archive(index.path(name))
+            snapshot = verify_snapshot(archive, keys, progress)
         except VerificationError:
             raise
         except SnowdropError as error:  # a malformed lock or index, a key without a file
@@ -85,7 +98,27 @@ def _check_snapshot(
     statement = index.statements.get(SNAPSHOT_BUNDLE)
     same = same_json(statement.predicate if statement else None, snapshot_predicate(snapshot))
     _add_comparison("snapshot statement", "content of the archive", same, findings)
-    return snapshot.lock
+    return archive
+
+
+def _check_archive_texts(archive: Archive, root: Root, findings: Findings) -> None:
+    """Add the checks of the files in the archive that its lock does not name by digest."""
+    with findings.check("README in the archive", expected="made from its lock", meaning=UNVOUCHED):
+        archive.check_readme()
+    raw = archive.trust_root()
+    if raw is None:
+        return
+    with findings.check(
+        "trust root in the archive", expected="no key that yours lacks", meaning=UNVOUCHED
+    ):
+        known = {(anchor.kind, anchor.identity) for anchor in root.anchors}
+        for anchor in parse_root(raw, TRUST_ROOT).anchors:
+            if (anchor.kind, anchor.identity) not in known:
+                raise VerificationError(
+                    f"{TRUST_ROOT}: {anchor.kind} {anchor.identity[:16]} of {anchor.uri} is not "
+                    f"in your trust root of {root.date}",
+                    hint="renew yours with `nox -s trust -- --update` if the release is newer",
+                )
 
 
 def _check_dependencies(index: ReleaseIndex, lock: Lock, findings: Findings) -> None:

@@ -14,8 +14,8 @@ from build.tables import Table
 from ci.attest.predicates.packages import own_package_url, package_url
 from ci.attest.predicates.snapshot import member_name
 from ci.release.manifest import FILE_NAME, Artifact, Manifest, build_bundle
+from ci.verify.content.facts import value_at
 from ci.verify.content.release_index import ReleaseIndex
-from ci.verify.content.statements import value_at
 from ci.verify.safe_io import parse_strict, read_small
 
 MAX_INVENTORY = 64 * 1024 * 1024
@@ -79,7 +79,13 @@ def check_image_sbom(
         VerificationError: naming an unexpected or a missing package.
     """
     expected = _locked(lock, variant) | {
-        (each.artifact.name, own_package_url(each.info, manifest), each.artifact.sha256)
+        (
+            each.artifact.name,
+            own_package_url(each.info, manifest),
+            each.artifact.sha256,
+            each.info.name,
+            each.info.version,
+        )
         for each in own
     }
     _compare(_components(sbom), expected, "the SBOM", "the lock and the release")
@@ -144,15 +150,15 @@ def check_database(
 
 
 def _locked(lock: Lock, closure: str) -> set[tuple[str, ...]]:
-    """Return name in the archive, package URL and sha256 of each package of a closure."""
+    """Return what an SBOM has of each package of a closure, as `_component` does."""
     return {
-        (member_name(lock, each), package_url(each, lock), each.sha256)
+        (member_name(lock, each), package_url(each, lock), each.sha256, each.name, each.version)
         for each in lock.closure(closure)
     }
 
 
 def _components(sbom: Mapping[str, Any]) -> set[tuple[str, ...]]:
-    """Return name, package URL and sha256 of each component.
+    """Return what `_component` returns of each component.
 
     Raises:
         VerificationError: one lacks a value, or is listed twice.
@@ -165,11 +171,13 @@ def _components(sbom: Mapping[str, Any]) -> set[tuple[str, ...]]:
 
 
 def _component(item: Table) -> tuple[str, ...]:
+    """Return reference, package URL, sha256, name and version."""
     name, purl = item.text("bom-ref", pattern=REFERENCE), item.text("purl", pattern=PURL)
     hashes = [entry for entry in item.tables("hashes") if entry.text("alg") == "SHA-256"]
     if len(hashes) != 1:
         raise VerificationError(f"the SBOM: {name}: {len(hashes)} SHA-256, expected one")
-    return name, purl, hashes[0].sha256("content")
+    package = item.text("name", pattern=NAME), item.text("version", pattern=VERSION)
+    return name, purl, hashes[0].sha256("content"), *package
 
 
 def _compare(

@@ -54,6 +54,7 @@ def verify_index(
 
     The manifest is read first only to learn tag (unless `tag` is given) and commit; it is
     trusted when the signed checksums name its digest, and the certificate its tag and commit.
+    The policy of the index also requires every value of this first certificate.
 
     Raises:
         CheckFailed: a check failed; it is in `findings`.
@@ -69,6 +70,7 @@ def verify_index(
     for name, found, expected in (
         (f"repository in {MANIFEST}", manifest.repository, signer.repository),
         (f"tag in {MANIFEST}", manifest.tag, policy.tag),
+        (f"version in {MANIFEST}", manifest.version, policy.tag),
     ):
         passed &= findings.add(name, expected=expected, found=found, meaning="another release")
     if not passed:
@@ -83,8 +85,9 @@ def verify_index(
         _compare_names(sums, manifest)
         compare_digests(MANIFEST, hash_bytes(raw).sha256, sums[MANIFEST])
     findings.facts |= {"tag": manifest.tag, **read_facts(certificate)}
+    findings.epoch = manifest.epoch
     sums[CHECKSUMS] = hash_bytes(listed).sha256
-    return ReleaseIndex(folder, manifest, sums, policy)
+    return ReleaseIndex(folder, manifest, sums, policy.bind(certificate))
 
 
 def read_certificate(bundle: Path, trust: Trust, findings: Findings) -> Certificate:

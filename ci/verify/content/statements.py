@@ -4,7 +4,8 @@ sigstore verifies who signed a statement. That its subjects are the files in the
 every file is covered, is checked here (in-toto attestation framework v1: subjects match by digest).
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,7 @@ from ci.attest.predicates.provenance import build_type
 from ci.attest.statements import (
     BOOT_REPORT_TYPE,
     PROVENANCE_TYPE,
-    REPORT_FIELD,
     SBOM_TYPE,
-    boot_passed,
     build_record_type,
     difference_type,
     snapshot_type,
@@ -27,16 +26,26 @@ from ci.release.manifest import (
     PROVENANCE_BUNDLE,
     SNAPSHOT_BUNDLE,
     Artifact,
+    Manifest,
     boot_bundle,
     build_bundle,
     image_sbom_name,
     sbom_bundle,
 )
+from ci.verify.content.facts import (
+    PARAMETERS,
+    check_boot_report,
+    check_build_record,
+    check_image_sbom,
+    compare_values,
+    describe_parameters,
+    value_at,
+)
 from ci.verify.content.release_index import ReleaseIndex
 from ci.verify.findings import CheckFailed, Findings
 from ci.verify.safe_io import parse_strict, read_small, same_json
 from ci.verify.trust.bundles import Statement, Trust
-from ci.verify.trust.policy import Policy
+from ci.verify.trust.policy import ABSENT, RUN, Policy
 
 NO_PROVENANCE = "these files are not covered by valid provenance"
 NO_SNAPSHOT = "that the distribution signed the packages is not attested"
@@ -78,28 +87,27 @@ class StatementReader:
         return statement
 
     def build_record(self, image: Artifact) -> Statement:
-        """Return the build record of `image`."""
-        kind = build_record_type(self.policy.signer.repository)
-        return self.read(build_bundle(image.name), kind, {image.name: image.sha256})
+        """Return the build record of `image`, which describes these bytes."""
+        bundle, kind = build_bundle(image.name), build_record_type(self.policy.signer.repository)
+        record = self.read(bundle, kind, {image.name: image.sha256})
+        described = {"file": image.name, "size": image.size, "sha256": image.sha256}
+        compare_values(bundle, record.predicate, {"image": described})
+        return record
 
     def boot_report(self, image: Artifact) -> Statement:
         """Return the boot report of `image`, in which every check passed."""
-        bundle = boot_bundle(image.name)
-        report = self.read(bundle, BOOT_REPORT_TYPE, {image.name: image.sha256})
-        if not boot_passed(report.predicate):
-            raise VerificationError(
-                f"{bundle}: result {report.predicate.get('result')!r}, expected that all passed"
-            )
-        if (found := value_at(report.predicate, REPORT_FIELD, "image", "sha256")) != image.sha256:
-            raise VerificationError(f"{bundle}: booted was {found}, expected {image.sha256}")
+        report = self.read(boot_bundle(image.name), BOOT_REPORT_TYPE, {image.name: image.sha256})
+        check_boot_report(report.predicate, image, self.policy)
         return report
 
     def sbom(self, image: Artifact) -> Statement:
-        """Return the SBOM of `image`."""
-        return self.read(sbom_bundle(image.name), SBOM_TYPE, {image.name: image.sha256})
+        """Return the SBOM of `image`, which describes it."""
+        sbom = self.read(sbom_bundle(image.name), SBOM_TYPE, {image.name: image.sha256})
+        check_image_sbom(sbom.predicate, image)
+        return sbom
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ImageStatement:
     """A kind of statement that each image has."""
 
@@ -134,20 +142,15 @@ def check_statements(index: ReleaseIndex, trust: Trust, findings: Findings) -> N
     """Add the checks of every statement that the manifest implies."""
     reader = StatementReader(index.folder, trust, index.policy)
     expected = f"SLSA v1, about all {len(index.sums)} files and no other"
-    if statement := check_provenance(reader, index.sums, findings, expected=expected):
+    if statement := check_provenance(
+        reader, index.sums, findings, expected=expected, manifest=index.manifest
+    ):
         index.statements[PROVENANCE_BUNDLE] = statement
     _check_snapshot(reader, index, findings)
     _check_difference(reader, index, findings)
     for image in index.manifest.of_role("image"):
         for kind in IMAGE_STATEMENTS:
             kind.check(reader, image, findings, index)
-
-
-def value_at(value: object, *keys: str) -> object:
-    """Return the value in nested objects under `keys`, None when there is none."""
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def check_provenance(
@@ -157,8 +160,12 @@ def check_provenance(
     *,
     expected: str,
     more_subjects: bool = False,
+    manifest: Manifest | None = None,
 ) -> Statement | None:
-    """Add the checks of the SLSA provenance of `subjects`; return it when it is valid."""
+    """Add the checks of the SLSA provenance of `subjects`; return it when it is valid.
+
+    `manifest`: of the release, None when it is not known.
+    """
     try:
         with findings.require("provenance", expected=expected, meaning=NO_PROVENANCE):
             statement = reader.read(
@@ -166,32 +173,59 @@ def check_provenance(
             )
     except CheckFailed:
         return None
-    predicate, policy = statement.predicate, reader.policy
-    repository = policy.signer.repository
-    definition = value_at(predicate, "buildDefinition")
-    parameters = value_at(definition, "externalParameters")
-    for name, found, required in (
-        ("builder", value_at(predicate, "runDetails", "builder", "id"), policy.build_signer),
-        ("build type", value_at(definition, "buildType"), build_type(repository)),
-        ("repository", value_at(parameters, "repository"), f"{FORGE}/{repository}"),
-        ("ref", value_at(parameters, "ref"), f"refs/tags/{policy.tag}"),
-        ("source commit", _source_commit(definition), policy.commit),
-    ):
+    for name, found, required in _provenance_rows(statement.predicate, reader.policy, manifest):
         findings.add(
-            f"{name} in the provenance", expected=required, found=str(found), meaning=NO_PROVENANCE
+            f"{name} in the provenance", expected=required, found=found, meaning=NO_PROVENANCE
         )
     return statement
 
 
+def _provenance_rows(
+    predicate: object, policy: Policy, manifest: Manifest | None
+) -> Iterator[tuple[str, str, str]]:
+    """Yield what is compared in a provenance: name, found and expected value."""
+    repository = policy.signer.repository
+    definition = value_at(predicate, "buildDefinition")
+    parameters = value_at(definition, "externalParameters")
+    run = value_at(predicate, "runDetails")
+    claimed = (policy.claims or {}).get(str(RUN), ABSENT)
+    for name, found, required in (
+        ("builder", value_at(run, "builder", "id"), policy.build_signer),
+        ("run", value_at(run, "metadata", "invocationId"), claimed),
+        ("build type", value_at(definition, "buildType"), build_type(repository)),
+        ("parameters", describe_parameters(parameters, manifest), ", ".join(PARAMETERS)),
+        ("repository", value_at(parameters, "repository"), f"{FORGE}/{repository}"),
+        ("ref", value_at(parameters, "ref"), f"refs/tags/{policy.tag}"),
+        ("source commit", _source_commit(definition), policy.commit),
+    ):
+        yield name, str(found), required
+    if manifest is not None:
+        expected = {"epoch": manifest.epoch, "version": manifest.version}
+        found = value_at(definition, "internalParameters")
+        yield "internal parameters", json.dumps(found, sort_keys=True), json.dumps(expected)
+        yield "sources", _source_state(definition), "dirty" if manifest.dirty else "committed"
+
+
 def _source_commit(definition: object) -> str:
     """Return the one commit among the dependencies of a build, or how many there are."""
+    commits = [commit for commit, _ in _sources(definition)]
+    return str(commits[0]) if len(commits) == 1 else f"{len(commits)} commits"
+
+
+def _source_state(definition: object) -> str:
+    """Return whether the sources of a build were a commit or a changed working tree."""
+    states = {state for _, state in _sources(definition)}
+    return "committed" if states == {None} else "dirty" if states == {True} else str(states)
+
+
+def _sources(definition: object) -> list[tuple[object, object]]:
+    """Return commit and dirty mark of each dependency that is a commit."""
     entries = value_at(definition, "resolvedDependencies")
     found = [
-        value_at(entry, "digest", "gitCommit")
+        (value_at(entry, "digest", "gitCommit"), value_at(entry, "annotations", "dirty"))
         for entry in (entries if isinstance(entries, list) else ())
     ]
-    commits = [commit for commit in found if commit is not None]
-    return str(commits[0]) if len(commits) == 1 else f"{len(commits)} commits"
+    return [(commit, state) for commit, state in found if commit is not None]
 
 
 def _check_snapshot(reader: StatementReader, index: ReleaseIndex, findings: Findings) -> None:
@@ -200,7 +234,7 @@ def _check_snapshot(reader: StatementReader, index: ReleaseIndex, findings: Find
         archives = {item.name: item.sha256 for item in index.manifest.of_role("archive")}
         kind = snapshot_type(index.policy.signer.repository)
         statement = reader.read(SNAPSHOT_BUNDLE, kind, archives)
-        _compare_lock(SNAPSHOT_BUNDLE, value_at(statement.predicate, "lock", "id"), index)
+        compare_values(SNAPSHOT_BUNDLE, statement.predicate, {"lock.id": index.manifest.lock_id})
         index.statements[SNAPSHOT_BUNDLE] = statement
 
 
@@ -213,23 +247,16 @@ def _check_difference(reader: StatementReader, index: ReleaseIndex, findings: Fi
     with findings.check("difference", expected=expected, meaning=NO_DIFFERENCE):
         kind = difference_type(index.policy.signer.repository)
         statement = reader.read(DIFFERENCE_BUNDLE, kind, {LOCK: index.manifest.lock_id})
-        _compare_lock(DIFFERENCE_BUNDLE, value_at(statement.predicate, "new", "lock"), index)
-        if (found := value_at(statement.predicate, "old", "name")) != previous:
-            raise VerificationError(
-                f"{DIFFERENCE_BUNDLE}: starts from {found}, expected {previous}"
-            )
-
-
-def _compare_lock(bundle: str, found: object, index: ReleaseIndex) -> None:
-    if found != index.manifest.lock_id:
-        raise VerificationError(f"{bundle}: of the lock {found}, expected {index.manifest.lock_id}")
+        new = {"new.lock": index.manifest.lock_id, "new.name": index.manifest.tag}
+        compare_values(DIFFERENCE_BUNDLE, statement.predicate, {**new, "old.name": previous})
 
 
 def _compare_build_record(record: Statement, image: Artifact, index: ReleaseIndex) -> None:
-    bundle, commit = build_bundle(image.name), index.policy.commit
-    _compare_lock(bundle, value_at(record.predicate, "lock", "id"), index)
-    if (found := value_at(record.predicate, "source", "commit")) != commit:
-        raise VerificationError(f"{bundle}: source commit {found}, expected {commit}")
+    check_build_record(record.predicate, image, index.manifest, index.policy)
+
+
+def _compare_boot_report(report: Statement, image: Artifact, index: ReleaseIndex) -> None:
+    """Compare nothing: a boot report says nothing about the rest of the release."""
 
 
 def _compare_sbom(statement: Statement, image: Artifact, index: ReleaseIndex) -> None:
@@ -239,29 +266,28 @@ def _compare_sbom(statement: Statement, image: Artifact, index: ReleaseIndex) ->
         raise VerificationError(f"{sbom_bundle(image.name)}: states another SBOM than {name}")
 
 
-IMAGE_STATEMENTS = (
-    ImageStatement(
-        title="build record",
-        expected="lock and commit",
-        meaning="how the image was built is not attested",
-        bundle=build_bundle,
-        read=StatementReader.build_record,
-        compare=_compare_build_record,
-    ),
-    ImageStatement(
-        title="boot report",
-        expected="every check passed",
-        meaning="that this image starts as a droplet is not attested",
-        bundle=boot_bundle,
-        read=StatementReader.boot_report,
-        compare=lambda report, image, index: None,
-    ),
-    ImageStatement(
-        title="SBOM",
-        expected="same as its file",
-        meaning="which packages are in the image is not attested",
-        bundle=sbom_bundle,
-        read=StatementReader.sbom,
-        compare=_compare_sbom,
-    ),
+BUILD_RECORD = ImageStatement(
+    "build record",
+    "lock, commit and packages",
+    "how the image was built is not attested",
+    build_bundle,
+    StatementReader.build_record,
+    _compare_build_record,
 )
+BOOT_REPORT = ImageStatement(
+    "boot report",
+    "every check passed",
+    "that this image starts as a droplet is not attested",
+    boot_bundle,
+    StatementReader.boot_report,
+    _compare_boot_report,
+)
+SBOM = ImageStatement(
+    "SBOM",
+    "same as its file",
+    "which packages are in the image is not attested",
+    sbom_bundle,
+    StatementReader.sbom,
+    _compare_sbom,
+)
+IMAGE_STATEMENTS = (BUILD_RECORD, BOOT_REPORT, SBOM)

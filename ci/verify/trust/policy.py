@@ -2,15 +2,12 @@
 
 Certificates are Fulcio's for GitHub Actions (Fulcio, docs/oid-info.md). A name like OWNER/REPO
 can be given up and registered by another owner; GitHub's numeric ids of a repository and its
-owner cannot. A policy file keeps them: it is written at the first use, from a certificate that
-passed, and its numbers are required from then on.
+owner cannot. `ci.verify.trust.policy_file` keeps them.
 """
 
 import re
-import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat import asn1
 from cryptography.x509 import (
@@ -21,21 +18,43 @@ from cryptography.x509 import (
     UniformResourceIdentifier,
 )
 
-from build.errors import ConfigError, VerificationError
-from ci.config import ISSUER, REPOSITORY, URL
+from build.errors import VerificationError
+from ci.config import ISSUER
 
 OID = "1.3.6.1.4.1.57264.1"
 """Fulcio's arc; the extensions below it are DER UTF8Strings from number 8 on."""
-SUBJECT, COMMIT, REF, REPOSITORY_ID, OWNER_ID = 0, 13, 14, 15, 17
+SUBJECT, COMMIT, REF, REPOSITORY_ID, OWNER_ID, RUN = 0, 13, 14, 15, 17, 21
 """Last numbers below the arc; 0 means the subject alternative name."""
+ABSENT = "nothing"
+"""The description of an extension that a certificate lacks."""
 BUILD_WORKFLOW = ".github/workflows/build.yml"
 RELEASE_WORKFLOW = ".github/workflows/release.yml"
-POLICY_HEADER = """\
-# The signer that `verify` trusts. The numbers stay the same when the repository is renamed, and
-# differ when another owner registers its name later. Review them, and keep this file.
-"""
-_ID = re.compile(r"[0-9]{1,20}")
-POLICY_KEYS = {"repository": REPOSITORY, "repository_id": _ID, "owner_id": _ID, "issuer": URL}
+GITHUB_ID = re.compile(r"[0-9]{1,20}")
+"""A number of GitHub, as its tokens have it."""
+DEPRECATED = {1: "issuer", 2: "trigger", 3: "commit", 5: "repository", 6: "ref"}
+"""Extensions of plain text that other verifiers may still read; Fulcio issues them beside
+their successors (Fulcio, docs/oid-info.md)."""
+PLAIN_TEXT = 6
+"""The last number whose value is plain text and no DER."""
+TITLES = {
+    **{str(number): f"deprecated {name}" for number, name in DEPRECATED.items()},
+    "8": "identity issuer",
+    "9": "build workflow",
+    "10": "build workflow digest",
+    "11": "runner",
+    "12": "source repository",
+    "13": "source commit",
+    "14": "source ref",
+    "15": "repository number",
+    "16": "source owner",
+    "17": "owner number",
+    "18": "calling workflow",
+    "19": "calling workflow digest",
+    "20": "trigger",
+    "21": "run",
+    "22": "visibility",
+}
+"""Names of extensions in messages, by the number below Fulcio's arc."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +68,17 @@ class TrustedSigner:
     repository_id: str | None = None
     """GitHub's number; None when it is not known yet, and not required."""
     owner_id: str | None = None
+    newest: Mapping[str, "Seen"] = field(default_factory=dict)
+    """The newest verified release of each line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A release that was verified with a policy file."""
+
+    tag: str
+    epoch: int
+    """In seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +89,11 @@ class Requirement:
     oid: int
     """Last number below Fulcio's arc; 0 is the subject alternative name."""
     expected: str
+    """The value, or the description of `pattern`."""
     meaning: str
     """The meaning of another value."""
+    pattern: re.Pattern[str] | None = None
+    """None: `expected` is the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +104,8 @@ class Policy:
     tag: str
     commit: str
     """Of the sources, as release.json and the provenance name it."""
+    claims: Mapping[str, str] | None = None
+    """Every value of the release's first certificate, by number; None before that was read."""
 
     @property
     def build_signer(self) -> str:
@@ -82,10 +117,8 @@ class Policy:
         """All values that a certificate must have, each with the meaning of another one."""
         signer, builder = self.signer, self.build_signer
         source = f"https://github.com/{signer.repository}"
-        caller, ref = (
-            _workflow(signer.repository, RELEASE_WORKFLOW, self.tag),
-            f"refs/tags/{self.tag}",
-        )
+        run = re.compile(re.escape(source) + "/actions/runs/[0-9]{1,20}/attempts/[0-9]{1,9}")
+        caller = _workflow(signer.repository, RELEASE_WORKFLOW, self.tag)
         other_signer = "another workflow signed this"
         other_owner = "the name is the same, but another owner has it now"
         issuer = "the identity was not issued by GitHub's token service"
@@ -93,29 +126,68 @@ class Policy:
         other_release = "the signature belongs to another release, or to none"
         other_sources = "the workflow ran on other sources than the release names"
         machine = "a machine that GitHub does not operate had the signing key"
-        rows = (
-            ("identity issuer", 8, signer.issuer, issuer),
-            ("signer", SUBJECT, builder, other_signer),
-            ("build workflow", 9, builder, other_signer),
-            ("calling workflow", 18, caller, no_release),
-            ("source repository", 12, source, other_signer),
-            ("source ref", REF, ref, other_release),
-            ("source commit", COMMIT, self.commit, other_sources),
-            ("runner", 11, "github-hosted", machine),
-            ("trigger", 20, "push", "the workflow was not started by pushing a tag"),
-            ("repository number", REPOSITORY_ID, signer.repository_id, other_owner),
-            ("owner number", OWNER_ID, signer.owner_id, other_owner),
+        rows: tuple[tuple[str, int, str | None, str, re.Pattern[str] | None], ...] = (
+            ("identity issuer", 8, signer.issuer, issuer, None),
+            ("signer", SUBJECT, builder, other_signer, None),
+            ("build workflow", 9, builder, other_signer, None),
+            ("build workflow digest", 10, self.commit, other_sources, None),
+            ("calling workflow", 18, caller, no_release, None),
+            ("calling workflow digest", 19, self.commit, other_sources, None),
+            ("source repository", 12, source, other_signer, None),
+            ("source owner", 16, source.rpartition("/")[0], other_signer, None),
+            ("source ref", REF, f"refs/tags/{self.tag}", other_release, None),
+            ("source commit", COMMIT, self.commit, other_sources, None),
+            ("runner", 11, "github-hosted", machine, None),
+            ("trigger", 20, "push", "the workflow was not started by pushing a tag", None),
+            ("run", RUN, f"a run of {source}", other_signer, run),
+            ("repository number", REPOSITORY_ID, signer.repository_id, other_owner, GITHUB_ID),
+            ("owner number", OWNER_ID, signer.owner_id, other_owner, GITHUB_ID),
         )
         return tuple(
-            Requirement(name=name, oid=oid, expected=expected, meaning=meaning)
-            for name, oid, expected, meaning in rows
-            if expected is not None
+            Requirement(
+                name=name,
+                oid=oid,
+                expected=expected or "GitHub's number",
+                meaning=meaning,
+                # A number that is known must be equal, like every other value.
+                pattern=None if pattern is GITHUB_ID and expected else pattern,
+            )
+            for name, oid, expected, meaning, pattern in rows
+        )
+
+    @property
+    def deprecated(self) -> Mapping[int, str]:
+        """The values that the deprecated extensions must have where a certificate has them."""
+        repository, ref = self.signer.repository, f"refs/tags/{self.tag}"
+        return dict(
+            zip(DEPRECATED, (self.signer.issuer, "push", self.commit, repository, ref), strict=True)
         )
 
     def compare(self, certificate: Certificate) -> Iterator[tuple[Requirement, str]]:
-        """Yield each requirement with the value that `certificate` has."""
+        """Yield each requirement with the value that `certificate` has.
+
+        The value is that of `expected` when it matches the requirement's pattern.
+        """
         for requirement in self.requirements:
-            yield requirement, read_claim(certificate, requirement.oid)
+            found = read_claim(certificate, requirement.oid)
+            matches = requirement.pattern and requirement.pattern.fullmatch(found)
+            yield requirement, requirement.expected if matches else found
+        agree = Requirement(
+            name="deprecated fields",
+            oid=min(DEPRECATED),
+            expected="absent, or the same as their successors",
+            meaning="another verifier would see another signer",
+        )
+        differ = [
+            f"{DEPRECATED[oid]} {found}"
+            for oid, expected in self.deprecated.items()
+            if (found := read_claim(certificate, oid)) not in (ABSENT, expected)
+        ]
+        yield agree, ", ".join(differ) or agree.expected
+
+    def bind(self, certificate: Certificate) -> "Policy":
+        """Return the same policy, which also requires every value that `certificate` has."""
+        return replace(self, claims=read_claims(certificate))
 
     def check(self, certificate: Certificate, name: str) -> None:
         """Check that `certificate`, of the bundle `name`, meets every requirement.
@@ -128,6 +200,16 @@ class Policy:
                 raise VerificationError(
                     f"{name}: {requirement.name} of its certificate is {found}, "
                     f"expected {requirement.expected}"
+                )
+        claims = read_claims(certificate)
+        expected = claims if self.claims is None else self.claims
+        for number in sorted(claims.keys() | expected.keys()):
+            found, wanted = claims.get(number, ABSENT), expected.get(number, ABSENT)
+            if found != wanted:
+                title = TITLES.get(number, f"extension {OID}.{number}")
+                raise VerificationError(
+                    f"{name}: {title} of its certificate is {found}, "
+                    f"that of the release is {wanted}: one run signs a release"
                 )
 
 
@@ -152,60 +234,36 @@ def read_claim(certificate: Certificate, oid: int) -> str:
             return uris[0]
         extension = certificate.extensions.get_extension_for_oid(ObjectIdentifier(f"{OID}.{oid}"))
     except ExtensionNotFound:
-        return "nothing"
-    der = extension.value.public_bytes()
+        return ABSENT
+    return _decode(str(oid), extension.value.public_bytes())
+
+
+def read_claims(certificate: Certificate) -> dict[str, str]:
+    """Return the value of each of Fulcio's extensions, by its number below the arc."""
+    claims = {}
+    for extension in certificate.extensions:
+        oid = extension.oid.dotted_string
+        if oid.startswith(f"{OID}."):
+            number = oid.removeprefix(f"{OID}.")
+            claims[number] = _decode(number, extension.value.public_bytes())
+    return claims
+
+
+def _decode(number: str, value: bytes) -> str:
+    if number.isdecimal() and int(number) <= PLAIN_TEXT:
+        return value.decode(errors="backslashreplace")
     try:
-        return asn1.decode_der(str, der)
+        return asn1.decode_der(str, value)
     except ValueError:
-        return f"certificate: {der[:40].hex()} is no UTF8String"
+        return f"certificate: {value.hex()} is no UTF8String"
 
 
 def read_facts(certificate: Certificate) -> dict[str, str]:
-    """Return commit, and GitHub's numbers of repository and owner, as `certificate` has them."""
-    numbers = {"commit": COMMIT, "repository_id": REPOSITORY_ID, "owner_id": OWNER_ID}
+    """Return commit, run, and GitHub's numbers of repository and owner, as in `certificate`."""
+    numbers = {
+        "commit": COMMIT,
+        "run": RUN,
+        "repository_id": REPOSITORY_ID,
+        "owner_id": OWNER_ID,
+    }
     return {name: read_claim(certificate, oid) for name, oid in numbers.items()}
-
-
-def read_signer(path: Path) -> TrustedSigner:
-    """Return the signer in the policy file `path`.
-
-    Raises:
-        ConfigError: it cannot be read, or has other keys or values.
-    """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: no policy file ({error})") from None
-    if others := sorted(values.keys() - POLICY_KEYS):
-        raise ConfigError(f"{path}: {others[0]}: unknown key in a policy file")
-    for key, pattern in POLICY_KEYS.items():
-        found = values.get(key)
-        if not isinstance(found, str) or not pattern.fullmatch(found):
-            raise ConfigError(
-                f"{path}: {key} = {found!r}, expected a string that matches {pattern.pattern}",
-                hint="remove the file and verify once more with `--repository OWNER/REPO`",
-            )
-    return TrustedSigner(**values)
-
-
-def dump_signer(signer: TrustedSigner) -> str:
-    """Return the content of the policy file for `signer`, whose numbers are known."""
-    return POLICY_HEADER + "".join(f'{key} = "{getattr(signer, key)}"\n' for key in POLICY_KEYS)
-
-
-def write_signer(path: Path, signer: TrustedSigner) -> None:
-    """Write the policy file `path`, which must not exist yet.
-
-    Raises:
-        VerificationError: the numbers of `signer` are malformed.
-        ConfigError: the file exists, or cannot be written.
-    """
-    for what, number in (("repository", signer.repository_id), ("owner", signer.owner_id)):
-        if number is None or not _ID.fullmatch(number):
-            raise VerificationError(f"certificate: {what} number {number!r}, expected digits")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(dump_signer(signer))
-    except OSError as error:
-        raise ConfigError(f"--policy {path}: {error.strerror}, not written") from None

@@ -2,18 +2,26 @@
 
 It is verified with the root keys that sigstore-python ships (The Update Framework, section 5,
 client workflow, by python-tuf). The user's own caches are neither read nor written.
+
+The metadata of the last update is kept beside the trust root: without it, a repository could go
+back to an older version, in which a withdrawn key is still valid (The Update Framework, 5.3 to
+5.5, rollback).
 """
 
 import importlib.resources
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tuf.ngclient import Updater, UpdaterConfig  # type: ignore[attr-defined]  # tuf: no re-export
 
+from build.edges.files import write_file
 from build.errors import RemoteError
 
 TARGET = "trusted_root.json"
+HISTORY = "root_history"
+"""Folder of every root metadata, where python-tuf looks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +43,46 @@ PUBLIC = Source("https://tuf-repo-cdn.sigstore.dev", _shipped_root())
 """The public good instance."""
 
 
-def fetch_root(source: Source) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A trusted_root.json, with the metadata that signs it."""
+
+    content: bytes
+    metadata: Mapping[str, bytes]
+    """By the path in a folder of metadata."""
+
+
+def metadata_folder(root: Path) -> Path:
+    """Return the folder of the metadata that was kept with the trust root in `root`.
+
+    >>> metadata_folder(Path("trust/trusted_root.json")).as_posix()
+    'trust/trusted_root.tuf'
+    """
+    return root.with_suffix(".tuf")
+
+
+def keep_metadata(folder: Path, fetched: Fetched) -> None:
+    """Write the metadata of `fetched` into `folder`, each file atomically."""
+    for name, content in fetched.metadata.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, content)
+
+
+def fetch_root(source: Source, kept: Path) -> Fetched:
     """Return the current trusted_root.json of `source`, with every TUF signature verified.
 
+    `kept`: the folder of the metadata of the last update; it need not exist, and is only read.
+
     Raises:
-        RemoteError: it did not answer, or a signature is invalid.
+        RemoteError: it did not answer, a signature is invalid, or it is older than `kept`.
     """
     with TemporaryDirectory(prefix="snowdrop-tuf-") as folder:
         metadata, targets = Path(folder) / "metadata", Path(folder) / "targets"
-        metadata.mkdir()
+        (metadata / HISTORY).mkdir(parents=True)
         targets.mkdir()
+        for name, known in _read_metadata(kept):
+            (metadata / name).write_bytes(known)
         try:
             updater = Updater(
                 metadata_dir=str(metadata),
@@ -63,6 +101,14 @@ def fetch_root(source: Source) -> bytes:
                 f"{source.url}: no trust root ({reason})",
                 hint="run it again, or use the reviewed root",
             ) from error
+        fresh = dict(_read_metadata(metadata))
     if content is None:
         raise RemoteError(f"{source.url}: has no {TARGET}")
-    return content
+    return Fetched(content, fresh)
+
+
+def _read_metadata(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each file of metadata in `folder`."""
+    for path in sorted([*folder.glob("*.json"), *folder.glob(f"{HISTORY}/*.json")]):
+        if not path.is_symlink():  # root.json, a link to the newest root of the history
+            yield str(path.relative_to(folder)), path.read_bytes()

@@ -3,7 +3,10 @@
 `content` changes bytes, `packages` the lists of packages; `bundles` and `statements` change
 signatures and what they sign; `identity` signs as somebody else; `trust` changes the trust
 root, the policy, and which release is served; `fields` gives values that a path, name, pattern or
-size is made of; `unopened` changes files that must then not be opened.
+size is made of; `unopened` changes files that must then not be opened. `one_run` mixes bundles of
+several runs; `one_image` gives a single image fewer files or another name; `rollback` offers an
+older release; `facts` signs statements that contradict the release; `sources` names trust inside
+the target, and the network with `--offline`.
 """
 
 from collections.abc import Callable
@@ -21,7 +24,9 @@ class Attack:
     check: str
     """Name of the check that must fail; empty when the command must not even begin."""
     found: str
-    """Part of what it finds, or of the error."""
+    """Part of what it finds, or of the error, or of the names of missing files."""
+    code: int = 0
+    """Exit code; 0: 1 for a failed check, 2 without one."""
 
 
 def deep(*steps: Callable[[Scene], object]) -> Callable[[Scene], None]:

@@ -192,7 +192,7 @@ ATTACKS = [
         "boot report: saw another image",
         predicate(BOOT, lambda said: said["snowdrop_report"]["image"].update(sha256="0" * 64)),
         BOOTED,
-        "booted was 000",
+        "image.sha256 is 000",
     ),
     Attack(
         "provenance: another builder",
@@ -260,19 +260,19 @@ ATTACKS = [
         "build record: of another lock",
         predicate(build_bundle(IMAGE), lambda said: said.update(lock={"id": "0" * 64})),
         f"build record of {IMAGE}",
-        "of the lock 000",
+        "lock.id is 000",
     ),
     Attack(
         "build record: of another commit",
         predicate(build_bundle(IMAGE), lambda said: said["source"].update(commit="0" * 40)),
         f"build record of {IMAGE}",
-        "source commit 000",
+        "source.commit is 000",
     ),
     Attack(
         "snapshot statement: of another lock",
         predicate(SNAPSHOT_BUNDLE, lambda said: said.update(lock={"id": "0" * 64})),
         "snapshot",
-        "of the lock 000",
+        "lock.id is 000",
     ),
     Attack(
         "snapshot statement: another key",
@@ -289,13 +289,13 @@ ATTACKS = [
         "difference: from another release",
         predicate(DIFFERENCE_BUNDLE, lambda said: said["old"].update(name="v0")),
         "difference",
-        f"starts from v0, expected {OLD}",
+        f"old.name is v0, expected {OLD}",
     ),
     Attack(
         "difference: to another lock",
         predicate(DIFFERENCE_BUNDLE, lambda said: said["new"].update(lock="0" * 64)),
         "difference",
-        "of the lock 000",
+        "new.lock is 000",
     ),
     Attack(
         "SBOM statement: another SBOM",

@@ -142,7 +142,8 @@ def numbers(**values: str) -> Callable[[Scene], None]:
 
 def older_for_new(scene: Scene) -> None:
     """Give the older release, which is valid, to somebody who asks for the new tag."""
-    scene.target = str(scene.stage.old)
+    shutil.rmtree(scene.folder)
+    shutil.copytree(scene.stage.old, scene.folder)
     scene.words += ["--tag", NEW]
 
 

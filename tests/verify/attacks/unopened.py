@@ -151,10 +151,10 @@ ATTACKS = [
         )
     ),
     *(
-        Attack(f"image alone: {how}", alone(do), f"signature of {IMAGE}", found)
+        Attack(f"image alone: {how}", alone(do), f"digest of {IMAGE}", found)
         for how, do, found in (
             ("a link", linked(IMAGE), "a symbolic link"),
-            ("1 TiB", sparse(IMAGE), "expected at most 100000000000"),
+            ("1 TiB", sparse(IMAGE), f"{TIB} bytes, expected "),
         )
     ),
     Attack("image alone: a pipe", alone(pipe(IMAGE)), "", "neither a folder, nor an image"),
