@@ -191,6 +191,12 @@ def rehearse(session: nox.Session) -> None:
     command(session, "rehearsal")
 
 
+@nox.session(venv_backend="none", default=False)
+def act(session: nox.Session) -> None:
+    """Run the release workflow on a rehearsed GitHub runner, as its user, with Docker"""
+    command(session, "rehearsal")
+
+
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Check format, style, types and the workflows"""

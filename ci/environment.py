@@ -49,6 +49,7 @@ TOOLS = {
     "busybox": Tool("busybox", ("busybox",), "Runs the shell scripts of the droplets in tests."),
     "sfdisk": Tool("sfdisk", ("fdisk",), "Runs with the droplets' shell scripts in tests."),
     "sshd": Tool("sshd", ("openssh-server",), "Reads the droplets' sshd settings in tests."),
+    "dockerd": Tool("dockerd", ("docker.io",), "Runs the containers of a rehearsed runner."),
 }
 """Tools that a session may need, by name."""
 
@@ -77,6 +78,8 @@ SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "version": ("git",),
     "preflight": ("git",),
     "rehearse": ("engine", "qemu", "ssh", "git", "dpkg", "debian"),
+    # `rehearse` and a runner; its jobs find qemu-img after they install it.
+    "act": ("engine", "dockerd", "qemu", "qemu-img", "ssh", "git", "dpkg", "debian"),
     "bench": ("engine", "qemu-img", "e2fsck", "git"),
     "lint": ("shellcheck",),
     "tests": TEST_TOOLS,
@@ -88,11 +91,11 @@ A session that is not here needs none. tests/repository/test_tools.py compares t
 programs that the code of each command names.
 """
 
-UNPACKED_TOOLS = {"sshd"}
-"""Tools that are unpacked under UNPACKED instead of being installed.
+UNPACKED_TOOLS = ("sshd", "dockerd")
+"""Tools that are unpacked under UNPACKED instead of being installed, each in a folder of its own.
 
-The package openssh-server starts a server that listens on every address; the tests only need its
-program, and only those that run as root.
+Their packages start a server: openssh-server one that listens on every address, docker.io one
+that changes the firewall. Only the programs are needed, and only by what runs as root.
 """
 UNPACKED = ENVIRONMENTS / "tools"
 
@@ -103,6 +106,7 @@ STAMP = "snowdrop-stamp"
 """File of an environment: digest of its requirements, then version and path of the interpreter."""
 INSTALL_VARIABLE = "SNOWDROP_INSTALL"
 """Environment variable: `no` forbids the installation of host packages."""
+BIN_FOLDERS = ("sbin", "bin")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Debian's ordinary users have no sbin on their path, though all of them can run e2fsck."""
 
@@ -174,7 +178,7 @@ def ensure_tools(*names: str) -> None:
     if not missing:
         return
     packages = _packages(name for name in missing if name not in UNPACKED_TOOLS)
-    unpacked = _packages(name for name in missing if name in UNPACKED_TOOLS)
+    unpacked = [name for name in missing if name in UNPACKED_TOOLS]
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     forbidden = os.environ.get(INSTALL_VARIABLE) == "no"
     if forbidden or os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -182,7 +186,8 @@ def ensure_tools(*names: str) -> None:
         reason = f" ({INSTALL_VARIABLE}=no: not installed)" if forbidden else ""
         raise EnvironmentProblem(
             f"missing on this machine: {programs}{reason}\n"
-            f"hint: run `sudo {' '.join([*command, *unpacked])}`, or the same of your distribution"
+            f"hint: run `sudo {' '.join([*command, *_packages(unpacked)])}`, or the same of your "
+            "distribution"
         )
     print(f"Installing with apt ({INSTALL_VARIABLE}=no forbids it):", flush=True)
     for tool in (TOOLS[name] for name in missing):
@@ -191,8 +196,8 @@ def ensure_tools(*names: str) -> None:
     _run(["apt-get", "update", "--quiet"], quiet)
     if packages:
         _run(command, quiet)
-    if unpacked:
-        _unpack(unpacked, quiet)
+    for name in unpacked:
+        _unpack(TOOLS[name].packages, UNPACKED / name, quiet)
 
 
 def find_tool(program: str) -> str | None:
@@ -200,8 +205,7 @@ def find_tool(program: str) -> str | None:
     folders = (
         os.environ.get("PATH", ""),
         SYSTEM_PATH,
-        f"{UNPACKED}/usr/sbin",
-        f"{UNPACKED}/usr/bin",
+        *(f"{UNPACKED}/{name}/usr/{folder}" for name in UNPACKED_TOOLS for folder in BIN_FOLDERS),
     )
     return shutil.which(program, path=":".join(folders))
 
@@ -210,8 +214,8 @@ def _packages(names: Iterable[str]) -> list[str]:
     return sorted({word for name in names for word in TOOLS[name].packages})
 
 
-def _unpack(packages: Sequence[str], environment: dict[str, str]) -> None:
-    """Unpack packages, and those they depend on that are not installed, under UNPACKED."""
+def _unpack(packages: Sequence[str], target: Path, environment: dict[str, str]) -> None:
+    """Unpack packages, and those they depend on that are not installed, into `target`."""
     ENVIRONMENTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ENVIRONMENTS) as work:
         debs = Path(work) / "debs"
@@ -222,9 +226,10 @@ def _unpack(packages: Sequence[str], environment: dict[str, str]) -> None:
         _run(["apt-get", "install", *options, *packages], environment)
         for deb in sorted(debs.glob("*.deb")):
             _run(["dpkg-deb", "--extract", str(deb), f"{work}/root"])
-        shutil.rmtree(UNPACKED, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(exist_ok=True)
         # Moved when complete: an interrupted run leaves no incomplete tool.
-        (Path(work) / "root").rename(UNPACKED)
+        (Path(work) / "root").rename(target)
 
 
 def is_installed(name: str) -> bool:

@@ -19,7 +19,9 @@ def copy_program(name: str, root: Path, path: str) -> bool:
     shutil.copy(found, root / path)
     for library in shared_libraries(found):
         # A library of an unpacked package goes where the package would install it.
-        inside = library.relative_to(UNPACKED if library.is_relative_to(UNPACKED) else "/")
+        inside = library.relative_to("/")
+        if library.is_relative_to(UNPACKED):
+            inside = Path(*library.relative_to(UNPACKED).parts[1:])
         (root / inside).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(library, root / inside)
     return True

@@ -34,6 +34,7 @@ COMMANDS = (
     "convert",
     "trust",
     "rehearse",
+    "act",
 )
 """In the order of a release; each is the name of a module in this package."""
 

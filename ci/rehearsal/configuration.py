@@ -66,8 +66,19 @@ def find_branch(urls: Sequence[str]) -> str:
     return "v0"
 
 
-def release_toml(contents: Contents, addresses: Addresses, *, state: Path, dist: str) -> str:
-    """Return the text of the rehearsal's release.toml, which will be in the folder `state`."""
+def release_toml(
+    contents: Contents,
+    addresses: Addresses,
+    *,
+    state: Path,
+    dist: str,
+    store: str = "store",
+    work: str = "work",
+) -> str:
+    """Return the text of the rehearsal's release.toml, which will be in the folder `state`.
+
+    The folders `dist`, `store` and `work` are relative to it.
+    """
     values = {
         **{key: value for key, value in asdict(contents).items() if key != "images"},
         **asdict(addresses),
@@ -75,6 +86,8 @@ def release_toml(contents: Contents, addresses: Addresses, *, state: Path, dist:
         "bucket": BUCKET,
         "public_url": f"{addresses.s3}/{BUCKET}",
         "dist": dist,
+        "store": store,
+        "work": work,
     }
     # JSON's strings and lists of strings are TOML's too (TOML 1.0, strings and arrays).
     texts = {key: json.dumps(value) for key, value in values.items()}

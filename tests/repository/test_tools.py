@@ -24,7 +24,10 @@ TOOL_OF = {
     "ssh-keygen": "ssh",
 }
 """Programs by name, those of a tool's packages among them."""
-ESSENTIAL = {"tar", "chroot", "setpriv", "/bin/sh", "env", "apt-get", "apt-config"}
+ESSENTIAL = {
+    *("tar", "chroot", "setpriv", "nsenter", "/bin/sh", "env", "/usr/bin/dpkg-query"),
+    *("apt-get", "apt-config"),
+}
 """Parts of every system of Debian's family, the last two being checked by the command itself."""
 NOT_ON_THIS_HOST = ("build.inside", "ci.reproduce.vm_guest", "ci.rehearsal.sample.programs")
 """Modules that run in a container or a virtual machine."""
@@ -165,6 +168,8 @@ def test_a_session_asks_for_the_programs_that_its_command_can_call(command: str)
     found = programs_of(command)
     assert found - ESSENTIAL <= TOOL_OF.keys(), "add it to TOOLS in ci/environment.py"
     needed = {TOOL_OF[program] for program in found - ESSENTIAL}
+    if command == "act":
+        needed |= {"dockerd", *session_tools("rehearse"), *session_tools("boot", ["--faults"])}
     if command == "rehearse":
         assert {"pin", "build", "boot", "sign"} <= rehearsed_commands()
         needed |= {tool for each in rehearsed_commands() for tool in session_tools(each)}

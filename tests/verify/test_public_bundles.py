@@ -54,7 +54,7 @@ def accepts(case: Path, bundle: Path) -> bool:
     """Return whether `bundle` holds for the artifact, identity and root of a case."""
     root, identity, artifact = (case / n for n in ("trusted_root.json", "identity", "artifact"))
     who = identity.read_text().strip() if identity.exists() else SIGNER
-    policy = Signer(TrustedSigner(repository=""), "", "", who)
+    policy = Signer(TrustedSigner(repository=""), "", "", identity=who)
     digest = hashlib.sha256(artifact.read_bytes()).hexdigest() if artifact.exists() else A_TXT
     try:
         trust = Trust(root if root.exists() else PUBLIC_ROOT)

@@ -94,6 +94,7 @@ class Application:
         world = self._world
         repository = f"{call.parts['owner']}/{call.parts['repo']}"
         with world.lock:
+            world.take_push()
             try:
                 if repository.lower() != world.repository.lower():
                     abort(refusal(404, "Not Found"))

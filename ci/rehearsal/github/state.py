@@ -1,6 +1,7 @@
 """State of the double: releases, assets and tags; the files of assets are in a folder."""
 
 import hashlib
+import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -103,6 +104,10 @@ class Settings:
     tag_rules: tuple[str, ...] = ("deletion", "update")
 
 
+PUSHED = "pushed.json"
+"""File in the folder of the double: commits by name, of `tags` and `branches`."""
+
+
 class World:
     """The repository and its releases; tests assign to its attributes, holding `lock`."""
 
@@ -187,6 +192,15 @@ class World:
                 self.faults.remove(fault)
                 return fault
         return None
+
+    def take_push(self) -> None:
+        """Update branches and tags from the file `pushed.json`, the double's `git push`."""
+        path = self.folder / PUSHED
+        if path.is_file():
+            pushed = json.loads(path.read_text(encoding="utf-8"))
+            path.unlink()
+            self.tags |= pushed["tags"]
+            self.branches |= pushed["branches"]
 
     def add_violation(self, text: str) -> None:
         """Record a violation, in memory and as a line of `violations.txt`."""

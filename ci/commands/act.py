@@ -1,0 +1,96 @@
+"""`act`: the release workflow on a rehearsed runner of GitHub, for a pushed tag."""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+from build.errors import ConfigError
+from ci.commands.rehearse import MIRROR_VARIABLE
+from ci.rehearsal.contents import make_contents
+from ci.rehearsal.runner.act import Run
+from ci.rehearsal.runner.release import RELEASE, Rehearsed, check_branch, compare, release
+from ci.release.checkout import ROOT
+from ci.report.console import Console
+
+HELP = "Run release.yml for a tag on a rehearsed GitHub runner: user 1001, Docker, few programs"
+STATE = Path(".snowdrop/act")
+WORKFLOWS = ROOT / ".github" / "workflows"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `act`."""
+    parser.add_argument(
+        "--debian-mirror",
+        metavar="URL",
+        help=f"where Debian's packages come from (default: {MIRROR_VARIABLE}, else apt's own)",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=STATE,
+        metavar="DIR",
+        help=f"keep everything in DIR (default: {STATE})",
+    )
+    parser.add_argument(
+        "--workflow",
+        default=RELEASE,
+        metavar="FILE",
+        help=f"another workflow, for a pushed branch and without services (default: {RELEASE})",
+    )
+    parser.add_argument("--job", metavar="NAME", help="with --workflow: only this job")
+    parser.add_argument(
+        "--no-compare",
+        action="store_true",
+        help="do not rehearse the same commit afterwards to compare the two releases",
+    )
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Run the workflow, verify its release and compare it with a rehearsal's."""
+    if os.geteuid() != 0:
+        raise ConfigError(
+            "act: needs root, which makes the runner's user and programs in a mount namespace",
+            hint="run `sudo nox -s act`",
+        )
+    state: Path = arguments.folder.resolve()
+    state.mkdir(parents=True, exist_ok=True)
+    for name in ("github", "s3", "sigstore", "download", "machine", "fork", "again", "logs"):
+        shutil.rmtree(state / name, ignore_errors=True)
+    (state / "logs").mkdir()
+    rehearsed = Rehearsed(
+        state=state,
+        console=console,
+        environment={**console.environment, "NO_PROXY": "127.0.0.1"},
+    )
+    if arguments.workflow != RELEASE:
+        finished = check_branch(rehearsed, WORKFLOWS / arguments.workflow, arguments.job)
+        _print_jobs(finished, console)
+        console.data({"jobs": finished.jobs})
+        return 0
+    if arguments.job:
+        raise ConfigError(f"--job {arguments.job}: {RELEASE} runs whole")
+    contents = make_contents(
+        state,
+        repositories=(),
+        keys=(),
+        mirror=arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE),
+        own=None,
+        progress=console.progress,
+    )
+    finished = release(rehearsed, contents, WORKFLOWS / RELEASE)
+    _print_jobs(finished, console)
+    result = {"jobs": finished.jobs, "download": str(rehearsed.download)}
+    if not arguments.no_compare:
+        digest = compare(rehearsed)
+        console.line(f"The same release as a rehearsal of this commit: release.json {digest}")
+        result["manifest_sha256"] = digest
+    console.data(result)
+    return 0
+
+
+def _print_jobs(finished: Run, console: Console) -> None:
+    console.line()
+    console.table(
+        [[job, result] for job, result in finished.jobs.items()], header=["job", "result"]
+    )

@@ -1,0 +1,1 @@
+"""A GitHub runner on this machine: an unprivileged user, few programs, and act for the jobs."""

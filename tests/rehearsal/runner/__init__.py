@@ -1,0 +1,1 @@
+"""The rehearsed runner: what it finds, what each job may, and what its stand-ins do."""
