@@ -11,6 +11,7 @@ from build.snapshot.lock import Lock, check_fresh
 from build.snapshot.store import Store
 from ci.commands import one_run
 from ci.config import ReleaseConfig, read_config
+from ci.preflight.abilities import require_ability_to_build
 from ci.publish.summary import format_summary, read_summary
 from ci.release.build_job import BuildJob, build_variant
 from ci.release.checkout import fresh_lock, origin_of
@@ -60,6 +61,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         find_qemu()
     config = read_config(arguments.config)
     variants = _variants(config, arguments.variant)
+    if arguments.engine is None:
+        require_ability_to_build(config, console.environment)
     store = Store(config.build.store)
     images, proofs = [], {}
     with one_run(config.file, "build"), store.in_use():

@@ -8,6 +8,7 @@ from build.errors import ConfigError
 from ci.commands import one_run
 from ci.config import read_config
 from ci.locations import folder_of_caller, resolve_location
+from ci.preflight.abilities import check_engine, check_writable
 from ci.rehearsal.contents import make_contents
 from ci.rehearsal.rehearse import Rehearsal, print_report, rehearse
 from ci.report.console import Console
@@ -58,6 +59,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     # Read before anything is made: its errors take no time to find.
     own = read_config(arguments.config) if arguments.config else None
     state: Path = arguments.folder
+    check_writable([state])
+    check_engine(console.environment)
     folder = folder_of_caller(console.environment)
     rehearsal = Rehearsal(
         state=state,

@@ -45,7 +45,7 @@ def check_room(config: ReleaseConfig) -> str:
     needed = COPIES * disk + OTHER_ROOM
     rooms = []
     for folder in (config.build.work, config.dist):
-        free = shutil.disk_usage(_existing(folder)).free
+        free = shutil.disk_usage(existing_folder(folder)).free
         if free < needed:
             raise CheckFailed(
                 f"{folder}: {size_text(free)} free, expected {size_text(needed)}",
@@ -55,6 +55,6 @@ def check_room(config: ReleaseConfig) -> str:
     return f"{size_text(min(rooms))} free, {size_text(needed)} are enough"
 
 
-def _existing(folder: Path) -> Path:
+def existing_folder(folder: Path) -> Path:
     """Return `folder` or the nearest folder above it that exists."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
