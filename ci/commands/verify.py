@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save", type=parse_path, metavar="DIR", help="keep the files in DIR if all checks pass"
     )
+    parser.add_argument("--all", action="store_true", help="print every check, not only failures")
     parser.add_argument(
         "--explain", action="store_true", help="print what each check proves, and what it does not"
     )

@@ -3,8 +3,10 @@
 The texts of `--explain` are in explanations.toml.
 """
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,16 +27,26 @@ VERDICTS = {
 
 
 def print_report(
-    findings: Findings, target: str, trusted: dict[str, str], console: Console, *, explained: bool
+    findings: Findings,
+    target: str,
+    trusted: dict[str, str],
+    console: Console,
+    *,
+    explained: bool,
+    every: bool,
 ) -> None:
-    """Print the result of each check, failures with their meaning, and the verdict.
+    """Print the failures with their meaning, and the verdict.
 
     `trusted`: the signer and the trust root. `explained`: also print what each check proves.
+    `every`: also print the result of each check, and not only their number.
     """
     values = ", ".join(f"{name} {value}" for name, value in trusted.items() if value)
     console.line(f"{target}: trusting {values}")
-    rows = [[RESULTS[check.passed], check.name, check.expected] for check in findings.checks]
-    console.table(rows, header=["result", "check", "expected"])
+    if every or explained:
+        rows = [[RESULTS[check.passed], check.name, check.expected] for check in findings.checks]
+        console.table(rows, header=["result", "check", "expected"])
+    elif passed := [check.name for check in findings.checks if check.passed]:
+        console.line(f"ok: {count_kinds(passed)}; `--all` lists them")
     for note in findings.notes:
         console.line(f"note: {note}")
     if explained:
@@ -62,6 +74,25 @@ def print_report(
             "notes": findings.notes,
         }
     )
+
+
+def count_kinds(names: Sequence[str]) -> str:
+    """Return the kinds of checks, with the number of each that was made more than once.
+
+    >>> count_kinds(["signer", "digest of a.apk", "digest of b.apk"])
+    'signer, digest (2)'
+    """
+    kinds = Counter(kind_of(name) for name in names)
+    return ", ".join(kind if count == 1 else f"{kind} ({count})" for kind, count in kinds.items())
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a check: its name without the file that it is about.
+
+    >>> kind_of("digest of a.qcow2"), kind_of("signature of SHA256SUMS"), kind_of("file list")
+    ('digest', 'signature', 'file list')
+    """
+    return re.split(r" (?:of|in) (?=\S*[.\d_A-Z])", name, maxsplit=1)[0]
 
 
 def print_explanations(console: Console) -> None:

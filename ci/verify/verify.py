@@ -86,7 +86,14 @@ def verify_target(arguments: argparse.Namespace, console: Console) -> Findings:
     root = request.trust.root
     trusted = {"repository": request.expected.signer.repository, "trust root": root.name}
     trusted |= {"of": root.date, "sha256": root.sha256}
-    print_report(findings, arguments.target, trusted, console, explained=arguments.explain)
+    print_report(
+        findings,
+        arguments.target,
+        trusted,
+        console,
+        explained=arguments.explain,
+        every=arguments.all,
+    )
     return findings
 
 
