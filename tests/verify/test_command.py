@@ -35,10 +35,15 @@ def test_a_refusal_prints_what_was_expected_and_what_it_means(
     (scene / IMAGE).write_bytes(b"QFI\xfb imagE")
     assert main(scene.argv) == 1
     out = capsys.readouterr().out
-    assert out.splitlines()[1].split() == ["result", "check", "expected"]
+    assert out.splitlines()[1].startswith("ok: ")
+    assert len(out.splitlines()) < 20
     assert f"FAILED digest of {IMAGE}" in out
     assert "meaning  these are not the bytes that were signed" in out
     assert out.rstrip().splitlines()[-1].startswith(f"{scene.folder}: REFUSED")
+    assert main([*scene.argv, "--all"]) == 1
+    every = capsys.readouterr().out
+    assert every.splitlines()[1].split() == ["result", "check", "expected"]
+    assert every.count("\nok ") > 20
 
 
 def test_a_release_page_a_tag_an_image_and_a_mirror_are_the_same_release(
