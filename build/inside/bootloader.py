@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from build.inside.initramfs import Kernel
+from build.inside.initramfs_parts import MODULES
 from build.inside.programs import StepError, run
 
 SECTOR = 512
@@ -30,7 +31,6 @@ GRUB_MODULES = (
 """Modules to read the menu and start Linux, and commands for use at GRUB's prompt."""
 PREFIX = "(,msdos1)/boot/grub"
 """The first partition of the disk that the BIOS started from (GRUB manual, `grub-mkimage -p`)."""
-MODULES = "virtio_pci,virtio_blk,virtio_scsi,sd-mod,ext4"
 
 
 def kernel_options(root_uuid: str, more: str = "") -> str:
@@ -42,7 +42,7 @@ def kernel_options(root_uuid: str, more: str = "") -> str:
     words = [
         f"root=UUID={root_uuid}",
         "rootfstype=ext4",
-        f"modules={MODULES}",
+        f"modules={','.join(MODULES)}",
         "console=tty0",
         "console=ttyS0,115200",
         *more.split(),
