@@ -36,10 +36,15 @@ VENDOR = "DigitalOcean"
 START_SECONDS = 30.0
 """Limit for QEMU's QMP greeting; normally it takes 0.2 s."""
 END_SECONDS = 5.0
-FATAL = re.compile(r"Kernel panic - not syncing.*|Failed to boot both default and fallback entries")
+FATAL = re.compile(
+    r"Kernel panic - not syncing.*|Failed to boot both default and fallback entries"
+    # mkinitfs' initramfs-init, when it finds no root and the command line has no `panic=`.
+    r"|.*\bemergency recovery shell\b.*",
+    re.IGNORECASE,
+)
 WATCH = {
     "kernel": re.compile(r"Linux version |^\[ *\d+\.\d{6}\] "),
-    # Linux after a panic and GRUB without a working entry would wait until the time-out.
+    # A shell, Linux after a panic and GRUB without an entry would wait until the time-out.
     "fatal": FATAL,
 }
 
