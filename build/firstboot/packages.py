@@ -21,17 +21,19 @@ KEY_NAME = "snowdrop-local.rsa.pub"
 KEY_SEED = b"snowdrop local packages"
 """Not a secret: the signatures of the release protect the packages, this one satisfies apk."""
 
-INIT_VERSION = "0.2.0-r0"
+INIT_VERSION = "0.2.1-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "86da40dedcd1730de4732e45fb21e82bb5c13a1d0a8b042a234bc9ba6340bf3b"
+INIT_DIGEST = "6d802ac76e65c18a92de359f100d5bc24aee4b4effb73f82dbdfbc44c64a84c4"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {
+    "etc/conf.d/hwdrivers": 0o644,
     "etc/conf.d/snowdrop-init": 0o644,
     "etc/init.d/snowdrop-init": 0o755,
     "etc/init.d/snowdrop-userdata": 0o755,
     "etc/network/interfaces": 0o644,
     "etc/profile.d/snowdrop.sh": 0o644,
+    "etc/rc.conf.d/snowdrop.conf": 0o644,
     "etc/ssh/sshd_config.d/10-snowdrop.conf": 0o644,
     "etc/udhcpc/post-bound/snowdrop-init": 0o755,
     "usr/bin/snowdrop-status": 0o755,
