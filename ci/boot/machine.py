@@ -22,7 +22,13 @@ from ci.boot.monitor import Qmp, SerialLog, ssh_port
 
 QEMU = "qemu-system-x86_64"
 INSTALL = "run `apt-get install --no-install-recommends qemu-system-x86`"
-ACCELERATORS = ("tcg", "kvm")
+ACCELERATORS = {
+    "tcg": ("-accel", "tcg"),
+    "kvm": ("-accel", "kvm", "-cpu", "host"),
+    # The guest's clock counts instructions, one each nanosecond (QEMU, docs/devel/tcg-icount).
+    "icount": ("-accel", "tcg", "-icount", "shift=0"),
+}
+"""QEMU's arguments by the word of `--accelerator`."""
 ADDRESS, GATEWAY, NAMESERVER = "165.22.10.5", "165.22.0.1", "165.22.0.3"
 """Assigned by DHCP; a public address, as a droplet has."""
 NETWORK_ID = "n0"
@@ -86,8 +92,7 @@ def qemu_arguments(hardware: Hardware) -> list[str]:
         "-display", "none",
         "-vga", "std",
         "-machine", "pc",
-        "-accel", hardware.accelerator,
-        *(["-cpu", "host"] if hardware.accelerator == "kvm" else []),
+        *ACCELERATORS[hardware.accelerator],
         # As the smallest droplet; -m in MiB.
         "-smp", "1",
         "-m", "512",

@@ -13,6 +13,7 @@ from ci.boot.machine import ACCELERATORS
 from ci.boot.scenarios.run_all import run_scenarios
 from ci.boot.scenarios.runner import ScenarioResult
 from ci.boot.scenarios.scenarios import select_scenarios
+from ci.boot.timing import format_slowest
 from ci.config import ReleaseConfig, read_config
 from ci.release.checkout import build_records, read_record
 from ci.report.console import Console
@@ -39,9 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accelerator",
         choices=ACCELERATORS,
-        default=ACCELERATORS[0],
+        default="tcg",
         # Not detected by trying: with a broken KVM the attempt never ends.
-        help="tcg works everywhere (default); kvm is faster where /dev/kvm really works",
+        help="tcg works everywhere (default); kvm is faster where /dev/kvm really works; "
+        "icount is slow and measures: a nanosecond of the droplet's clock is one instruction",
     )
     parser.add_argument(
         "--keep", action="store_true", help="leave the droplet running until it is powered off"
@@ -110,6 +112,8 @@ def _print_report(report: BootReport, path: Path, console: Console) -> None:
     console.table(rows)
     times = [f"{name} {report.seconds[name]:.1f}" for name in MOMENTS if name in report.seconds]
     console.line(f"seconds: {', '.join(times)}")
+    if report.services:
+        console.line(f"slowest services, droplet's seconds: {format_slowest(report.services)}")
     console.line(f"{path}: {_count_failures(report.checks, 'checks')}")
 
 
