@@ -15,15 +15,32 @@ from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index
 from build.errors import BuildError
 from build.firstboot.overlay import overlay_entries
 
-DEPENDS = ("busybox", "e2fsprogs-extra", "openrc", "openssh-server", "partx", "sfdisk")
-"""Packages of the repositories that the local packages depend on."""
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "busybox": (
+        *("awk", "busybox", "cat", "chmod", "cmp", "cp", "cut", "date", "dd", "env", "grep"),
+        *("gzip", "head", "hostname", "ip", "mkdir", "mkfifo", "modprobe", "mount", "mountpoint"),
+        *("mv", "od", "readlink", "rm", "sed", "setsid", "sha256sum", "sleep", "sync", "tail"),
+        *("timeout", "tr", "umount", "wc"),
+    ),
+    "e2fsprogs-extra": ("resize2fs",),
+    "openrc": ("after", "before", "ebegin", "eend", "use"),
+    "openssh-keygen": ("ssh-keygen",),
+    "openssh-server": (),
+    "partx": ("partx",),
+    "sfdisk": ("sfdisk",),
+}
+"""External commands of the scripts in `files/`, by the package that brings them."""
+OPTIONAL_COMMANDS = ("iptables", "nft")
+"""Commands that a script runs only where the owner has installed them."""
+DEPENDS = tuple(COMMANDS)
+"""Packages that the local packages depend on: `pin` puts them into the closure of each image."""
 KEY_NAME = "snowdrop-local.rsa.pub"
 KEY_SEED = b"snowdrop local packages"
 """Not a secret: the signatures of the release protect the packages, this one satisfies apk."""
 
 INIT_VERSION = "0.2.1-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "6d802ac76e65c18a92de359f100d5bc24aee4b4effb73f82dbdfbc44c64a84c4"
+INIT_DIGEST = "9f98dc9bbc85f5398b02cd1a954f7dc77dfed965d1a3a5ce58f0101dc2c396ef"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {

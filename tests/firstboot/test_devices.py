@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from build.firstboot.packages import FILES
 from tests import skips
 
+ROOT = Path(__file__).parents[2]
 SEARCH = "find /sys -name modalias -type f -print0 2>/dev/null"
 """The search of OpenRC's service hwdrivers in Alpine."""
 NAMES = f"{SEARCH} | xargs -0 sort -u"
@@ -37,6 +39,14 @@ def test_the_short_search_finds_the_names_of_all_devices() -> None:
 def test_another_search_is_that_of_busybox(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     assert shell(f"find '{tmp_path}' -name a", "etc/conf.d/hwdrivers") == f"{tmp_path}/a\n"
+
+
+@pytest.mark.parametrize("table", ["tests/assets/release.toml", "ci/rehearsal/sample/request.toml"])
+def test_periodic_jobs_of_an_owner_run(table: str) -> None:
+    """Without its daemon a crontab would be accepted, and nothing would ever run."""
+    document = tomllib.loads((ROOT / table).read_text(encoding="utf-8"))
+    services = document.get("services") or document["image"]["droplet"]["services"]
+    assert "crond" in services["default"]
 
 
 @pytest.mark.parametrize(
