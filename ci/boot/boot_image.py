@@ -12,6 +12,7 @@ from build.edges.progress import Progress
 from build.errors import BootError, ConfigError, VerificationError
 from ci.boot import checks
 from ci.boot.checks import BootReport, Check, report_path, write_report
+from ci.boot.direct_start import direct_start
 from ci.boot.droplet import Droplet
 from ci.boot.machine import NAMESERVER, PUBLIC, Hardware, Machine, running
 from ci.boot.metadata import Metadata, MetadataService, render_json
@@ -115,6 +116,7 @@ def _boot(
             droplet_id=metadata.droplet_id,
             service=service,
             accelerator=options.accelerator,
+            extra_arguments=direct_start(disk, scratch) if options.accelerator == "icount" else (),
         )
         with running(
             hardware, scratch=scratch, log=log, environment=options.environment

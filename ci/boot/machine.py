@@ -25,7 +25,8 @@ INSTALL = "run `apt-get install --no-install-recommends qemu-system-x86`"
 ACCELERATORS = {
     "tcg": ("-accel", "tcg"),
     "kvm": ("-accel", "kvm", "-cpu", "host"),
-    # The guest's clock counts instructions, one each nanosecond (QEMU, docs/devel/tcg-icount).
+    # The guest's clock counts instructions, one each nanosecond (QEMU, docs/devel/tcg-icount);
+    # such a machine needs the arguments of `direct_start`.
     "icount": ("-accel", "tcg", "-icount", "shift=0"),
 }
 """QEMU's arguments by the word of `--accelerator`."""

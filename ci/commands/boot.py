@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="tcg",
         # Not detected by trying: with a broken KVM the attempt never ends.
         help="tcg works everywhere (default); kvm is faster where /dev/kvm really works; "
-        "icount is slow and measures: a nanosecond of the droplet's clock is one instruction",
+        "icount measures, without GRUB: a nanosecond of the droplet's clock is one instruction",
     )
     parser.add_argument(
         "--keep", action="store_true", help="leave the droplet running until it is powered off"
@@ -62,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Boot each image and print its checks; return 1 when a check failed."""
+    if arguments.accelerator == "icount" and (arguments.faults or arguments.only):
+        raise ConfigError(
+            "--accelerator icount: it starts the kernel without GRUB",
+            hint="run the scenarios with `--accelerator tcg`",
+        )
     config = read_config(arguments.config)
     records = _records(arguments, config)
     options = BootOptions(
