@@ -17,8 +17,19 @@ from build.firstboot.overlay import overlay_entries
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "busybox": (
-        *("awk", "busybox", "cat", "chmod", "cmp", "cp", "cut", "date", "dd", "env", "grep"),
-        *("gzip", "head", "hostname", "ip", "mkdir", "mkfifo", "modprobe", "mount", "mountpoint"),
+        *("awk", "busybox", "cat", "chmod", "cmp", "cp", "cut", "date", "dd", "env", "find"),
+        *(
+            "grep",
+            "gzip",
+            "head",
+            "hostname",
+            "ip",
+            "mkdir",
+            "mkfifo",
+            "modprobe",
+            "mount",
+            "mountpoint",
+        ),
         *("mv", "od", "readlink", "rm", "sed", "setsid", "sha256sum", "sleep", "sync", "tail"),
         *("timeout", "tr", "umount", "wc"),
     ),
@@ -40,7 +51,7 @@ KEY_SEED = b"snowdrop local packages"
 
 INIT_VERSION = "0.2.1-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "9f98dc9bbc85f5398b02cd1a954f7dc77dfed965d1a3a5ce58f0101dc2c396ef"
+INIT_DIGEST = "20acd1714d9b7d046a2451c017f4b73221db4c165d79956efe37d188540b87d9"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {

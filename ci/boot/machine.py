@@ -26,8 +26,8 @@ ACCELERATORS = {
     "tcg": ("-accel", "tcg"),
     "kvm": ("-accel", "kvm", "-cpu", "host"),
     # The guest's clock counts instructions, one each nanosecond (QEMU, docs/devel/tcg-icount);
-    # such a machine needs the arguments of `direct_start`.
-    "icount": ("-accel", "tcg", "-icount", "shift=0"),
+    # its battery clock follows. Such a machine needs the arguments of `direct_start`.
+    "icount": ("-accel", "tcg", "-icount", "shift=0", "-rtc", "clock=vm"),
 }
 """QEMU's arguments by the word of `--accelerator`."""
 ADDRESS, GATEWAY, NAMESERVER = "165.22.10.5", "165.22.0.1", "165.22.0.3"

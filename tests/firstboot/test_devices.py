@@ -16,29 +16,47 @@ SEARCH = "find /sys -name modalias -type f -print0 2>/dev/null"
 NAMES = f"{SEARCH} | xargs -0 sort -u"
 
 
-def shell(script: str, *files: str) -> str:
+def shell(script: str, *files: str, **variables: object) -> str:
     """Return the output of a script after those of our files are read."""
     busybox = shutil.which("busybox")
     if busybox is None:
         pytest.skip(f"{skips.TOOL}: busybox")
-    text = "".join(f". '{FILES / name}'\n" for name in files) + script
+    text = "".join(f"{name}='{value}'\n" for name, value in variables.items())
+    text += "".join(f". '{FILES / name}'\n" for name in files) + script
     done = subprocess.run(
         [busybox, "sh", "-euc", text], capture_output=True, text=True, check=True, timeout=60
     )
     return done.stdout
 
 
-def test_the_short_search_finds_the_names_of_all_devices() -> None:
+def test_the_short_search_finds_the_names_of_all_devices(tmp_path: Path) -> None:
     if not Path("/sys/bus").is_dir():
         pytest.skip("no /sys/bus on this machine")
-    found = set(shell(NAMES, "etc/conf.d/hwdrivers").splitlines())
-    assert found == set(shell(NAMES).splitlines())
+    found = shell(NAMES, "etc/conf.d/hwdrivers", hwdrivers_found=tmp_path / "found")
+    assert set(found.splitlines()) == set(shell(NAMES).splitlines())
     assert found
+
+
+def test_the_second_search_finds_only_what_the_first_has_not_found(tmp_path: Path) -> None:
+    if not Path("/sys/bus").is_dir():
+        pytest.skip("no /sys/bus on this machine")
+    found = tmp_path / "found"
+    # As if the first driver had added a device: the first line is forgotten.
+    script = f"first=$({SEARCH} | tr '\\0' '\\n')\nsed -i 1d '{found}'\n{SEARCH} | tr '\\0' '\\n'\n"
+    script += 'echo "$first" | head -n 1\n'
+    lines = shell(script, "etc/conf.d/hwdrivers", hwdrivers_found=found).splitlines()
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+    # A restarted service searches everything again.
+    again = shell(NAMES, "etc/conf.d/hwdrivers", hwdrivers_found=found)
+    assert len(again.splitlines()) > 1
 
 
 def test_another_search_is_that_of_busybox(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    assert shell(f"find '{tmp_path}' -name a", "etc/conf.d/hwdrivers") == f"{tmp_path}/a\n"
+    script = f"find '{tmp_path}' -name a"
+    found = shell(script, "etc/conf.d/hwdrivers", hwdrivers_found=tmp_path / "found")
+    assert found == f"{tmp_path}/a\n"
 
 
 @pytest.mark.parametrize("table", ["tests/assets/release.toml", "ci/rehearsal/sample/request.toml"])
