@@ -15,23 +15,53 @@ from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index
 from build.errors import BuildError
 from build.firstboot.overlay import overlay_entries
 
-DEPENDS = ("busybox", "e2fsprogs-extra", "openrc", "openssh-server", "partx", "sfdisk")
-"""Packages of the repositories that the local packages depend on."""
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "busybox": (
+        *("awk", "busybox", "cat", "chmod", "cmp", "cp", "cut", "date", "dd", "env", "find"),
+        *(
+            "grep",
+            "gzip",
+            "head",
+            "hostname",
+            "ip",
+            "mkdir",
+            "mkfifo",
+            "modprobe",
+            "mount",
+            "mountpoint",
+        ),
+        *("mv", "od", "readlink", "rm", "sed", "setsid", "sha256sum", "sleep", "sync", "tail"),
+        *("timeout", "tr", "umount", "wc"),
+    ),
+    "e2fsprogs-extra": ("resize2fs",),
+    "openrc": ("after", "before", "ebegin", "eend", "use"),
+    "openssh-keygen": ("ssh-keygen",),
+    "openssh-server": (),
+    "partx": ("partx",),
+    "sfdisk": ("sfdisk",),
+}
+"""External commands of the scripts in `files/`, by the package that brings them."""
+OPTIONAL_COMMANDS = ("iptables", "nft")
+"""Commands that a script runs only where the owner has installed them."""
+DEPENDS = tuple(COMMANDS)
+"""Packages that the local packages depend on: `pin` puts them into the closure of each image."""
 KEY_NAME = "snowdrop-local.rsa.pub"
 KEY_SEED = b"snowdrop local packages"
 """Not a secret: the signatures of the release protect the packages, this one satisfies apk."""
 
-INIT_VERSION = "0.2.0-r0"
+INIT_VERSION = "0.2.1-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "86da40dedcd1730de4732e45fb21e82bb5c13a1d0a8b042a234bc9ba6340bf3b"
+INIT_DIGEST = "20acd1714d9b7d046a2451c017f4b73221db4c165d79956efe37d188540b87d9"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {
+    "etc/conf.d/hwdrivers": 0o644,
     "etc/conf.d/snowdrop-init": 0o644,
     "etc/init.d/snowdrop-init": 0o755,
     "etc/init.d/snowdrop-userdata": 0o755,
     "etc/network/interfaces": 0o644,
     "etc/profile.d/snowdrop.sh": 0o644,
+    "etc/rc.conf.d/snowdrop.conf": 0o644,
     "etc/ssh/sshd_config.d/10-snowdrop.conf": 0o644,
     "etc/udhcpc/post-bound/snowdrop-init": 0o755,
     "usr/bin/snowdrop-status": 0o755,

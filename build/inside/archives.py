@@ -5,6 +5,7 @@ Every other byte stays as it is.
 
 import lzma
 import zlib
+from collections.abc import Iterator
 
 from build.inside import cpio
 from build.inside.programs import StepError
@@ -12,6 +13,9 @@ from build.inside.programs import StepError
 TAR_BLOCK = 512
 GZIP_MAGIC = b"\x1f\x8b\x08"
 XZ_MAGIC = b"\xfd7zXZ\0"
+MAX_UNPACKED = 1 << 28
+MAX_NESTING = 3
+"""Compressed archives in compressed archives."""
 
 
 def clamp_tar(archive: bytes, epoch: int) -> bytes:
@@ -88,3 +92,44 @@ def _fix_cpio(content: bytes, epoch: int) -> tuple[bytes, int]:
         pieces += [cpio.format_header(fields), content[start + cpio.HEADER_SIZE : end]]
         start = end
     return b"".join(pieces), start
+
+
+def read_initramfs(content: bytes, depth: int = 0) -> Iterator[cpio.Member]:
+    """Yield the members of an initramfs in their order: archives one after the other.
+
+    Raises:
+        ValueError: it is damaged, or compressed with something else than gzip or xz.
+    """
+    # Between archives the kernel skips zero bytes (Linux, buffer-format, "initramfs buffer").
+    rest = content.lstrip(b"\0")
+    while rest:
+        if rest.startswith(cpio.MAGIC):
+            for member, end in cpio.read_members(rest):
+                if member.name == cpio.TRAILER:
+                    rest = rest[end:].lstrip(b"\0")
+                else:
+                    yield member
+            continue
+        if depth >= MAX_NESTING:
+            raise ValueError(f"compressed more than {MAX_NESTING} times")
+        plain, rest = _decompress(rest)
+        yield from read_initramfs(plain, depth + 1)
+        rest = rest.lstrip(b"\0")
+
+
+def _decompress(content: bytes) -> tuple[bytes, bytes]:
+    """Return the content of the stream at the start, and the bytes after it."""
+    stream: zlib._Decompress | lzma.LZMADecompressor
+    if content.startswith(GZIP_MAGIC):
+        stream = zlib.decompressobj(31)
+    elif content.startswith(XZ_MAGIC):
+        stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_UNPACKED)
+    else:
+        raise ValueError(f"starts with {content[:6].hex()}, expected cpio, gzip or xz")
+    try:
+        plain = stream.decompress(content, MAX_UNPACKED)
+    except (zlib.error, lzma.LZMAError) as error:
+        raise ValueError(str(error)) from None
+    if not stream.eof:
+        raise ValueError(f"cut short, or larger than {MAX_UNPACKED >> 20} MiB")
+    return plain, stream.unused_data

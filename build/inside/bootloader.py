@@ -3,10 +3,11 @@
 The kernel's command line of every image, one line:
 
     root=UUID=<uuid> rootfstype=ext4 modules=virtio_pci,virtio_blk,virtio_scsi,sd-mod,ext4
-    console=tty0 console=ttyS0,115200
+    panic=30 console=tty0 console=ttyS0,115200
 
 and then the words of `kernel_options` in release.toml. Alpine's initramfs loads `modules=`
-before it looks for the root. The last console becomes /dev/console (Linux,
+before it looks for the root; with `panic=` it ends where it would open a root shell without a
+login (docs/decisions/0007-panic.md). The last console becomes /dev/console (Linux,
 Documentation/admin-guide/serial-console), so the messages of the first process are on the serial
 line; the kernel's are on both.
 """
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from build.inside.initramfs import Kernel
+from build.inside.initramfs_parts import MODULES
 from build.inside.programs import StepError, run
 
 SECTOR = 512
@@ -28,9 +30,10 @@ GRUB_MODULES = (
     *("test", "echo", "ls", "cat", "reboot", "halt"),
 )
 """Modules to read the menu and start Linux, and commands for use at GRUB's prompt."""
+PANIC_SECONDS = 30
+"""Until the machine restarts after a panic: enough to read the console."""
 PREFIX = "(,msdos1)/boot/grub"
 """The first partition of the disk that the BIOS started from (GRUB manual, `grub-mkimage -p`)."""
-MODULES = "virtio_pci,virtio_blk,virtio_scsi,sd-mod,ext4"
 
 
 def kernel_options(root_uuid: str, more: str = "") -> str:
@@ -42,7 +45,8 @@ def kernel_options(root_uuid: str, more: str = "") -> str:
     words = [
         f"root=UUID={root_uuid}",
         "rootfstype=ext4",
-        f"modules={MODULES}",
+        f"modules={','.join(MODULES)}",
+        f"panic={PANIC_SECONDS}",
         "console=tty0",
         "console=ttyS0,115200",
         *more.split(),

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from build.inside.archives import clamp_tar, fix_initramfs
+from build.inside.initramfs_parts import ROOTS
 from build.inside.install import DATABASES, NODES
 from build.inside.module_lists import INDEXES, TEXTS, sort_module_lists
 from build.inside.programs import StepError
@@ -347,13 +348,16 @@ def _remove_attribute(path: Path, name: str, where: str) -> None:
 @rule(
     "module-order",
     "busybox's depmod takes the modules in the order in which the file system gives them",
-    *(f"lib/modules/*/{name}" for name in (*TEXTS, *INDEXES)),
+    *(f"{root}/*/{name}" for root in ROOTS for name in (*TEXTS, *INDEXES)),
     parts=("content",),
 )
 def sort_lists(tree: Tree) -> None:
     """Sort the lines of the files that busybox's depmod writes, and the values in its indexes."""
-    for folder in sorted((tree.root / "lib/modules").glob("*")):
-        sort_module_lists(folder)
+    for folder in (tree.root / root for root in ROOTS):
+        # With a merged /usr, `lib` is a link, and the other folder is the real one.
+        if not (folder.is_symlink() or folder.parent.is_symlink()):
+            for kernel in sorted(folder.glob("*")):
+                sort_module_lists(kernel)
 
 
 @rule(

@@ -19,7 +19,13 @@ from build.inspect.readers.superblock import Superblock, features
 from build.inspect.readers.tree import Entry, read_tree
 from build.inspect.rules import Finding
 from build.inspect.secrets import check_secrets, secret_patterns
-from build.inspect.startup import Startup, check_startup, list_services, read_startup
+from build.inspect.startup import (
+    Startup,
+    check_initramfs,
+    check_startup,
+    list_services,
+    read_startup,
+)
 
 FORMAT = 1
 SUFFIX = ".image.json"
@@ -155,6 +161,7 @@ def inspect_image(path: Path, options: InspectOptions) -> Inspection:
             *check_boot_code(disk, options.boot_code),
             *rules.check_system(system),
             *check_startup(tree, startup),
+            *check_initramfs(tree, startup),
             *rules.check_packages(tree, database),
             *rules.check_triggers(tree),
             *check_secrets(tree, database, patterns),

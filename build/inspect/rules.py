@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from build.inside import ext4
 from build.inside.bootloader import FIRST_SECTOR
+from build.inside.initramfs_parts import ROOTS
 from build.inside.install import DATABASES, DISABLED_TRIGGERS
 from build.inside.normalise import KEPT_NODES, MOUNT_POINTS, find_rule
 from build.inspect.readers.disk import LINUX, SECTOR, Disk, Table
@@ -26,6 +27,7 @@ RULES = {
     "space": "a droplet needs free space before its root has grown",
     "tree": "the disk has the same listing as the builder's tree",
     "start": "the menu names a kernel, an initramfs and a root that exist",
+    "initramfs": "without these parts the boot ends before the root file system is mounted",
     "database": "every file is owned by a package, so that it can be upgraded and accounted for",
     "unowned": "a file that no package owns is never upgraded, and its origin is unknown",
     "changed": "a package's file differs from the content in the package",
@@ -89,8 +91,8 @@ TRIGGER_OFF = re.compile(
     r"^[ \t]*disable_trigger[ \t]*=[ \t]*[\"']?(?:1|y|yes|true|on)\b", re.M | re.I
 )
 MODULE_LISTS = tuple(
-    f"{root}lib/modules/*/modules.{name}"
-    for root in ("", "usr/")
+    f"{root}/*/modules.{name}"
+    for root in ROOTS
     for name in (
         *("alias", "builtin", "builtin.alias", "dep", "devname", "softdep", "symbols", "weakdep"),
         *("alias.bin", "builtin.bin", "builtin.alias.bin", "dep.bin", "symbols.bin"),
@@ -133,7 +135,7 @@ CHANGED: Exemptions = (
     ("shells' scripts add themselves", ("etc/shells",)),
     ("names this file system", ("etc/fstab",)),
     ("made again by update-ca-certificates", ("etc/ssl/certs/ca-certificates.crt",)),
-    ("made again by depmod", tuple(f"{root}lib/modules/*/modules.*" for root in ("", "usr/"))),
+    ("made again by depmod", tuple(f"{root}/*/modules.*" for root in ROOTS)),
     ("set to fixed nodes", ("dev/*",)),
 )
 """Files of packages that are expected to differ from the package."""

@@ -5,7 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from build.errors import ImageError
 from build.inside.initramfs import KERNELS
+from build.inside.initramfs_parts import ROOTS, list_missing, parse_module_lists
+from build.inspect.readers.cpio import read_members
 from build.inspect.readers.tree import Tree
 from build.inspect.rules import Finding
 
@@ -16,7 +19,6 @@ LINUX = re.compile(
 INITRD = re.compile(r"^[ \t]*(?:initrd|initrd16|initrdefi|INITRD)[ \t]+(\S+)", re.MULTILINE)
 APPEND = re.compile(r"^[ \t]*APPEND[ \t]+(.*)$", re.MULTILINE)
 RUNLEVELS = "etc/runlevels"
-MODULES = "lib/modules"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ def read_startup(tree: Tree) -> Startup:
         if PurePosixPath(entry.path).name == "kernel.release"
     ]
     if not releases:
-        folders = (PurePosixPath(entry.path) for entry in tree.below(MODULES))
-        releases = [path.name for path in folders if str(path.parent) == MODULES]
+        folders = [PurePosixPath(entry.path) for root in ROOTS for entry in tree.below(root)]
+        releases = [path.name for path in folders if str(path.parent) in ROOTS]
     for menu in MENUS:
         text = tree.text(menu)
         if first := LINUX.search(text):
@@ -73,6 +75,31 @@ def check_startup(tree: Tree, startup: Startup) -> Iterator[Finding]:
             yield Finding(where, "start", f"{word}, the file system is {uuid}")
     if "root=" not in startup.options:
         yield Finding(where, "start", "no root= on the kernel's command line")
+
+
+def check_initramfs(tree: Tree, startup: Startup) -> Iterator[Finding]:
+    """Yield what the menu's initramfs lacks to start a droplet."""
+    # In a boot partition of its own, paths start below /boot.
+    paths = (startup.initramfs, f"boot/{startup.initramfs}")
+    path = next((each for each in paths if each in tree.entries), "")
+    if not path or tree.entries[path].kind != "file":
+        return
+    try:
+        content = tree.system.read(tree.entries[path].inode, tree.system.size)
+        members = list(read_members(content, f"/{path}"))
+    except ImageError:
+        # `check_secrets` reports an archive that cannot be read.
+        return
+    # With several kernels the initramfs is that of the one whose modules it contains.
+    names = b"\n".join(member.name for member in members)
+    releases = [each for each in startup.releases if f"/{each}/".encode() in names]
+    release = (releases or list(startup.releases) or ["of unknown release"])[0]
+    dep, builtin = (
+        "".join(tree.text(f"{root}/{release}/modules.{name}") for root in ROOTS)
+        for name in ("dep", "builtin")
+    )
+    for text in list_missing(members, parse_module_lists(release, dep, builtin)):
+        yield Finding(f"/{path}", "initramfs", text)
 
 
 def list_services(tree: Tree) -> Mapping[str, tuple[str, ...]]:

@@ -12,10 +12,12 @@ from build.edges.temporary import temporary_folder
 from build.errors import BootError, ConfigError, VerificationError
 from ci.boot import checks
 from ci.boot.checks import BootReport, Check, report_path, write_report
+from ci.boot.direct_start import direct_start
 from ci.boot.droplet import Droplet
 from ci.boot.machine import NAMESERVER, PUBLIC, Hardware, Machine, running
 from ci.boot.metadata import Metadata, MetadataService, render_json
 from ci.boot.ssh import Client, make_key
+from ci.boot.timing import read_service_times
 from ci.release.checkout import read_record
 
 CONSOLE_LINES = 40
@@ -58,7 +60,7 @@ def boot_image(
     try:
         return _boot(record_path, record, disk, options, progress)
     except BootError as error:
-        if options.accelerator != "tcg" or TIMER_PANIC not in str(error):
+        if options.accelerator == "kvm" or TIMER_PANIC not in str(error):
             raise
         progress.note("the emulator got too little processor time for the timer test: boot again")
     return _boot(record_path, record, disk, options, progress)
@@ -114,6 +116,7 @@ def _boot(
             droplet_id=metadata.droplet_id,
             service=service,
             accelerator=options.accelerator,
+            extra_arguments=direct_start(disk, scratch) if options.accelerator == "icount" else (),
         )
         with running(
             hardware, scratch=scratch, log=log, environment=options.environment
@@ -134,6 +137,7 @@ def _boot(
                 metadata=render_json(metadata),
                 checks=tuple(found),
                 seconds=droplet.seconds(),
+                services=droplet.services,
                 error=str(problem or ""),
             )
             write_report(record_path, report)
@@ -154,6 +158,7 @@ def _run_checks(
         droplet.wait_for_login(options.timeout)
     with progress.step("Check the droplet", unit=""):
         answers = checks.read_answers(droplet.run_script(checks.format_script()))
+        droplet.services = read_service_times(answers.get("service times", ""))
         yield from checks.check_answers(answers, record, metadata)
         yield checks.check_login_without_key(droplet.client.error_without_key())
     if options.keep:

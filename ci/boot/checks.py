@@ -14,6 +14,7 @@ from typing import Any
 
 from build.edges.files import write_file
 from ci.boot.metadata import Metadata
+from ci.boot.timing import ServiceTime
 
 FORMAT = 1
 BUILD, BOOT = ".build.json", ".boot.json"
@@ -229,7 +230,7 @@ class BootReport:
     image_file: str
     image_sha256: str
     accelerator: str
-    """`tcg` or `kvm`."""
+    """A word of `machine.ACCELERATORS`."""
     qemu: str
     """Version."""
     metadata: Mapping[str, Any]
@@ -237,6 +238,8 @@ class BootReport:
     checks: tuple[Check, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
     """By moment (`MOMENTS`); a moment that was not reached is absent."""
+    services: tuple[ServiceTime, ...] = ()
+    """The started services, in their order; empty when no login succeeded."""
     error: str = ""
     """Why the boot failed, or empty."""
     faults: tuple[FaultRow, ...] | None = None
@@ -261,6 +264,7 @@ class BootReport:
             "qemu": self.qemu,
             "checks": [asdict(check) for check in self.checks],
             "seconds": seconds,
+            "services": [asdict(service) for service in self.services],
             "metadata": dict(self.metadata),
             "error": self.error or None,
             "faults": None if self.faults is None else [fault.document() for fault in self.faults],

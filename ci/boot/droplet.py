@@ -10,6 +10,7 @@ from ci.boot.machine import FATAL, Machine
 from ci.boot.metadata import MetadataService
 from ci.boot.monitor import MAX_LINES
 from ci.boot.ssh import LOGIN_SECONDS, Client
+from ci.boot.timing import ServiceTime
 
 POLL_SECONDS = 0.25
 BANNER_SECONDS = 3.0
@@ -31,6 +32,8 @@ class Droplet:
     denied_seconds: float = DENIED_SECONDS
     logged_in: float | None = field(default=None, init=False)
     powered_off: float | None = field(default=None, init=False)
+    services: tuple[ServiceTime, ...] = field(default=(), init=False)
+    """Times of the started services, after `boot_image` has read them."""
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds of each moment that was reached (`checks.MOMENTS`)."""

@@ -44,6 +44,13 @@ awk -F: '{print $1, ($2 == "" ? "none" : $2 ~ /^[*!]+$/ ? $2 : "set")}' /etc/sha
 ## host keys
 stat -c '%Y %n' /etc/ssh/ssh_host_*_key
 
+## service times
+: >/run/snowdrop-now
+read -r seconds _ </proc/uptime
+echo "uptime $seconds"
+stat -c '%z %n' /run/snowdrop-now /run/openrc/started/*
+rm -f /run/snowdrop-now
+
 ## boot time
 awk '$1 == "btime" {print $2}' /proc/stat
 

@@ -98,6 +98,13 @@ def test_a_timer_panic_of_a_slow_emulator_is_booted_again(
             id="panic",
         ),
         pytest.param(
+            "Mounting root: failed. No such file or directory\n"
+            "Launching initramfs emergency recovery shell.\n",
+            b"",
+            "Launching initramfs emergency recovery shell.",
+            id="emergency shell",
+        ),
+        pytest.param(
             "  Failed to boot both default and fallback entries.\n",
             b"",
             "Failed to boot both default and fallback entries",

@@ -116,6 +116,14 @@ def test_an_image_file_needs_exactly_one_record(boot: Callable[..., tuple[int, s
     assert "--variant" in caught.value.hint
 
 
+@pytest.mark.parametrize("words", [("--faults",), ("--only", "first boot")])
+def test_scenarios_are_not_run_where_instructions_are_counted(
+    words: tuple[str, ...], boot: Callable[..., tuple[int, str]]
+) -> None:
+    with pytest.raises(ConfigError, match=r"^--accelerator icount: it starts the kernel without"):
+        boot("--accelerator", "icount", *words, found=report("droplet-7"))
+
+
 def test_the_report_lists_every_scenario_and_fails_with_one(
     tmp_path: Path, boot: Callable[..., tuple[int, str]]
 ) -> None:

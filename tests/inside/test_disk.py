@@ -49,7 +49,8 @@ def test_the_menu_does_not_name_the_kernel_version() -> None:
     text = bootloader.menu(KERNEL, bootloader.kernel_options("u-u-i-d", "quiet panic=10"))
     assert KERNEL.release not in text
     assert "  linux /boot/vmlinuz-virt root=UUID=u-u-i-d rootfstype=ext4 modules=" in text
-    assert "console=tty0 console=ttyS0,115200 quiet panic=10\n" in text
+    # The initramfs and the kernel use the last value.
+    assert " panic=30 console=tty0 console=ttyS0,115200 quiet panic=10\n" in text
     assert "  initrd /boot/initramfs-virt\n" in text
 
 

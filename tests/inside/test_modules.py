@@ -9,6 +9,7 @@ import pytest
 
 from build.apk.package import unpack_data
 from build.inside.module_lists import sort_index, sort_lines, sort_module_lists
+from build.inside.normalise import Tree, find_rule, sort_lists
 from tests import skips
 from tests.alpine import SMALL
 from tests.host_programs import copy_program
@@ -132,3 +133,28 @@ def test_the_values_of_a_name_are_sorted_and_ranked() -> None:
 )
 def test_content_that_is_no_index_is_unchanged(odd: bytes) -> None:
     assert sort_index(odd) == odd
+
+
+@pytest.mark.parametrize("root", ["lib", "usr/lib"])
+def test_lists_are_sorted_before_and_after_the_merge_of_usr(root: str, tmp_path: Path) -> None:
+    path = tmp_path / root / "modules/6.18/modules.dep"
+    path.parent.mkdir(parents=True)
+    path.write_text("b.ko:\na.ko:\n")
+    if root != "lib":
+        # An absolute link would lead to the builder's own files.
+        (tmp_path / "lib").symlink_to("usr/lib")
+    sort_lists(Tree(tmp_path, 0))
+    assert path.read_text() == "a.ko:\nb.ko:\n"
+    found = find_rule(f"{root}/modules/6.18/modules.dep", "content")
+    assert found
+    assert found.name == "module-order"
+
+
+def test_no_list_behind_a_link_is_changed(tmp_path: Path) -> None:
+    other = tmp_path / "builder/modules/6.18/modules.dep"
+    other.parent.mkdir(parents=True)
+    other.write_text("b.ko:\na.ko:\n")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/lib").symlink_to(tmp_path / "builder")
+    sort_lists(Tree(tmp_path / "tree", 0))
+    assert other.read_text() == "b.ko:\na.ko:\n"

@@ -15,6 +15,7 @@ from pathlib import Path
 from build.inside.bootloader import menu
 from build.inside.ext4 import FEATURES
 from build.inside.initramfs import Kernel
+from build.inside.initramfs_parts import MODULES
 from build.inspect.boot_code import BootCode
 from build.inspect.inspection import Inspection, InspectOptions, inspect_image
 
@@ -43,6 +44,9 @@ OTHER_FILES = {
     "etc/fstab": f"UUID={UUID} / ext4 rw,noatime 0 1\n",
     "etc/apk/world": "alpine-base\n",
     "lib/modules/6.1.0-virt/modules.dep": "ext4.ko:\n",
+    "lib/modules/6.1.0-virt/modules.builtin": "".join(
+        f"kernel/{name}.ko\n" for name in MODULES if name != "ext4"
+    ),
     "boot/grub/grub.cfg": menu(Kernel("virt", "6.1.0-virt"), f"root=UUID={UUID} console=ttyS0"),
 }
 
@@ -62,7 +66,8 @@ def cpio(members: Sequence[tuple[str, bytes]], *, mtime: int = EPOCH) -> bytes:
     for number, (name, content) in enumerate([*members, ("TRAILER!!!", b"")]):
         title = name.encode() + b"\0"
         inode = number + 1 if name != "TRAILER!!!" else 0
-        fields = (inode, 0o100644, 0, 0, 1, mtime if inode else 0, len(content))
+        mode = LINK if name in LINKS else PROGRAM if content.startswith(b"#!") else 0o100644
+        fields = (inode, mode, 0, 0, 1, mtime if inode else 0, len(content))
         header = b"070701" + b"".join(
             b"%08X" % value for value in (*fields, 0, 0, 0, 0, len(title), 0)
         )
@@ -76,7 +81,17 @@ def initramfs(*members: tuple[str, bytes], mtime: int = EPOCH) -> bytes:
     return gzip.compress(cpio(members or MEMBERS, mtime=mtime), mtime=0)
 
 
-MEMBERS = (("init", b"#!/bin/sh\n"), ("etc/modules", b"ext4\n"), ("sbin/tool", b"tool" * 50))
+LINKS = ("bin/sh",)
+"""Members of an initramfs that are symbolic links."""
+LINK, PROGRAM = 0o120777, 0o100755
+MEMBERS = (
+    ("init", b"#!/bin/sh\n"),
+    ("bin/sh", b"/bin/busybox"),
+    ("bin/busybox", b"#!busybox"),
+    ("etc/modules", b"ext4\n"),
+    ("lib/modules/6.1.0-virt/ext4.ko", b"module\n" * 400),
+    ("sbin/tool", b"tool" * 50),
+)
 
 
 @dataclass

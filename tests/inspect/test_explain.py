@@ -157,7 +157,7 @@ CHANGES = [
     pytest.param(
         replace_bytes(cpio(MEMBERS), cpio(MEMBERS, mtime=EPOCH + 60)),
         "files",
-        r"/boot/initramfs-virt: member init: mtime .*, and of 2 more: the wall clock; "
+        r"/boot/initramfs-virt: member init: mtime .*, and of 5 more: the wall clock; "
         r"rule initramfs was not applied",
         id="initramfs times",
     ),
@@ -227,10 +227,10 @@ def lines(explanation: Explanation, *, without: str = "ctime") -> list[str]:
 
 def test_another_order_of_members_is_reported(base: Path, tmp_path: Path) -> None:
     other = copy_disk(base, tmp_path / "other.raw")
-    first, second = cpio(MEMBERS), cpio([MEMBERS[1], MEMBERS[0], MEMBERS[2]])
+    first, second = cpio(MEMBERS), cpio([*MEMBERS[1::-1], *MEMBERS[2:]])
     replace_bytes(first, second)(other)
     found = lines(explain_images(base, other))
-    assert any("member 1 is init and etc/modules: mkinitfs packed" in each for each in found), found
+    assert any("member 1 is init and bin/sh: mkinitfs packed" in each for each in found), found
 
 
 def test_an_additional_package_is_one_line_and_not_one_for_each_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +138,24 @@ def test_a_clean_image_has_no_finding(change: Callable[[Root], None], tmp_path: 
         check_findings(found)
 
 
+def without_release(root: Root) -> None:
+    """Leave the kernel's release only in the name of its modules' folder."""
+    del root.packages["alpine-base"]["usr/share/kernel/virt/kernel.release"]
+    shutil.rmtree(root.folder / "usr/share/kernel")
+    root.write_database()
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_the_initramfs_is_that_of_the_folder_of_modules(merged: bool, tmp_path: Path) -> None:
+    def change(root: Root) -> None:
+        without_release(root)
+        if merged:
+            merge(root)
+
+    found = inspect_disk(make_disk(tmp_path / "d", change))
+    assert (found.startup.releases, found.findings) == (("6.1.0-virt",), ())
+
+
 def merge(root: Root) -> None:
     """Move /bin and /lib below /usr, as Alpine does since 3.23, without changing the database."""
     for name in ("bin", "lib"):
@@ -189,6 +208,18 @@ def remove(path: str) -> Callable[[Root], None]:
         ),
         pytest.param(
             remove("boot/initramfs-virt"), "/boot/grub/grub.cfg", "start", id="no initramfs"
+        ),
+        pytest.param(
+            lambda root: root.write("boot/initramfs-virt", initramfs(*MEMBERS[:4]), 0o600),
+            "/boot/initramfs-virt",
+            "initramfs",
+            id="no disk driver",
+        ),
+        pytest.param(
+            lambda root: root.write("boot/initramfs-virt", initramfs(*MEMBERS[1:]), 0o600),
+            "/boot/initramfs-virt",
+            "initramfs",
+            id="no init",
         ),
         pytest.param(
             lambda root: root.write("boot/grub/grub.cfg", "linux /boot/vmlinuz-virt root=UUID=0\n"),

@@ -1,9 +1,10 @@
-"""Kernel modules of a droplet with their dependencies, decompressed."""
+"""Kernel modules of a droplet with their dependencies, packed as Alpine packs them: `.ko.gz`."""
 
 import lzma
 import re
 from collections.abc import Iterable, Mapping
 
+from build.apk.streams import gzip_member
 from build.apk.writing import Entry
 from build.errors import BuildError
 from ci.rehearsal.sample.convert import Contents
@@ -13,11 +14,13 @@ MODULES = re.compile(r"usr/lib/modules/(?P<release>[^/]+)/(?P<path>.*)")
 MODULE_SUFFIX = ".ko.xz"
 LISTS = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
 RELEASE_FILE = "usr/share/kernel/virt/kernel.release"
-"""The file with the release in Alpine's kernel packages; its folder triggers mkinitfs."""
+"""The file with the release in Alpine's kernel packages."""
+SUFFIX_FILE, SUFFIX = "kernel-suffix", "-virt"
+"""The file beside the modules that mkinitfs' trigger reads since Alpine 3.23, and its text."""
 
 
 def kernel_entries(deb: Contents, wanted: Iterable[str]) -> dict[str, Entry]:
-    """Return the modules `wanted` with their dependencies, and the file with the release.
+    """Return the modules `wanted` with their dependencies, and the files that name the kernel.
 
     Raises:
         BuildError: a module is neither in the package nor built in.
@@ -33,9 +36,11 @@ def kernel_entries(deb: Contents, wanted: Iterable[str]) -> dict[str, Entry]:
         f"{folder}/{name}": Entry(f"{folder}/{name}", 0o644, "file", files[name]) for name in LISTS
     }
     for path, content in _closure(files, wanted).items():
-        target = f"{folder}/{path.removesuffix('.xz')}"
-        entries[target] = Entry(target, 0o644, "file", content)
-    entries[RELEASE_FILE] = Entry(RELEASE_FILE, 0o644, "file", f"{release}\n".encode())
+        target = f"{folder}/{path.removesuffix('.xz')}.gz"
+        # Stored, not compressed: equal bytes with every zlib.
+        entries[target] = Entry(target, 0o644, "file", gzip_member(content))
+    for path, text in ((RELEASE_FILE, release), (f"{folder}/{SUFFIX_FILE}", SUFFIX)):
+        entries[path] = Entry(path, 0o644, "file", f"{text}\n".encode())
     return entries
 
 

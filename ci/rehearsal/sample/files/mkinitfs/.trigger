@@ -16,9 +16,9 @@ fi
 
 status=0
 for folder in "$@"; do
-	[ -r "$folder/kernel.release" ] || continue
-	flavor=${folder##*/}
-	mkinitfs -o "/boot/initramfs-$flavor" "$(cat "$folder/kernel.release")" || status=1
+	# A removed kernel leaves the lists of depmod behind.
+	[ -r "$folder/kernel-suffix" ] || continue
+	mkinitfs -o "/boot/initramfs$(cat "$folder/kernel-suffix")" "${folder##*/}" || status=1
 done
 sync
 exit $status

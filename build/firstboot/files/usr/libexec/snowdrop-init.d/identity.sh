@@ -152,7 +152,11 @@ pool_is_ready() {
 new_host_keys() {
 	made=$STATE/new-host-keys
 	rm -rf "$made"
-	mkdir -p "$made/etc/ssh" && ssh-keygen -A -f "$made" >/dev/null || return 1
+	mkdir -p "$made/etc/ssh" || return 1
+	# Without RSA, as /etc/rc.conf.d/snowdrop.conf has it.
+	for kind in ed25519 ecdsa; do
+		ssh-keygen -q -t "$kind" -N '' -C '' -f "$made/etc/ssh/ssh_host_${kind}_key" || return 1
+	done
 	for key in "$made"/etc/ssh/ssh_host_*_key; do
 		[ -s "$key" ] && [ -s "$key.pub" ] || return 1
 		chmod 644 "$key.pub"
