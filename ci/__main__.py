@@ -18,8 +18,8 @@ from build.edges.parent import end_with_parent
 from build.errors import ConfigError, SnowdropError
 from build.urls import NETRC_HINT, has_userinfo
 from build.words import did_you_mean
-from ci.commands import COMMANDS, Command, load_command, parse_path
-from ci.locations import folder_of_caller, resolve_path
+from ci.commands import COMMANDS, Command, load_command, parse_path, parse_target
+from ci.locations import folder_of_caller, resolve_location, resolve_path
 from ci.report.console import Console, open_console
 
 INTERRUPTED, INTERNAL = 130, 70
@@ -117,6 +117,7 @@ def make_parser(
     )
     for kind in (Path, parse_path):
         parser.register("type", kind, partial(_read_path, folder=folder))
+    parser.register("type", parse_target, partial(_read_target, folder=folder))
     parser.add_argument(
         "--config",
         type=parse_path,
@@ -133,6 +134,11 @@ def make_parser(
 def _read_path(value: str, *, folder: Path | None) -> Path:
     """Return a path of the command line, which must not be empty."""
     return resolve_path(str(parse_path(value)), folder)
+
+
+def _read_target(value: str, *, folder: Path | None) -> str:
+    """Return a file or folder of the caller, or the tag or URL that `value` is."""
+    return resolve_location(parse_target(value), folder)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -91,6 +91,15 @@ def parse_text(value: str) -> str:
     return value
 
 
+def parse_target(value: str) -> str:
+    """Return a file, a folder, a tag or a URL, which must not be empty.
+
+    Raises:
+        argparse.ArgumentTypeError: it is.
+    """
+    return parse_text(value)
+
+
 def parse_path(value: str) -> Path:
     """Return the path in the value of an option, which must not be empty.
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from ci.commands import parse_path, parse_text
+from ci.commands import parse_path, parse_target, parse_text
 from ci.report.actions import write_summary
 from ci.report.console import Console
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         nargs="?",
-        type=parse_text,
+        type=parse_target,
         help="a folder, an image with its bundle, a tag, a release's URL or a mirror's URL",
     )
     parser.add_argument(

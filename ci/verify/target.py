@@ -59,8 +59,24 @@ def locate(target: str, *, repository: str, web: str) -> Path | Remote:
         return path
     if is_tag:
         return Remote(f"{web}/{repository}/releases/download/{target}", target)
-    raise ConfigError(
-        f"{target}: neither a folder, nor an image, nor an http(s) URL, nor a tag {EXAMPLE}"
+    raise _no_target(target)
+
+
+def check_target(target: str) -> None:
+    """Check that `target` is something to verify, before anything else is asked for.
+
+    Raises:
+        ConfigError: it is neither a file or folder, nor has the form of a URL or a tag.
+    """
+    is_url = target.startswith(("http://", "https://"))
+    if not is_url and find_local(target) is None and parse_tag(target) is None:
+        raise _no_target(target)
+
+
+def _no_target(target: str) -> ConfigError:
+    return ConfigError(
+        f"{target}: no such folder or file, and no http(s) URL or tag {EXAMPLE}",
+        hint="check the spelling; a path is relative to the folder where the command is typed",
     )
 
 

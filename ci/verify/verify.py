@@ -31,7 +31,7 @@ from ci.verify.release import (
     verify_release,
 )
 from ci.verify.report import print_explanations, print_report
-from ci.verify.target import Remote, check_outside, find_tag, locate
+from ci.verify.target import Remote, check_outside, check_target, find_tag, locate
 from ci.verify.trust.bundles import PUBLIC_ROOT, Trust
 from ci.verify.trust.policy import TrustedSigner
 from ci.verify.trust.policy_file import dump_signer, read_signer, remember, write_signer
@@ -98,6 +98,7 @@ def verify_target(arguments: argparse.Namespace, console: Console) -> Findings:
 
 
 def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequest:
+    check_target(arguments.target)
     check_outside(
         arguments.target,
         {

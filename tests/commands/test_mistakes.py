@@ -84,6 +84,10 @@ ON_THE_COMMAND_LINE = {
     "a word for a number": (["boot", "--timeout", "long"], "argument --timeout: "),
     "an action that is none": (["store", "clean"], "argument action: invalid choice: 'clean'"),
     "no image": (["inspect"], "the following arguments are required: IMAGE"),
+    "a mistyped folder to verify": (
+        ["verify", "dits"],
+        "dits: no such folder or file, and no http(s) URL or tag such as v3.24.20261123",
+    ),
     "an image that is not there": (["inspect", "x.qcow2"], "x.qcow2: No such file"),
 }
 

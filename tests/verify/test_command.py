@@ -250,8 +250,14 @@ def test_explain_is_printed_after_the_results(
     ("words", "message"),
     [
         ((), "no target, expected a folder"),
-        (("no such thing", "--repository", "a/b"), "neither a folder, nor an image"),
-        (("a" * 300 + "/b", "--repository", "a/b"), "neither a folder, nor an image"),
+        (
+            ("no such thing", "--repository", "a/b"),
+            "no such folder or file, and no http(s)",
+        ),
+        (
+            ("a" * 300 + "/b", "--repository", "a/b"),
+            "no such folder or file, and no http(s)",
+        ),
         ((NEW,), "no trusted repository was named"),
         ((NEW, "--repository", "nobody"), "--repository nobody: expected OWNER/REPO"),
         ((".", "--repository", "a/b", "--save", "x"), "the target is a file already"),

@@ -157,7 +157,7 @@ ATTACKS = [
             ("1 TiB", sparse(IMAGE), f"{TIB} bytes, expected "),
         )
     ),
-    Attack("image alone: a pipe", alone(pipe(IMAGE)), "", "neither a folder, nor an image"),
+    Attack("image alone: a pipe", alone(pipe(IMAGE)), "", "no such folder or file"),
     Attack(
         "image alone: provenance is a link to nothing",
         alone(linked("provenance.sigstore.json", "nothing")),
