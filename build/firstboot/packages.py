@@ -15,30 +15,16 @@ from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index
 from build.errors import BuildError
 from build.firstboot.overlay import overlay_entries
 
-COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "busybox": (
-        *("awk", "busybox", "cat", "chmod", "cmp", "cp", "cut", "date", "dd", "env", "find"),
-        *(
-            "grep",
-            "gzip",
-            "head",
-            "hostname",
-            "ip",
-            "mkdir",
-            "mkfifo",
-            "modprobe",
-            "mount",
-            "mountpoint",
-        ),
-        *("mv", "od", "readlink", "rm", "sed", "setsid", "sha256sum", "sleep", "sync", "tail"),
-        *("timeout", "tr", "umount", "wc"),
-    ),
-    "e2fsprogs-extra": ("resize2fs",),
-    "openrc": ("after", "before", "ebegin", "eend", "use"),
-    "openssh-keygen": ("ssh-keygen",),
-    "openssh-server": (),
-    "partx": ("partx",),
-    "sfdisk": ("sfdisk",),
+COMMANDS: Mapping[str, str] = {
+    "busybox": "awk busybox cat chmod cmp cp cut date dd env find grep gzip head hostname ip mkdir "
+    "mkfifo modprobe mount mountpoint mv od readlink rm sed setsid sha256sum sleep sync tail "
+    "timeout tr umount wc",
+    "e2fsprogs-extra": "resize2fs",
+    "openrc": "after before ebegin eend use",
+    "openssh-keygen": "ssh-keygen",
+    "openssh-server": "",
+    "partx": "partx",
+    "sfdisk": "sfdisk",
 }
 """External commands of the scripts in `files/`, by the package that brings them."""
 OPTIONAL_COMMANDS = ("iptables", "nft")
