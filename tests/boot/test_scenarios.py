@@ -332,4 +332,4 @@ def test_ctrl_c_stops_all_machines(
 def test_the_documented_table_is_the_table() -> None:
     page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
-    assert rows == [f"| {scenario.name} | {scenario.expectation} |" for scenario in SCENARIOS]
+    assert rows == [f"| {row.name} | {row.severity} | {row.expectation} |" for row in SCENARIOS]

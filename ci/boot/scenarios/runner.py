@@ -13,7 +13,7 @@ from build.errors import BootError, ProcessError
 from ci.boot import checks
 from ci.boot.boot_image import BootOptions
 from ci.boot.checks import Check, FaultRow
-from ci.boot.droplet import Droplet
+from ci.boot.droplet import POWER_BUTTON_SECONDS, Droplet
 from ci.boot.machine import Hardware, Machine, escape_commas, running
 from ci.boot.metadata import Metadata, MetadataService
 from ci.boot.scenarios.assertions import PROBES, BootObservation
@@ -51,6 +51,7 @@ class ScenarioResult:
         """Row of the boot report."""
         return FaultRow(
             name=self.scenario.name,
+            severity=self.scenario.severity,
             passed=all(check.passed for check in self.checks),
             expected="; ".join(f"{check.name}: {check.expected}" for check in self.checks),
             found="; ".join(f"{check.name}: {check.found}" for check in self.checks),
@@ -200,6 +201,9 @@ def _observe(
         if boot.reboot:
             client.run("reboot", timeout=LOGIN_SECONDS)
             machine.wait(REBOOT_SECONDS)
+        if boot.power_button:
+            machine.press_power_button()
+            machine.wait(POWER_BUTTON_SECONDS)
     else:
         sshd_seconds = droplet.wait_for_sshd(limit)
         context.pause(SETTLE_SECONDS)

@@ -16,6 +16,8 @@ from ci.boot.scenarios.assertions import Assertion
 
 KEYS = ("given", "second", "later", "owner")
 """Made once for all scenarios. In `public_keys` a name is replaced by the key's public line."""
+Severity = Literal["lockout", "security", "data", "surprise"]
+"""Nobody can log in; somebody can who must not; something is lost; something is not as expected."""
 FIRST = "first boot"
 """Scenario whose disk and observation others start from."""
 RUN = "echo run >>/root/runs\n"
@@ -70,6 +72,8 @@ class Boot:
     """A shell script run at the end, with names of keys in braces."""
     reboot: bool = False
     """Whether it is rebooted from inside at the end; otherwise it is switched off after `sync`."""
+    power_button: bool = False
+    """Whether the power button is pressed at the end, and the machine must switch itself off."""
     extra_seconds: float = 0.0
     """Additional time for the boot, in seconds."""
     denied_seconds: float = DENIED_SECONDS
@@ -85,6 +89,8 @@ class Scenario:
     """The expected behaviour, for the documentation and the console."""
     boot: Boot
     _: KW_ONLY
+    severity: Severity
+    """What a droplet that fails here means for its owner."""
     second_boot: Boot | None = None
     """A further boot of the same disk."""
     starts_from: Literal["image", "first boot"] = "image"
