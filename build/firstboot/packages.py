@@ -14,6 +14,7 @@ from pathlib import Path
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
 from build.errors import BuildError
 from build.firstboot.overlay import overlay_entries
+from build.firstboot.removal import removal_scripts
 
 DEPENDS = ("busybox", "e2fsprogs-extra", "openrc", "openssh-server", "partx", "sfdisk")
 """Packages of the repositories that the local packages depend on."""
@@ -21,9 +22,9 @@ KEY_NAME = "snowdrop-local.rsa.pub"
 KEY_SEED = b"snowdrop local packages"
 """Not a secret: the signatures of the release protect the packages, this one satisfies apk."""
 
-INIT_VERSION = "0.2.0-r0"
+INIT_VERSION = "0.3.0-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "86da40dedcd1730de4732e45fb21e82bb5c13a1d0a8b042a234bc9ba6340bf3b"
+INIT_DIGEST = "ef0697c9097155de6a4c3ce8a7d52989474e9948710181c3bbf3a114d294dd2e"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {
@@ -32,7 +33,7 @@ INIT_FILES = {
     "etc/init.d/snowdrop-userdata": 0o755,
     "etc/network/interfaces": 0o644,
     "etc/profile.d/snowdrop.sh": 0o644,
-    "etc/ssh/sshd_config.d/10-snowdrop.conf": 0o644,
+    "etc/ssh/sshd_config.d/99-snowdrop.conf": 0o644,
     "etc/udhcpc/post-bound/snowdrop-init": 0o755,
     "usr/bin/snowdrop-status": 0o755,
     "usr/libexec/snowdrop-init": 0o755,
@@ -45,6 +46,11 @@ INIT_FILES = {
     "usr/libexec/snowdrop-init.d/words.sh": 0o644,
 }
 """Mode by path. Written out: a checkout may lose the executable bit."""
+INIT_SERVICES = ("snowdrop-init", "snowdrop-userdata")
+REACHED_BY = ("etc/network/interfaces", "etc/ssh/sshd_config.d/99-snowdrop.conf")
+"""Files without which nobody can log in: they stay when the package is removed."""
+OVERLAY_STAYS = ("etc/", "root/")
+"""Files of an overlay in these folders stay when it is removed: they may be keys or addresses."""
 INIT_FOLDERS = {"etc/snowdrop/authorized_keys": 0o755, "var/lib/snowdrop": 0o700}
 """sshd does not trust keys in a folder that others may write (sshd_config(5), StrictModes)."""
 
@@ -134,6 +140,7 @@ def _init_recipe(recipe: Callable[..., Recipe]) -> Recipe:
         description="Makes the system the droplet that it runs on",
         license="Apache-2.0",
         depends=DEPENDS,
+        scripts=removal_scripts(REACHED_BY, INIT_SERVICES),
         entries=(*files, *(Entry(path, mode, "dir") for path, mode in INIT_FOLDERS.items())),
     )
 
@@ -141,13 +148,21 @@ def _init_recipe(recipe: Callable[..., Recipe]) -> Recipe:
 def _overlay_recipe(
     recipe: Callable[..., Recipe], release: str, overlay: Path, replaces: Iterable[str]
 ) -> Recipe:
+    entries = overlay_entries(overlay)
+    stays = [
+        entry.path
+        for entry in entries
+        if entry.kind == "file" and entry.path.startswith(OVERLAY_STAYS)
+    ]
     return recipe(
         name="snowdrop-overlay",
         version=release,
         description="Files of the image's maintainer",
         license="custom",
         replaces=tuple(sorted({"snowdrop-init", *replaces})),
-        entries=overlay_entries(overlay),
+        depends=("busybox",),
+        scripts=removal_scripts(stays),
+        entries=entries,
     )
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from build.apk.package import unpack_data
 from build.firstboot.packages import LocalPackages, local_packages
 from tests import skips
 from tests.alpine import SMALL
 from tests.firstboot import root_folder
+from tests.firstboot.alpine_apk import RUNTIME, Apk
 
 SANDBOX = Path(__file__).with_name("boot_sandbox.py")
 USERLANDS = [
@@ -243,6 +245,17 @@ def alpine_packages() -> Path:
     if not SMALL.is_dir():
         pytest.skip(skips.ALPINE)
     return SMALL / "x86_64"
+
+
+@pytest.fixture(scope="session")
+def apk(tmp_path_factory: pytest.TempPathFactory) -> Apk:
+    """Return Alpine's own apk 2.14."""
+    require_root()  # apk runs scripts in the new root
+    folder = tmp_path_factory.mktemp("apk")
+    for name in RUNTIME:
+        [path] = alpine_packages().glob(f"{name}-[0-9]*.apk")
+        unpack_data(path.read_bytes(), folder)
+    return Apk(folder, alpine_packages().parent)
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,6 @@ BASE_FILES = {
     "etc/ssh/sshd_config": (
         "Include /etc/ssh/sshd_config.d/*.conf\n"
         "AuthorizedKeysFile none\n"
-        "PermitRootLogin yes\n"
         "PasswordAuthentication yes\n"
         "KbdInteractiveAuthentication yes\n"
         "AllowTcpForwarding yes\n"

@@ -227,6 +227,27 @@ def test_sshd_reads_the_keys_and_accepts_no_password(droplet: Droplet) -> None:
     }
 
 
+def test_owner_forbids_root_logins_in_sshd_config(droplet: Droplet) -> None:
+    droplet.require("usr/sbin/sshd")
+    droplet.boot("/usr/bin/ssh-keygen", "-A")
+    config = droplet.read("etc/ssh/sshd_config")
+    droplet.write("etc/ssh/sshd_config", f"{config}PermitRootLogin no\n")
+    output = droplet.boot("/usr/sbin/sshd", "-T").output
+    assert "permitrootlogin no" in [line.strip() for line in output.splitlines()]
+
+
+def test_drop_in_of_the_owner_counts_before_ours(droplet: Droplet) -> None:
+    droplet.require("usr/sbin/sshd")
+    droplet.boot("/usr/bin/ssh-keygen", "-A")
+    droplet.write("etc/ssh/sshd_config.d/mine.conf", "AllowTcpForwarding no\n")
+    droplet.write("etc/ssh/sshd_config.d/50-mine.conf", "PasswordAuthentication yes\n")
+    output = droplet.boot("/usr/sbin/sshd", "-T").output
+    lines = [line.strip() for line in output.splitlines()]
+    assert "passwordauthentication yes" in lines
+    # Its name sorts after ours.
+    assert "allowtcpforwarding local" in lines
+
+
 def openrc_calls(droplet: Droplet, function: str) -> str:
     """Return the OpenRC functions that one function of the service's script calls, a line each."""
     names = ("use", "need", "want", "after", "before", "ebegin", "eend")
