@@ -24,7 +24,7 @@ KEY_SEED = b"snowdrop local packages"
 
 INIT_VERSION = "0.3.0-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "ef0697c9097155de6a4c3ce8a7d52989474e9948710181c3bbf3a114d294dd2e"
+INIT_DIGEST = "e33c2ad2b87853951c47fa23343d65419b059ca596fb01805e66e783e2ecc0cb"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {
@@ -37,11 +37,16 @@ INIT_FILES = {
     "etc/udhcpc/post-bound/snowdrop-init": 0o755,
     "usr/bin/snowdrop-status": 0o755,
     "usr/libexec/snowdrop-init": 0o755,
+    "usr/libexec/snowdrop-init.d/cards.sh": 0o644,
     "usr/libexec/snowdrop-init.d/disk.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/drive.sh": 0o644,
     "usr/libexec/snowdrop-init.d/identity.sh": 0o644,
     "usr/libexec/snowdrop-init.d/json.awk": 0o644,
+    "usr/libexec/snowdrop-init.d/keys.sh": 0o644,
     "usr/libexec/snowdrop-init.d/metadata.sh": 0o644,
     "usr/libexec/snowdrop-init.d/network.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/script.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/settings.sh": 0o644,
     "usr/libexec/snowdrop-init.d/userdata.sh": 0o644,
     "usr/libexec/snowdrop-init.d/words.sh": 0o644,
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from build.apk.package import unpack_data
-from build.firstboot.packages import FILES, INIT_FILES, INIT_FOLDERS
+from build.firstboot.packages import FILES, INIT_FILES, INIT_FOLDERS, INIT_SERVICES
 from tests import skips
 from tests.host_programs import copy_program, install_applets
 
@@ -148,6 +148,10 @@ def add_service(root: Path) -> None:
     (root / "sys/class/tty/console/active").write_text("tty0 ttyS0\n")
     (root / "sys/class/dmi/id/sys_vendor").write_text("DigitalOcean\n")
     (root / "sys/class/dmi/id/product_serial").write_text("4711\n")
+    for name in INIT_SERVICES:
+        link = root / "etc/runlevels/default" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(f"/etc/init.d/{name}")
     for name in ("tty0", "ttyS0"):
         (root / "dev" / name).touch()
     # Minor numbers of character devices with major 1: devices.txt of the Linux kernel.

@@ -97,9 +97,9 @@ def test_disk_with_another_label_is_not_mounted(used_droplet: Droplet) -> None:
     assert used_droplet.read(used_droplet.keys) == FORMER_KEYS
 
 
-def test_config_drive_that_cannot_be_mounted_is_reported(used_droplet: Droplet) -> None:
-    add_config_drive(used_droplet, label="CONFIG-2")
-    used_droplet.write_program("usr/sbin/mount", "exit 32")
-    used_droplet.boot()
-    assert "config drive /dev/vdb: it cannot be mounted" in used_droplet.console
-    assert used_droplet.read(used_droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
+def test_config_drive_that_cannot_be_mounted_is_reported(waiting_droplet: Droplet) -> None:
+    add_config_drive(waiting_droplet, label="CONFIG-2")
+    waiting_droplet.write_program("usr/sbin/mount", "exit 32")
+    waiting_droplet.boot()
+    assert "config drive /dev/vdb: it cannot be mounted" in waiting_droplet.console
+    assert waiting_droplet.read(waiting_droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
