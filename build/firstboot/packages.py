@@ -5,6 +5,7 @@ and the network), `snowdrop-release` (the identity of the release) and, when rel
 overlay, `snowdrop-overlay`. Equal arguments and equal files give equal bytes.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ KEY_SEED = b"snowdrop local packages"
 
 INIT_VERSION = "0.3.0-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "e33c2ad2b87853951c47fa23343d65419b059ca596fb01805e66e783e2ecc0cb"
+INIT_DIGEST = "14fe0a804b270b92520840ee9e2a077dbeca5e36caa67e177f107336f7b655cf"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {
@@ -52,6 +53,8 @@ INIT_FILES = {
 }
 """Mode by path. Written out: a checkout may lose the executable bit."""
 INIT_SERVICES = ("snowdrop-init", "snowdrop-userdata")
+DIGESTS = "usr/share/snowdrop/files"
+"""List of the files of snowdrop-init that an owner may change."""
 REACHED_BY = ("etc/network/interfaces", "etc/ssh/sshd_config.d/99-snowdrop.conf")
 """Files without which nobody can log in: they stay when the package is removed."""
 OVERLAY_STAYS = ("etc/", "root/")
@@ -146,7 +149,23 @@ def _init_recipe(recipe: Callable[..., Recipe]) -> Recipe:
         license="Apache-2.0",
         depends=DEPENDS,
         scripts=removal_scripts(REACHED_BY, INIT_SERVICES),
-        entries=(*files, *(Entry(path, mode, "dir") for path, mode in INIT_FOLDERS.items())),
+        entries=(
+            *files,
+            Entry(DIGESTS, 0o644, "file", content=format_digests().encode()),
+            *(Entry(path, mode, "dir") for path, mode in INIT_FOLDERS.items()),
+        ),
+    )
+
+
+def format_digests() -> str:
+    """Return the files of snowdrop-init in /etc with their sha256, as sha256sum(1) prints them.
+
+    `snowdrop-status` names the ones that the owner changed.
+    """
+    return "".join(
+        f"{hashlib.sha256((FILES / path).read_bytes()).hexdigest()}  /{path}\n"
+        for path in INIT_FILES
+        if path.startswith("etc/")
     )
 
 

@@ -16,7 +16,14 @@ from pathlib import Path
 import pytest
 
 from build.apk.package import unpack_data
-from build.firstboot.packages import FILES, INIT_FILES, INIT_FOLDERS, INIT_SERVICES
+from build.firstboot.packages import (
+    DIGESTS,
+    FILES,
+    INIT_FILES,
+    INIT_FOLDERS,
+    INIT_SERVICES,
+    format_digests,
+)
 from tests import skips
 from tests.host_programs import copy_program, install_applets
 
@@ -140,6 +147,8 @@ def add_service(root: Path) -> None:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(FILES / path, root / path)
         (root / path).chmod(mode)
+    (root / DIGESTS).parent.mkdir(parents=True, exist_ok=True)
+    (root / DIGESTS).write_text(format_digests())
     for path, mode in INIT_FOLDERS.items():
         (root / path).mkdir(parents=True)
         (root / path).chmod(mode)

@@ -42,7 +42,7 @@ check_interpreter() {
 # Set $status. The script does not write to the log itself: its output has no end.
 capture() {
 	mkfifo -m 600 "$WORK/output" || fail 'user-data: not run: no pipe for its output'
-	keep_output <"$WORK/output" &
+	keep_output <"$WORK/output" >/dev/null &
 	keeper=$!
 	(
 		cd / && umask 022 && exec env -i HOME=/root USER=root LOGNAME=root SHELL=/bin/sh \
