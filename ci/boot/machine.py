@@ -63,6 +63,10 @@ class Hardware:
     """In DMI."""
     netdev: str = NETWORK_ID
     """Id of the QEMU network that the card is connected to."""
+    mac: str = MAC
+    """Hardware address of the public card; empty: the machine has no card."""
+    first_arguments: tuple[str, ...] = ()
+    """Further arguments of QEMU before the public card: a card that becomes eth0."""
     extra_arguments: tuple[str, ...] = ()
     """Further arguments of QEMU: another card, another drive."""
 
@@ -93,8 +97,13 @@ def qemu_arguments(hardware: Hardware) -> list[str]:
         "-drive", drive,
         "-device", "virtio-blk-pci,drive=disk",
         "-netdev", _network(hardware.service),
+        *hardware.first_arguments,
         # No option ROM: without it the firmware does not offer to boot from the network.
-        "-device", f"virtio-net-pci,netdev={hardware.netdev},mac={MAC},romfile=",
+        *(
+            ["-device", f"virtio-net-pci,netdev={hardware.netdev},mac={hardware.mac},romfile="]
+            if hardware.mac
+            else []
+        ),
         # Host keys need the kernel's random pool to be ready (random(4)).
         "-object", "rng-builtin,id=rng0",
         "-device", "virtio-rng-pci,rng=rng0",

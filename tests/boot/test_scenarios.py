@@ -45,6 +45,9 @@ ANSWERS = {
     "partition": str(3071 * 2048),
     "file system": str(2950 * 1024),
     "log mode": "600",
+    "owner": "link\nmine",
+    "output": "4096",
+    "litter": "",
 }
 BEFORE = BootObservation(
     keys=LINES,
@@ -56,7 +59,8 @@ GOOD = BootObservation(
     sshd_seconds=25.0,
     logins={"given": True, "owner": True, "later": False},
     answers=ANSWERS,
-    console="snowdrop-init: no-such-host: refused\r\nlogin: ",
+    console="   8.500  [0.000000] Linux version 6\nsnowdrop-init: no-such-host: refused\r\n"
+    "  30.290   * Starting sshd ... [ ok ]\nlogin: ",
     requests=("500 GET /metadata/v1/id", "200 GET /metadata/v1/id"),
     first_boot=BEFORE,
 )
@@ -154,6 +158,40 @@ def without_answer(probe: str) -> BootObservation:
             "nothing",
             id="line of another program",
         ),
+        pytest.param(
+            assertions.no_address("eth2"),
+            with_answers(addresses="4: eth2    inet 192.0.2.7/24 scope global eth2"),
+            "192.0.2.7/24",
+            id="an address on a port",
+        ),
+        pytest.param(
+            assertions.no_address("eth2"),
+            without_answer("addresses"),
+            "no answer",
+            id="no addresses",
+        ),
+        pytest.param(
+            assertions.linux_started(), replace(GOOD, console="SeaBIOS"), "before", id="cut early"
+        ),
+        pytest.param(
+            assertions.sshd_starts_soon(),
+            replace(GOOD, console="  8.5  Linux version 6\n 500.0   * Starting sshd ...\n"),
+            "492 s",
+            id="waited for a network",
+        ),
+        pytest.param(
+            assertions.sshd_starts_soon(), replace(GOOD, console=""), "never", id="no sshd"
+        ),
+        pytest.param(
+            assertions.owner_left("link mine"), with_answers(owner="mine"), "mine", id="no link"
+        ),
+        pytest.param(
+            assertions.output_is_cut(), with_answers(output="3000000"), "3000000 bytes", id="output"
+        ),
+        pytest.param(
+            assertions.no_litter(), with_answers(litter="/etc/hosts"), "/etc/hosts", id="litter"
+        ),
+        pytest.param(assertions.no_litter(), without_answer("litter"), "no answer", id="no look"),
         pytest.param(
             assertions.service_replied("500"),
             replace(GOOD, requests=("200 GET /metadata/v1/id",)),
