@@ -271,6 +271,10 @@ def test_service_is_asked_by_the_routes_and_then_on_the_link(droplet: Droplet, c
     assert ways[-1] == link[card]
     assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
     assert not [line for line in [*result.addresses, *result.routes] if "169.254.1." in line]
+    # Also at the next start.
+    (droplet.root / "calls").unlink()
+    droplet.boot(interfaces=[ETH0, ETH1])
+    assert {line.strip() for line in droplet.read("calls").splitlines()} == {link[card]}
 
 
 def test_metadata_is_never_requested_from_a_proxy(droplet: Droplet) -> None:

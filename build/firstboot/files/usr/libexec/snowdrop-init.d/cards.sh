@@ -49,7 +49,7 @@ owner_names() {
 
 # At the start: report what is missing, and do not wait for a service that nothing leads to.
 look_at_cards() {
-	rm -f "$LINK"
+	leave_way
 	if [ -z "$(list_cards)" ] && ! has_any_address; then
 		fail 'there is no network card'
 	fi
@@ -60,15 +60,16 @@ look_at_cards() {
 
 # --- ways to the service -------------------------------------------------------------------
 
-# The way that led to the service last comes first, then the routes that DHCP gave, then each
+# The way that led to the service last comes first, also at the next start; then the routes that DHCP gave, then each
 # card: the address is link-local (RFC 3927), and only the public card may reach the service.
 list_ways() {
-	known=$(cat "$WORK/way" 2>/dev/null)
+	known=$(cat "$STATE/way" 2>/dev/null)
 	{
-		echo "$known"
 		! has_any_address || echo routes
 		list_cards
-	} | awk -v most="$MAX_WAYS" '$0 != "" && !seen[$0]++ && n++ < most'
+	} >"$WORK/ways"
+	! grep -qxF "$known" "$WORK/ways" || echo "$known"
+	grep -vxF "$known" "$WORK/ways" | head -n "$MAX_WAYS"
 }
 
 take_way() {

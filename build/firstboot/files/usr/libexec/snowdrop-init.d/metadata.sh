@@ -79,7 +79,7 @@ ask() {
 	for way in $ways; do
 		take_way "$way" || continue
 		if request "$1"; then
-			printf '%s\n' "$way" >"$WORK/way"
+			[ "$way" = "$(cat "$STATE/way" 2>/dev/null)" ] || remember "$way" way
 			return 0
 		fi
 		[ -n "$unreached" ] || return 1
