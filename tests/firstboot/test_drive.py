@@ -103,3 +103,17 @@ def test_config_drive_that_cannot_be_mounted_is_reported(waiting_droplet: Drople
     waiting_droplet.boot()
     assert "config drive /dev/vdb: it cannot be mounted" in waiting_droplet.console
     assert waiting_droplet.read(waiting_droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
+
+
+@pytest.mark.parametrize("stale", [document(droplet_id=4712), "cut"], ids=["another id", "cut"])
+def test_stale_drive_does_not_hide_the_true_one(droplet: Droplet, stale: object) -> None:
+    add_config_drive(droplet, json.dumps(stale)[:-1] if stale == "cut" else json.dumps(stale))
+    droplet.write("true/digitalocean_meta_data.json", json.dumps(document(hostname="true")))
+    droplet.write("dev/vdc", droplet.read("dev/vdb"))
+    (droplet.root / "sys/class/block/vdc").mkdir()
+    mount = 'for last; do :; done; case "$*" in *vdb*) from=drive ;; *) from=true ;; esac'
+    droplet.write_program("usr/sbin/mount", f'{mount}; cp -r "/$from/." "$last"')
+    result = droplet.boot(listening=False)
+    assert result.hostname == "true"
+    assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
+    assert "config drive /dev/vdb: " in droplet.console
