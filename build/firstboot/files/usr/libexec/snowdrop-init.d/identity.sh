@@ -8,7 +8,7 @@ identity() {
 	id=$(cat "$DMI/product_serial" 2>/dev/null)
 	if ! is_number "$id"; then
 		fetch id || fail "droplet id: $reason; the former identity stays"
-		id=$(word <"$WORK/id")
+		id=$(tidy <"$WORK/id" | word)
 	fi
 	is_number "$id" || fail "droplet id: the answer is not a number; the former identity stays"
 	known=$(cat "$STATE/droplet-id" 2>/dev/null)

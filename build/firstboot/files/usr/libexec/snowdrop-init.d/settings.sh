@@ -21,6 +21,10 @@ read_settings() {
 	number=0
 	while IFS= read -r line || [ -n "$line" ]; do
 		number=$((number + 1))
+		case $line in
+			# Before a program is started: most lines are comments.
+			'' | '#'*) continue ;;
+		esac
 		line=$(printf '%s' "$line" | tr -d '\r' | sed 's/^[[:blank:]]*//; s/[[:blank:]]*$//')
 		case $line in
 			# Lines with rc_ are OpenRC's own.

@@ -118,7 +118,7 @@ tidy() {
 	tr -d '\r' | sed "1s/^$BOM//"
 }
 
-# One word of text: without line ends and blanks too.
+# One word of text: without line ends and blanks.
 word() {
-	tidy | tr -d ' \t\n'
+	tr -d ' \t\r\n'
 }
