@@ -1,7 +1,7 @@
 """Power cuts: the first-boot script is killed at its commands, and the droplet starts again.
 
 Every program that changes a file or the machine counts its calls, and kills the script before the
-call with a certain number. `nox -s boot -- --scenarios` cuts the power of a real machine.
+call with a certain number. `nox -s boot -- --faults` cuts the power of a real machine.
 """
 
 from collections.abc import Sequence
