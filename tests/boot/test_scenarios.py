@@ -53,6 +53,7 @@ BEFORE = BootObservation(
     keys=LINES,
     sshd_seconds=20.0,
     answers={"host keys": "ssh-ed25519 CCCC root@localhost"},
+    console="   8.500  [0.000000] Linux version 6\n  30.000   * Starting sshd ... [ ok ]\n",
 )
 GOOD = BootObservation(
     keys=LINES,
@@ -176,11 +177,11 @@ def without_answer(probe: str) -> BootObservation:
         pytest.param(
             assertions.sshd_starts_soon(),
             replace(GOOD, console="  8.5  Linux version 6\n 500.0   * Starting sshd ...\n"),
-            "492 s",
+            "+470 s",
             id="waited for a network",
         ),
         pytest.param(
-            assertions.sshd_starts_soon(), replace(GOOD, console=""), "never", id="no sshd"
+            assertions.sshd_starts_soon(), replace(GOOD, console=""), "no sshd", id="no sshd"
         ),
         pytest.param(
             assertions.owner_left("link mine"), with_answers(owner="mine"), "mine", id="no link"
