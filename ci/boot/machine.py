@@ -42,6 +42,7 @@ SNAPSHOT = "before"
 FATAL = re.compile(r"Kernel panic - not syncing.*|Failed to boot both default and fallback entries")
 WATCH = {
     "kernel": re.compile(r"Linux version |^\[ *\d+\.\d{6}\] "),
+    "sshd": re.compile(r"Starting sshd"),
     # Linux after a panic and GRUB without a working entry would wait until the time-out.
     "fatal": FATAL,
 }

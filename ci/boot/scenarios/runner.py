@@ -188,7 +188,7 @@ def _observe(
 ) -> BootObservation:
     limit = context.options.timeout + boot.extra_seconds
     if boot.cut_seconds:
-        _wait_for_cut(machine, boot.cut_seconds, limit, context)
+        _wait_for_line(machine, "kernel", boot.cut_seconds, limit, context)
         return BootObservation(keys=context.keys, sshd_seconds=None, console=_console(machine))
     answers: Mapping[str, str] = {}
     logins: dict[str, bool] = {}
@@ -210,6 +210,9 @@ def _observe(
         if boot.power_button:
             machine.press_power_button()
             machine.wait(POWER_BUTTON_SECONDS)
+    elif boot.no_card:
+        _wait_for_line(machine, "sshd", SETTLE_SECONDS, limit, context)
+        sshd_seconds = None
     else:
         sshd_seconds = droplet.wait_for_sshd(limit)
         context.pause(SETTLE_SECONDS)
@@ -225,11 +228,13 @@ def _observe(
     )
 
 
-def _wait_for_cut(machine: Machine, seconds: float, limit: float, context: RunContext) -> None:
-    """Wait until Linux has run for `seconds`."""
+def _wait_for_line(
+    machine: Machine, name: str, seconds: float, limit: float, context: RunContext
+) -> None:
+    """Wait until `seconds` after a line of the console (machine.WATCH), at most until `limit`."""
     while machine.seconds < limit:
-        kernel = machine.serial.matched.get("kernel")
-        if kernel is not None and machine.seconds >= kernel + seconds:
+        found = machine.serial.matched.get(name)
+        if found is not None and machine.seconds >= found + seconds:
             return
         context.pause(POLL_SECONDS)
 
