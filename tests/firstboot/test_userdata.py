@@ -186,6 +186,16 @@ def test_web_page_is_never_the_absence_of_a_script(used_droplet: Droplet) -> Non
     assert used_droplet.read("ran") == "0\n"
 
 
+def test_start_without_a_network_card_is_not_the_absence_of_a_script(
+    used_droplet: Droplet,
+) -> None:
+    words = ("/bin/sh", "/usr/libexec/snowdrop-init", "user-data")
+    used_droplet.boot(*words, interfaces=[], user_data=[response(SCRIPT)])
+    assert "there is no network card; looked at again at the next boot" in used_droplet.console
+    run_user_data(used_droplet, SCRIPT)
+    assert used_droplet.read("ran") == "0\n"
+
+
 def test_service_runs_user_data_again_at_the_owners_word(used_droplet: Droplet) -> None:
     run_user_data(used_droplet, SCRIPT)
     used_droplet.write_program("usr/bin/setsid", 'exec "$@"')

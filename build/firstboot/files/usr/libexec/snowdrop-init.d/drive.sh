@@ -47,6 +47,7 @@ read_drive() {
 from_drive() {
 	again=
 	absent=
+	oversize=
 	reason='the config drive does not have it'
 	case $1 in
 		v1.json) cp "$WORK/drive" "$WORK/values" ;;

@@ -37,7 +37,7 @@ is_settled() {
 }
 
 # fetch NAME: write the value of NAME to $WORK/NAME, or set $reason and fail; $absent is
-# not empty when there is no such value. NAME is a path of the service, or v1.json, all of
+# not empty when there is no such value, $oversize when it is too long. NAME is a path of the service, or v1.json, all of
 # it, which is put into $WORK/values as flat lines.
 #
 # An absent value is asked for again too: the service of a new droplet may not be filled yet.
@@ -74,6 +74,7 @@ instead() {
 ask() {
 	absent=
 	again=
+	oversize=
 	reason='there is no network card'
 	ways=$(list_ways)
 	for way in $ways; do
@@ -134,6 +135,7 @@ request() {
 # too_long NAME: of keys, the whole lines are taken; half of any other value is of no use.
 too_long() {
 	again=
+	oversize=yes
 	reason="the answer is longer than $limit bytes"
 	[ "$1" = public-keys ] || return 1
 	sed '$d' "$answer" >"$WORK/$1"

@@ -15,9 +15,8 @@ user_data() {
 	! is_marked user-data-begun || end_user_data \
 		'the script was started, and the droplet stopped before its end; it is not run again'
 	if ! fetch user-data; then
-		[ -n "$absent" ] || [ -z "$again" ] ||
-			fail "user-data: $reason; looked at again at the next boot"
-		[ -n "$absent" ] || refuse_user_data "$reason"
+		[ -z "$oversize" ] || refuse_user_data "$reason"
+		[ -n "$absent" ] || fail "user-data: $reason; looked at again at the next boot"
 		printf '' >"$WORK/user-data"
 	fi
 	open_user_data
