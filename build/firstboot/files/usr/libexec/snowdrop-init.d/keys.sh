@@ -12,7 +12,7 @@ ssh_keys() {
 		[ -z "$absent" ] || no_keys
 		fail "SSH keys: $reason; the former ones stay: $(count_keys)"
 	fi
-	tidy <"$WORK/public-keys" >"$WORK/lines"
+	key_lines <"$WORK/public-keys" >"$WORK/lines"
 	accept_keys <"$WORK/lines" >"$WORK/keys" ||
 		fail "SSH keys: no room in $WORK; the former ones stay: $(count_keys)"
 	[ "$refused" -eq 0 ] || tell "SSH keys: lines of the answer that are no keys: $refused"
@@ -38,6 +38,18 @@ write_keys() {
 	replace "$WORK/keys" "$KEYS" 644 && written "$KEYS"
 }
 
+# Lines of type, key and comment, for all keys at once: a program for each would take seconds.
+# Comments are cut, and other characters than printable ones of ASCII are shown as ?.
+key_lines() {
+	tidy | tr '\t' ' ' | tr -c ' -~\n' '?' | awk '{
+		type = $1
+		key = $2
+		$1 = $2 = ""
+		sub(/^ +/, "")
+		print type, key, substr($0, 1, 100)
+	}'
+}
+
 # Write the usable ones of the keys on standard input; count the other lines in $refused.
 accept_keys() {
 	refused=0
@@ -49,7 +61,6 @@ accept_keys() {
 			refused=$((refused + 1))
 			continue
 		fi
-		comment=$(printf '%s' "$comment" | clean)
 		printf '%s %s%s\n' "$type" "$blob" "${comment:+ $comment}" || return 1
 	done
 }
