@@ -5,6 +5,7 @@ and the network), `snowdrop-release` (the identity of the release) and, when rel
 overlay, `snowdrop-overlay`. Equal arguments and equal files give equal bytes.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
 from build.errors import BuildError
 from build.firstboot.overlay import overlay_entries
+from build.firstboot.removal import removal_scripts
 
 COMMANDS: Mapping[str, str] = {
     "busybox": "awk busybox cat chmod cmp cp cut date dd env find grep gzip head hostname ip mkdir "
@@ -35,9 +37,9 @@ KEY_NAME = "snowdrop-local.rsa.pub"
 KEY_SEED = b"snowdrop local packages"
 """Not a secret: the signatures of the release protect the packages, this one satisfies apk."""
 
-INIT_VERSION = "0.2.1-r0"
+INIT_VERSION = "0.3.0-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "20acd1714d9b7d046a2451c017f4b73221db4c165d79956efe37d188540b87d9"
+INIT_DIGEST = "1c8a13dff7d6c387d80444c4c6e20ca5469018a818ce67e7d5c12ff9b6061516"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {
@@ -48,19 +50,31 @@ INIT_FILES = {
     "etc/network/interfaces": 0o644,
     "etc/profile.d/snowdrop.sh": 0o644,
     "etc/rc.conf.d/snowdrop.conf": 0o644,
-    "etc/ssh/sshd_config.d/10-snowdrop.conf": 0o644,
+    "etc/ssh/sshd_config.d/99-snowdrop.conf": 0o644,
     "etc/udhcpc/post-bound/snowdrop-init": 0o755,
     "usr/bin/snowdrop-status": 0o755,
     "usr/libexec/snowdrop-init": 0o755,
+    "usr/libexec/snowdrop-init.d/cards.sh": 0o644,
     "usr/libexec/snowdrop-init.d/disk.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/drive.sh": 0o644,
     "usr/libexec/snowdrop-init.d/identity.sh": 0o644,
     "usr/libexec/snowdrop-init.d/json.awk": 0o644,
+    "usr/libexec/snowdrop-init.d/keys.sh": 0o644,
     "usr/libexec/snowdrop-init.d/metadata.sh": 0o644,
     "usr/libexec/snowdrop-init.d/network.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/script.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/settings.sh": 0o644,
     "usr/libexec/snowdrop-init.d/userdata.sh": 0o644,
     "usr/libexec/snowdrop-init.d/words.sh": 0o644,
 }
 """Mode by path. Written out: a checkout may lose the executable bit."""
+INIT_SERVICES = ("snowdrop-init", "snowdrop-userdata")
+DIGESTS = "usr/share/snowdrop/files"
+"""List of the files of snowdrop-init that an owner may change."""
+REACHED_BY = ("etc/network/interfaces", "etc/ssh/sshd_config.d/99-snowdrop.conf")
+"""Files without which nobody can log in: they stay when the package is removed."""
+OVERLAY_STAYS = ("etc/", "root/")
+"""Files of an overlay in these folders stay when it is removed: they may be keys or addresses."""
 INIT_FOLDERS = {"etc/snowdrop/authorized_keys": 0o755, "var/lib/snowdrop": 0o700}
 """sshd does not trust keys in a folder that others may write (sshd_config(5), StrictModes)."""
 
@@ -150,20 +164,45 @@ def _init_recipe(recipe: Callable[..., Recipe]) -> Recipe:
         description="Makes the system the droplet that it runs on",
         license="Apache-2.0",
         depends=DEPENDS,
-        entries=(*files, *(Entry(path, mode, "dir") for path, mode in INIT_FOLDERS.items())),
+        scripts=removal_scripts(REACHED_BY, INIT_SERVICES),
+        entries=(
+            *files,
+            Entry(DIGESTS, 0o644, "file", content=format_digests().encode()),
+            *(Entry(path, mode, "dir") for path, mode in INIT_FOLDERS.items()),
+        ),
+    )
+
+
+def format_digests() -> str:
+    """Return the files of snowdrop-init in /etc with their sha256, as sha256sum(1) prints them.
+
+    `snowdrop-status` names the ones that the owner changed.
+    """
+    return "".join(
+        f"{hashlib.sha256((FILES / path).read_bytes()).hexdigest()}  /{path}\n"
+        for path in INIT_FILES
+        if path.startswith("etc/")
     )
 
 
 def _overlay_recipe(
     recipe: Callable[..., Recipe], release: str, overlay: Path, replaces: Iterable[str]
 ) -> Recipe:
+    entries = overlay_entries(overlay)
+    stays = [
+        entry.path
+        for entry in entries
+        if entry.kind == "file" and entry.path.startswith(OVERLAY_STAYS)
+    ]
     return recipe(
         name="snowdrop-overlay",
         version=release,
         description="Files of the image's maintainer",
         license="custom",
         replaces=tuple(sorted({"snowdrop-init", *replaces})),
-        entries=overlay_entries(overlay),
+        depends=("busybox",),
+        scripts=removal_scripts(stays),
+        entries=entries,
     )
 
 

@@ -166,6 +166,8 @@ def _run_checks(
         progress.note("`poweroff` in the droplet ends the boot, Ctrl-C here aborts it")
         yield checks.check_shutdown(droplet.machine.wait(None))
         return
+    with progress.step("Press the power button", unit=""):
+        yield checks.check_power_button(switches_off=droplet.press_power_button())
     with progress.step("Power off", unit=""):
         yield checks.check_shutdown(droplet.power_off())
 

@@ -18,9 +18,9 @@ from ci.boot.timing import ServiceTime
 
 FORMAT = 1
 BUILD, BOOT = ".build.json", ".boot.json"
-MOMENTS = ("kernel", "network", "ssh", "shutdown")
+MOMENTS = ("kernel", "network", "ssh", "power button", "shutdown")
 """First line of the kernel, first request to the metadata service, first login: each in seconds
-since QEMU was started; and the duration of the shutdown."""
+since QEMU was started; and the duration of a shutdown by the power button and by `poweroff`."""
 MARKER = "@@snowdrop"
 RC_WAIT_SECONDS = 60
 """Limit from the first login until OpenRC has started the runlevel."""
@@ -205,6 +205,12 @@ def _host_keys(answers: Mapping[str, str], *, epoch: int) -> Check:
     return compare("host keys", "made on this boot", found)
 
 
+def check_power_button(*, switches_off: bool) -> Check:
+    """Return the check that the ACPI power button, the panel's, switches the machine off."""
+    expected = "switches it off"
+    return compare("power button", expected, expected if switches_off else "it still runs")
+
+
 def check_shutdown(reason: str) -> Check:
     """Return the check of QEMU's reason for the end of the machine."""
     expected = "switched itself off"
@@ -215,6 +221,8 @@ def check_shutdown(reason: str) -> Check:
 class FaultRow(Check):
     """Result of one scenario, as the boot report lists it."""
 
+    severity: str
+    """What a failure means for the owner (`scenarios.Severity`)."""
     seconds: float
     """Duration of the scenario."""
 

@@ -17,6 +17,8 @@ BANNER_SECONDS = 3.0
 """QEMU retries an unanswered connection at growing intervals: a new connection is faster."""
 COMMAND_SECONDS = 150.0
 SHUTDOWN_SECONDS = 120.0
+POWER_BUTTON_SECONDS = 60.0
+"""A droplet that ignores the button is switched off hard by the panel."""
 DENIED_SECONDS = 20.0
 """How long sshd may refuse the key after its first refusal."""
 
@@ -34,6 +36,7 @@ class Droplet:
     powered_off: float | None = field(default=None, init=False)
     services: tuple[ServiceTime, ...] = field(default=(), init=False)
     """Times of the started services, after `boot_image` has read them."""
+    button_seconds: float | None = field(default=None, init=False)
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds of each moment that was reached (`checks.MOMENTS`)."""
@@ -42,6 +45,7 @@ class Droplet:
             "kernel": self.machine.serial.matched.get("kernel"),
             "network": requests[0][0] - self.machine.start if requests else None,
             "ssh": self.logged_in,
+            "power button": self.button_seconds,
             "shutdown": self.powered_off,
         }
         return {name: value for name, value in moments.items() if value is not None}
@@ -112,6 +116,17 @@ class Droplet:
             raise BootError(f"after `poweroff` {error}") from None
         self.powered_off = self.machine.seconds - start
         return reason
+
+    def press_power_button(self) -> bool:
+        """Press the power button; return whether the machine switched itself off.
+
+        The machine then runs on from the moment before.
+
+        Raises:
+            BootError: QEMU cannot save or restore the machine.
+        """
+        self.button_seconds = self.machine.seconds_to_switch_off(POWER_BUTTON_SECONDS)
+        return self.button_seconds is not None
 
     def _try_login(self, timeout: float) -> str:
         """Return an empty string after a login as root, else the error of ssh."""

@@ -45,6 +45,9 @@ VENDOR = "DigitalOcean"
 START_SECONDS = 30.0
 """Limit for QEMU's QMP greeting; normally it takes 0.2 s."""
 END_SECONDS = 5.0
+POLL_SECONDS = 0.1
+SNAPSHOT = "before"
+"""Name of the saved state of a machine, in the temporary file of the droplet's writes."""
 FATAL = re.compile(
     r"Kernel panic - not syncing.*|Failed to boot both default and fallback entries"
     # mkinitfs' initramfs-init, when it finds no root and the command line has no `panic=`.
@@ -53,6 +56,7 @@ FATAL = re.compile(
 )
 WATCH = {
     "kernel": re.compile(r"Linux version |^\[ *\d+\.\d{6}\] "),
+    "sshd": re.compile(r"Starting sshd"),
     # A shell, Linux after a panic and GRUB without an entry would wait until the time-out.
     "fatal": FATAL,
 }
@@ -74,6 +78,10 @@ class Hardware:
     """In DMI."""
     netdev: str = NETWORK_ID
     """Id of the QEMU network that the card is connected to."""
+    mac: str = MAC
+    """Hardware address of the public card; empty: the machine has no card."""
+    first_arguments: tuple[str, ...] = ()
+    """Further arguments of QEMU before the public card: a card that becomes eth0."""
     extra_arguments: tuple[str, ...] = ()
     """Further arguments of QEMU: another card, another drive."""
 
@@ -103,8 +111,13 @@ def qemu_arguments(hardware: Hardware) -> list[str]:
         "-drive", drive,
         "-device", "virtio-blk-pci,drive=disk",
         "-netdev", _network(hardware.service),
+        *hardware.first_arguments,
         # No option ROM: without it the firmware does not offer to boot from the network.
-        "-device", f"virtio-net-pci,netdev={hardware.netdev},mac={MAC},romfile=",
+        *(
+            ["-device", f"virtio-net-pci,netdev={hardware.netdev},mac={hardware.mac},romfile="]
+            if hardware.mac
+            else []
+        ),
         # Host keys need the kernel's random pool to be ready (random(4)).
         "-object", "rng-builtin,id=rng0",
         "-device", "virtio-rng-pci,rng=rng0",
@@ -150,6 +163,47 @@ class Machine:
     def has_ended(self) -> bool:
         """Return whether QEMU has exited."""
         return self._process.poll() is not None
+
+    def press_power_button(self) -> None:
+        """Press the ACPI power button, as DigitalOcean's panel does."""
+        self._qmp.execute("system_powerdown")
+
+    def seconds_to_switch_off(self, limit: float) -> float | None:
+        """Press the power button; return the seconds until the machine is off, or None.
+
+        The machine then runs on from the moment before: its state is saved first.
+
+        Raises:
+            BootError: QEMU cannot save or restore the state.
+        """
+        self._snapshot("savevm")
+        # A machine that is off stays in QEMU, paused (QEMU's QMP reference, `set-action`).
+        self._qmp.execute("set-action", shutdown="pause")
+        start, seconds = self.seconds, None
+        self.press_power_button()
+        while seconds is None and self.seconds - start < limit:
+            time.sleep(POLL_SECONDS)
+            if self._status() == "shutdown":
+                seconds = self.seconds - start
+        # QEMU runs a machine on that was off only after a reset, which `-no-reboot` refuses.
+        self._qmp.execute("set-action", reboot="reset")
+        self._qmp.execute("stop")
+        self._qmp.execute("system_reset")
+        while self._status() == "shutdown":
+            time.sleep(POLL_SECONDS)
+        self._snapshot("loadvm")
+        self._qmp.execute("set-action", reboot="shutdown", shutdown="poweroff")
+        self._qmp.execute("cont")
+        return seconds
+
+    def _snapshot(self, command: str) -> None:
+        # The text monitor prints an error and nothing else.
+        if problem := self._qmp.monitor(f"{command} {SNAPSHOT}").strip():
+            raise BootError(f"QEMU: {command}: {problem}")
+
+    def _status(self) -> str:
+        reply = self._qmp.execute("query-status")
+        return str(reply["status"]) if isinstance(reply, dict) else "unknown"
 
     def wait(self, seconds: float | None) -> str:
         """Wait until the machine ends by itself; return QEMU's reason, such as `guest-shutdown`.

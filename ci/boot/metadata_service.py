@@ -4,7 +4,7 @@ QEMU's user network starts this program once for each connection that a droplet 
 169.254.169.254:80 (`guestfwd=...-cmd:`). It reads `pages.json` of the folder that is its argument,
 an object of path -> text, and appends a line to `requests.log` beside it for each reply:
 `SECONDS STATUS METHOD PATH`, seconds on the monotonic clock, which all processes share. It first
-fails as `faults.json` beside it configures; STATUS is then `silent` or `cut` at times. Standard
+fails as `faults.json` beside it configures; STATUS is then the name of the fault. Standard
 library only, and no import of this project: it runs as a script with `python3 -I -S`.
 
 The API (DigitalOcean's Droplet Metadata API): a page is plain text; a folder lists the names in
@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 PAGES, FAULTS, REQUESTS = "pages.json", "faults.json", "requests.log"
 SILENT, ERROR, CUT = "silent", "500", "cut"
+MISSING, PAGE = "missing", "page"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,13 @@ class Reply:
     location: str = ""
 
 
+FAULTY_REPLIES = {
+    ERROR: Reply(500, b"something went wrong"),
+    MISSING: Reply(404, b"not found"),
+    PAGE: Reply(200, b"<!DOCTYPE html>\n<html><body>Please log in.</body></html>", "text/html"),
+}
+
+
 @dataclass(frozen=True)
 class ServiceFaults:
     """Failures of the service before it works normally."""
@@ -47,6 +55,10 @@ class ServiceFaults:
     """For each path: how many requests get 500."""
     cuts: int = 0
     """For each path: at how many further requests the connection ends half-way through a reply."""
+    missing: int = 0
+    """For each path: how many requests get 404, as if the service were not filled yet."""
+    pages: int = 0
+    """For each path: how many requests get a web page, as from a captive portal."""
 
 
 NO_FAULTS = ServiceFaults()
@@ -71,9 +83,13 @@ def select_fault(
         for status, _, requested in (text.split(" ", 2) for _, text in requests)
         if requested == path
     ]
-    if earlier.count(ERROR) < faults.errors:
-        return ERROR
-    return CUT if earlier.count(CUT) < faults.cuts else ""
+    wanted = {
+        ERROR: faults.errors,
+        MISSING: faults.missing,
+        PAGE: faults.pages,
+        CUT: faults.cuts,
+    }
+    return next((fault for fault, times in wanted.items() if earlier.count(fault) < times), "")
 
 
 def reply_to(pages: Mapping[str, str], method: str, path: str) -> Reply:
@@ -133,8 +149,7 @@ class Handler(BaseHTTPRequestHandler):
         reply = reply_to(pages, self.command, path)
         requests, now = read_requests(self.folder), time.monotonic()
         fault = select_fault(ServiceFaults(**faults), requests, path, now)
-        if fault == ERROR:
-            reply = Reply(500, b"something went wrong")
+        reply = FAULTY_REPLIES.get(fault, reply)
         _log_request(self.folder, f"{now:.3f} {fault or reply.status} {self.command} {path}")
         if fault == SILENT:
             self.close_connection = True

@@ -7,6 +7,7 @@ from ci.boot.checks import (
     PROBES,
     check_answers,
     check_login_without_key,
+    check_power_button,
     check_shutdown,
     format_script,
     read_answers,
@@ -141,5 +142,7 @@ def test_only_keys_are_accepted(error: str, passed: bool) -> None:
 
 
 def test_a_reset_is_not_a_shutdown() -> None:
+    assert check_power_button(switches_off=True).passed
+    assert check_power_button(switches_off=False).found == "it still runs"
     assert check_shutdown("guest-shutdown").passed
     assert check_shutdown("guest-reset").found == "guest-reset"

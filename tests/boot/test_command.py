@@ -107,7 +107,8 @@ def test_json_is_the_report_that_was_written(
     _, text = boot(str(record), found=report("droplet-7"), as_json=True)
     written = json.loads(report_path(record).read_text())
     assert json.loads(text) == {"reports": [written]}
-    assert written["seconds"] == {"kernel": 1.235, "network": None, "ssh": 20.0, "shutdown": None}
+    times = {"kernel": 1.235, "network": None, "ssh": 20.0, "power button": None, "shutdown": None}
+    assert written["seconds"] == times
 
 
 def test_an_image_file_needs_exactly_one_record(boot: Callable[..., tuple[int, str]]) -> None:
@@ -143,6 +144,7 @@ def test_the_report_lists_every_scenario_and_fails_with_one(
             "passed": False,
             "expected": "sshd: answers",
             "found": "sshd: silent",
+            "severity": SCENARIOS[1].severity,
             "seconds": 1.2,
         }
     ]

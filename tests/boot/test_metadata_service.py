@@ -168,6 +168,13 @@ def test_faults_end_for_each_path(metadata_service: MetadataService) -> None:
     assert [line.split()[0] for line in logged] == ["500", "500", "cut", "200", "200"]
 
 
+def test_service_is_not_filled_and_then_behind_a_portal(metadata_service: MetadataService) -> None:
+    metadata_service.configure(DROPLET, ServiceFaults(missing=1, pages=1))
+    replies = [get(metadata_service.folder, "/metadata/v1/id") for _ in range(3)]
+    assert (replies[0], replies[2]) == ("404", "2756294")
+    assert replies[1].startswith("<!DOCTYPE html>")
+
+
 def test_a_reply_without_a_body_is_cut_in_its_headers(metadata_service: MetadataService) -> None:
     metadata_service.configure(replace(DROPLET, user_data=""), ServiceFaults(cuts=1))
     incoming = io.BytesIO(b"GET /metadata/v1/user-data HTTP/1.1\r\n\r\n")

@@ -45,18 +45,23 @@ ANSWERS = {
     "partition": str(3071 * 2048),
     "file system": str(2950 * 1024),
     "log mode": "600",
+    "owner": "link\nmine",
+    "output": "4096",
+    "litter": "",
 }
 BEFORE = BootObservation(
     keys=LINES,
     sshd_seconds=20.0,
     answers={"host keys": "ssh-ed25519 CCCC root@localhost"},
+    console="   8.500  [0.000000] Linux version 6\n  30.000   * Starting sshd ... [ ok ]\n",
 )
 GOOD = BootObservation(
     keys=LINES,
     sshd_seconds=25.0,
     logins={"given": True, "owner": True, "later": False},
     answers=ANSWERS,
-    console="snowdrop-init: no-such-host: refused\r\nlogin: ",
+    console="   8.500  [0.000000] Linux version 6\nsnowdrop-init: no-such-host: refused\r\n"
+    "  30.290   * Starting sshd ... [ ok ]\nlogin: ",
     requests=("500 GET /metadata/v1/id", "200 GET /metadata/v1/id"),
     first_boot=BEFORE,
 )
@@ -154,6 +159,40 @@ def without_answer(probe: str) -> BootObservation:
             "nothing",
             id="line of another program",
         ),
+        pytest.param(
+            assertions.no_address("eth2"),
+            with_answers(addresses="4: eth2    inet 192.0.2.7/24 scope global eth2"),
+            "192.0.2.7/24",
+            id="an address on a port",
+        ),
+        pytest.param(
+            assertions.no_address("eth2"),
+            without_answer("addresses"),
+            "no answer",
+            id="no addresses",
+        ),
+        pytest.param(
+            assertions.linux_started(), replace(GOOD, console="SeaBIOS"), "before", id="cut early"
+        ),
+        pytest.param(
+            assertions.sshd_starts_soon(),
+            replace(GOOD, console="  8.5  Linux version 6\n 500.0   * Starting sshd ...\n"),
+            "+470 s",
+            id="waited for a network",
+        ),
+        pytest.param(
+            assertions.sshd_starts_soon(), replace(GOOD, console=""), "no sshd", id="no sshd"
+        ),
+        pytest.param(
+            assertions.owner_left("link mine"), with_answers(owner="mine"), "mine", id="no link"
+        ),
+        pytest.param(
+            assertions.output_is_cut(), with_answers(output="3000000"), "3000000 bytes", id="output"
+        ),
+        pytest.param(
+            assertions.no_litter(), with_answers(litter="/etc/hosts"), "/etc/hosts", id="litter"
+        ),
+        pytest.param(assertions.no_litter(), without_answer("litter"), "no answer", id="no look"),
         pytest.param(
             assertions.service_replied("500"),
             replace(GOOD, requests=("200 GET /metadata/v1/id",)),
@@ -332,4 +371,4 @@ def test_ctrl_c_stops_all_machines(
 def test_the_documented_table_is_the_table() -> None:
     page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
-    assert rows == [f"| {scenario.name} | {scenario.expectation} |" for scenario in SCENARIOS]
+    assert rows == [f"| {row.name} | {row.severity} | {row.expectation} |" for row in SCENARIOS]

@@ -75,6 +75,9 @@ def add_interfaces(root: Path, interfaces: list[dict[str, str]]) -> None:
         folder = root / "sys/class/net" / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "address").write_text(f"{mac}\n")
+        # A network card has a device, a bridge or a VLAN has none; a port of a bridge has `master`.
+        for part in interface.get("parts", "device").split():
+            (folder / part).mkdir(exist_ok=True)
 
 
 def read_ip(root: Path, *words: str) -> list[str]:

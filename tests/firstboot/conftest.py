@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from build.apk.package import unpack_data
 from build.firstboot.packages import LocalPackages, local_packages
 from tests import skips
 from tests.alpine import SMALL
 from tests.firstboot import root_folder
+from tests.firstboot.alpine_apk import RUNTIME, Apk
 
 SANDBOX = Path(__file__).with_name("boot_sandbox.py")
 USERLANDS = [
@@ -246,6 +248,17 @@ def alpine_packages() -> Path:
 
 
 @pytest.fixture(scope="session")
+def apk(tmp_path_factory: pytest.TempPathFactory) -> Apk:
+    """Return Alpine's own apk 2.14."""
+    require_root()  # apk runs scripts in the new root
+    folder = tmp_path_factory.mktemp("apk")
+    for name in RUNTIME:
+        [path] = alpine_packages().glob(f"{name}-[0-9]*.apk")
+        unpack_data(path.read_bytes(), folder)
+    return Apk(folder, alpine_packages().parent)
+
+
+@pytest.fixture(scope="session")
 def used_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the root folder of a droplet that booted once."""
     root = tmp_path_factory.mktemp("used") / "droplet"
@@ -263,15 +276,27 @@ def droplet(template: Path, tmp_path: Path) -> Iterator[Droplet]:
     shutil.rmtree(root)
 
 
-@pytest.fixture
-def used_droplet(used_template: Path, tmp_path: Path) -> Iterator[Droplet]:
-    """Yield a droplet that booted once, and whose keys differ from those in metadata now."""
-    root = tmp_path / "droplet"
-    root_folder.copy_root(used_template, root)
+def use_again(template: Path, root: Path) -> Droplet:
+    """Return a copy of a droplet that booted once, whose owner has changed its keys since."""
+    root_folder.copy_root(template, root)
     for console in ("tty0", "ttyS0"):
         (root / "dev" / console).write_text("")
     droplet = Droplet(root)
     droplet.write(droplet.keys, FORMER_KEYS)
     droplet.write("root/.ssh/authorized_keys", "the owner's\n")
+    return droplet
+
+
+@pytest.fixture
+def used_droplet(used_template: Path, tmp_path: Path) -> Iterator[Droplet]:
+    """Yield a droplet that booted once, and whose keys differ from those in metadata."""
+    droplet = use_again(used_template, tmp_path / "droplet")
     yield droplet
-    shutil.rmtree(root)
+    shutil.rmtree(droplet.root)
+
+
+@pytest.fixture
+def waiting_droplet(used_droplet: Droplet) -> Droplet:
+    """Return a droplet that has keys, and has yet to get those of its metadata."""
+    (used_droplet.root / "var/lib/snowdrop/keys-done").unlink()
+    return used_droplet

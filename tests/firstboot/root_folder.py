@@ -16,7 +16,14 @@ from pathlib import Path
 import pytest
 
 from build.apk.package import unpack_data
-from build.firstboot.packages import FILES, INIT_FILES, INIT_FOLDERS
+from build.firstboot.packages import (
+    DIGESTS,
+    FILES,
+    INIT_FILES,
+    INIT_FOLDERS,
+    INIT_SERVICES,
+    format_digests,
+)
 from tests import skips
 from tests.host_programs import copy_program, install_applets
 
@@ -92,7 +99,6 @@ BASE_FILES = {
     "etc/ssh/sshd_config": (
         "Include /etc/ssh/sshd_config.d/*.conf\n"
         "AuthorizedKeysFile none\n"
-        "PermitRootLogin yes\n"
         "PasswordAuthentication yes\n"
         "KbdInteractiveAuthentication yes\n"
         "AllowTcpForwarding yes\n"
@@ -141,6 +147,8 @@ def add_service(root: Path) -> None:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(FILES / path, root / path)
         (root / path).chmod(mode)
+    (root / DIGESTS).parent.mkdir(parents=True, exist_ok=True)
+    (root / DIGESTS).write_text(format_digests())
     for path, mode in INIT_FOLDERS.items():
         (root / path).mkdir(parents=True)
         (root / path).chmod(mode)
@@ -149,6 +157,10 @@ def add_service(root: Path) -> None:
     (root / "sys/class/tty/console/active").write_text("tty0 ttyS0\n")
     (root / "sys/class/dmi/id/sys_vendor").write_text("DigitalOcean\n")
     (root / "sys/class/dmi/id/product_serial").write_text("4711\n")
+    for name in INIT_SERVICES:
+        link = root / "etc/runlevels/default" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(f"/etc/init.d/{name}")
     for name in ("tty0", "ttyS0"):
         (root / "dev" / name).touch()
     # Minor numbers of character devices with major 1: devices.txt of the Linux kernel.

@@ -97,9 +97,23 @@ def test_disk_with_another_label_is_not_mounted(used_droplet: Droplet) -> None:
     assert used_droplet.read(used_droplet.keys) == FORMER_KEYS
 
 
-def test_config_drive_that_cannot_be_mounted_is_reported(used_droplet: Droplet) -> None:
-    add_config_drive(used_droplet, label="CONFIG-2")
-    used_droplet.write_program("usr/sbin/mount", "exit 32")
-    used_droplet.boot()
-    assert "config drive /dev/vdb: it cannot be mounted" in used_droplet.console
-    assert used_droplet.read(used_droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
+def test_config_drive_that_cannot_be_mounted_is_reported(waiting_droplet: Droplet) -> None:
+    add_config_drive(waiting_droplet, label="CONFIG-2")
+    waiting_droplet.write_program("usr/sbin/mount", "exit 32")
+    waiting_droplet.boot()
+    assert "config drive /dev/vdb: it cannot be mounted" in waiting_droplet.console
+    assert waiting_droplet.read(waiting_droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
+
+
+@pytest.mark.parametrize("stale", [document(droplet_id=4712), "cut"], ids=["another id", "cut"])
+def test_stale_drive_does_not_hide_the_true_one(droplet: Droplet, stale: object) -> None:
+    add_config_drive(droplet, json.dumps(stale)[:-1] if stale == "cut" else json.dumps(stale))
+    droplet.write("true/digitalocean_meta_data.json", json.dumps(document(hostname="true")))
+    droplet.write("dev/vdc", droplet.read("dev/vdb"))
+    (droplet.root / "sys/class/block/vdc").mkdir()
+    mount = 'for last; do :; done; case "$*" in *vdb*) from=drive ;; *) from=true ;; esac'
+    droplet.write_program("usr/sbin/mount", f'{mount}; cp -r "/$from/." "$last"')
+    result = droplet.boot(listening=False)
+    assert result.hostname == "true"
+    assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
+    assert "config drive /dev/vdb: " in droplet.console

@@ -81,8 +81,26 @@ def test_truncated_document_is_refused(template: Path) -> None:
         assert flatten(template, text[:length])[0] == 1, text[:length]
 
 
+def test_document_in_an_array_and_with_a_byte_order_mark_is_read(template: Path) -> None:
+    value = {"a": {"b": [1, "x"]}}
+    for text in (
+        f"[{json.dumps(value)}]",
+        f" [ {json.dumps(value)} ]\r\n",
+        f"\ufeff{json.dumps(value)}",
+    ):
+        assert flatten(template, text) == (0, expected_lines(value)), text
+
+
 BROKEN = [
     "[1]",
+    "[]",
+    "[{}",
+    "[{}, {}]",
+    "[[{}]]",
+    "[{}]]",
+    "[{}] {}",
+    "{}]",
+    "\ufeff",
     '"text"',
     '{"a": 1}{',
     '{"a": 1} x',

@@ -153,7 +153,42 @@ def test_link_local_address_stays_without_dhcp_and_metadata(droplet: Droplet) ->
 
 def test_machine_without_interfaces_is_reported(droplet: Droplet) -> None:
     assert droplet.boot(interfaces=[], listening=False).status == 0
-    assert "eth0: there is no such network card" in droplet.console
+    assert "there is no network card" in droplet.console
+
+
+def test_ipv6_of_metadata_is_mentioned_once(droplet: Droplet) -> None:
+    ipv6 = {"ip_address": "2001:db8::5", "cidr": 64, "gateway": "2001:db8::1"}
+    for _ in range(2):
+        droplet.boot(v1_json=v1_json(ipv6=ipv6))
+    assert droplet.console.count("2001:db8::5 of metadata is not set up: custom images have") == 1
+
+
+def test_name_servers_of_ipv6_are_used_when_there_are_no_others(droplet: Droplet) -> None:
+    servers = ["2001:db8::53", "2001:db8::54;reboot", "::ffff:192.0.2.1"]
+    droplet.boot(v1_json=[response(json.dumps(document(dns={"nameservers": servers})))])
+    assert droplet.read("etc/resolv.conf").splitlines() == [
+        "nameserver 2001:db8::53 # snowdrop-init",
+        "nameserver ::ffff:192.0.2.1 # snowdrop-init",
+    ]
+    assert "metadata has those of IPv6 only" in droplet.console
+
+
+def test_lease_hook_works_after_a_restart_that_was_interrupted(droplet: Droplet) -> None:
+    anchor = {"ip_address": "10.19.0.5", "netmask": "255.255.0.0", "gateway": "10.19.0.1"}
+    good = v1_json(anchor_ipv4=anchor)
+    droplet.boot(v1_json=good)
+    droplet.settings = "patience_refresh=50\nfirst_delay=30\n"
+    interrupted = (
+        "/bin/sh /usr/libexec/snowdrop-init & n=0; until grep -q 'asked again' /var/log/"
+        "snowdrop-init.log; do sleep 0.1; done; kill -INT $!; kill -TERM $!; wait $!"
+    )
+    failing = [response("try later", status=500)]
+    droplet.boot("/bin/sh", "-c", f"{interrupted}; ls /run", v1_json=failing)
+    assert not droplet.has("run/snowdrop-init")
+    # A process that was killed leaves its folder, and no process.
+    droplet.write("run/snowdrop-init/process", "999999\n")
+    result = droplet.boot("/etc/udhcpc/post-bound/snowdrop-init")
+    assert "eth0 10.19.0.5/16" in result.addresses
 
 
 def test_name_servers_of_dhcp_are_kept(droplet: Droplet) -> None:

@@ -53,40 +53,51 @@ def test_failing_service_is_asked_again(droplet: Droplet) -> None:
     assert (droplet.read(droplet.keys), result.hostname) == (f"{KEY}\n", "late")
 
 
-def test_missing_value_is_requested_once(used_droplet: Droplet) -> None:
+def test_settled_droplet_requests_only_its_addresses(used_droplet: Droplet) -> None:
     used_droplet.settings = "patience_refresh=50\nfirst_delay=0\n"
-    result = used_droplet.boot(public_keys=[response(status=404)])
-    assert result.requests == ["public-keys", "v1.json"]
+    assert used_droplet.boot().requests == ["v1.json"]
     assert used_droplet.read(used_droplet.keys) == FORMER_KEYS
+
+
+NOT_FILLED = {"404": response(status=404), "empty": response("\n"), "a page": response("<html>\n")}
+
+
+@pytest.mark.parametrize("what", NOT_FILLED)
+def test_service_that_is_not_filled_yet_is_asked_again(droplet: Droplet, what: str) -> None:
+    droplet.settings = "patience=50\nfirst_delay=0\n"
+    early = [NOT_FILLED[what]] * 2
+    result = droplet.boot(public_keys=[*early, response(KEY)], hostname=[*early, response("late")])
+    assert result.requests.count("hostname") == 3
+    assert (droplet.read(droplet.keys), result.hostname) == (f"{KEY}\n", "late")
 
 
 BAD_KEYS = {
     "only errors": ([SERVER_ERROR], "500"),
     "not there": ([response(status=404)], "404"),
     "cut short": ([response(f"{KEY}\n", missing=200)], "prematurely"),
-    "empty": ([response()], "none in the answer"),
-    "a page": ([response("<html><h1>It works!</h1></html>")], "none in the answer"),
+    "empty": ([response()], "the answer is empty"),
+    "a page": ([response("<html><h1>It works!</h1></html>")], "a web page answers in place"),
     "a key cut in two": ([response(KEY[:60])], "none in the answer"),
     "a key with options": ([response(f'command="reboot" {KEY}')], "none in the answer"),
     "another type inside": (
         [response(KEY.replace("ssh-ed25519", "ssh-rsa", 1))],
         "none in the answ",
     ),
-    "without end": ([response(endless=True)], "longer than 65536 bytes"),
+    "without end": ([response(endless=True)], "longer than 262144 bytes"),
 }
 
 
 @pytest.mark.parametrize("what", BAD_KEYS)
-def test_response_without_keys_keeps_the_former_ones(used_droplet: Droplet, what: str) -> None:
+def test_response_without_keys_keeps_the_former_ones(waiting_droplet: Droplet, what: str) -> None:
     responses, message = BAD_KEYS[what]
-    result = used_droplet.boot(public_keys=responses)
+    result = waiting_droplet.boot(public_keys=responses)
     assert (result.status, result.fully_read) == (0, [])
-    assert used_droplet.read(used_droplet.keys) == FORMER_KEYS
-    assert list((used_droplet.root / used_droplet.keys).parent.iterdir()) == [
-        used_droplet.root / used_droplet.keys
+    assert waiting_droplet.read(waiting_droplet.keys) == FORMER_KEYS
+    assert list((waiting_droplet.root / waiting_droplet.keys).parent.iterdir()) == [
+        waiting_droplet.root / waiting_droplet.keys
     ]
     lines = [
-        line for line in used_droplet.console.splitlines() if "the former ones stay: 1" in line
+        line for line in waiting_droplet.console.splitlines() if "the former ones stay: 1" in line
     ]
     assert len(lines) == 1
     assert message in lines[0]
@@ -100,12 +111,12 @@ def test_droplet_keeps_its_files_without_metadata_service(used_droplet: Droplet)
     assert "refused" in used_droplet.console
 
 
-def test_full_disk_keeps_the_former_keys(used_droplet: Droplet) -> None:
-    folder = used_droplet.keys.rpartition("/")[0]
-    result = used_droplet.boot(full=[folder])
+def test_full_disk_keeps_the_former_keys(waiting_droplet: Droplet) -> None:
+    folder = waiting_droplet.keys.rpartition("/")[0]
+    result = waiting_droplet.boot(full=[folder])
     assert result.status == 0
-    assert result.full == {used_droplet.keys: FORMER_KEYS}
-    assert "cannot be written; the former ones stay" in used_droplet.console
+    assert result.full == {waiting_droplet.keys: FORMER_KEYS}
+    assert "cannot be written; the former ones stay" in waiting_droplet.console
 
 
 BAD_NAMES = {
@@ -149,7 +160,7 @@ def test_valid_keys_are_used_and_their_comments_are_cleaned(
     blob = KEY.split()[1]
     text = "\r\n".join([f"ssh-ed25519 {blob} \x1b[2Jme\xff home", "", "rubbish", OTHER_KEY])
     droplet.boot(public_keys=[response(text)])
-    assert droplet.read(droplet.keys) == f"ssh-ed25519 {blob} [2Jme home\n{OTHER_KEY}\n"
+    assert droplet.read(droplet.keys) == f"ssh-ed25519 {blob} ?[2Jme? home\n{OTHER_KEY}\n"
     assert "lines of the answer that are no keys: 1" in droplet.console
 
 
@@ -160,7 +171,7 @@ def test_changes_of_the_owner_are_kept(used_droplet: Droplet) -> None:
     assert used_droplet.read("root/.ssh/authorized_keys") == "the owner's\n"
     assert used_droplet.read("etc/hostname") == "my-name\n"
     assert used_droplet.read("etc/hosts") == "127.0.0.1 localhost\n10.0.0.2 database"
-    assert used_droplet.read(used_droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
+    assert used_droplet.read(used_droplet.keys) == FORMER_KEYS
 
 
 def test_copy_of_a_droplet_gets_its_own_identity(used_droplet: Droplet) -> None:
@@ -227,6 +238,27 @@ def test_sshd_reads_the_keys_and_accepts_no_password(droplet: Droplet) -> None:
     }
 
 
+def test_owner_forbids_root_logins_in_sshd_config(droplet: Droplet) -> None:
+    droplet.require("usr/sbin/sshd")
+    droplet.boot("/usr/bin/ssh-keygen", "-A")
+    config = droplet.read("etc/ssh/sshd_config")
+    droplet.write("etc/ssh/sshd_config", f"{config}PermitRootLogin no\n")
+    output = droplet.boot("/usr/sbin/sshd", "-T").output
+    assert "permitrootlogin no" in [line.strip() for line in output.splitlines()]
+
+
+def test_drop_in_of_the_owner_counts_before_ours(droplet: Droplet) -> None:
+    droplet.require("usr/sbin/sshd")
+    droplet.boot("/usr/bin/ssh-keygen", "-A")
+    droplet.write("etc/ssh/sshd_config.d/mine.conf", "AllowTcpForwarding no\n")
+    droplet.write("etc/ssh/sshd_config.d/50-mine.conf", "PasswordAuthentication yes\n")
+    output = droplet.boot("/usr/sbin/sshd", "-T").output
+    lines = [line.strip() for line in output.splitlines()]
+    assert "passwordauthentication yes" in lines
+    # Its name sorts after ours.
+    assert "allowtcpforwarding local" in lines
+
+
 def openrc_calls(droplet: Droplet, function: str) -> str:
     """Return the OpenRC functions that one function of the service's script calls, a line each."""
     names = ("use", "need", "want", "after", "before", "ebegin", "eend")
@@ -260,6 +292,18 @@ def test_copy_gets_new_host_keys_after_a_failed_boot(
     second = used_droplet.host_keys()
     used_droplet.boot()
     assert used_droplet.host_keys() == second
+
+
+def test_host_keys_of_the_owner_stay(used_droplet: Droplet) -> None:
+    used_droplet.boot("/usr/bin/ssh-keygen", "-A")
+    first = used_droplet.host_keys()
+    used_droplet.boot()
+    assert used_droplet.host_keys() == first
+    # The console shows them once after each start of the machine.
+    used_droplet.boot()
+    lines = [line for line in used_droplet.console.splitlines() if "host key SHA256:" in line]
+    assert {line.rpartition(" ")[2] for line in lines} >= {"(ED25519)", "(RSA)", "(ECDSA)"}
+    assert len(lines) == len(first)
 
 
 def test_vendor_data_feeds_the_random_pool_and_is_never_run(droplet: Droplet) -> None:

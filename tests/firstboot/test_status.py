@@ -1,6 +1,7 @@
 """Tests of the release file, the login message and snowdrop-status."""
 
 import io
+import json
 import re
 import tarfile
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from build.apk.package import split_members
 from build.firstboot.packages import INIT_VERSION
-from tests.firstboot.conftest import BootResult, Droplet, make_packages
+from tests.firstboot.conftest import BootResult, Droplet, document, make_packages, response
 
 LOCKED = ("busybox-1.36.1-r15", "font-dejavu-2.37-r5", "musl-1.2.4_git20230717-r4")
 OWN = (f"snowdrop-init-{INIT_VERSION}", "snowdrop-release-3.24.20261123-r0")
@@ -59,7 +60,7 @@ def test_release_is_printed_at_interactive_logins_only(
 
 def test_status_of_an_unchanged_droplet(released: Droplet) -> None:
     result = run_status(released, *LOCKED, *OWN)
-    assert result.output.splitlines() == [
+    assert result.output.splitlines()[:4] == [
         "release  snowdrop v3.24.20261123, variant droplet",
         f"made     from commit {'5f' * 20}",
         f"lock     {'ab' * 32}",
@@ -70,13 +71,63 @@ def test_status_of_an_unchanged_droplet(released: Droplet) -> None:
 
 def test_status_lists_upgraded_added_and_removed_packages(released: Droplet) -> None:
     result = run_status(released, "busybox-1.36.1-r16", LOCKED[2], "vim-9.0-r1", *OWN)
-    assert result.output.splitlines()[3:] == [
+    assert result.output.splitlines()[3:7] == [
         "changed  busybox-1.36.1-r15 -> 1.36.1-r16",
         "added    vim-9.0-r1",
         "removed  font-dejavu-2.37-r5",
         "packages 3 as in the release, 3 not",
     ]
     assert result.status == 3
+
+
+def test_status_says_what_is_whose_and_what_metadata_said_last(droplet: Droplet) -> None:
+    public = document()["interfaces"]["public"]
+    private = {"mac": "52:54:00:00:00:0a", "ipv4": {**public[0]["ipv4"], "ip_address": "10.1.0.7"}}
+    values = document(interfaces={"public": public, "private": [private]})
+    droplet.boot(v1_json=[response(json.dumps(values))], user_data=[response("#cloud-config\n")])
+    before = droplet.boot("/usr/bin/snowdrop-status").output.splitlines()
+    assert "ours     /etc/network/interfaces" in before
+    assert f"ours     /{droplet.keys}" in before
+    assert "ours     service snowdrop-init, in the runlevel default" in before
+    assert "metadata droplet 4711, SSH keys: applied, host name: applied" in before
+    assert "metadata public address 203.0.113.5/20 of 52:54:00:00:00:05 by 203.0.112.1" in before
+    assert "metadata private address 10.1.0.7/20 of 52:54:00:00:00:0a by 203.0.112.1" in before
+    assert "metadata name server 192.0.2.53" in before
+    # The settings are those of the test.
+    assert [line for line in before if line.startswith(("owner", "problem", "userdata"))] == [
+        "owner    /etc/conf.d/snowdrop-init: changed"
+    ]
+
+    droplet.write(droplet.keys, "")
+    (droplet.root / "etc/hostname").unlink()
+    (droplet.root / "etc/runlevels/default/snowdrop-init").unlink()
+    droplet.write("var/lib/snowdrop/user-data-ended", "4711 not run: because\n")
+    droplet.write("run/snowdrop-init.problems", "SSH keys: none\n")
+    after = droplet.boot("/usr/bin/snowdrop-status").output.splitlines()
+    assert set(after) - set(before) >= {
+        f"owner    /{droplet.keys}: changed",
+        "owner    /etc/hostname: removed",
+        "owner    service snowdrop-init: in no runlevel",
+        "userdata not run: because",
+        "problem  SSH keys: none",
+    }
+
+
+def test_login_shows_what_failed(droplet: Droplet) -> None:
+    login = ("/bin/sh", "-i", "-c", ". /etc/profile.d/snowdrop.sh")
+    droplet.boot()
+    assert "user-data:" not in droplet.boot(*login).output
+    droplet.write("var/lib/snowdrop/user-data-ended", "4711 not run: because\n")
+    output = droplet.boot(*login).output
+    assert "problem at this start: " not in output
+    assert "user-data: not run: because\n" in output
+    (droplet.root / "var/lib/snowdrop/hostname-done").unlink()
+    droplet.boot(hostname=[response("10.0.0.1")])
+    output = droplet.boot(*login).output
+    assert "problem at this start: host name: '10.0.0.1' is none; it stays as-it-was\n" in output
+    # A start without a problem forgets them.
+    droplet.boot()
+    assert "problem" not in droplet.boot(*login).output
 
 
 def test_documented_defaults_name_existing_tests() -> None:

@@ -10,6 +10,7 @@ from tests.firstboot.test_drive import add_config_drive
 
 SCRIPT = "#!/bin/sh\nid -u >>/ran\necho said; echo 'more said' >&2\n"
 LIMIT = 1 << 20
+OUTPUT = "var/log/snowdrop-userdata.log"
 
 
 def run_user_data(
@@ -32,11 +33,10 @@ def test_script_runs_once_as_root(used_droplet: Droplet, *, packed: bool) -> Non
         result = run_user_data(used_droplet, data)
         assert (result.status, result.output) == (0, "")
     assert used_droplet.read("ran") == "0\n"
-    log = used_droplet.read(used_droplet.log)
-    assert log.count("\nsaid\nmore said\n") == 1
+    assert used_droplet.read(OUTPUT) == "said\nmore said\n"
     modes = [
         (used_droplet.root / path).stat().st_mode & 0o777
-        for path in (used_droplet.log, "var/lib/snowdrop/user-data", "var/lib/snowdrop")
+        for path in (OUTPUT, "var/lib/snowdrop/user-data", "var/lib/snowdrop")
     ]
     assert modes == [0o600, 0o700, 0o700]
     assert used_droplet.console.splitlines() == [
@@ -61,15 +61,147 @@ def test_copy_of_a_droplet_runs_its_own_script(used_droplet: Droplet) -> None:
 def test_script_that_restarts_the_droplet_runs_once(used_droplet: Droplet) -> None:
     run_user_data(used_droplet, "#!/bin/sh\necho once >>/ran; kill -9 $PPID $$\n")
     run_user_data(used_droplet, SCRIPT)
+    run_user_data(used_droplet, SCRIPT)
     assert used_droplet.read("ran") == "once\n"
+    assert used_droplet.console.count("the droplet stopped before its end") == 1
+
+
+def test_failing_script_is_reported(used_droplet: Droplet) -> None:
+    assert run_user_data(used_droplet, "#!/bin/sh\nexit 3\n").status == 0
+    assert f"the script ended with status 3; /{OUTPUT} has" in used_droplet.console
+
+
+MENDED = {
+    "a byte order mark": (b"\xef\xbb\xbf" + SCRIPT.encode(), "a byte order mark"),
+    "empty lines": (f"\n \t\r\n\n{SCRIPT}".encode(), "empty lines at the beginning"),
+    "line ends of Windows": (SCRIPT.replace("\n", "\r\n").encode(), "line ends of Windows"),
+    "all of them in gzip": (
+        gzip.compress(b"\xef\xbb\xbf" + f"\n{SCRIPT}".replace("\n", "\r\n").encode()),
+        "a byte order mark, empty lines at the beginning, line ends of Windows",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MENDED)
+def test_script_from_an_editor_is_repaired_and_run(used_droplet: Droplet, what: str) -> None:
+    data, message = MENDED[what]
+    run_user_data(used_droplet, data)
+    assert used_droplet.read("ran") == "0\n"
+    assert used_droplet.console.splitlines()[0] == f"snowdrop-init: user-data: repaired: {message}"
+
+
+def test_other_bytes_of_a_script_are_not_changed(used_droplet: Droplet) -> None:
+    text = "#!/bin/sh\nexit\n\r\n\xef\xbb\xbf\0\x80 \r\n"
+    run_user_data(used_droplet, text)
+    saved = used_droplet.root / "var/lib/snowdrop/user-data"
+    assert saved.read_bytes() == text.encode("latin-1")
+    assert "repaired" not in used_droplet.console
 
 
 @pytest.mark.parametrize(
-    ("script", "status"), [("#!/bin/sh\nexit 3\n", 3), ("#!/usr/bin/missing\n", 127)]
+    ("line", "program"),
+    [
+        ("/bin/bash", "bash"),
+        ("/usr/bin/env bash", "bash"),
+        ("/usr/bin/env -S bash -e", "bash"),
+        ("/usr/bin/python3 -I", "python3"),
+    ],
 )
-def test_failing_script_is_reported(used_droplet: Droplet, script: str, status: int) -> None:
-    assert run_user_data(used_droplet, script).status == 0
-    assert f"the script ended with status {status}; /var/log/" in used_droplet.console
+def test_script_for_a_missing_program_says_how_to_add_it(
+    used_droplet: Droplet, line: str, program: str
+) -> None:
+    run_user_data(used_droplet, f"#!{line}\ntouch /ran\n")
+    [message] = used_droplet.console.splitlines()
+    assert f"{program}', which is not in this image: begin it with #!/bin/sh" in message
+    assert f"or `apk add {program}` and `rc-service snowdrop-userdata again`" in message
+    assert not used_droplet.has("ran")
+
+
+def test_endless_output_is_cut_in_the_middle(used_droplet: Droplet) -> None:
+    body = "echo first; yes | head -c 3000000; echo last; exit 4"
+    run_user_data(used_droplet, f"#!/bin/sh\n{body}\n")
+    text = used_droplet.read(OUTPUT)
+    assert text.startswith("first\ny\n")
+    assert text.endswith("y\nlast\n")
+    assert "[snowdrop-init: the middle of a long output is left out]" in text
+    assert len(text) < 530_000
+    assert "ended with status 4" in used_droplet.console
+
+
+def test_program_that_a_script_leaves_running_is_not_waited_for(used_droplet: Droplet) -> None:
+    # As OpenRC starts it: a pipe of the test would stay open.
+    command = "/bin/sh /usr/libexec/snowdrop-init user-data >/dev/null 2>&1"
+    script = response("#!/bin/sh\n(sleep 12; touch /late) &\necho said\n")
+    used_droplet.boot("/bin/sh", "-c", command, user_data=[script])
+    assert not used_droplet.has("late")
+    assert used_droplet.read(OUTPUT) == "said\n"
+    assert "the script came to its end" in used_droplet.console
+
+
+def test_script_without_an_end_keeps_nothing_waiting(used_droplet: Droplet) -> None:
+    service = "/bin/sh /usr/libexec/snowdrop-init"
+    words = (
+        f"{service} user-data & until [ -e /ran ]; do sleep 0.1; done",
+        f"{service}; {service} addresses; {service} user-data; kill $(cat /process)",
+    )
+    script = response("#!/bin/sh\necho $$ >/process; :>/ran; exec sleep 600\n")
+    used_droplet.boot("/bin/sh", "-c", "; ".join(words), user_data=[script])
+    assert "snowdrop-init: droplet 4711, host name" in used_droplet.console
+    assert "snowdrop-userdata still runs: process " in used_droplet.console
+
+
+def test_user_data_is_marked_before_it_begins_and_after_its_writes(used_droplet: Droplet) -> None:
+    state = "/var/lib/snowdrop"
+    used_droplet.write_program(
+        "usr/sbin/sync",
+        f"for mark in begun ended; do [ ! -e {state}/user-data-$mark ] || echo $mark; done"
+        " >>/calls; echo sync >>/calls",
+    )
+    run_user_data(used_droplet, "#!/bin/sh\necho script >>/calls\n")
+    calls = used_droplet.read("calls").splitlines()
+    script = calls.index("script")
+    # Each mark is written, then on the disk; the writes of the script are before the second one.
+    assert calls[script - 2 : script] == ["begun", "sync"]
+    assert calls[script + 1 : script + 3] == ["begun", "sync"]
+    assert calls[-3:] == ["begun", "ended", "sync"]
+    assert used_droplet.read("var/lib/snowdrop/user-data-ended") == (
+        "4711 the script came to its end\n"
+    )
+
+
+LATE = {"404": response(status=404), "empty": response(), "a page": response("<!DOCTYPE html>")}
+
+
+def test_user_data_that_is_not_there_yet_is_asked_for_again(used_droplet: Droplet) -> None:
+    used_droplet.settings = "patience=50\nfirst_delay=0\n"
+    result = run_user_data(used_droplet, user_data=[*LATE.values(), response(SCRIPT)])
+    assert result.requests == ["user-data"] * 4
+    assert used_droplet.read("ran") == "0\n"
+
+
+def test_web_page_is_never_the_absence_of_a_script(used_droplet: Droplet) -> None:
+    run_user_data(used_droplet, user_data=[LATE["a page"]])
+    assert "a web page answers in place of the service; looked at again" in used_droplet.console
+    run_user_data(used_droplet, SCRIPT)
+    assert used_droplet.read("ran") == "0\n"
+
+
+def test_start_without_a_network_card_is_not_the_absence_of_a_script(
+    used_droplet: Droplet,
+) -> None:
+    words = ("/bin/sh", "/usr/libexec/snowdrop-init", "user-data")
+    used_droplet.boot(*words, interfaces=[], user_data=[response(SCRIPT)])
+    assert "there is no network card; looked at again at the next boot" in used_droplet.console
+    run_user_data(used_droplet, SCRIPT)
+    assert used_droplet.read("ran") == "0\n"
+
+
+def test_service_runs_user_data_again_at_the_owners_word(used_droplet: Droplet) -> None:
+    run_user_data(used_droplet, SCRIPT)
+    used_droplet.write_program("usr/bin/setsid", 'exec "$@"')
+    stubs = "ebegin() { :; }; eend() { :; }; . /etc/init.d/snowdrop-userdata; again; wait"
+    used_droplet.boot("/bin/sh", "-c", stubs, user_data=[response(SCRIPT)])
+    assert used_droplet.read("ran") == "0\n0\n"
 
 
 REFUSED: dict[str, tuple[str | bytes, str]] = {

@@ -127,10 +127,19 @@ def address_is(boot: BootObservation, interface: str, card: Interface) -> Check:
 
 
 @assertion
-def default_route_is(boot: BootObservation, gateway: str) -> Check:
-    """Assert that there is one default route, by eth0."""
+def no_address(boot: BootObservation, interface: str) -> Check:
+    """Assert that a network card has no IPv4 address."""
+    found = re.findall(rf"^\d+: {interface} +inet (\S+)", boot.answer("addresses"), re.M)
+    if "addresses" not in boot.answers:
+        found = ["no answer"]
+    return compare(interface, "no address", ", ".join(found) or "no address")
+
+
+@assertion
+def default_route_is(boot: BootObservation, gateway: str, interface: str = "eth0") -> Check:
+    """Assert that there is one default route, by this network card."""
     found = [" ".join(line.split()[:5]) for line in boot.answer("routes").splitlines()]
-    expected = f"default via {gateway} dev eth0"
+    expected = f"default via {gateway} dev {interface}"
     return compare("default route", expected, ", ".join(found) or "none")
 
 
@@ -141,6 +150,56 @@ def console_shows(boot: BootObservation, pattern: str) -> Check:
     passed = any(re.search(pattern, line) for line in lines)
     found = "that line" if passed else " | ".join(line.strip() for line in lines) or "nothing"
     return Check("console", passed, f"a line with `{pattern}`", found)
+
+
+@assertion
+def linux_started(boot: BootObservation) -> Check:
+    """Assert that Linux had started when the power was cut."""
+    started = "Linux version" in boot.console
+    return compare(
+        "power cut", "after the start of Linux", "after the start of Linux" if started else "before"
+    )
+
+
+@assertion
+def sshd_starts_soon(boot: BootObservation, seconds: float = 60.0) -> Check:
+    """Assert by the consoles that OpenRC starts sshd almost as soon as in the first boot.
+
+    For a machine without a network card, which nobody can log in to by ssh.
+    """
+    took, first = (_console_seconds(each) for each in (boot, boot.first_boot))
+    late = None if took is None or first is None else took - first
+    found = "no sshd" if late is None else f"{late:+.0f} s"
+    expected = f"at most {seconds:g} s more than in the first boot"
+    return Check("time to sshd", late is not None and late <= seconds, expected, found)
+
+
+def _console_seconds(boot: BootObservation | None) -> float | None:
+    """Return the seconds between Linux and sshd, from the times of the console's log."""
+    console = boot.console if boot else ""
+    kernel = re.search(r"^ *([0-9.]+)  .*Linux version", console, re.M)
+    sshd = re.search(r"^ *([0-9.]+)  .*Starting sshd", console, re.M)
+    return float(sshd[1]) - float(kernel[1]) if kernel and sshd else None
+
+
+@assertion
+def owner_left(boot: BootObservation, what: str) -> Check:
+    """Assert that files that the owner changed are as it left them, by the probe `owner`."""
+    return compare("the owner's files", what, " ".join(boot.answer("owner").split()))
+
+
+@assertion
+def output_is_cut(boot: BootObservation) -> Check:
+    """Assert that the file with the output of the user data is small (script.sh, OUTPUT_BYTES)."""
+    text = boot.answer("output")
+    passed = text.isdigit() and 0 < int(text) < MIB
+    return Check("output of the user data", passed, "less than 1 MiB", f"{text} bytes")
+
+
+@assertion
+def no_litter(boot: BootObservation) -> Check:
+    """Assert that no file that the service writes is empty, and that none was left over."""
+    return compare("empty or left over", "none", boot.answer("litter") or "none")
 
 
 @assertion

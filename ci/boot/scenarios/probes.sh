@@ -53,3 +53,21 @@ df -k / | awk 'END {print $(NF - 4)}'
 
 ## log mode
 stat -c %a /var/log/snowdrop-init.log
+
+## owner
+# What the scenario "what the owner changed" changes.
+for file in /etc/hosts /etc/hostname; do
+    [ ! -L "$file" ] || echo link
+done
+cat /etc/hostname
+grep -h '^PermitRootLogin' /etc/ssh/sshd_config
+true
+
+## output
+wc -c </var/log/snowdrop-userdata.log
+
+## litter
+# What a power cut could leave empty or unfinished.
+find /etc /var/lib/snowdrop /root -xdev -name '*.snowdrop-new'
+find /var/lib/snowdrop /etc/snowdrop /etc/ssh /etc/hosts /etc/hostname -xdev -type f -size 0
+true

@@ -13,8 +13,8 @@ from build.errors import BootError, ProcessError
 from ci.boot import checks
 from ci.boot.boot_image import BootOptions
 from ci.boot.checks import Check, FaultRow
-from ci.boot.droplet import Droplet
-from ci.boot.machine import Hardware, Machine, escape_commas, running
+from ci.boot.droplet import POWER_BUTTON_SECONDS, Droplet
+from ci.boot.machine import MAC, POLL_SECONDS, Hardware, Machine, escape_commas, running
 from ci.boot.metadata import Metadata, MetadataService
 from ci.boot.scenarios.assertions import PROBES, BootObservation
 from ci.boot.scenarios.dhcp_filter import CARD_NETDEV, without_dhcp
@@ -22,6 +22,11 @@ from ci.boot.scenarios.drives import make_config_drive, make_overlay
 from ci.boot.scenarios.scenarios import PRIVATE, Boot, Scenario
 from ci.boot.ssh import LOGIN_SECONDS, Client
 
+PRIVATE_CARD: tuple[str, ...] = (
+    # A hub whose only port is the card: a network without other machines.
+    *("-netdev", "hubport,id=n1,hubid=1"),
+    *("-device", f"virtio-net-pci,netdev=n1,mac={PRIVATE.mac},romfile="),
+)
 SECOND_LOGIN_SECONDS = 90.0
 """Limit of a login with a further key: other machines may run at the same time."""
 REBOOT_SECONDS = 120.0
@@ -51,6 +56,7 @@ class ScenarioResult:
         """Row of the boot report."""
         return FaultRow(
             name=self.scenario.name,
+            severity=self.scenario.severity,
             passed=all(check.passed for check in self.checks),
             expected="; ".join(f"{check.name}: {check.expected}" for check in self.checks),
             found="; ".join(f"{check.name}: {check.found}" for check in self.checks),
@@ -151,6 +157,8 @@ def _boot(boot: Boot, disk: Path, scratch: Path, context: RunContext, log: Path)
         accelerator=context.options.accelerator,
         persistent=True,
         vendor=boot.vendor,
+        mac="" if boot.no_card else MAC,
+        first_arguments=PRIVATE_CARD if boot.private_card == "first" else (),
         extra_arguments=_extra_arguments(boot, metadata, scratch),
     )
     with ExitStack() as stack:
@@ -164,12 +172,8 @@ def _boot(boot: Boot, disk: Path, scratch: Path, context: RunContext, log: Path)
 
 
 def _extra_arguments(boot: Boot, metadata: Metadata, scratch: Path) -> tuple[str, ...]:
-    """Return QEMU's arguments for a private network card and a config drive."""
-    arguments: tuple[str, ...] = ()
-    if boot.private_card:
-        # A hub whose only port is the card: a network without other machines.
-        arguments += ("-netdev", "hubport,id=n1,hubid=1")
-        arguments += ("-device", f"virtio-net-pci,netdev=n1,mac={PRIVATE.mac},romfile=")
+    """Return QEMU's arguments for a second network card and a config drive."""
+    arguments = PRIVATE_CARD if boot.private_card == "second" else ()
     if boot.config_drive:
         image = scratch / "config.iso"
         make_config_drive(image, metadata)
@@ -183,6 +187,9 @@ def _observe(
     boot: Boot, machine: Machine, service: MetadataService, scratch: Path, context: RunContext
 ) -> BootObservation:
     limit = context.options.timeout + boot.extra_seconds
+    if boot.cut_seconds:
+        _wait_for_line(machine, "kernel", boot.cut_seconds, limit, context)
+        return BootObservation(keys=context.keys, sshd_seconds=None, console=_console(machine))
     answers: Mapping[str, str] = {}
     logins: dict[str, bool] = {}
     client = _client(boot.login_key or next(iter(context.keys)), machine, scratch, context)
@@ -200,6 +207,12 @@ def _observe(
         if boot.reboot:
             client.run("reboot", timeout=LOGIN_SECONDS)
             machine.wait(REBOOT_SECONDS)
+        if boot.power_button:
+            machine.press_power_button()
+            machine.wait(POWER_BUTTON_SECONDS)
+    elif boot.no_card:
+        _wait_for_line(machine, "sshd", SETTLE_SECONDS, limit, context)
+        sshd_seconds = None
     else:
         sshd_seconds = droplet.wait_for_sshd(limit)
         context.pause(SETTLE_SECONDS)
@@ -209,10 +222,25 @@ def _observe(
         sshd_seconds=sshd_seconds,
         logins=logins,
         answers=answers,
-        console=machine.serial.file.read_text(encoding="utf-8"),
+        console=_console(machine),
         requests=tuple(text for _, text in service.requests()),
         first_boot=first[-1] if first else None,
     )
+
+
+def _wait_for_line(
+    machine: Machine, name: str, seconds: float, limit: float, context: RunContext
+) -> None:
+    """Wait until `seconds` after a line of the console (machine.WATCH), at most until `limit`."""
+    while machine.seconds < limit:
+        found = machine.serial.matched.get(name)
+        if found is not None and machine.seconds >= found + seconds:
+            return
+        context.pause(POLL_SECONDS)
+
+
+def _console(machine: Machine) -> str:
+    return machine.serial.file.read_text(encoding="utf-8")
 
 
 def _client(name: str, machine: Machine, scratch: Path, context: RunContext) -> Client:

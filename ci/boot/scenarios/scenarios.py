@@ -16,6 +16,8 @@ from ci.boot.scenarios.assertions import Assertion
 
 KEYS = ("given", "second", "later", "owner")
 """Made once for all scenarios. In `public_keys` a name is replaced by the key's public line."""
+Severity = Literal["lockout", "security", "data", "surprise"]
+"""Nobody can log in; somebody can who must not; something is lost; something is not as expected."""
 FIRST = "first boot"
 """Scenario whose disk and observation others start from."""
 RUN = "echo run >>/root/runs\n"
@@ -30,6 +32,14 @@ PRIVATE = Interface(
     gateway="10.110.0.1",
 )
 CARDS = {card.type: card for card in (PUBLIC, PRIVATE)}
+INTERFACES = {
+    "": (PUBLIC,),
+    "second": (PUBLIC, PRIVATE),
+    "first": (PUBLIC, PRIVATE),
+    # With the addresses of QEMU's network, which leads to the service.
+    "only": (replace(PUBLIC, type="private"),),
+}
+"""Interfaces in metadata, by `Boot.private_card`."""
 METADATA = Metadata(
     droplet_id=424_242_001,
     hostname="droplet-1",
@@ -62,14 +72,23 @@ class Boot:
     """Further keys to try."""
     config_drive: bool = False
     """Whether there is a config drive with the same metadata."""
-    private_card: bool = False
-    """Whether there is a second network card, which the metadata has too."""
+    private_card: Literal["", "second", "first", "only"] = ""
+    """Whether there is a private network card, which the metadata has too, and where it is.
+
+    `only`: the droplet has no public card, and its private network leads to the service.
+    """
+    no_card: bool = False
+    """Whether there is no network card at all."""
+    cut_seconds: float = 0.0
+    """Seconds from the start of Linux to a power cut; 0: none."""
     dhcp: bool = True
     vendor: str = VENDOR
     final_script: str = ""
     """A shell script run at the end, with names of keys in braces."""
     reboot: bool = False
     """Whether it is rebooted from inside at the end; otherwise it is switched off after `sync`."""
+    power_button: bool = False
+    """Whether the power button is pressed at the end, and the machine must switch itself off."""
     extra_seconds: float = 0.0
     """Additional time for the boot, in seconds."""
     denied_seconds: float = DENIED_SECONDS
@@ -85,6 +104,8 @@ class Scenario:
     """The expected behaviour, for the documentation and the console."""
     boot: Boot
     _: KW_ONLY
+    severity: Severity
+    """What a droplet that fails here means for its owner."""
     second_boot: Boot | None = None
     """A further boot of the same disk."""
     starts_from: Literal["image", "first boot"] = "image"
@@ -125,8 +146,7 @@ def _read_boot(values: Mapping[str, Any]) -> Boot:
     metadata = dict(rest.pop("metadata", {}))
     if size := rest.pop("script_size", None):
         metadata["user_data"] = pad_script(size)
-    if rest.get("private_card"):
-        metadata["interfaces"] = (PUBLIC, PRIVATE)
+    metadata["interfaces"] = INTERFACES[rest.get("private_card", "")]
     return Boot(
         assertions=tuple(_read_assertions(rest.pop("checks"))),
         metadata=replace(METADATA, **metadata),

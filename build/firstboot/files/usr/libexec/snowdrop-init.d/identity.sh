@@ -1,4 +1,4 @@
-# Identity and access of the droplet: id, SSH keys, host name, host keys.
+# Identity of the droplet: id, host name, host keys.
 # shellcheck shell=sh
 
 POOL_SECONDS=60
@@ -8,78 +8,31 @@ identity() {
 	id=$(cat "$DMI/product_serial" 2>/dev/null)
 	if ! is_number "$id"; then
 		fetch id || fail "droplet id: $reason; the former identity stays"
-		id=$(cat "$WORK/id")
+		id=$(tidy <"$WORK/id" | word)
 	fi
 	is_number "$id" || fail "droplet id: the answer is not a number; the former identity stays"
 	known=$(cat "$STATE/droplet-id" 2>/dev/null)
 	[ "$id" != "$known" ] || return 0
-	# Without a former id nothing is known of the host keys; they may be the owner's. With
-	# one, this is remembered first: a power cut must not leave two droplets with one set.
-	if [ -n "$known" ] && [ ! -e "$STATE/host-keys-of" ]; then
-		remember "$known" host-keys-of || fail "droplet id: cannot be written"
+	# Without a former id nothing is known of the keys; they may be the owner's. With one, this
+	# is remembered first: a power cut must not leave two droplets with one set of host keys.
+	if [ -n "$known" ]; then
+		[ -e "$STATE/host-keys-of" ] || remember "$known" host-keys-of ||
+			fail "droplet id: cannot be written"
+		[ -e "$STATE/keys-of" ] || remember "$known" keys-of || fail "droplet id: cannot be written"
 	fi
-	rm -f "$STATE/hostname-done" "$STATE/network"
+	rm -f "$STATE/hostname-done" "$STATE/keys-done" "$STATE/keys-none" "$STATE/network" "$STATE/way"
 	remember "$id" droplet-id || fail "droplet id: cannot be written"
-}
-
-# --- SSH keys ------------------------------------------------------------------------------
-
-# Keys from metadata are in a separate file; the owner's ~/.ssh is never read.
-ssh_keys() {
-	fetch public-keys || fail "SSH keys: $reason; the former ones stay: $(count_keys)"
-	tr -d '\r' <"$WORK/public-keys" >"$WORK/lines"
-	accept_keys <"$WORK/lines" >"$WORK/keys" ||
-		fail "SSH keys: no room in $WORK; the former ones stay: $(count_keys)"
-	[ "$refused" -eq 0 ] || tell "SSH keys: lines of the answer that are no keys: $refused"
-	[ -s "$WORK/keys" ] || fail "SSH keys: none in the answer; the former ones stay: $(count_keys)"
-	[ -d "${KEYS%/*}" ] || mkdir -p "${KEYS%/*}"
-	replace "$WORK/keys" "$KEYS" 644 ||
-		fail "SSH keys: $KEYS cannot be written; the former ones stay: $(count_keys)"
-}
-
-# Write the usable ones of the keys on standard input; count the other lines in $refused.
-accept_keys() {
-	refused=0
-	while read -r type blob comment || [ -n "$type" ]; do
-		case $type in
-			'' | '#'*) continue ;;
-		esac
-		if ! is_key "$type" "$blob"; then
-			refused=$((refused + 1))
-			continue
-		fi
-		comment=$(printf '%s' "$comment" | clean)
-		printf '%s %s%s\n' "$type" "$blob" "${comment:+ $comment}" || return 1
-	done
-}
-
-is_key() {
-	case $1 in
-		ssh-ed25519 | ssh-rsa) ;;
-		ecdsa-sha2-nistp256 | ecdsa-sha2-nistp384 | ecdsa-sha2-nistp521) ;;
-		sk-ssh-ed25519@openssh.com | sk-ecdsa-sha2-nistp256@openssh.com) ;;
-		*) return 1 ;;
-	esac
-	case $2 in
-		'' | *[!A-Za-z0-9+/=]*) return 1 ;;
-	esac
-	# Only ssh-keygen detects a key that was cut short.
-	command -v ssh-keygen >/dev/null || return 0
-	printf '%s %s\n' "$1" "$2" >"$WORK/key"
-	ssh-keygen -l -f "$WORK/key" </dev/null >/dev/null 2>&1
-}
-
-count_keys() {
-	grep -c . "$KEYS" 2>/dev/null || [ -f "$KEYS" ] || echo 0
 }
 
 # --- host name -----------------------------------------------------------------------------
 
 # Once for each droplet: a name that the owner sets later is kept.
 host_name() {
+	is_on "$SNOWDROP_HOST_NAME" || return 0
 	[ ! -e "$STATE/hostname-done" ] || return 0
 	fetch hostname || fail "host name: $reason; it stays $(hostname)"
-	name=$(tr -d '\r' <"$WORK/hostname")
+	# Blanks around the name are left out; what is inside must be one.
+	name=$(tidy <"$WORK/hostname" | sed 's/^[[:blank:]]*//; s/[[:blank:]]*$//')
 	is_host_name "$name" ||
 		fail "host name: '$(printf '%s' "$name" | clean)' is none; it stays $(hostname)"
 	# The kernel accepts at most 64 bytes; a longer name is written to /etc/hosts only.
@@ -90,7 +43,8 @@ host_name() {
 	replace "$WORK/name" /etc/hostname 644 || fail "host name: /etc/hostname cannot be written"
 	hostname "$called" || fail "host name: $called is not accepted by the kernel"
 	hosts_line || fail "host name: /etc/hosts cannot be written; it stays as it was"
-	printf '' >"$STATE/hostname-done"
+	written /etc/hostname
+	remember "$(cat "$STATE/droplet-id" 2>/dev/null)" hostname-done
 }
 
 # RFC 1123, section 2.1: labels of letters, digits and inner hyphens; not an IPv4 address.
@@ -167,4 +121,19 @@ new_host_keys() {
 	done
 	mv -f "$made"/etc/ssh/ssh_host_* /etc/ssh/ || return 1
 	rm -rf "$made"
+}
+
+# The only way to check the first login: without a password reset, an image has no other witness.
+show_host_keys() {
+	[ ! -e "$SHOWN" ] && command -v ssh-keygen >/dev/null || return 0
+	for key in /etc/ssh/ssh_host_*_key.pub; do
+		[ -s "$key" ] || return 1
+		# shellcheck disable=SC2046  # words: bits, fingerprint, comment, (TYPE)
+		set -- $(ssh-keygen -l -f "$key" </dev/null 2>/dev/null)
+		[ $# -ge 3 ] || continue
+		fingerprint=$2
+		shift $(($# - 1))
+		tell "host key $fingerprint $1"
+	done
+	printf '' >"$SHOWN"
 }

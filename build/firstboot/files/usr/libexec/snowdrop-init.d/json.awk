@@ -5,7 +5,8 @@
 # A line feed is written as \n, a backslash as \\, the character 0 as \0000: `printf %b`
 # reverses this. Other characters are UTF-8. A null is left out; a name with other characters
 # than letters, digits, - and _ has ? for them, so that no path can be forged. Exit status 1
-# when it is not a complete document whose outermost value is an object.
+# when it is not a complete document whose outermost value is an object, or an array of just
+# one object, as the reference of DigitalOcean's API prints it. A byte order mark is left out.
 #
 # Quotation marks separate records, so each is short or plain text. Otherwise the time would grow
 # faster than the document: busybox scans a whole string for each piece that is cut from it.
@@ -16,6 +17,8 @@ BEGIN {
 	wanted = "value"    # key, colon, value, separator or end
 	LEVELS = 32
 }
+
+NR == 1 { sub(/^\357\273\277/, "") }
 
 turn == "structure" {
 	read_structure($0)
@@ -28,7 +31,7 @@ turn == "open" { open_string() }
 { if (read_string($0)) close_string() }
 
 END {
-	if (bad || wanted != "end") exit 1
+	if (bad || wanted != "end" || wrapped == 1) exit 1
 }
 
 function refuse() {
@@ -65,7 +68,11 @@ function scalar(token) {
 }
 
 function punctuation(token) {
-	if (token == "{" || token == "[") {
+	if (depth == 0 && token == "[" && wanted == "value" && !wrapped)
+		wrapped = 1
+	else if (depth == 0 && token == "]" && wanted == "end" && wrapped == 1)
+		wrapped = 2
+	else if (token == "{" || token == "[") {
 		if (wanted != "value" || (depth == 0 && token == "[") || depth == LEVELS) refuse()
 		kind[++depth] = token
 		name[depth] = token == "[" ? 0 : ""

@@ -1,33 +1,46 @@
-# Sources of values: the service at 169.254.169.254, or else the config drive.
+# Values of the metadata service at 169.254.169.254, or else of the config drive.
 # shellcheck shell=sh
 
 REQUEST_SECONDS=5  # without one byte
 ANSWER_SECONDS=20  # for a whole answer
-DRIVE_LABEL=config-2
-DRIVE_FILE=digitalocean_meta_data.json
 DOCUMENT_BYTES=4194304
 USER_DATA_BYTES=1048576
+KEYS_BYTES=262144  # more than 300 RSA keys of 4096 bits
+VALUE_BYTES=65536
 
-# Set the deadline for repeated requests.
+# Set the deadline for repeated requests of a boot.
 wait_until() {
 	if is_settled; then
-		deadline=$patience_refresh
+		wait_for "$patience_refresh"
 	else
-		deadline=$patience
+		wait_for "$patience"
 	fi
-	if [ -e "$WORK/drive" ] && [ "$deadline" -gt "$patience_drive" ]; then
-		deadline=$patience_drive
-	fi
-	deadline=$(($(now) + deadline))
 }
 
+wait_for() {
+	seconds=$1
+	if [ -e "$WORK/drive" ] && [ "$seconds" -gt "$patience_drive" ]; then
+		seconds=$patience_drive
+	fi
+	deadline=$(($(now) + seconds))
+}
+
+# has_all: whether this droplet has its keys and its name, or their owner wants neither.
+has_all() {
+	{ [ -e "$STATE/hostname-done" ] || ! is_on "$SNOWDROP_HOST_NAME"; } &&
+		{ [ -e "$STATE/keys-done" ] || ! is_on "$SNOWDROP_KEYS"; }
+}
+
+# is_settled: the same, or the service has said for its whole patience that there are no keys.
 is_settled() {
-	[ -e "$STATE/hostname-done" ] && [ -s "$KEYS" ]
+	has_all || { [ -e "$STATE/hostname-done" ] && [ -e "$STATE/keys-none" ]; }
 }
 
 # fetch NAME: write the value of NAME to $WORK/NAME, or set $reason and fail; $absent is
-# not empty when there is no such value. NAME is a path of the service, or v1.json, all of
+# not empty when there is no such value, $oversize when it is too long. NAME is a path of the service, or v1.json, all of
 # it, which is put into $WORK/values as flat lines.
+#
+# An absent value is asked for again too: the service of a new droplet may not be filled yet.
 fetch() {
 	if [ -e "$WORK/service-gone" ]; then
 		from_drive "$1"
@@ -49,26 +62,44 @@ fetch() {
 # A service that answers without this value is still used for the next one.
 instead() {
 	[ -e "$WORK/drive" ] || return 1
-	if [ -n "$again" ]; then
+	if [ -n "$again" ] && [ -z "$absent" ]; then
 		tell "metadata: $reason; the config drive is used instead"
 		printf '' >"$WORK/service-gone"
 	fi
 	from_drive "$1"
 }
 
-# ask NAME: one request. $again is empty when a second one cannot help.
+# ask NAME: request it by each way in turn, beginning with the one that led to the service last.
+# $again is empty when a further request cannot help.
 ask() {
-	# The address is link-local; eth0 may have come up just now.
-	ip route replace 169.254.169.254/32 dev eth0 2>/dev/null
+	absent=
+	again=
+	oversize=
+	reason='there is no network card'
+	ways=$(list_ways)
+	for way in $ways; do
+		take_way "$way" || continue
+		if request "$1"; then
+			[ "$way" = "$(cat "$STATE/way" 2>/dev/null)" ] || remember "$way" way
+			return 0
+		fi
+		[ -n "$unreached" ] || return 1
+	done
+	return 1
+}
+
+# request NAME: one request. $unreached is not empty when it did not arrive at the service.
+request() {
 	answer=$WORK/$1.part
 	url=$metadata_url/$1
-	limit=65536
 	case $1 in
 		v1.json)
 			url=$metadata_url.json
 			limit=$DOCUMENT_BYTES
 			;;
 		user-data) limit=$((USER_DATA_BYTES + 512)) ;;
+		public-keys) limit=$KEYS_BYTES ;;
+		*) limit=$VALUE_BYTES ;;
 	esac
 	rm -f "$answer"
 	# The limit on file sizes ends an endless answer, timeout a slow one.
@@ -80,10 +111,10 @@ ask() {
 	[ -e "$answer" ] || printf '' >"$answer"
 	again=yes
 	absent=
+	unreached=
 	if [ "$(wc -c <"$answer")" -ge "$limit" ]; then
-		again=
-		reason="the answer is longer than $limit bytes"
-		return 1
+		too_long "$1"
+		return
 	fi
 	if [ "$status" -eq 0 ]; then
 		take "$1" "$answer"
@@ -91,27 +122,53 @@ ask() {
 	fi
 	reason=$(clean <"$WORK/said")
 	case $reason in
-		*' 404'*)
-			again=
-			absent=yes
+		*' 404'*) absent=yes ;;
+		*"can't connect"* | *'timed out'*) unreached=yes ;;
+		'')
+			reason="no whole answer within $ANSWER_SECONDS s"
+			unreached=yes
 			;;
-		'') reason="no whole answer within $ANSWER_SECONDS s" ;;
 	esac
 	return 1
 }
 
+# too_long NAME: of keys, the whole lines are taken; half of any other value is of no use.
+too_long() {
+	again=
+	oversize=yes
+	reason="the answer is longer than $limit bytes"
+	[ "$1" = public-keys ] || return 1
+	sed '$d' "$answer" >"$WORK/$1"
+	grep -q ' AAAA' "$WORK/$1" || return 1
+	tell "SSH keys: $reason; those at its beginning are taken"
+}
+
 # take NAME FILE: rename a complete answer.
 take() {
-	if [ "$1" != v1.json ]; then
-		mv -f "$2" "$WORK/$1"
-		return
+	if is_page "$2"; then
+		reason='a web page answers in place of the service'
+		unreached=yes
+		return 1
 	fi
-	if flatten "$2" >"$WORK/values.part"; then
-		mv -f "$WORK/values.part" "$WORK/values"
-		return
+	if [ "$1" = v1.json ]; then
+		flatten "$2" >"$WORK/values.part" && mv -f "$WORK/values.part" "$WORK/values" && return
+		reason='no whole JSON document'
+		return 1
 	fi
-	reason='no whole JSON document'
-	return 1
+	if ! head -c 4096 "$2" | grep -q '[^[:space:]]'; then
+		reason='the answer is empty'
+		absent=yes
+		return 1
+	fi
+	mv -f "$2" "$WORK/$1"
+}
+
+# A captive portal and a proxy answer any request, with a page.
+is_page() {
+	case $(head -c 512 "$1" | tr -d '\0\n\r\t ' | sed "s/^$BOM//" | lower) in
+		'<!doctypehtml'* | '<html'* | '<head'* | '<body'* | '<?xml'* | '<!--'*) ;;
+		*) return 1 ;;
+	esac
 }
 
 flatten() {
@@ -125,63 +182,4 @@ value() {
 		exit
 	}' "${2-$WORK/values}")
 	[ -n "$line" ] && printf '%b' "$line"
-}
-
-# --- the config drive ----------------------------------------------------------------------
-
-# Write the drive's values, flattened, to $WORK/drive; fail silently when there is no drive.
-look_for_drive() {
-	find_drive || return 1
-	modprobe isofs 2>/dev/null
-	mkdir -p "$WORK/mounted"
-	mount -t iso9660 -o ro,nosuid,nodev,noexec "/dev/$drive" "$WORK/mounted" ||
-		fail "config drive /dev/$drive: it cannot be mounted"
-	head -c "$DOCUMENT_BYTES" "$WORK/mounted/$DRIVE_FILE" >"$WORK/drive.json"
-	umount "$WORK/mounted"
-	[ -s "$WORK/drive.json" ] || fail "config drive /dev/$drive: there is no $DRIVE_FILE on it"
-	flatten "$WORK/drive.json" >"$WORK/drive.part" ||
-		fail "config drive /dev/$drive: no whole JSON document in $DRIVE_FILE"
-	id=$(cat "$DMI/product_serial" 2>/dev/null)
-	if is_number "$id" && [ "$(value droplet_id "$WORK/drive.part")" != "$id" ]; then
-		fail "config drive /dev/$drive: of another droplet than $id; it is left out"
-	fi
-	mv "$WORK/drive.part" "$WORK/drive"
-}
-
-# The volume's name is at 40 in the first descriptor, sector 16 (ECMA-119, 8.4). Reading it
-# needs no module. A floppy disk's drive is not read: without a disk that takes seconds.
-find_drive() {
-	for block in /sys/class/block/*; do
-		drive=${block##*/}
-		case $drive in
-			vd* | sd* | sr* | xvd* | hd*) ;;
-			*) continue ;;
-		esac
-		name=$(dd if="/dev/$drive" bs=8 skip=4101 count=1 2>/dev/null | lower | tr -d '\0')
-		[ "$name" != "$DRIVE_LABEL" ] || return 0
-	done
-	return 1
-}
-
-# from_drive NAME: as fetch.
-from_drive() {
-	again=
-	absent=
-	reason='the config drive does not have it'
-	case $1 in
-		v1.json) cp "$WORK/drive" "$WORK/values" ;;
-		id) value droplet_id "$WORK/drive" >"$WORK/id" ;;
-		public-keys) drive_keys >"$WORK/public-keys" ;;
-		*) value "$(printf '%s' "$1" | tr - _)" "$WORK/drive" >"$WORK/$1" ;;
-	esac || absent=yes
-	[ -z "$absent" ]
-}
-
-drive_keys() {
-	number=0
-	while value "public_keys.$number" "$WORK/drive"; do
-		echo
-		number=$((number + 1))
-	done
-	[ "$number" -gt 0 ]
 }

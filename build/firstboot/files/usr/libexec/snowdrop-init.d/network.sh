@@ -1,15 +1,18 @@
 # Addresses that DHCP does not assign, at every boot: they can change when a droplet is moved.
 #
 # $STATE/network has the last values of metadata, checked, one line for each of
-#   public MAC ADDRESS PREFIX GATEWAY, anchor MAC ADDRESS PREFIX, private MAC ADDRESS PREFIX,
-#   nameserver ADDRESS
+#   public MAC ADDRESS PREFIX GATEWAY, anchor MAC ADDRESS PREFIX,
+#   private MAC ADDRESS PREFIX GATEWAY, nameserver ADDRESS
+# A card that the owner's own /etc/network/interfaces names, or that is a port of a bridge, is
+# left alone.
 # shellcheck shell=sh
 
-CARDS='0 1 2 3 4 5 6 7'
+MAX_CARDS=64
 NAMESERVERS='0 1 2 3 4 5'
 NAMESERVERS_USED=3  # a resolver reads no more (resolv.conf(5))
 
 network() {
+	is_on "$SNOWDROP_ADDRESSES" || return 0
 	was=$STATE/network
 	if fetch v1.json; then
 		# Vendor data contains entropy for the droplet; it is never executed.
@@ -31,39 +34,64 @@ network() {
 # --- from metadata to checked lines --------------------------------------------------------
 
 read_network() {
-	for number in $CARDS; do
-		card public "$number" && card private "$number"
+	for kind in public private; do
+		number=0
+		while [ "$number" -lt "$MAX_CARDS" ] && card "$kind" "$number"; do
+			number=$((number + 1))
+		done
 	done
+	name_server_lines | grep -v : >"$WORK/servers"
+	if [ ! -s "$WORK/servers" ]; then
+		# Without an IPv6 address only the others can be reached; the owner may have one.
+		name_server_lines >"$WORK/servers"
+		[ ! -s "$WORK/servers" ] || tell 'name servers: metadata has those of IPv6 only'
+	fi
+	cat "$WORK/servers"
+}
+
+name_server_lines() {
 	for number in $NAMESERVERS; do
-		server=$(value "dns.nameservers.$number" "$WORK/wires") || break
-		# Without an IPv6 address only the others can be reached.
-		! is_ipv4 "$server" || echo "nameserver $server"
+		server=$(value "dns.nameservers.$number" "$WORK/wires" | word)
+		! is_ipv4 "$server" && ! is_ipv6 "$server" || echo "nameserver $server"
 	done
 }
 
-# card KIND NUMBER: write its lines. An invalid address omits its line only.
+# card KIND NUMBER: write its lines; fail when there is no such card. An invalid address omits
+# its line only.
 card() {
 	from=interfaces.$1.$2
-	mac=$(value "$from.mac" "$WORK/wires" | lower)
-	[ -n "$mac" ] || return 0
+	mac=$(value "$from.mac" "$WORK/wires" | word | lower)
+	[ -n "$mac" ] || return 1
 	if ! is_mac "$mac"; then
 		tell "$1 interface $2: '$(printf '%s' "$mac" | clean)' is no hardware address; left out"
 		return 0
 	fi
 	address_line "$1" ipv4
-	[ "$1" != public ] || address_line anchor anchor_ipv4
+	[ "$1" = public ] || return 0
+	address_line anchor anchor_ipv4
+	mention_ipv6
+}
+
+# Once: DigitalOcean gives IPv6 to droplets of its own images only.
+mention_ipv6() {
+	six=$(value "$from.ipv6.ip_address" "$WORK/wires" | word)
+	if is_ipv6 "$six" && [ ! -e "$STATE/ipv6-mentioned" ]; then
+		tell "IPv6: $six of metadata is not set up: custom images have no IPv6"
+		remember "$six" ipv6-mentioned
+	fi
+	return 0
 }
 
 address_line() {
-	address=$(value "$from.$2.ip_address" "$WORK/wires")
-	netmask=$(value "$from.$2.netmask" "$WORK/wires")
-	gateway=$(value "$from.$2.gateway" "$WORK/wires")
+	address=$(value "$from.$2.ip_address" "$WORK/wires" | word)
+	netmask=$(value "$from.$2.netmask" "$WORK/wires" | word)
+	gateway=$(value "$from.$2.gateway" "$WORK/wires" | word)
 	[ -n "$address" ] || return 0
 	if ! is_ipv4 "$address" || ! prefix_of "$netmask"; then
 		tell "$1 address: '$(printf '%s' "$address, $netmask" | clean)' is none; left out"
 		return 0
 	fi
-	if [ "$1" != public ] || ! is_ipv4 "$gateway"; then
+	if [ "$1" = anchor ] || ! is_ipv4 "$gateway"; then
 		gateway=
 	fi
 	echo "$1 $mac $address $prefix${gateway:+ $gateway}"
@@ -91,6 +119,14 @@ is_ipv4() {
 	done
 }
 
+is_ipv6() {
+	case $1 in
+		*[!0-9A-Fa-f:.]*) return 1 ;;
+		*:*:*) [ "${#1}" -le 45 ] ;;
+		*) return 1 ;;
+	esac
+}
+
 # prefix_of NETMASK: set $prefix to its length; fail unless it is ones followed by zeros.
 prefix_of() {
 	is_ipv4 "$1" || return 1
@@ -115,23 +151,37 @@ prefix_of() {
 		full=$((full + 8))
 		rest=${rest#*.}
 	done
+	[ "$prefix" -gt 0 ]
 }
 
 # --- from lines to network cards -----------------------------------------------------------
 
 give_addresses() {
+	# Read twice: for the cards, and to know whether one of them is public.
+	cat >"$WORK/given"
 	while read -r kind mac address prefix gateway; do
 		[ "$kind" != nameserver ] || continue
 		nic=$(nic_of "$mac")
 		if [ -z "$nic" ]; then
 			tell "$kind address $address: there is no network card $mac"
-			continue
+		elif is_port "$nic" || owner_names "$nic"; then
+			note "$kind address $address: $nic is the owner's; left alone"
+		else
+			card_addresses
 		fi
-		case $kind in
-			public) public_address ;;
-			*) give_address ;;
-		esac
-	done
+	done <"$WORK/given"
+}
+
+card_addresses() {
+	case $kind in
+		public) public_address ;;
+		private)
+			give_address
+			# A droplet without a public card goes out by the gateway of its VPC.
+			grep -q '^public ' "$WORK/given" || [ -n "$(ip -4 route show default)" ] || default_route
+			;;
+		*) give_address ;;
+	esac
 }
 
 give_address() {
@@ -146,12 +196,16 @@ public_address() {
 	! has_address "$nic" || return 0
 	tell "$nic: no address from DHCP; $address is taken from metadata"
 	give_address
-	if [ -n "$gateway" ] && ! ip route replace default via "$gateway" dev "$nic"; then
-		tell "public address: no way out by $gateway"
-	fi
-	if [ -e "$WORK/link-local" ]; then
-		ip address del "$(cat "$WORK/link-local")" dev "$nic"
-	fi
+	default_route
+}
+
+default_route() {
+	[ -n "$gateway" ] || return 0
+	ip route replace default via "$gateway" dev "$nic" 2>/dev/null && return
+	# A gateway outside of the network, as with a netmask of 255.255.255.255, is on the link.
+	ip route replace "$gateway/32" dev "$nic" &&
+		ip route replace default via "$gateway" dev "$nic" && return
+	tell "$kind address $address: no way out by $gateway"
 }
 
 # Remove addresses that are no longer in metadata; others are not ours and stay.
@@ -162,49 +216,11 @@ take_back() {
 			private | anchor) ;;
 			*) continue ;;
 		esac
-		! grep -qxF "$kind $mac $address $prefix" "$WORK/network" || continue
+		! grep -qF "$kind $mac $address $prefix" "$WORK/network" || continue
 		nic=$(nic_of "$mac")
 		[ -z "$nic" ] || ip address del "$address/$prefix" dev "$nic" 2>/dev/null
 	done <"$was"
 	return 0
-}
-
-# A bridge or a VLAN may have the same hardware address: a physical device is preferred.
-nic_of() {
-	for real in device .; do
-		for net in /sys/class/net/*; do
-			if [ -e "$net/$real" ] && [ "$(cat "$net/address" 2>/dev/null)" = "$1" ]; then
-				echo "${net##*/}"
-				return
-			fi
-		done
-	done
-}
-
-has_address() {
-	[ -n "$(ip -4 -o address show dev "$1" scope global 2>/dev/null)" ]
-}
-
-# The service is reachable without DHCP, since its address is link-local (RFC 3927).
-first_address() {
-	if [ ! -e /sys/class/net/eth0 ]; then
-		tell 'eth0: there is no such network card'
-		return 1
-	fi
-	! has_address eth0 || return 0
-	tell 'eth0: no address from DHCP'
-	if [ -e "$WORK/drive" ]; then
-		printf '' >"$WORK/service-gone"
-		return
-	fi
-	mac=$(cat /sys/class/net/eth0/address)
-	is_mac "$mac" || return 1
-	tail=${mac#??:??:??:??:}
-	third=$((0x${tail%:*} % 254 + 1))
-	[ "$third" -ne 169 ] || third=170
-	echo "169.254.$third.$((0x${tail#*:} % 254 + 1))/16" >"$WORK/link-local"
-	ip link set dev eth0 up
-	ip address add "$(cat "$WORK/link-local")" scope link dev eth0
 }
 
 # Servers of DHCP are kept, and so is a file that another program maintains.
@@ -213,8 +229,13 @@ name_servers() {
 	if grep -q '^nameserver' /etc/resolv.conf 2>/dev/null; then
 		grep -qF "$MARK" /etc/resolv.conf || return 0
 	fi
-	grep '^nameserver ' | head -n "$NAMESERVERS_USED" | sed "s/\$/ $MARK/" >"$WORK/resolv.conf"
-	[ -s "$WORK/resolv.conf" ] || return 0
+	grep '^nameserver ' | head -n "$NAMESERVERS_USED" | sed "s/\$/ $MARK/" >"$WORK/servers"
+	[ -s "$WORK/servers" ] || return 0
+	# Other lines, such as `search`, are not ours.
+	{
+		[ ! -e /etc/resolv.conf ] || grep -vF "$MARK" /etc/resolv.conf
+		cat "$WORK/servers"
+	} >"$WORK/resolv.conf"
 	replace "$WORK/resolv.conf" /etc/resolv.conf 644 ||
 		tell 'name servers: /etc/resolv.conf cannot be written'
 }

@@ -1,39 +1,73 @@
-# The owner's own script, once for each droplet.
+# The owner's user data, once for each droplet.
 #
-# Marked as done before it starts: a script that reboots the droplet runs only once.
+# $STATE/user-data-begun has the id of the droplet whose user data was begun, user-data-ended its
+# id and how it ended. What was begun is never begun again by itself: a script that restarts the
+# droplet runs once. Each mark is on the disk before the next step.
 # shellcheck shell=sh
 
-SCRIPT=$STATE/user-data
-
 user_data() {
-	id=$(cat "$STATE/droplet-id" 2>/dev/null)
+	is_on "$SNOWDROP_USER_DATA" || return 0
+	id=$(cat "$DMI/product_serial" 2>/dev/null)
+	is_number "$id" || id=$(cat "$STATE/droplet-id" 2>/dev/null)
 	is_number "$id" ||
 		fail 'user-data: not looked at, since the id of this droplet is not known'
-	[ "$(cat "$STATE/user-data-done" 2>/dev/null)" != "$id" ] || return 0
+	! is_marked user-data-ended || return 0
+	! is_marked user-data-begun || end_user_data \
+		'the script was started, and the droplet stopped before its end; it is not run again'
 	if ! fetch user-data; then
-		[ -z "$again" ] || fail "user-data: $reason; looked at again at the next boot"
-		[ -n "$absent" ] || refuse_user_data "$reason"
+		[ -z "$oversize" ] || refuse_user_data "$reason"
+		[ -n "$absent" ] || fail "user-data: $reason; looked at again at the next boot"
 		printf '' >"$WORK/user-data"
 	fi
 	open_user_data
-	if [ "$(first_bytes)" = 2321 ]; then
-		run_user_data
+	mend_user_data
+	by_kind
+}
+
+# The kinds of cloud-init's documentation, "User data formats", by the first line.
+by_kind() {
+	if [ ! -s "$WORK/user-data" ]; then
+		mark_user_data none
 		return
 	fi
-	remember "$id" user-data-done
-	[ -s "$WORK/user-data" ] || return 0
-	line=$(head -c 300 "$WORK/user-data" | head -n 1 | tr -d '\n' | clean)
-	refuse_user_data "'$line'; only a script that begins with #! is run here"
+	line=$(head -c 300 "$WORK/user-data" | head -n 1 | tr -d '\0\n')
+	case $line in
+		'#!'*) run_script "${line#??}" ;;
+		'#cloud-config' | '#cloud-config'[[:space:]]*) refuse_kind ;;
+		[Cc]ontent-[Tt]ype:* | [Mm][Ii][Mm][Ee]-[Vv]ersion:*) refuse_kind ;;
+		*) refuse_kind ;;
+	esac
+}
+
+refuse_kind() {
+	refuse_user_data "'$(printf '%s' "$line" | clean)'; only a script that begins with #! is run here"
 }
 
 refuse_user_data() {
-	remember "$id" user-data-done
-	fail "user-data: not run: $1"
+	end_user_data "not run: $*"
+}
+
+# is_marked NAME: whether the mark is of this droplet.
+is_marked() {
+	[ "$(cut -d ' ' -f 1 "$STATE/$1" 2>/dev/null)" = "$id" ]
+}
+
+mark_user_data() {
+	sync
+	remember "$id $1" user-data-ended
+	sync
+}
+
+# Record how it ended, for the next login too, and end this step.
+end_user_data() {
+	mark_user_data "$1"
+	tell "user-data: $1"
+	exit 1
 }
 
 # gzip, by its first two bytes (RFC 1952, 2.3.1). A small file may unpack to more than the disk.
 open_user_data() {
-	if [ "$(first_bytes)" = 1f8b ]; then
+	if [ "$(first_bytes 2)" = 1f8b ]; then
 		gzip -dc <"$WORK/user-data" 2>"$WORK/said" |
 			head -c $((USER_DATA_BYTES + 1)) >"$WORK/unpacked"
 		# gzip is ended by SIGPIPE when head has enough; its message would be misleading.
@@ -46,19 +80,35 @@ open_user_data() {
 }
 
 first_bytes() {
-	head -c 2 "$WORK/user-data" | od -A n -t x1 | tr -d ' \n'
+	head -c "$1" "$WORK/user-data" | od -A n -t x1 | tr -d ' \n'
 }
 
-run_user_data() {
-	rm -f "$SCRIPT"
-	replace "$WORK/user-data" "$SCRIPT" 700 || fail "user-data: $SCRIPT cannot be written"
-	remember "$id" user-data-done || fail 'user-data: not run, since that could not be remembered'
-	tell 'user-data: the script is started'
-	(
-		cd / && umask 022 && exec env -i HOME=/root USER=root LOGNAME=root SHELL=/bin/sh \
-			PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$SCRIPT"
-	) >>"$LOG" 2>&1 </dev/null
-	status=$?
-	[ "$status" -eq 0 ] || fail "user-data: the script ended with status $status; $LOG has its output"
-	tell 'user-data: the script came to its end'
+# What editors and templates add before and after a line, and the kernel does not accept: a byte
+# order mark, empty lines at the beginning, and the line ends of Windows.
+mend_user_data() {
+	mended=
+	if [ "$(first_bytes 3)" = efbbbf ]; then
+		skip_bytes 3
+		mended='a byte order mark'
+	fi
+	blank=$(head -c 4096 "$WORK/user-data" | awk '/[^ \t\r]/ { exit } { n += length($0) + 1 }
+		END { print n + 0 }')
+	if [ "$blank" -gt 0 ] && [ -n "$(head -c 4096 "$WORK/user-data" | tr -d ' \t\r\n\0')" ]; then
+		skip_bytes "$blank"
+		mended="${mended:+$mended, }empty lines at the beginning"
+	fi
+	return_mark=$(printf '\r')
+	case $(head -c 300 "$WORK/user-data" | head -n 1 | tr -d '\0') in
+		'#'*"$return_mark")
+			sed "s/$return_mark\$//" "$WORK/user-data" >"$WORK/mended"
+			mv -f "$WORK/mended" "$WORK/user-data"
+			mended="${mended:+$mended, }line ends of Windows"
+			;;
+	esac
+	[ -z "$mended" ] || tell "user-data: repaired: $mended"
+}
+
+skip_bytes() {
+	tail -c +$(($1 + 1)) "$WORK/user-data" >"$WORK/mended"
+	mv -f "$WORK/mended" "$WORK/user-data"
 }

@@ -1,9 +1,12 @@
-# Functions of all steps: log and console, settings, atomic writes.
+# Functions of all steps: log and console, atomic writes, checks of text.
 # shellcheck shell=sh
 
 LOG_BYTES=262144  # a longer log is put aside
+BOM=$(printf '\357\273\277')
 
+# prepare FOLDER: make the folder of temporary files, $WORK; fail when this program already runs.
 prepare() {
+	WORK=$1
 	mkdir -p "${LOG%/*}" "$STATE"
 	if [ -f "$LOG" ] && [ "$(wc -c <"$LOG")" -gt "$LOG_BYTES" ]; then
 		mv -f "$LOG" "$LOG.old"
@@ -14,47 +17,59 @@ prepare() {
 	if (exec 2>>"$LOG") 2>/dev/null; then
 		exec 2>>"$LOG"
 	fi
+	if is_running "$WORK"; then
+		tell "${WORK##*/} still runs: process $(cat "$WORK/process")"
+		return 1
+	fi
 	rm -rf "$WORK"
 	mkdir -p "$WORK"
+	echo $$ >"$WORK/process"
+	# Without this, ^C in a restart would leave the folder, and look like a boot that still runs.
+	trap 'rm -rf "$WORK"' EXIT
+	trap 'exit 1' HUP INT TERM
+}
+
+# is_running FOLDER: whether the process that made the folder is still there.
+is_running() {
+	process=$(cat "$1/process" 2>/dev/null)
+	is_number "$process" && [ "$process" != $$ ] &&
+		grep -q snowdrop-init "/proc/$process/cmdline" 2>/dev/null
 }
 
 is_droplet() {
 	vendor=$(cat "$DMI/sys_vendor" 2>/dev/null)
-	[ "$vendor" = DigitalOcean ]
+	[ "$(printf '%s' "$vendor" | tr -cd '[:alnum:]' | lower)" = digitalocean ]
 }
 
-# An error in the file must not prevent the keys: another shell reads it first.
-read_settings() {
-	[ -r "$CONF" ] || return 0
-	# shellcheck source=/dev/null
-	if (. "$CONF"; true) >/dev/null 2>&1; then
-		# shellcheck source=/dev/null
-		. "$CONF"
-	else
-		tell "$CONF: the shell does not understand it; it is left out"
-	fi
-	is_number "$patience" || patience=150
-	is_number "$patience_refresh" || patience_refresh=20
-	is_number "$patience_drive" || patience_drive=20
-	is_number "$patience_later" || patience_later=3600
-	is_number "$first_delay" || first_delay=1
-	is_number "$longest_delay" || longest_delay=16
-}
-
-# replace FILE TARGET MODE: replace TARGET atomically.
+# replace FILE TARGET MODE: replace TARGET atomically; a symbolic link stays one.
 replace() {
 	! cmp -s "$1" "$2" || return 0
-	if cp "$1" "$2.snowdrop-new" && chmod "$3" "$2.snowdrop-new" && sync &&
-		cmp -s "$1" "$2.snowdrop-new" && mv -f "$2.snowdrop-new" "$2"; then
+	target=$2
+	if [ -L "$2" ]; then
+		target=$(readlink -f "$2")
+		[ -n "$target" ] || return 1
+	fi
+	if cp "$1" "$target.snowdrop-new" && chmod "$3" "$target.snowdrop-new" && sync &&
+		cmp -s "$1" "$target.snowdrop-new" && mv -f "$target.snowdrop-new" "$target"; then
 		return 0
 	fi
-	rm -f "$2.snowdrop-new"
+	rm -f "$target.snowdrop-new"
 	return 1
 }
 
 # remember TEXT NAME: write a line of text to a file of the state folder atomically.
 remember() {
 	printf '%s\n' "$1" >"$WORK/remembered" && replace "$WORK/remembered" "$STATE/$2" 600
+}
+
+# written FILE: remember the digest of a file that was written for the owner; `snowdrop-status`
+# compares it.
+written() {
+	{
+		grep -v "  $1\$" "$STATE/written" 2>/dev/null
+		sha256sum "$1"
+	} >"$WORK/written"
+	replace "$WORK/written" "$STATE/written" 600
 }
 
 is_number() {
@@ -69,8 +84,10 @@ now() {
 	cut -d . -f 1 /proc/uptime 2>/dev/null || date +%s
 }
 
+# A step that ends here is also listed at logins and by `snowdrop-status`.
 fail() {
 	tell "$1"
+	printf '%s\n' "$1" 2>/dev/null >>"$PROBLEMS"
 	exit 1
 }
 
@@ -94,4 +111,14 @@ lower() {
 # Received text is printed without control characters of terminals.
 clean() {
 	tr '\t\n' '  ' | tr -cd ' -~' | cut -c 1-100
+}
+
+# Lines of text without a byte order mark and carriage returns.
+tidy() {
+	tr -d '\r' | sed "1s/^$BOM//"
+}
+
+# One word of text: without line ends and blanks.
+word() {
+	tr -d ' \t\r\n'
 }

@@ -1,0 +1,109 @@
+# Network cards: which there are, whose they are, and the ways to the metadata service.
+# shellcheck shell=sh
+
+METADATA=169.254.169.254
+MAX_WAYS=8
+INTERFACES=/etc/network/interfaces
+
+# The names of the network cards, eth0 first, without bridges, VLANs and ports of a bridge.
+list_cards() {
+	for net in "$NETS"/*; do
+		[ -e "$net/device" ] && ! is_port "${net##*/}" && echo "${net##*/}"
+	done
+}
+
+# A port of a bridge or a bond has no address of its own: it belongs to the owner's device.
+is_port() {
+	[ -e "$NETS/$1/master" ] || [ -e "$NETS/$1/brport" ]
+}
+
+# A bridge or a VLAN may have the same hardware address: a physical device is preferred.
+nic_of() {
+	for real in device .; do
+		for net in "$NETS"/*; do
+			if [ -e "$net/$real" ] && [ "$(cat "$net/address" 2>/dev/null)" = "$1" ]; then
+				echo "${net##*/}"
+				return
+			fi
+		done
+	done
+}
+
+has_address() {
+	[ -n "$(ip -4 -o address show dev "$1" scope global 2>/dev/null)" ]
+}
+
+has_any_address() {
+	ip -4 -o address show scope global 2>/dev/null | grep -qv ': lo '
+}
+
+# owner_names CARD: whether the owner's configuration of ifupdown names the card. The one line
+# that comes with the image, eth0 by DHCP, does not count.
+owner_names() {
+	cat "$INTERFACES" "$INTERFACES".d/* 2>/dev/null | tr -d '\r' | awk -v card="$1" '
+		$1 == "iface" && $2 == card && $3 != "inet6" &&
+			!(card == "eth0" && $3 == "inet" && $4 == "dhcp") { found = 1 }
+		END { exit !found }
+	'
+}
+
+# At the start: report what is missing, and do not wait for a service that nothing leads to.
+look_at_cards() {
+	leave_way
+	if [ -z "$(list_cards)" ] && ! has_any_address; then
+		fail 'there is no network card'
+	fi
+	! has_any_address || return 0
+	tell "$(list_cards | head -n 1): no address from DHCP"
+	[ ! -e "$WORK/drive" ] || printf '' >"$WORK/service-gone"
+}
+
+# --- ways to the service -------------------------------------------------------------------
+
+# The way that led to the service last comes first, also at the next start; then the routes that DHCP gave, then each
+# card: the address is link-local (RFC 3927), and only the public card may reach the service.
+list_ways() {
+	known=$(cat "$STATE/way" 2>/dev/null)
+	{
+		! has_any_address || echo routes
+		list_cards
+	} >"$WORK/ways"
+	! grep -qxF "$known" "$WORK/ways" || echo "$known"
+	grep -vxF "$known" "$WORK/ways" | head -n "$MAX_WAYS"
+}
+
+take_way() {
+	[ "$1" != "$(cat "$WORK/taken" 2>/dev/null)" ] || return 0
+	leave_way
+	if [ "$1" != routes ]; then
+		link_way "$1" || return 1
+	fi
+	printf '%s\n' "$1" >"$WORK/taken"
+}
+
+# link_way CARD: ask on the link, from a link-local address that its hardware address determines.
+link_way() {
+	mac=$(cat "$NETS/$1/address")
+	is_mac "$mac" || return 1
+	tail=${mac#??:??:??:??:}
+	third=$((0x${tail%:*} % 254 + 1))
+	[ "$third" -ne 169 ] || third=170
+	own=169.254.$third.$((0x${tail#*:} % 254 + 1))
+	printf '%s %s\n' "$1" "$own" >"$LINK"
+	ip link set dev "$1" up
+	ip address add "$own/16" scope link dev "$1"
+	ip route replace "$METADATA/32" dev "$1" src "$own"
+}
+
+leave_way() {
+	[ -e "$LINK" ] || return 0
+	read -r card own <"$LINK"
+	ip route del "$METADATA/32" dev "$card" 2>/dev/null
+	ip address del "$own/16" dev "$card" 2>/dev/null
+	rm -f "$LINK" "$WORK/taken"
+}
+
+# The link-local address goes when there is another one.
+leave_link() {
+	! has_any_address || leave_way
+}

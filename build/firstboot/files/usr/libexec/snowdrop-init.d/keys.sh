@@ -1,0 +1,86 @@
+# SSH keys of metadata, once for each droplet: its metadata never changes, the owner's mind may.
+#
+# They are in a file of their own; the owner's ~/.ssh is never read. $STATE/keys-done says that
+# they are there, keys-none that this droplet has none, and keys-of, whose they are, when the disk
+# was another droplet before.
+# shellcheck shell=sh
+
+ssh_keys() {
+	is_on "$SNOWDROP_KEYS" || return 0
+	[ ! -e "$STATE/keys-done" ] || return 0
+	if ! fetch public-keys; then
+		[ -z "$absent" ] || no_keys
+		fail "SSH keys: $reason; the former ones stay: $(count_keys)"
+	fi
+	key_lines <"$WORK/public-keys" >"$WORK/lines"
+	accept_keys <"$WORK/lines" >"$WORK/keys" ||
+		fail "SSH keys: no room in $WORK; the former ones stay: $(count_keys)"
+	[ "$refused" -eq 0 ] || tell "SSH keys: lines of the answer that are no keys: $refused"
+	[ -s "$WORK/keys" ] || fail "SSH keys: none in the answer; the former ones stay: $(count_keys)"
+	write_keys || fail "SSH keys: $KEYS cannot be written; the former ones stay: $(count_keys)"
+	rm -f "$STATE/keys-of" "$STATE/keys-none"
+	remember "$(cat "$STATE/droplet-id" 2>/dev/null)" keys-done
+}
+
+# This droplet has no keys. Those of another one, whose disk this was, must not open it.
+no_keys() {
+	remember "$(cat "$STATE/droplet-id" 2>/dev/null)" keys-none
+	former=$(cat "$STATE/keys-of" 2>/dev/null)
+	[ -n "$former" ] || return 0
+	printf '' >"$WORK/keys"
+	write_keys || rm -f "$KEYS" || fail "SSH keys: those of droplet $former cannot be removed"
+	rm -f "$STATE/keys-of"
+	fail "SSH keys: $reason; those of droplet $former are removed"
+}
+
+write_keys() {
+	[ -d "${KEYS%/*}" ] || mkdir -p "${KEYS%/*}"
+	replace "$WORK/keys" "$KEYS" 644 && written "$KEYS"
+}
+
+# Lines of type, key and comment, for all keys at once: a program for each would take seconds.
+# Comments are cut, and other characters than printable ones of ASCII are shown as ?.
+key_lines() {
+	tidy | tr '\t' ' ' | tr -c ' -~\n' '?' | awk '{
+		type = $1
+		key = $2
+		$1 = $2 = ""
+		sub(/^ +/, "")
+		print type, key, substr($0, 1, 100)
+	}'
+}
+
+# Write the usable ones of the keys on standard input; count the other lines in $refused.
+accept_keys() {
+	refused=0
+	while read -r type blob comment || [ -n "$type" ]; do
+		case $type in
+			'' | '#'*) continue ;;
+		esac
+		if ! is_key "$type" "$blob"; then
+			refused=$((refused + 1))
+			continue
+		fi
+		printf '%s %s%s\n' "$type" "$blob" "${comment:+ $comment}" || return 1
+	done
+}
+
+is_key() {
+	case $1 in
+		ssh-ed25519 | ssh-rsa) ;;
+		ecdsa-sha2-nistp256 | ecdsa-sha2-nistp384 | ecdsa-sha2-nistp521) ;;
+		sk-ssh-ed25519@openssh.com | sk-ecdsa-sha2-nistp256@openssh.com) ;;
+		*) return 1 ;;
+	esac
+	case $2 in
+		'' | *[!A-Za-z0-9+/=]*) return 1 ;;
+	esac
+	# Only ssh-keygen detects a key that was cut short.
+	command -v ssh-keygen >/dev/null || return 0
+	printf '%s %s\n' "$1" "$2" >"$WORK/key"
+	ssh-keygen -l -f "$WORK/key" </dev/null >/dev/null 2>&1
+}
+
+count_keys() {
+	grep -c . "$KEYS" 2>/dev/null || [ -f "$KEYS" ] || echo 0
+}
