@@ -11,6 +11,7 @@ from ci.__main__ import main
 from ci.commands import (
     COMMANDS,
     Command,
+    act,
     archive,
     artifacts,
     boot,
@@ -50,7 +51,7 @@ MODULES: tuple[Command, ...] = (
         boot,
     ),
     *(archive, artifacts, sign, publish, mirror),
-    *(verify, trust, rehearse),
+    *(verify, trust, rehearse, act),
 )
 """mypy checks each of them against the protocol."""
 
