@@ -198,7 +198,9 @@ def _start_daemon(machine: Machine, log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(
             [
-                *("nsenter", f"--mount=/proc/{machine.process}/ns/mnt", "--wd=/", str(dockerd)),
+                *("nsenter", f"--mount=/proc/{machine.process}/ns/mnt", "--wd=/"),
+                # It ends with this process, also when that is killed (PR_SET_PDEATHSIG).
+                *("setpriv", "--pdeathsig=TERM", str(dockerd)),
                 *("--data-root=/home/machine/docker", "--exec-root=/run/docker"),
                 *("--pidfile=/run/docker.pid", f"--host=unix://{SOCKET}"),
                 f"--group={DOCKER_GROUP}",
