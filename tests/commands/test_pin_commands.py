@@ -7,7 +7,10 @@ import pytest
 
 from build.firstboot.packages import COMMANDS
 from tests.commands.conftest import Project
-from tests.snapshot.served import TAIL, apk_package, made, publish, scripted
+from tests.snapshot.served import apk_package, made, publish, scripted
+
+
+TAIL = "v3.19/main"
 
 
 @pytest.mark.parametrize("absent", COMMANDS)
