@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from build.words import counted
 from ci.report.console import Console
 from ci.verify.findings import MISSING_HINT, Findings, Verdict
 
@@ -77,13 +78,15 @@ def print_report(
 
 
 def count_kinds(names: Sequence[str]) -> str:
-    """Return the kinds of checks, with the number of each that was made more than once.
+    """Return the number of checks, by kind where there are several of one.
 
-    >>> count_kinds(["signer", "digest of a.apk", "digest of b.apk"])
-    'signer, digest (2)'
+    >>> count_kinds(["signer", "digest of a.apk", "digest of b.apk", "run"])
+    'digest (2) and 2 others'
     """
-    kinds = Counter(kind_of(name) for name in names)
-    return ", ".join(kind if count == 1 else f"{kind} ({count})" for kind, count in kinds.items())
+    counts = Counter(kind_of(name) for name in names)
+    several = [f"{kind} ({count})" for kind, count in counts.items() if count > 1]
+    others = counted(sum(count == 1 for count in counts.values()), "other")
+    return " and ".join([", ".join(several), others] if several else [others])
 
 
 def kind_of(name: str) -> str:
