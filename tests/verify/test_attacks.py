@@ -34,7 +34,16 @@ TABLES = (
 ATTACKS = [attack for table in TABLES for attack in table.ATTACKS]
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
+QUICK = 4
+"""`nox -s tests` runs each fourth row of a table, `nox -s tests_full` all of them."""
+ROWS = [
+    pytest.param(attack, id=attack.name, marks=() if number % QUICK == 0 else pytest.mark.full)
+    for table in TABLES
+    for number, attack in enumerate(table.ATTACKS)
+]
+
+
+@pytest.mark.parametrize("attack", ROWS)
 def test_is_refused(attack: Attack, scene: Scene, ask: Ask) -> None:
     attack.do(scene)
     output = ask(scene)
