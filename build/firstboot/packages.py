@@ -25,7 +25,7 @@ KEY_SEED = b"snowdrop local packages"
 
 INIT_VERSION = "0.3.0-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "1154fc6ca1066c2e434f0e6c34a14d52a2c584b5483b326d6d670477e854449a"
+INIT_DIGEST = "f6c37390d9f0dc696e96ec70e07e65943988423ac446133de093997a229b7e27"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {
@@ -39,12 +39,18 @@ INIT_FILES = {
     "usr/bin/snowdrop-status": 0o755,
     "usr/libexec/snowdrop-init": 0o755,
     "usr/libexec/snowdrop-init.d/cards.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/cloud-config.awk": 0o644,
+    "usr/libexec/snowdrop-init.d/cloud-config.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/cloud-files.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/cloud-users.sh": 0o644,
     "usr/libexec/snowdrop-init.d/disk.sh": 0o644,
     "usr/libexec/snowdrop-init.d/drive.sh": 0o644,
     "usr/libexec/snowdrop-init.d/identity.sh": 0o644,
     "usr/libexec/snowdrop-init.d/json.awk": 0o644,
     "usr/libexec/snowdrop-init.d/keys.sh": 0o644,
     "usr/libexec/snowdrop-init.d/metadata.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/mime.awk": 0o644,
+    "usr/libexec/snowdrop-init.d/mime.sh": 0o644,
     "usr/libexec/snowdrop-init.d/network.sh": 0o644,
     "usr/libexec/snowdrop-init.d/script.sh": 0o644,
     "usr/libexec/snowdrop-init.d/settings.sh": 0o644,
