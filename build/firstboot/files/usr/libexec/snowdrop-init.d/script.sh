@@ -52,7 +52,7 @@ capture() {
 	mkfifo -m 600 "$WORK/output" || fail 'user-data: not run: no pipe for its output'
 	keep_output <"$WORK/output" >/dev/null &
 	keeper=$!
-	(exec 2>&1 && "$@") >"$WORK/output" </dev/null
+	"$@" >"$WORK/output" 2>&1 </dev/null
 	status=$?
 	# A program that the script started may hold the pipe for ever; its output is still kept.
 	tries=50
