@@ -18,9 +18,10 @@ from build.firstboot.overlay import overlay_entries
 from build.firstboot.removal import removal_scripts
 
 COMMANDS: Mapping[str, str] = {
-    "busybox": "awk busybox cat chmod cmp cp cut date dd env find grep gzip head hostname ip mkdir "
-    "mkfifo modprobe mount mountpoint mv od readlink rm sed setsid sha256sum sleep sync tail "
-    "timeout tr umount wc",
+    "apk-tools": "apk",
+    "busybox": "addgroup adduser awk base64 busybox cat chmod chown chpasswd cmp cp cut date dd "
+    "env find grep gzip head hostname ip ln mkdir mkfifo modprobe mount mountpoint mv "
+    "od readlink rm sed setsid sha256sum sleep sync tail timeout tr umount wc",
     "e2fsprogs-extra": "resize2fs",
     "openrc": "after before ebegin eend use",
     "openssh-keygen": "ssh-keygen",
@@ -39,7 +40,7 @@ KEY_SEED = b"snowdrop local packages"
 
 INIT_VERSION = "0.3.0-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "1c8a13dff7d6c387d80444c4c6e20ca5469018a818ce67e7d5c12ff9b6061516"
+INIT_DIGEST = "67c676ccd6d071d2028817223f5f44c9d6a13d315237cf6f5f7ee878710569c7"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {
@@ -55,12 +56,18 @@ INIT_FILES = {
     "usr/bin/snowdrop-status": 0o755,
     "usr/libexec/snowdrop-init": 0o755,
     "usr/libexec/snowdrop-init.d/cards.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/cloud-config.awk": 0o644,
+    "usr/libexec/snowdrop-init.d/cloud-config.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/cloud-files.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/cloud-users.sh": 0o644,
     "usr/libexec/snowdrop-init.d/disk.sh": 0o644,
     "usr/libexec/snowdrop-init.d/drive.sh": 0o644,
     "usr/libexec/snowdrop-init.d/identity.sh": 0o644,
     "usr/libexec/snowdrop-init.d/json.awk": 0o644,
     "usr/libexec/snowdrop-init.d/keys.sh": 0o644,
     "usr/libexec/snowdrop-init.d/metadata.sh": 0o644,
+    "usr/libexec/snowdrop-init.d/mime.awk": 0o644,
+    "usr/libexec/snowdrop-init.d/mime.sh": 0o644,
     "usr/libexec/snowdrop-init.d/network.sh": 0o644,
     "usr/libexec/snowdrop-init.d/script.sh": 0o644,
     "usr/libexec/snowdrop-init.d/settings.sh": 0o644,

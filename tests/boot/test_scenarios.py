@@ -46,6 +46,7 @@ ANSWERS = {
     "file system": str(2950 * 1024),
     "log mode": "600",
     "owner": "link\nmine",
+    "cloud": "ann\nx\n",
     "output": "4096",
     "litter": "",
 }
@@ -185,6 +186,9 @@ def without_answer(probe: str) -> BootObservation:
         ),
         pytest.param(
             assertions.owner_left("link mine"), with_answers(owner="mine"), "mine", id="no link"
+        ),
+        pytest.param(
+            assertions.cloud_config_made("ann x"), with_answers(cloud="ann\n"), "ann", id="cloud"
         ),
         pytest.param(
             assertions.output_is_cut(), with_answers(output="3000000"), "3000000 bytes", id="output"

@@ -35,7 +35,8 @@ def external_commands(script: str) -> set[str]:
     text = HERE_DOCUMENT.sub(r"\2\n", script).replace("\\\n", " ")
     _Reader(text, parts).read_code(0, ends_in="")
     words = {word for part in parts for line in part.split("\n") for word in _commands(line)}
-    return {word for word in words if COMMAND.fullmatch(word)} - BUILTINS
+    # A quoted word, such as "$@", names no command of the text.
+    return {word for word in words if COMMAND.fullmatch(word)} - BUILTINS - {"Q"}
 
 
 def _commands(line: str) -> list[str]:

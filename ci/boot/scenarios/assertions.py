@@ -190,6 +190,12 @@ def owner_left(boot: BootObservation, what: str) -> Check:
 
 
 @assertion
+def cloud_config_made(boot: BootObservation, what: str) -> Check:
+    """Assert the account and the file that a cloud-config asks for, by the probe `cloud`."""
+    return compare("cloud-config", what, " ".join(boot.answer("cloud").split()))
+
+
+@assertion
 def output_is_cut(boot: BootObservation) -> Check:
     """Assert that the file with the output of the user data is small (script.sh, OUTPUT_BYTES)."""
     text = boot.answer("output")

@@ -63,6 +63,16 @@ cat /etc/hostname
 grep -h '^PermitRootLogin' /etc/ssh/sshd_config
 true
 
+## cloud
+# What the scenarios with a cloud-config make: an account with its groups, and a file.
+if grep -q '^ann:' /etc/passwd; then
+    awk -F : '$1 == "ann" { print $1 ":" $6 ":" $7 }' /etc/passwd | tr '\n' ':'
+    awk -F : '$1 == "ann" { print $2 }' /etc/shadow
+    awk -F : '$4 ~ /(^|,)ann(,|$)/ && $1 != "ann" { print $1 }' /etc/group
+fi
+[ ! -e /srv/cloud/one ] || echo "$(stat -c %a:%U /srv/cloud/one):$(cat /srv/cloud/one)"
+true
+
 ## output
 wc -c </var/log/snowdrop-userdata.log
 

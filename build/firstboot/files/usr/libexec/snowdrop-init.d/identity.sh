@@ -20,7 +20,8 @@ identity() {
 			fail "droplet id: cannot be written"
 		[ -e "$STATE/keys-of" ] || remember "$known" keys-of || fail "droplet id: cannot be written"
 	fi
-	rm -f "$STATE/hostname-done" "$STATE/keys-done" "$STATE/keys-none" "$STATE/network" "$STATE/way"
+	rm -f "$STATE/hostname-done" "$STATE/keys-done" "$STATE/keys-none" "$STATE/network" "$STATE/way" \
+		"$STATE/config-keys"
 	remember "$id" droplet-id || fail "droplet id: cannot be written"
 }
 

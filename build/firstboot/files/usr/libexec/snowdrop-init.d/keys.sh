@@ -17,6 +17,8 @@ ssh_keys() {
 		fail "SSH keys: no room in $WORK; the former ones stay: $(count_keys)"
 	[ "$refused" -eq 0 ] || tell "SSH keys: lines of the answer that are no keys: $refused"
 	[ -s "$WORK/keys" ] || fail "SSH keys: none in the answer; the former ones stay: $(count_keys)"
+	# Those that user data gave root before the service answered.
+	[ ! -s "$STATE/config-keys" ] || cat "$STATE/config-keys" >>"$WORK/keys"
 	write_keys || fail "SSH keys: $KEYS cannot be written; the former ones stay: $(count_keys)"
 	rm -f "$STATE/keys-of" "$STATE/keys-none"
 	remember "$(cat "$STATE/droplet-id" 2>/dev/null)" keys-done

@@ -15,7 +15,7 @@ run_script() {
 		fail 'user-data: not run, since that could not be remembered'
 	fi
 	tell 'user-data: the script is started'
-	capture
+	capture run_program "$SCRIPT"
 	[ "$status" -eq 0 ] ||
 		end_user_data "the script ended with status $status; $OUTPUT has its output"
 	mark_user_data 'the script came to its end'
@@ -39,15 +39,20 @@ check_interpreter() {
 		"or \`apk add ${program##*/}\` and \`rc-service snowdrop-userdata again\`"
 }
 
-# Set $status. The script does not write to the log itself: its output has no end.
+# run_program FILE: with the environment of a login of root's.
+run_program() {
+	(
+		cd / && umask 022 && exec env -i HOME=/root USER=root LOGNAME=root SHELL=/bin/sh \
+			PATH="$SCRIPT_PATH" "$1"
+	)
+}
+
+# capture COMMAND...: keep its output, and set $status. The script does not write to the log itself: its output has no end.
 capture() {
 	mkfifo -m 600 "$WORK/output" || fail 'user-data: not run: no pipe for its output'
 	keep_output <"$WORK/output" >/dev/null &
 	keeper=$!
-	(
-		cd / && umask 022 && exec env -i HOME=/root USER=root LOGNAME=root SHELL=/bin/sh \
-			PATH="$SCRIPT_PATH" "$SCRIPT"
-	) >"$WORK/output" 2>&1 </dev/null
+	"$@" >"$WORK/output" 2>&1 </dev/null
 	status=$?
 	# A program that the script started may hold the pipe for ever; its output is still kept.
 	tries=50

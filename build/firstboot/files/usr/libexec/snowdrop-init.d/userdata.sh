@@ -33,14 +33,17 @@ by_kind() {
 	line=$(head -c 300 "$WORK/user-data" | head -n 1 | tr -d '\0\n')
 	case $line in
 		'#!'*) run_script "${line#??}" ;;
-		'#cloud-config' | '#cloud-config'[[:space:]]*) refuse_kind ;;
-		[Cc]ontent-[Tt]ype:* | [Mm][Ii][Mm][Ee]-[Vv]ersion:*) refuse_kind ;;
+		'#cloud-config' | '#cloud-config'[[:space:]]*)
+			read_config "$WORK/user-data"
+			apply_config
+			;;
+		[Cc]ontent-[Tt]ype:* | [Mm][Ii][Mm][Ee]-[Vv]ersion:*) mime_parts ;;
 		*) refuse_kind ;;
 	esac
 }
 
 refuse_kind() {
-	refuse_user_data "'$(printf '%s' "$line" | clean)'; only a script that begins with #! is run here"
+	refuse_user_data "'$(printf '%s' "$line" | clean)'; expected #!, #cloud-config or MIME multi-part"
 }
 
 refuse_user_data() {
