@@ -25,8 +25,12 @@ from ci.verify.verified import VerifiedImage, verify_image_of
 
 HELP = "Verify a release, then import its image as a custom image at DigitalOcean"
 API = "https://api.digitalocean.com"
-TAG = "snowdrop-sha256-"
-"""Before the digest of the image: a later run finds by it what an earlier one imported."""
+TAG, VIA_TAG = "snowdrop-sha256-", "snowdrop-via-sha256-"
+"""Before the digest of the image: a later run finds by it what an earlier one imported.
+
+The second one is on images that came by a bucket of the importer. With `--via` only those count,
+since an image that was fetched from a mirror may have other bytes than were checked.
+"""
 GITHUB_FILES = "/releases/download/"
 """In the address of files at GitHub, which redirects: DigitalOcean does not import from there."""
 MAX_SECONDS = 7200.0
@@ -81,7 +85,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.snippets:
             console.line(format_snippets(image="IMAGE_ID", name=name, regions=regions))
             return 0
-        wanted = Wanted(tag=TAG + found.image.sha256, regions=regions)
+        digest = found.image.sha256
+        wanted = Wanted(tag=(VIA_TAG if arguments.via else TAG) + digest, regions=regions)
         if arguments.dry_run:
             for action in plan(wanted, api.find(wanted.tag)):
                 console.line(describe(action, name))
@@ -92,7 +97,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             name=name,
             description=f"{found.manifest.repository} {found.manifest.version}, "
             f"sha256 {found.image.sha256}",
-            tags=config.imports.tags if config and config.imports else (),
+            tags=(
+                *([TAG + digest] if arguments.via else []),
+                *(config.imports.tags if config and config.imports else ()),
+            ),
             url=_source(arguments, config, found, stack, console),
             seconds=arguments.timeout,
             progress=console.progress,

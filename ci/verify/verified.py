@@ -6,7 +6,14 @@ from pathlib import Path
 
 from build.errors import ConfigError, VerificationError
 from build.tables import Table
-from ci.release.manifest import MANIFEST, Artifact, Manifest, build_bundle, parse_manifest
+from ci.release.manifest import (
+    MANIFEST,
+    Artifact,
+    Manifest,
+    build_bundle,
+    parse_manifest,
+    variant_of,
+)
 from ci.release.statements import read_predicate
 from ci.report.console import Console
 from ci.verify.verify import verify_target
@@ -61,10 +68,7 @@ def verify_image_of(
 
 
 def _choose(manifest: Manifest, variant: str | None) -> Artifact:
-    images = {
-        image.name.removeprefix(f"{manifest.name}-").partition("-")[0]: image
-        for image in manifest.of_role("image")
-    }
+    images = {variant_of(manifest, image): image for image in manifest.of_role("image")}
     if variant is None and len(images) == 1:
         return next(iter(images.values()))
     if variant not in images:
