@@ -1,7 +1,7 @@
 """The verified release that an import or a conversion starts from."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from build.errors import ConfigError, VerificationError
@@ -61,7 +61,9 @@ def verify_image_of(
         )
     if not local.is_dir():
         arguments.save = arguments.save or into
-    verify_target(arguments, console).require_verified(arguments.target)
+    # With --json, standard output has one document: that of the command itself.
+    report = replace(console, json=False, out=console.err) if console.json else console
+    verify_target(arguments, report).require_verified(arguments.target)
     folder = local if local.is_dir() else Path(arguments.save)
     manifest = parse_manifest((folder / MANIFEST).read_bytes())
     return VerifiedImage(folder, manifest, _choose(manifest, variant))
