@@ -1,7 +1,6 @@
 """`import` of a signed release at DigitalOcean's double, from a mirror and by a real S3 server."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -265,8 +264,9 @@ def test_without_a_token_or_a_region_nothing_is_downloaded(
 def test_a_signature_alone_is_not_enough(world: World) -> None:
     status, _, err = world.call(target=str(world.mirror.folder / IMAGE))
     assert (status, "expected a whole release" in err) == (2, True)
-    for name in set(os.listdir(world.mirror.folder)) - {IMAGE, f"{IMAGE}.sigstore.json"}:
-        (world.mirror.folder / name).unlink()
+    for path in world.mirror.folder.iterdir():
+        if path.name not in {IMAGE, f"{IMAGE}.sigstore.json"}:
+            path.unlink()
     status, _, _ = world.call(target=f"{world.mirror.url}/{NEW}/{IMAGE}")
     assert status != 0
     assert world.imported() == []
