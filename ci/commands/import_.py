@@ -39,7 +39,7 @@ MAX_SECONDS = 7200.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `import`: those of `verify`, and where to import to."""
-    verify.add_arguments(parser)
+    verify.add_target_arguments(parser)
     parser.add_argument("--variant", type=parse_text, help="the image, if the release has several")
     parser.add_argument(
         "--region",
