@@ -8,6 +8,7 @@ from pathlib import Path
 
 from build.errors import VerificationError
 from build.tables import Table
+from ci.attest.statements import REPORT_FIELD
 from ci.catalogue.catalogue import TENTHS, WORD, CatalogueImage, Entry
 from ci.config import SpacesConfig
 from ci.publish.plan import mirror_url
@@ -51,9 +52,10 @@ def _image(folder: Path, manifest: Manifest, image: Artifact, url: str) -> Catal
         Table(name, read_predicate(folder / name), VerificationError)
         for name in (build_bundle(image.name), boot_bundle(image.name))
     )
-    seconds = report.table("seconds").get("ssh", "seconds")
+    # A test result (in-toto, test-result v0.1) with the report beside its own keys.
+    seconds = report.table(REPORT_FIELD).table("seconds").get("ssh", "seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
-        raise report.fail("seconds.ssh", "seconds", seconds)
+        raise report.fail(f"{REPORT_FIELD}.seconds.ssh", "seconds", seconds)
     return CatalogueImage(
         variant=record.text("variant", pattern=WORD),
         file=image.name,

@@ -16,7 +16,7 @@ HELP = "Write a verified image in another disk format, for other clouds and hype
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `convert`: those of `verify`, and the format."""
-    verify.add_arguments(parser)
+    verify.add_target_arguments(parser)
     parser.add_argument(
         "--to", required=True, choices=list(FORMATS), help="the format that is written"
     )

@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from build.edges.download import Downloader, Request, bearer
@@ -25,8 +26,12 @@ from ci.verify.verified import VerifiedImage, verify_image_of
 
 HELP = "Verify a release, then import its image as a custom image at DigitalOcean"
 API = "https://api.digitalocean.com"
-TAG = "snowdrop-sha256-"
-"""Before the digest of the image: a later run finds by it what an earlier one imported."""
+TAG, VIA_TAG = "snowdrop-sha256-", "snowdrop-via-sha256-"
+"""Before the digest of the image: a later run finds by it what an earlier one imported.
+
+The second one is on images that came by a bucket of the importer. With `--via` only those count,
+since an image that was fetched from a mirror may have other bytes than were checked.
+"""
 GITHUB_FILES = "/releases/download/"
 """In the address of files at GitHub, which redirects: DigitalOcean does not import from there."""
 MAX_SECONDS = 7200.0
@@ -34,7 +39,7 @@ MAX_SECONDS = 7200.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `import`: those of `verify`, and where to import to."""
-    verify.add_arguments(parser)
+    verify.add_target_arguments(parser)
     parser.add_argument("--variant", type=parse_text, help="the image, if the release has several")
     parser.add_argument(
         "--region",
@@ -81,29 +86,45 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.snippets:
             console.line(format_snippets(image="IMAGE_ID", name=name, regions=regions))
             return 0
-        wanted = Wanted(tag=TAG + found.image.sha256, regions=regions)
+        digest = found.image.sha256
+        wanted = Wanted(tag=(VIA_TAG if arguments.via else TAG) + digest, regions=regions)
         if arguments.dry_run:
             for action in plan(wanted, api.find(wanted.tag)):
                 console.line(describe(action, name))
             return 0
+        source = _source(arguments, config, found, stack, console)
         job = ImportJob(
             api=api,
             wanted=wanted,
             name=name,
             description=f"{found.manifest.repository} {found.manifest.version}, "
             f"sha256 {found.image.sha256}",
-            tags=config.imports.tags if config and config.imports else (),
-            url=_source(arguments, config, found, stack, console),
+            tags=(
+                *([TAG + digest] if arguments.via else []),
+                *(config.imports.tags if config and config.imports else ()),
+            ),
+            url=source.prepare,
             seconds=arguments.timeout,
             progress=console.progress,
         )
         image = run_import(job)
+        source.confirm(image.number)
     console.line(f"custom image {image.number}: {image.name} in {', '.join(image.regions)}\n")
     console.line(format_snippets(image=str(image.number), name=name, regions=regions))
     console.data(
         {"image": image.number, "regions": list(image.regions), "sha256": found.image.sha256}
     )
     return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the service fetches the image from."""
+
+    prepare: Callable[[], str]
+    """Returns the URL, after its bytes were compared with the verified image."""
+    confirm: Callable[[int], None]
+    """Checks the source again when the custom image of this number is there."""
 
 
 def _regions(arguments: argparse.Namespace, config: ReleaseConfig | None) -> tuple[str, ...]:
@@ -129,8 +150,8 @@ def _source(
     found: VerifiedImage,
     stack: ExitStack,
     console: Console,
-) -> Callable[[], str]:
-    """Return a function that gives the URL to import from, after its bytes were checked."""
+) -> Source:
+    """Return where to import from: a bucket of the importer, or a public URL."""
     if arguments.via:
         region = _regions(arguments, config)[0]
         bucket = private_bucket(arguments.via, region=region, endpoint=arguments.endpoint)
@@ -138,7 +159,10 @@ def _source(
         image = PrivateImage(path=found.path, sha256=found.image.sha256)
         # Also when nothing is imported this time: an earlier run may have been killed.
         stack.callback(remove_leftovers, client, bucket, image)
-        return lambda: stack.enter_context(uploaded(client, bucket, image, console.progress))
+        return Source(
+            prepare=lambda: stack.enter_context(uploaded(client, bucket, image, console.progress)),
+            confirm=lambda _: None,
+        )
     web = web_of(config.github_api if config else "https://api.github.com")
     target = locate(arguments.target, repository=found.manifest.repository, web=web)
     if isinstance(target, Remote) and GITHUB_FILES not in target.base:
@@ -151,11 +175,29 @@ def _source(
             hint="verify the mirror's URL instead, name a release.toml with [spaces] by "
             "`--config`, or use a bucket of your own: `--via s3://BUCKET`",
         )
-    return lambda: _checked(url, found, console)
+    return Source(
+        prepare=lambda: _checked(url, found, console),
+        confirm=lambda number: _confirm(url, found, console, number),
+    )
 
 
 def _checked(url: str, found: VerifiedImage, console: Console) -> str:
     """Return `url` after its bytes were downloaded and compared with the verified image."""
+    _compare(url, found, console, hint="use `--via s3://BUCKET`")
+    console.progress.note(
+        "the bytes were right a moment ago: from here on, who controls the mirror decides what is "
+        "imported; `--via s3://BUCKET` excludes that"
+    )
+    return url
+
+
+def _confirm(url: str, found: VerifiedImage, console: Console, number: int) -> None:
+    """Compare the bytes once more: a lasting change since the first time is found."""
+    hint = f"custom image {number} may have them: delete it, then use `--via s3://BUCKET`"
+    _compare(url, found, console, hint=hint)
+
+
+def _compare(url: str, found: VerifiedImage, console: Console, *, hint: str) -> None:
     image = found.image
     with console.progress.step(f"Check {url}", total=image.size) as step:
         request = Request(url=url, limit=image.size, exact=True, auth=bearer(None), redirects=0)
@@ -163,10 +205,5 @@ def _checked(url: str, found: VerifiedImage, console: Console) -> str:
     if sha256 != image.sha256:
         raise VerificationError(
             f"{url}: has sha256 {sha256}, the verified image has {image.sha256}",
-            hint="the mirror serves other bytes: use `--via s3://BUCKET`, and report it",
+            hint=f"the mirror serves other bytes: {hint}, and report it",
         )
-    console.progress.note(
-        "the bytes were right a moment ago: from here on, who controls the mirror decides what is "
-        "imported; `--via s3://BUCKET` excludes that"
-    )
-    return url

@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def _remove_earlier(state: Path) -> None:
     """Remove the releases and signatures of an earlier rehearsal; keep the caches."""
     state.mkdir(parents=True, exist_ok=True)
-    for name in ("github", "s3", "download", "keys", "logs"):
+    for name in ("github", "s3", "digitalocean", "download", "keys", "logs"):
         shutil.rmtree(state / name, ignore_errors=True)
     for name in ("release.lock", "trusted.toml"):
         (state / name).unlink(missing_ok=True)

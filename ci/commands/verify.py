@@ -5,7 +5,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+from build.edges.temporary import temporary_folder
+from build.errors import ConfigError, VerificationError
 from ci.commands import parse_path, parse_target, parse_text
+from ci.convert.convert import raw_digest
+from ci.convert.formats import FORMATS, format_of
 from ci.report.actions import write_summary
 from ci.report.console import Console
 
@@ -14,6 +18,17 @@ HELP = "Verify a release before import: a folder, an image, a tag or a URL"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `verify`."""
+    add_target_arguments(parser)
+    parser.add_argument(
+        "--converted",
+        type=parse_path,
+        metavar="FILE",
+        help="also find which image of the release FILE was converted from",
+    )
+
+
+def add_target_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments about the target and what is trusted."""
     # A release.toml in the working directory may be part of the target.
     parser.set_defaults(config=None)
     parser.add_argument(
@@ -72,11 +87,39 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         # Imported here: urllib3 opens a socket on import, to find out whether IPv6 works.
         from ci.verify.verify import verify
 
-        status = verify(arguments, console)
+        if arguments.converted:
+            status = _verify_converted(arguments, console)
+        else:
+            status = verify(arguments, console)
     if arguments.target:
         result = "passed every check" if status == 0 else "is refused: see the log of this step"
         write_summary(console.environment, f"## Verification\n\n`{arguments.target}` {result}.")
     return status
+
+
+def _verify_converted(arguments: argparse.Namespace, console: Console) -> int:
+    """Verify the release, then compare the disk in the converted file with its images."""
+    from ci.verify.verified import verify_release
+
+    file = arguments.converted
+    form = format_of(file)
+    if form is None or not file.is_file():
+        suffixes = ", ".join(each.suffix for each in FORMATS.values())
+        raise ConfigError(f"--converted {file}: expected a file whose name ends in {suffixes}")
+    if not arguments.target:
+        raise ConfigError("--converted: expected a target, the release of the image")
+    with temporary_folder(".verified-", file.parent) as work:
+        images = verify_release(arguments, work / "release", console)
+        digest = raw_digest(file, form, work)
+        found = [image for image in images if image.raw()[1] == digest]
+        names = [image.image.name for image in found]
+    if not names:
+        raise VerificationError(
+            f"{file}: its disk has sha256 {digest}, which is that of no image of the release"
+        )
+    console.line(f"{file}: the disk of {', '.join(names)}, sha256:{digest}")
+    console.data({"file": str(file), "images": names, "raw_sha256": digest})
+    return 0
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The run of an import: one action, then the state is read again, until nothing is left to do."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from build.edges.progress import Progress
@@ -9,8 +9,8 @@ from build.errors import PublishError, RemoteError
 from ci.importing.api import AGAIN, Api, CustomImage, NewImage, UncertainError
 from ci.importing.plan import Create, Keep, Transfer, Wait, Wanted, plan
 
-INTERVAL = 10.0
-"""Seconds between two questions about an import or a transfer."""
+FIRST_PAUSE, INTERVAL = 0.5, 10.0
+"""Seconds from the first question about an import to the next, and the longest such pause."""
 MAX_UNCERTAIN = 3
 """Failed creations after which the account is not asked again."""
 
@@ -32,6 +32,15 @@ class ImportJob:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     interval: float = INTERVAL
+    """The longest pause between two questions, in seconds."""
+
+    def pauses(self) -> Iterator[None]:
+        """Sleep between two questions: first shortly, then as long as `interval`."""
+        pause = min(FIRST_PAUSE, self.interval)
+        while True:
+            self.sleep(pause)
+            yield
+            pause = min(2 * pause, self.interval)
 
 
 def run_import(job: ImportJob) -> CustomImage:
@@ -77,7 +86,7 @@ def _create(job: ImportJob, region: str) -> None:
 
 
 def _wait_for_image(job: ImportJob, image: CustomImage) -> None:
-    end = job.clock() + job.seconds
+    end, pauses = job.clock() + job.seconds, job.pauses()
     with job.progress.step(f"Import image {image.number}", unit="questions") as step:
         while True:
             found = job.api.get(image.number)
@@ -97,11 +106,11 @@ def _wait_for_image(job: ImportJob, image: CustomImage) -> None:
                     hint=AGAIN,
                 )
             step.advance(1)
-            job.sleep(job.interval)
+            next(pauses)
 
 
 def _transfer(job: ImportJob, image: CustomImage, region: str) -> None:
-    end = job.clock() + job.seconds
+    end, pauses = job.clock() + job.seconds, job.pauses()
     with job.progress.step(f"Copy image {image.number} to {region}", unit="questions") as step:
         action = job.api.transfer(image.number, region)
         while (status := job.api.action_status(image.number, action)) == "in-progress":
@@ -112,6 +121,6 @@ def _transfer(job: ImportJob, image: CustomImage, region: str) -> None:
                     hint=AGAIN,
                 )
             step.advance(1)
-            job.sleep(job.interval)
+            next(pauses)
     if status == "errored":
         raise PublishError(f"image {image.number}: the copy to {region} failed", hint=AGAIN)

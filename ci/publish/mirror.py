@@ -137,6 +137,25 @@ def mirror_release(
     return tuple(mirrored)
 
 
+def plan_mirror(
+    client: "S3Client", spaces: SpacesConfig, release: ReleaseFiles
+) -> list[tuple[str, str]]:
+    """Return what `mirror_release` would do: `upload`, `keep` or `refuse`, and the key.
+
+    Raises:
+        RemoteError: the service refuses or does not reply.
+    """
+    steps = []
+    for file in release.files:
+        key = mirror_key(spaces, release.manifest.version, file.name)
+        try:
+            action = "keep" if is_present(client, spaces.bucket, key, file) else "upload"
+        except PublishError:
+            action = "refuse"
+        steps.append((action, key))
+    return steps
+
+
 def is_present(client: "S3Client", bucket: str, key: str, file: ReleaseFile) -> bool:
     """Return whether `key` has the bytes of `file`, by its size and the object metadata.
 
@@ -187,6 +206,7 @@ def upload_file(
                     ContentLength=file.size,
                     ContentType=file.media_type,
                     CacheControl=CACHE_CONTROL,
+                    ContentDisposition=f'attachment; filename="{key.rpartition("/")[2]}"',
                     ACL="public-read",
                     Metadata={DIGEST: file.sha256},
                     **condition,

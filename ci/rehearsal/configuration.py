@@ -52,6 +52,8 @@ class Addresses:
 
     github: str
     s3: str
+    digitalocean: str = "http://127.0.0.1:1"
+    """By default nothing listens there: not every rehearsal imports."""
 
 
 def find_branch(urls: Sequence[str]) -> str:

@@ -28,6 +28,15 @@ class Handler(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 (Werkzeug's name)
         """Log nothing."""
 
+    def handle_expect_100(self) -> bool:
+        """Ask for the body at once: botocore waits a second for that answer."""
+        self.send_response_only(100)
+        self.end_headers()
+        self.wfile.flush()
+        # Werkzeug would answer it once more.
+        del self.headers["Expect"]
+        return True
+
     def connection_dropped(
         self, error: BaseException, environ: "WSGIEnvironment | None" = None
     ) -> None:

@@ -22,6 +22,7 @@ from ci.publish.plan import import_urls
 from ci.publish.summary import format_summary, read_summary
 from ci.rehearsal import s3
 from ci.rehearsal.configuration import BUCKET, REPOSITORY, Addresses, Contents, release_toml
+from ci.rehearsal.imports import rehearse_imports
 from ci.rehearsal.services import run_service
 from ci.release.checkout import ROOT, build_records, origin_of, read_record
 from ci.release.manifest import MANIFEST, Manifest, archive_name, parse_manifest
@@ -149,7 +150,16 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
         run("verify", origin.version, *save, result=lambda: str(rehearsal.download))
         mirror = urls[0].rpartition("/")[0]
         run("verify", mirror, *policy, result=lambda: "the mirror serves the same release")
-        _check_double(state / "github" / "violations.txt")
+        rehearse_imports(
+            run,
+            config,
+            manifest,
+            mirror=mirror,
+            policy=state / "trusted.toml",
+            double=state / "digitalocean",
+        )
+        for double, service in (("github", "GitHub"), ("digitalocean", "DigitalOcean")):
+            _check_double(state / double / "violations.txt", service)
     return manifest, urls
 
 
@@ -204,7 +214,7 @@ def print_report(rehearsal: Rehearsal, manifest: Manifest, urls: Sequence[str]) 
 
 
 def _start_services(rehearsal: Rehearsal, stack: ExitStack) -> tuple[Addresses, dict[str, str]]:
-    """Start GitHub's double and S3; return their addresses and the environment for commands."""
+    """Start the doubles and S3; return their addresses and the environment for commands."""
     state = rehearsal.state
     github = stack.enter_context(
         run_service(
@@ -215,13 +225,23 @@ def _start_services(rehearsal: Rehearsal, stack: ExitStack) -> tuple[Addresses, 
         )
     )
     store = stack.enter_context(s3.running(state / "s3", bucket=BUCKET))
+    digitalocean = stack.enter_context(
+        run_service(
+            "ci.rehearsal.digitalocean",
+            *("--folder", str(state / "digitalocean")),
+            environment=rehearsal.environment,
+            log=state / "logs" / "digitalocean.log",
+        )
+    )
     environment = {
         **rehearsal.environment,
         "GITHUB_TOKEN": "rehearsal-only",
+        "DIGITALOCEAN_TOKEN": digitalocean["token"],
         "SPACES_KEY": store.key,
         "SPACES_SECRET": store.secret,
     }
-    return Addresses(github=github["url"], s3=store.endpoint), environment
+    addresses = Addresses(github=github["url"], s3=store.endpoint, digitalocean=digitalocean["url"])
+    return addresses, environment
 
 
 @contextmanager
@@ -243,11 +263,11 @@ def _only_kept(config: ReleaseConfig, sample: Path) -> Iterator[None]:
             aside.rename(folder)
 
 
-def _check_double(violations: Path) -> None:
-    """Fail when a request or a response did not follow GitHub's description."""
+def _check_double(violations: Path, service: str) -> None:
+    """Fail when a request or a response did not follow the service's description."""
     if violations.exists():
         raise StepFailedError(
-            "rehearsal: requests or responses that GitHub's API description does not allow:\n"
+            f"rehearsal: requests or responses that {service}'s API description does not allow:\n"
             f"{violations.read_text()}"
         )
 

@@ -133,6 +133,11 @@ def bundle_name(file: str) -> str:
     return file + BUNDLE_SUFFIX
 
 
+def variant_of(manifest: Manifest, image: Artifact) -> str:
+    """Return the name of an image's `[image.VARIANT]`, which its file name has."""
+    return image.name.removeprefix(f"{manifest.name}-").partition("-")[0]
+
+
 def build_bundle(image: str) -> str:
     """Return the name of the bundle with the signed build record of `image`."""
     return f"{PurePosixPath(image).stem}.build{BUNDLE_SUFFIX}"

@@ -1,12 +1,19 @@
 """The verified release that an import or a conversion starts from."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from build.errors import ConfigError, VerificationError
 from build.tables import Table
-from ci.release.manifest import MANIFEST, Artifact, Manifest, build_bundle, parse_manifest
+from ci.release.manifest import (
+    MANIFEST,
+    Artifact,
+    Manifest,
+    build_bundle,
+    parse_manifest,
+    variant_of,
+)
 from ci.release.statements import read_predicate
 from ci.report.console import Console
 from ci.verify.verify import verify_target
@@ -46,6 +53,19 @@ def verify_image_of(
         VerificationError: a check failed; the report above names it.
         SignatureOnlyError: only a signature was verified, which is not enough.
     """
+    return _choose(verify_release(arguments, into, console), variant)
+
+
+def verify_release(
+    arguments: argparse.Namespace, into: Path, console: Console
+) -> list[VerifiedImage]:
+    """Verify the target of `verify`'s arguments; return its images.
+
+    Raises:
+        ConfigError: the target is one image.
+        VerificationError: a check failed; the report above names it.
+        SignatureOnlyError: only a signature was verified, which is not enough.
+    """
     local = Path(arguments.target)
     if local.is_file():
         raise ConfigError(
@@ -54,22 +74,22 @@ def verify_image_of(
         )
     if not local.is_dir():
         arguments.save = arguments.save or into
-    verify_target(arguments, console).require_verified(arguments.target)
+    # With --json, standard output has one document: that of the command itself.
+    report = replace(console, json=False, out=console.err) if console.json else console
+    verify_target(arguments, report).require_verified(arguments.target)
     folder = local if local.is_dir() else Path(arguments.save)
     manifest = parse_manifest((folder / MANIFEST).read_bytes())
-    return VerifiedImage(folder, manifest, _choose(manifest, variant))
+    return [VerifiedImage(folder, manifest, image) for image in manifest.of_role("image")]
 
 
-def _choose(manifest: Manifest, variant: str | None) -> Artifact:
-    images = {
-        image.name.removeprefix(f"{manifest.name}-").partition("-")[0]: image
-        for image in manifest.of_role("image")
-    }
+def _choose(found: list[VerifiedImage], variant: str | None) -> VerifiedImage:
+    images = {variant_of(each.manifest, each.image): each for each in found}
     if variant is None and len(images) == 1:
-        return next(iter(images.values()))
+        return found[0]
     if variant not in images:
         named = f"--variant {variant}: no such image" if variant else "several images"
+        version = found[0].manifest.version if found else "the release"
         raise ConfigError(
-            f"{manifest.version}: {named}", hint=f"name one with `--variant`: {', '.join(images)}"
+            f"{version}: {named}", hint=f"name one with `--variant`: {', '.join(images)}"
         )
     return images[variant]

@@ -17,6 +17,8 @@ from ci.release.manifest import (
     MEDIA_TYPES,
     Artifact,
     Manifest,
+    boot_bundle,
+    build_bundle,
     dump_manifest,
 )
 
@@ -94,13 +96,22 @@ def write_release(
     sums = {name: hash_bytes(content).sha256 for name, content in contents.items()}
     contents[CHECKSUMS] = dump_checksums(sums)
     for name in manifest.bundles:
-        contents[name] = f"bundle {name} {salt}".encode()
+        contents[name] = statement({}, salt=f"{name} {salt}")
+    contents[build_bundle(image)] = statement({"variant": "droplet", "raw": {"size": 1 << 30}})
+    contents[boot_bundle(image)] = statement(
+        {"result": "PASSED", "snowdrop_report": {"seconds": {"ssh": 27.9}}}
+    )
     if since:
-        payload = base64.b64encode(json.dumps({"predicate": document(since)}).encode()).decode()
-        contents[DIFFERENCE_BUNDLE] = json.dumps({"dsseEnvelope": {"payload": payload}}).encode()
+        contents[DIFFERENCE_BUNDLE] = statement(document(since))
     for name, content in contents.items():
         (dist / name).write_bytes(content)
     return dist
+
+
+def statement(predicate: object, *, salt: str = "") -> bytes:
+    """Return a bundle with a statement, without a signature."""
+    payload = base64.b64encode(json.dumps({"predicate": predicate}).encode()).decode()
+    return json.dumps({"dsseEnvelope": {"payload": payload}, "salt": salt}).encode()
 
 
 def world_in(folder: Path) -> World:

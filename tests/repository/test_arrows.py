@@ -31,7 +31,7 @@ ALLOWED = {
     "verify": {"attest", "config", "release", "report"},
     "publish": {"attest", "config", "release", "report", "verify"},
     "convert": {"report"},
-    "catalogue": {"config", "publish", "release", "report"},
+    "catalogue": {"attest", "config", "publish", "release", "report"},
     "importing": {"config", "report"},
     "preflight": {"config", "environment", "publish", "release", "report"},
 }
