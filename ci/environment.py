@@ -70,6 +70,7 @@ SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "build --another-day": ("qemu",),
     "inspect": ("qemu-img", "e2fsck"),
     "convert": ("qemu-img",),
+    "verify --converted": ("qemu-img",),
     "boot": ("qemu", "ssh", "git"),
     "boot --faults": ("qemu-img",),
     "boot --only": ("qemu-img",),

@@ -21,9 +21,8 @@ SESSION = re.compile(r"nox -s ([a-z_]+)(?: -- ([^`\n#|]*))?")
 
 def sessions() -> set[str]:
     """Return the names of the sessions in the noxfile."""
-    found = re.findall(r"^def ([a-z_]+)\(session: nox.Session\)", NOXFILE, re.MULTILINE)
-    # `import` is a word of Python: its function ends in an underscore.
-    return {name.rstrip("_") for name in found}
+    named = re.findall(r'@nox.session\(name="([a-z_]+)"', NOXFILE)
+    return {*named, *re.findall(r"^def ([a-z_]+)\(session: nox.Session\)", NOXFILE, re.MULTILINE)}
 
 
 def documented(page: Path) -> Iterator[tuple[str, list[str]]]:

@@ -1,15 +1,10 @@
 """The workflows keep the rules of `workflows`, and each rule refuses what breaks it."""
 
-import re
-
 import pytest
-import yaml
 
 from tests.repository.workflows import (
-    ROOT,
     RULES,
     Workflow,
-    commands_exist,
     problems,
     read_workflows,
 )
@@ -107,14 +102,3 @@ def test_pull_requests_from_forks_need_no_variable_and_no_secret() -> None:
     assert "vars." not in text
     assert "secrets." not in text
     assert "pull_request_target" not in text
-
-
-@pytest.mark.parametrize("page", ["first-release.md", "release.md"])
-def test_the_commands_of_a_page_are_accepted(page: str) -> None:
-    """A command of the documentation is a session with arguments that its parser accepts."""
-    text = (ROOT / "docs" / page).read_text()
-    found = re.findall(r"(?:^|`|\) )((?:\.venv/bin/)?nox -s [^`\n]+)", text, re.MULTILINE)
-    assert len(found) > 5
-    steps = [{"run": command} for command in found]
-    page_as_workflow = yaml.safe_dump({"jobs": {"page": {"steps": steps}}})
-    assert list(commands_exist(Workflow(page, page_as_workflow))) == []
