@@ -96,9 +96,11 @@ late_shells() {
 }
 
 set_shell() {
-	awk -F : -v OFS=: -v user="$1" -v shell="$2" '$1 == user { $7 = shell } { print }' \
-		/etc/passwd >"$WORK/passwd" && replace "$WORK/passwd" /etc/passwd 644 ||
-		complain "users: $1: shell $2 could not be set"
+	if awk -F : -v OFS=: -v user="$1" -v shell="$2" '$1 == user { $7 = shell } { print }' \
+		/etc/passwd >"$WORK/passwd" && replace "$WORK/passwd" /etc/passwd 644; then
+		return 0
+	fi
+	complain "users: $1: shell $2 could not be set"
 }
 
 # join_groups PATH: of a list, or of names with commas between them.
