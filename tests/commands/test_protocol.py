@@ -11,6 +11,7 @@ from ci.__main__ import main, make_parser
 from ci.commands import (
     COMMANDS,
     Command,
+    act,
     archive,
     artifacts,
     boot,
@@ -53,7 +54,7 @@ MODULES: tuple[Command, ...] = (
         boot,
     ),
     *(archive, artifacts, sign, publish, mirror),
-    *(verify, import_, convert, trust, rehearse),
+    *(verify, import_, convert, trust, rehearse, act),
 )
 """mypy checks each of them against the protocol."""
 
