@@ -168,7 +168,7 @@ def verify(session: nox.Session) -> None:
 
 
 @nox.session(name="import", venv_backend="none", default=False)
-def import_image(session: nox.Session) -> None:
+def import_(session: nox.Session) -> None:
     """Verify a release, then import its image as a custom image at DigitalOcean"""
     command(session)
 

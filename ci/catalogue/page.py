@@ -85,15 +85,19 @@ def _image(entry: Entry, image: CatalogueImage) -> str:
     )
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
     verify = f"nox -s verify -- {entry.version} --repository {entry.repository}"
-    import_ = f"nox -s import -- {entry.version} --repository {entry.repository}"
+    import_ = (
+        f"nox -s import -- {entry.version} --repository {entry.repository} "
+        f"--variant {image.variant} --region fra1 --via s3://YOUR-BUCKET"
+    )
+    commands = f"""<p>Verify it first, then import it:</p>
+<pre><code>{_text(verify)}</code></pre>
+<pre><code>{_text(import_)}</code></pre>
+"""
     return f"""\
 <section aria-label="Image {_text(image.variant)}">
 <h3>{_text(image.variant)}</h3>
 <dl>{listed}</dl>
-<p>Verify it first, then import it:</p>
-<pre><code>{_text(verify)}</code></pre>
-<pre><code>{_text(import_)}</code></pre>
-</section>
+{"" if entry.withdrawn else commands}</section>
 """
 
 

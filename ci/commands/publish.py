@@ -9,7 +9,7 @@ from ci.config import read_config
 from ci.publish.adopt import release_verifier
 from ci.publish.github_release import ReleaseHost
 from ci.publish.notes import release_notes
-from ci.publish.publish import Published, publish_release
+from ci.publish.publish import Published, plan_publication, publish_release
 from ci.publish.release_files import read_release, require_loopback_if_dirty, require_protected
 from ci.publish.summary import format_summary, read_summary
 from ci.report.actions import write_summary
@@ -22,6 +22,7 @@ HELP = "Publish the signed release at GitHub, after reading back every byte"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `publish`."""
     parser.add_argument("--replace", action="store_true", help="replace different files of a draft")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     parser.add_argument(
         "--notes", action="store_true", help="print the release notes and publish nothing"
     )
@@ -44,8 +45,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     require_protected("github.api", config.github_api)
     release = read_release(config, console.progress)
     require_loopback_if_dirty(release.manifest, config.github_api)
+    host = ReleaseHost(config.github_api, config.repository, token, wait=time.sleep)
+    if arguments.dry_run:
+        steps = plan_publication(host, release, replace=arguments.replace)
+        console.table([list(step) for step in steps])
+        console.data({"plan": [list(step) for step in steps]})
+        return int(any(action == "refuse" for action, _ in steps))
     published = publish_release(
-        ReleaseHost(config.github_api, config.repository, token, wait=time.sleep),
+        host,
         release,
         release_notes(config, release),
         replace=arguments.replace,

@@ -11,7 +11,7 @@ from ci.publish.github_release import ReleaseHost
 from ci.publish.plan import Plan, difference, plan
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
 from ci.publish.transfer import ProgressCounter
-from ci.release.manifest import Manifest
+from ci.release.manifest import BUNDLE_SUFFIX, Manifest
 
 IMMUTABLE = "increase `serial` in release.toml and build again: published files are immutable"
 
@@ -72,6 +72,38 @@ def publish_release(
         before=False,
         immutable=bool(public.immutable),
     )
+
+
+def plan_publication(
+    host: ReleaseHost, release: ReleaseFiles, *, replace: bool
+) -> list[tuple[str, str]]:
+    """Return what `publish_release` would do, and with what: the draft or a file.
+
+    `create`, `upload`, `keep`, `replace` or `refuse`; `verify` for a bundle of an earlier run,
+    which is kept when it verifies.
+
+    Raises:
+        RemoteError: GitHub refuses or does not reply.
+    """
+    found = host.releases(release.manifest.tag)
+    # Published releases come first: they are never changed.
+    target = min(found, key=lambda each: (each.draft, each.id), default=None)
+    present = {item.name: item for item in host.present(target)} if target else {}
+    public = target is not None and not target.draft
+    steps = [] if target else [("create", f"draft {release.manifest.tag}")]
+    for file in release.files:
+        there = present.pop(file.name, None)
+        if there is None:
+            action = "refuse" if public else "upload"
+        elif there.matches(file):
+            action = "keep"
+        elif not public and (replace or not there.complete):
+            action = "replace"
+        else:
+            action = "verify" if file.name.endswith(BUNDLE_SUFFIX) else "refuse"
+        steps.append((action, file.name))
+    removed = not public and replace
+    return steps + [("remove" if removed else "refuse", name) for name in present]
 
 
 def _check_tag(host: ReleaseHost, manifest: Manifest, *, required: bool) -> bool:

@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 
 from build.errors import PublishError
+from ci.__main__ import make_parser
 from ci.catalogue import catalogue as module
 from ci.catalogue.catalogue import (
     Catalogue,
@@ -25,6 +26,7 @@ from ci.catalogue.catalogue import (
 )
 from ci.catalogue.feed import format_feed
 from ci.catalogue.page import content_security_policy, format_page
+from ci.commands import load_command
 
 BASE = "https://mirror.example/releases"
 SCHEMA = json.loads(Path(module.__file__).with_name("catalogue.schema.json").read_text())
@@ -211,7 +213,8 @@ def test_the_page_has_the_digest_and_the_commands_of_each_release() -> None:
     page = Page(format_page(catalogue, title="Images"))
     for each in catalogue.entries:
         assert each.images[0].sha256 in page.text
-        assert f"nox -s verify -- {each.version} --repository octo/snowdrop" in page.text
+        verify = f"nox -s verify -- {each.version} --repository octo/snowdrop"
+        assert (verify in page.text) is not bool(each.withdrawn)
     assert "40 releases of a disk image" in page.text
     assert page.text.count("Withdrawn:") == 1
     headings = [tag for tag, _ in page.tags if tag in {"h1", "h2", "h3"}]
@@ -266,3 +269,16 @@ def test_equal_catalogues_give_equal_bytes() -> None:
         lambda each: format_feed(each, title="x", base=BASE),
     ):
         assert make(listed(1, 2)) == make(listed(2, 1))
+
+
+def test_the_page_names_no_command_for_a_withdrawn_release() -> None:
+    page = format_page(listed(1, 2).with_withdrawn(entry(1).version, "x"), title="x").decode()
+    assert f"nox -s import -- {entry(2).version} " in page
+    assert f"nox -s import -- {entry(1).version} " not in page
+
+
+def test_the_command_for_the_import_is_accepted() -> None:
+    page = format_page(listed(1), title="x").decode()
+    (words,) = re.findall(r"nox -s import -- ([^<]+)<", page)
+    arguments = make_parser("import", load_command("import")).parse_args(words.split())
+    assert (arguments.variant, arguments.region) == ("droplet", ["fra1"])

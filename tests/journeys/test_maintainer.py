@@ -50,6 +50,20 @@ def test_the_droplet_was_seen_to_come_up(rehearsal: Rehearsal) -> None:
     assert 0 < report["seconds"]["kernel"] < report["seconds"]["ssh"]
 
 
+def test_digitalocean_fetched_the_bytes_that_booted_by_both_ways(rehearsal: Rehearsal) -> None:
+    double = rehearsal.state / "digitalocean"
+    booted = rehearsal.record("boot")["image"]["sha256"]
+    fetched = {path.name: path.read_bytes() for path in (double / "images").iterdir()}
+    assert sorted(fetched) == ["170000001.img", "170000002.img"]
+    assert {hashlib.sha256(content).hexdigest() for content in fetched.values()} == {booted}
+    log = [json.loads(line) for line in (double / "requests.jsonl").read_text().splitlines()]
+    requests = [(each["method"], each["url"]) for each in log if "method" in each]
+    assert [method for method, _ in requests] == ["HEAD", "GET"] * 2
+    (mirror, private) = [url for method, url in requests if method == "GET"]
+    assert (mirror.count("/releases/"), private.count("/snowdrop-import/")) == (1, 1)
+    assert [step["step"] for step in rehearsal.told["steps"]][-2:] == ["import", "import"]
+
+
 def test_pinning_again_changes_nothing(rehearsal: Rehearsal) -> None:
     before = (rehearsal.state / "release.lock").read_bytes()
     done = ci("pin", "--check", "--config", str(rehearsal.config))

@@ -269,3 +269,25 @@ def test_a_token_without_the_right_is_named(
     world.refused = set()
     publish()
     assert stored(world) == digests(dist)
+
+
+def test_a_dry_run_prints_the_plan_and_changes_nothing(
+    tmp_path: Path, world: World, api: str, call: Callable[..., Outcome]
+) -> None:
+    def plan() -> tuple[int, dict[str, str]]:
+        outcome = call(command, config, "--dry-run", environment=TOKEN)
+        lines = [line.split(maxsplit=1) for line in outcome.text.splitlines() if line]
+        return outcome.status, {name: action for action, name in lines}
+
+    write_release(tmp_path)
+    config = write_config(tmp_path, api=api)
+    status, actions = plan()
+    assert (status, actions.pop(f"draft {VERSION}"), world.releases) == (0, "create", {})
+    assert (set(actions.values()), len(actions)) == ({"upload"}, 15)
+    call(command, config, environment=TOKEN)
+    status, actions = plan()
+    assert (status, set(actions.values())) == (0, {"keep"})
+    write_release(tmp_path, salt="other bytes")
+    status, actions = plan()
+    assert (status, actions[IMAGE], actions["release.lock"]) == (1, "refuse", "keep")
+    assert actions["SHA256SUMS.sigstore.json"] == "verify"
