@@ -173,6 +173,7 @@ def test_name_servers_of_ipv6_are_used_when_there_are_no_others(droplet: Droplet
     assert "metadata has those of IPv6 only" in droplet.console
 
 
+@pytest.mark.full
 def test_lease_hook_works_after_a_restart_that_was_interrupted(droplet: Droplet) -> None:
     anchor = {"ip_address": "10.19.0.5", "netmask": "255.255.0.0", "gateway": "10.19.0.1"}
     good = v1_json(anchor_ipv4=anchor)

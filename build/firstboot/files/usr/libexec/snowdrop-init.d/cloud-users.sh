@@ -151,12 +151,18 @@ root_rule() {
 			return
 			;;
 	esac
-	printf '%s ALL=(ALL:ALL) NOPASSWD: ALL\n' "$user" >"$WORK/rule"
-	mkdir -p -m 750 /etc/sudoers.d && replace "$WORK/rule" "/etc/sudoers.d/snowdrop-$user" 440 &&
-		printf 'permit nopass %s\n' "$user" >"$WORK/rule" &&
-		mkdir -p -m 755 /etc/doas.d && replace "$WORK/rule" "/etc/doas.d/snowdrop-$user.conf" 400 ||
-		complain "users: $user: $key: the rule could not be written"
+	write_rule "$user ALL=(ALL:ALL) NOPASSWD: ALL" /etc/sudoers.d 750 "snowdrop-$user" 440
+	write_rule "permit nopass $user" /etc/doas.d 755 "snowdrop-$user.conf" 400
 	printf '%s\n' "$user" >>"$WORK/roots"
+}
+
+# write_rule LINE FOLDER ITS-MODE NAME MODE
+write_rule() {
+	printf '%s\n' "$1" >"$WORK/rule"
+	if { [ -d "$2" ] || mkdir -m "$3" "$2"; } && replace "$WORK/rule" "$2/$4" "$5"; then
+		return 0
+	fi
+	complain "users: $2/$4: the rule could not be written"
 }
 
 check_root_programs() {
