@@ -23,7 +23,7 @@ from rich.text import Text
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 COLUMNS = 80
-LAST_LINES = 38
+LAST_LINES = 39
 """Of the rehearsal: the reports of `verify` and the summary."""
 
 

@@ -1,6 +1,7 @@
 """The steps of a rehearsal in order: the commands of a real release, each in its own process."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -143,7 +144,7 @@ def rehearse(rehearsal: Rehearsal, contents: Contents) -> tuple[Manifest, tuple[
         run("publish", result=lambda: f"release {origin.version} at {addresses.github}")
         assert config.spaces is not None  # for the type checker: release_toml writes [spaces]
         urls = import_urls(config.spaces, manifest)
-        run("mirror", result=lambda: " ".join(urls))
+        run("mirror", result=lambda: f"{counted(len(urls), 'import URL')}, see below")
         # The first `verify` writes the trust policy, the second one reads it.
         policy = ("--policy", str(state / "trusted.toml"))
         save = ("--repository", REPOSITORY, *policy, "--deep", "--save", str(rehearsal.download))
@@ -181,7 +182,7 @@ def print_report(rehearsal: Rehearsal, manifest: Manifest, urls: Sequence[str]) 
     console.line(f"{others}: their digests are in {rehearsal.dist / 'SHA256SUMS'}")
     console.line("\nimport URL (its server belonged to the rehearsal and has ended)")
     for url in urls:
-        console.line(f"  {url}")
+        console.line(url)
     # The servers of the rehearsal have ended: what they served is in the folder `download`.
     named = f"--repository {manifest.repository} --config {rehearsal.config}"
     verify = (
@@ -191,7 +192,7 @@ def print_report(rehearsal: Rehearsal, manifest: Manifest, urls: Sequence[str]) 
     console.line("\ncommands for a downloader")
     for command in verify:
         # A shell joins lines that end in a backslash, so that the copy works.
-        console.line("  " + command.replace(" --config", " \\\n      --config"))
+        console.line(re.sub(" (?=--[a-z])", " \\\\\n    ", command))
     # The text that each job of the workflow writes to its summary at GitHub.
     summary = read_summary(read_config(rehearsal.config), verify=verify)
     path = rehearsal.state / "summary.md"
