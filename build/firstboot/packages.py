@@ -18,7 +18,6 @@ from build.firstboot.overlay import overlay_entries
 from build.firstboot.removal import removal_scripts
 
 COMMANDS: Mapping[str, str] = {
-    "apk-tools": "apk",
     "busybox": "addgroup adduser awk base64 busybox cat chmod chown chpasswd cmp cp cut date dd "
     "env find grep gzip head hostname ip ln mkdir mkfifo modprobe mount mountpoint mv "
     "od readlink rm sed setsid sha256sum sleep sync tail timeout tr umount wc",
@@ -30,8 +29,8 @@ COMMANDS: Mapping[str, str] = {
     "sfdisk": "sfdisk",
 }
 """External commands of the scripts in `files/`, by the package that brings them."""
-OPTIONAL_COMMANDS = ("iptables", "nft")
-"""Commands that a script runs only where the owner has installed them."""
+OPTIONAL_COMMANDS = ("apk", "iptables", "nft")
+"""Commands that a script runs only for what the owner asks of it; apk installed the image."""
 DEPENDS = tuple(COMMANDS)
 """Packages that the local packages depend on: `pin` puts them into the closure of each image."""
 KEY_NAME = "snowdrop-local.rsa.pub"
@@ -40,7 +39,7 @@ KEY_SEED = b"snowdrop local packages"
 
 INIT_VERSION = "0.3.0-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "2027335ce23b254cc49eb1b3a554648ee6cbe58cb8c74fd41c1daf1042d229c3"
+INIT_DIGEST = "ded6fa606fb9d0842c548e006715e9590e16451d0bd41efaaff26370bd0863a9"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {

@@ -83,9 +83,11 @@ def test_a_lock_from_another_choice_of_packages_is_stale(rehearsal: Rehearsal) -
 def test_an_index_signed_by_an_unknown_key_is_refused(rehearsal: Rehearsal, tmp_path: Path) -> None:
     done = ci("pin", "--config", str(_with(rehearsal, "keys", f'keys = "{tmp_path}"')))
     assert done.returncode == 2
+    # Beside the folder of trusted keys, in which a private key is an error.
+    private = tmp_path.with_name(f"{tmp_path.name}-key")
     (tmp_path / "other.rsa.pub").write_bytes(
-        succeed(["openssl", "genrsa", "-out", tmp_path / "key", "2048"]).encode()
-        + succeed(["openssl", "rsa", "-in", tmp_path / "key", "-pubout"]).encode()
+        succeed(["openssl", "genrsa", "-out", private, "2048"]).encode()
+        + succeed(["openssl", "rsa", "-in", private, "-pubout"]).encode()
     )
     done = ci("pin", "--config", str(_with(rehearsal, "keys", f'keys = "{tmp_path}"')))
     assert done.returncode == 1

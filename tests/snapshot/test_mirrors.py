@@ -33,7 +33,7 @@ from tests.snapshot.served import (
     world,
 )
 
-LIMITS = Limits(connect=1.0, silence=0.2, headers=0.3, least=1)
+LIMITS = Limits(connect=2.0, silence=0.5, headers=0.3, least=1)
 HELLO = "hello-1.0-r0.apk"
 DATE = formatdate(EPOCH, usegmt=True)
 LATER = formatdate(EPOCH + 9, usegmt=True)

@@ -32,7 +32,7 @@ def test_a_policy_file_is_written_and_printed_once_and_required_from_then_on(
     assert shown.rstrip().splitlines()[-1].startswith(f"{scene.folder}: verified")
     before = policy.read_text()
     words = ["verify", scene.target, "--policy", str(policy), "--trust-root"]
-    assert main([*words, str(scene.trust_root)]) == 0
+    assert main([*words, str(scene.trust_root), "--all"]) == 0
     assert "repository number" in capsys.readouterr().out
     scene.resign(scene.stage.mint.claiming(repository_id="700000002"))
     output = ask(scene)
