@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from build.errors import ConfigError
-from ci.commands.rehearse import MIRROR_VARIABLE
+from ci.commands.rehearse import add_mirror_argument, mirror_of
 from ci.rehearsal.contents import make_contents
 from ci.rehearsal.runner.act import Run
 from ci.rehearsal.runner.release import RELEASE, Rehearsed, check_branch, compare, release
@@ -20,11 +20,7 @@ WORKFLOWS = ROOT / ".github" / "workflows"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `act`."""
-    parser.add_argument(
-        "--debian-mirror",
-        metavar="URL",
-        help=f"where Debian's packages come from (default: {MIRROR_VARIABLE}, else apt's own)",
-    )
+    add_mirror_argument(parser)
     parser.add_argument(
         "--folder",
         type=Path,
@@ -74,7 +70,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         state,
         repositories=(),
         keys=(),
-        mirror=arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE),
+        mirror=mirror_of(arguments, console),
         own=None,
         progress=console.progress,
     )

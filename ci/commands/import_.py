@@ -14,7 +14,7 @@ from ci.commands import parse_text, verify
 from ci.config import ReleaseConfig, read_config
 from ci.importing.api import REGION, Api
 from ci.importing.plan import Wanted, describe, plan
-from ci.importing.private import PrivateImage, private_bucket, remove_leftovers, uploaded
+from ci.importing.private import PrivateImage, private_bucket, remove_leftovers, upload
 from ci.importing.run import ImportJob, run_import
 from ci.importing.snippets import format_snippets
 from ci.publish.mirror import open_bucket
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             for action in plan(wanted, api.find(wanted.tag)):
                 console.line(describe(action, name))
             return 0
-        source = _source(arguments, config, found, stack, console)
+        source = _source(arguments, config, regions[0], found, stack, console)
         job = ImportJob(
             api=api,
             wanted=wanted,
@@ -147,20 +147,20 @@ def _name(found: VerifiedImage, config: ReleaseConfig | None) -> str:
 def _source(
     arguments: argparse.Namespace,
     config: ReleaseConfig | None,
+    region: str,
     found: VerifiedImage,
     stack: ExitStack,
     console: Console,
 ) -> Source:
     """Return where to import from: a bucket of the importer, or a public URL."""
     if arguments.via:
-        region = _regions(arguments, config)[0]
         bucket = private_bucket(arguments.via, region=region, endpoint=arguments.endpoint)
         client = stack.enter_context(closing(open_bucket(bucket, console.environment)))
         image = PrivateImage(path=found.path, sha256=found.image.sha256)
-        # Also when nothing is imported this time: an earlier run may have been killed.
+        # Whether or not something is imported this time: an earlier run may have been killed.
         stack.callback(remove_leftovers, client, bucket, image)
         return Source(
-            prepare=lambda: stack.enter_context(uploaded(client, bucket, image, console.progress)),
+            prepare=lambda: upload(client, bucket, image, console.progress),
             confirm=lambda _: None,
         )
     web = web_of(config.github_api if config else "https://api.github.com")

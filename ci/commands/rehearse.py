@@ -38,11 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="a folder with the public keys that sign it",
     )
-    parser.add_argument(
-        "--debian-mirror",
-        metavar="URL",
-        help=f"where Debian's packages come from (default: {MIRROR_VARIABLE}, else apt's own)",
-    )
+    add_mirror_argument(parser)
     parser.add_argument(
         "--folder",
         type=Path,
@@ -50,6 +46,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"keep everything in DIR (default: {STATE}, and the artifacts in dist)",
     )
+
+
+def add_mirror_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare the option for Debian's mirror, of which the sample is made."""
+    parser.add_argument(
+        "--debian-mirror",
+        metavar="URL",
+        help=f"where Debian's packages come from (default: {MIRROR_VARIABLE}, else apt's own)",
+    )
+
+
+def mirror_of(arguments: argparse.Namespace, console: Console) -> str | None:
+    """Return the mirror of the option, else of the environment; None for apt's own."""
+    chosen: str | None = arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE)
+    return chosen
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -76,7 +87,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 state,
                 repositories=[resolve_location(each, folder) for each in arguments.repository],
                 keys=arguments.keys,
-                mirror=arguments.debian_mirror or console.environment.get(MIRROR_VARIABLE),
+                mirror=mirror_of(arguments, console),
                 own=own,
                 progress=console.progress,
             )

@@ -22,7 +22,6 @@ SECONDS = (10.0, 60.0)
 MAX_ATTEMPTS = 5
 MAX_WAIT = 60.0
 """Seconds that one `Retry-After` can ask for."""
-MAX_ANSWER = 8 << 20
 PAGE = 200
 AGAIN = "run the same command again: it continues where it was"
 STATUS = re.compile("NEW|pending|available|deleted|retired")

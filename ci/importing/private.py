@@ -7,8 +7,6 @@ URL with a query. What a killed run left behind is found by the digest in the ke
 
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,11 +54,10 @@ def private_bucket(address: str, *, region: str, endpoint: str | None) -> Spaces
     )
 
 
-@contextmanager
-def uploaded(
+def upload(
     client: "S3Client", bucket: SpacesConfig, image: PrivateImage, progress: Progress
-) -> Iterator[str]:
-    """Upload the image under a random name; yield its URL, and remove the object afterwards.
+) -> str:
+    """Upload the image under a random name and return its URL; `remove_leftovers` removes it.
 
     Raises:
         RemoteError: the service refuses or does not answer.
@@ -79,11 +76,9 @@ def uploaded(
                 ContentType="application/x-qemu-disk",
                 CacheControl="no-store",
             )
-        yield f"{bucket.public_url}/{key}"
     except FAILURES as error:
         raise _refused(bucket, key, error) from error
-    finally:
-        remove_leftovers(client, bucket, image)
+    return f"{bucket.public_url}/{key}"
 
 
 def remove_leftovers(client: "S3Client", bucket: SpacesConfig, image: PrivateImage) -> int:

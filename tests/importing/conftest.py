@@ -1,6 +1,6 @@
 """A host that serves an image, and an account at the double."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +78,3 @@ def _service(account: Account) -> Iterator[str]:
 @pytest.fixture(name="api")
 def _api(service: str) -> Api:
     return Api(service, {"DIGITALOCEAN_TOKEN": TOKEN}, lambda _: None)
-
-
-Make = Callable[..., object]
