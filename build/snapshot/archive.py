@@ -22,7 +22,8 @@ from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError, SnapshotError, VerificationError
 from build.snapshot.archive_readme import readme
 from build.snapshot.fetch import list_sources
-from build.snapshot.lock import FILE_NAME, Lock, LockedPackage, dump_lock, parse_lock
+from build.snapshot.lock import Lock, LockedPackage, dump_lock
+from build.snapshot.lock_reader import FILE_NAME, parse_lock
 from build.snapshot.store import Store
 
 LOCK, README, SUMS = "release.lock", "README.txt", "snapshot.sha256"

@@ -32,8 +32,9 @@ from build.snapshot.forward import (
     check_times,
     note_changes,
 )
-from build.snapshot.lock import Lock, check_fresh, check_readable
+from build.snapshot.lock import Lock, check_fresh
 from build.snapshot.lock_entries import find_agreed_mirrors, lock_packages, lock_repository
+from build.snapshot.lock_reader import check_readable
 from build.snapshot.missing import explain_missing
 from build.snapshot.partial_update import PartialUpdate, without_unused_indexes
 from build.snapshot.repositories import (

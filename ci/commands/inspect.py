@@ -17,7 +17,7 @@ from build.inspect.inspection import (
     write_image_json,
 )
 from build.inspect.readers.superblock import features
-from build.snapshot.lock import read_lock
+from build.snapshot.lock_reader import read_lock
 from build.snapshot.store import Store
 from ci.config import read_config
 from ci.release.checkout import read_record

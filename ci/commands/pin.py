@@ -10,7 +10,8 @@ from build.edges.container import choose_engine
 from build.errors import ConfigError, StaleLockError
 from build.firstboot.packages import DEPENDS
 from build.snapshot.archive import Archive, open_archive
-from build.snapshot.lock import Lock, check_fresh, dump_lock, read_lock, write_lock
+from build.snapshot.lock import Lock, check_fresh, dump_lock, write_lock
+from build.snapshot.lock_reader import read_lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from ci.commands import one_run

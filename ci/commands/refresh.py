@@ -7,7 +7,8 @@ from pathlib import Path
 
 from build.errors import OutOfStepError, StaleLockError
 from build.snapshot.archive import open_archive
-from build.snapshot.lock import Lock, read_lock, write_lock
+from build.snapshot.lock import Lock, write_lock
+from build.snapshot.lock_reader import read_lock
 from build.snapshot.store import Store
 from ci.commands import archive, pin
 from ci.config import ReleaseConfig, read_config

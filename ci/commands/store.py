@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from build.edges.build_dirs import file_errors
 from build.errors import ConfigError
 from build.snapshot.archive import open_archive
-from build.snapshot.lock import Lock, read_lock
+from build.snapshot.lock import Lock
+from build.snapshot.lock_reader import read_lock
 from build.snapshot.restore import names_of
 from build.snapshot.store import Store
 from ci.commands import one_run

@@ -15,7 +15,8 @@ from build.config import Origin
 from build.edges.files import hash_file, write_file
 from build.edges.parent import with_parent
 from build.errors import SnowdropError
-from build.snapshot.lock import Lock, read_lock
+from build.snapshot.lock import Lock
+from build.snapshot.lock_reader import read_lock
 from build.words import counted
 from ci.boot.checks import report_path
 from ci.config import ReleaseConfig, read_config

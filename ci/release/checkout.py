@@ -8,7 +8,8 @@ from typing import Any
 from build.config import BuildConfig, Origin
 from build.edges.process import PLAIN, Finished, run
 from build.errors import ConfigError, SnowdropError
-from build.snapshot.lock import Lock, check_fresh, read_lock
+from build.snapshot.lock import Lock, check_fresh
+from build.snapshot.lock_reader import read_lock
 from ci.config import ReleaseConfig
 from ci.release.version import version_of
 

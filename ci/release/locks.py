@@ -8,7 +8,8 @@ from pathlib import Path
 from build.errors import ConfigError, SnapshotError
 from build.snapshot.archive import open_archive
 from build.snapshot.fetch import Fetcher, Fetching
-from build.snapshot.lock import Lock, parse_lock, read_lock
+from build.snapshot.lock import Lock
+from build.snapshot.lock_reader import parse_lock, read_lock
 from ci.release.checkout import git, release_tags
 from ci.release.manifest import LOCK
 

@@ -22,7 +22,8 @@ from build.snapshot.kept import (
     kept_name,
     kept_source,
 )
-from build.snapshot.lock import Lock, parse_lock
+from build.snapshot.lock import Lock
+from build.snapshot.lock_reader import parse_lock
 from build.snapshot.restore import fill_store, names_of
 from build.snapshot.store import Store
 from ci.config import ReleaseConfig, SpacesConfig

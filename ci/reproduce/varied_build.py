@@ -80,7 +80,7 @@ def _build(home: Path, reasons: Mapping[str, str]) -> dict[str, Any]:
     from build.config import Origin
     from build.edges.progress import Silent
     from build.edges.variation import Variation
-    from build.snapshot.lock import read_lock
+    from build.snapshot.lock_reader import read_lock
     from build.snapshot.store import Store
     from ci.config import read_config
     from ci.release.build_job import BuildJob, build_variant

@@ -21,7 +21,8 @@ from build.apk.index import read_index
 from build.config import Origin
 from build.edges.progress import Silent
 from build.firstboot.packages import DEPENDS
-from build.snapshot.lock import Lock, read_lock, write_lock
+from build.snapshot.lock import Lock, write_lock
+from build.snapshot.lock_reader import read_lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from ci.config import ReleaseConfig, read_config

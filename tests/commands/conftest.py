@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from build.snapshot.lock import Lock, read_lock
+from build.snapshot.lock import Lock
+from build.snapshot.lock_reader import read_lock
 from build.snapshot.store import Store
 from ci.__main__ import main
 from tests.distribution import BRANCH, write_keys

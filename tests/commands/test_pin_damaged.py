@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from build.firstboot.packages import DEPENDS
-from build.snapshot.lock import dump_lock, read_lock
+from build.snapshot.lock import dump_lock
+from build.snapshot.lock_reader import read_lock
 from tests.commands.conftest import Project
 from tests.snapshot.served import apk_package, made, publish, scripted
 from tests.snapshot.test_damage_kept import LOCKS, a_lock

@@ -14,7 +14,7 @@ import pytest
 from build.edges.files import replacing, write_file
 from build.edges.temporary import temporary_folder
 from build.firstboot.packages import DEPENDS
-from build.snapshot.lock import read_lock
+from build.snapshot.lock_reader import read_lock
 from tests.commands.conftest import Project, Result
 from tests.snapshot.served import apk_package, made, publish, scripted
 

@@ -5,7 +5,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from build.snapshot.lock import read_lock, write_lock
+from build.snapshot.lock import write_lock
+from build.snapshot.lock_reader import read_lock
 from tests.commands.conftest import Project
 from tests.distribution import Distribution
 from tests.snapshot.test_pin import as_root

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from build.apk.writing import write_index
-from build.snapshot.lock import read_lock
+from build.snapshot.lock_reader import read_lock
 from ci.rehearsal import s3
 from ci.rehearsal.configuration import BUCKET, REPOSITORY
 from ci.rehearsal.sample.make import ARCH, rehearsal_key

@@ -11,7 +11,7 @@ import pytest
 
 from build.edges.process import PLAIN
 from build.edges.progress import Silent
-from build.snapshot.lock import read_lock
+from build.snapshot.lock_reader import read_lock
 from ci.boot.boot_image import metadata_for
 from ci.boot.droplet import Droplet
 from ci.boot.machine import GATEWAY, Hardware, running

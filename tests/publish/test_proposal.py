@@ -10,7 +10,8 @@ import pytest
 
 from build.config import Origin
 from build.errors import OutOfStepError
-from build.snapshot.lock import Lock, dump_lock, read_lock, write_lock
+from build.snapshot.lock import Lock, dump_lock, write_lock
+from build.snapshot.lock_reader import read_lock
 from ci.__main__ import main
 from ci.commands import pin, propose, refresh
 from ci.config import read_config

@@ -14,6 +14,7 @@ STANDARD_LIBRARY_ALONE = (
     "build.errors",
     "build.image",
     "build.snapshot.lock",
+    "build.snapshot.lock_reader",
     "build.snapshot.store",
     "build.apk.writing",
     "build.apk.package",

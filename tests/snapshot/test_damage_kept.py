@@ -9,7 +9,8 @@ import pytest
 
 from build.apk.rsa import derive_private_key, public_pem
 from build.errors import ConfigError, SnowdropError, VerificationError
-from build.snapshot.lock import Lock, dump_lock, read_lock
+from build.snapshot.lock import Lock, dump_lock
+from build.snapshot.lock_reader import read_lock
 from build.snapshot.store import Store
 from tests.apk.makers import key, package
 from tests.snapshot import damage

@@ -9,7 +9,8 @@ import pytest
 
 from build.config import read_build_config
 from build.errors import ConfigError, StaleLockError
-from build.snapshot.lock import Lock, check_fresh, dump_lock, read_lock, write_lock
+from build.snapshot.lock import Lock, check_fresh, dump_lock, write_lock
+from build.snapshot.lock_reader import read_lock
 from tests.snapshot.conftest import lock_of, locked
 
 

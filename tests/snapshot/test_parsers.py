@@ -18,7 +18,8 @@ from build.apk.streams import gzip_member, tar_entry, unpack_member, unpacked_pi
 from build.apk.tar import TarReader, package_members, read_files
 from build.apk.version import version_key
 from build.errors import SnowdropError
-from build.snapshot.lock import dump_lock, parse_lock
+from build.snapshot.lock import dump_lock
+from build.snapshot.lock_reader import parse_lock
 from build.snapshot.solve import parse_simulation
 from build.snapshot.solver_errors import explain, is_out_of_step
 from tests.apk.makers import trusted

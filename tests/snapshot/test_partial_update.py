@@ -18,7 +18,8 @@ from build.edges.variation import Variation
 from build.errors import ConfigError, SnapshotError, StaleLockError
 from build.firstboot.packages import DEPENDS
 from build.image import build_image
-from build.snapshot.lock import Lock, dump_lock, parse_lock
+from build.snapshot.lock import Lock, dump_lock
+from build.snapshot.lock_reader import parse_lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.solve import parse_simulation
 from build.snapshot.store import Store

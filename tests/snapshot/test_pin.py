@@ -11,7 +11,8 @@ from build.config import BuildConfig, read_build_config
 from build.edges.container import Engine, choose_engine
 from build.edges.progress import Silent
 from build.errors import RemoteError, SnapshotError, VerificationError
-from build.snapshot.lock import Lock, dump_lock, parse_lock
+from build.snapshot.lock import Lock, dump_lock
+from build.snapshot.lock_reader import parse_lock
 from build.snapshot.pin import PinRequest, pin
 from build.snapshot.store import Store
 from tests.apk.makers import key

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build.errors import VerificationError
-from build.snapshot.lock import parse_lock
+from build.snapshot.lock_reader import parse_lock
 from ci.release.checksums import parse_checksums
 from ci.release.manifest import (
     PROVENANCE_BUNDLE,

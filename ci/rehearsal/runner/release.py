@@ -14,7 +14,7 @@ from build.apk.index import INDEX
 from build.apk.writing import write_index
 from build.edges.files import hash_file
 from build.errors import NotReproducibleError
-from build.snapshot.lock import read_lock
+from build.snapshot.lock_reader import read_lock
 from ci.config import read_config
 from ci.preflight.release import UNCHANGED
 from ci.rehearsal import s3
