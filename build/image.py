@@ -6,9 +6,8 @@ standard library is imported, so that a release's archive can be rebuilt with no
 """
 
 import json
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from typing import Any
 from build.apk.index import INDEX, locked_records, package_folder
 from build.apk.package import unpack_data
 from build.apk.writing import write_index
-from build.config import BuildConfig, ImageConfig, Origin
+from build.builder import TITLES, choose_builder_engine, run_builder
+from build.config import BuildConfig, Origin
 from build.edges.build_dirs import (
     BuildDirs,
     build_dirs,
@@ -24,55 +24,18 @@ from build.edges.build_dirs import (
     copy_program,
     file_errors,
 )
-from build.edges.container import Choice, Engine, Job, Mount, choose_engine, prepare_root
+from build.edges.container import Choice
 from build.edges.files import hash_bytes, hash_file, write_file
 from build.edges.progress import Progress
 from build.edges.variation import USUAL, Variation, copy_reversed
-from build.errors import BuildError, NotReproducibleError
-from build.firstboot.packages import LocalPackages, local_key, local_packages
-from build.inside.listing import Difference, compare_listings
-from build.inside.normalise import find_rule
+from build.firstboot.packages import local_key
+from build.plan import Task, make_plan, make_task
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 
 FORMAT = 1
-UUID_NAMESPACE = uuid.UUID("6f1b6b0e-5d0a-5c0e-9d0c-0a5f3c1c7a11")
-"""Namespace of every UUID in an image (RFC 9562, version 5)."""
-LABEL = "root"
-PYTHON = ("/usr/bin/python3", "-I", "-S", "-B", "-c")
-"""Isolated from its environment, without site-packages, writing no bytecode."""
-START = (
-    'import runpy, sys; sys.path.insert(0, "/snowdrop"); '
-    'runpy.run_module("build.inside", run_name="__main__")'
-)
-PROBE = """
-import ctypes, hashlib, os, sys
-try:
-    os.mknod("/apk/build/n", 0o20600, os.makedev(1, 3))
-    os.chown("/apk/build/n", 100, 101)
-except OSError as error:
-    sys.exit(f"no device nodes and owners, which need root of the host: {error.strerror}")
-"""
-"""What an engine must allow: devices and owners, which root of a user namespace may not."""
-TREE = "/apk/build"
-TITLES = {
-    "unpack": "Unpack builder and apk",
-    "collect": "Collect the packages",
-    "engine": "Choose the container engine",
-    "install": "Install the packages",
-    "services": "Enable the services",
-    "initramfs": "Make the initramfs",
-    "normalise": "Remove differences between builds",
-    "list": "List the tree",
-    "disk": "Write the disk",
-    "digest": "Digest the disk",
-    "qcow2": "Compress the disk",
-}
-"""Displayed title of each step; the names are keys of `seconds` in the build record."""
 UNPACKED_RATIO = 5
 """Unpacked packages take at most this many times the space of their files."""
-MAX_DIFFERENCES = 4
-"""Printed for one cause: the clock alone differs in hundreds of entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +49,6 @@ class Image:
     """The listing of the tree, see `build.inside.listing`."""
     environment: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What the builder could read of its machine; not in the record, since it may not matter."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """The inputs of one image."""
-
-    branch: str
-    image: ImageConfig
-    lock: Lock
-    origin: Origin
-    local: LocalPackages
-
-    @property
-    def stem(self) -> str:
-        return f"{self.origin.name}-{self.image.variant}-{self.origin.version}-{self.image.arch}"
-
-    def package_file(self, name: str) -> str:
-        """Return the file beside the image for the local package file `name`.
-
-        It names the image: `snowdrop-release` of two variants has one name and version, and
-        different content.
-        """
-        return f"{self.stem}.{name}"
-
-    def uuid(self, purpose: str) -> uuid.UUID:
-        """Return a UUID that depends on lock, variant and purpose only."""
-        return uuid.uuid5(UUID_NAMESPACE, f"{self.lock.id}/{self.image.variant}/{purpose}")
 
 
 def build_image(
@@ -149,80 +85,26 @@ def build_image(
                 for package in lock.closure(closure):
                     unpack_data(store.read(package.sha256), folder)
         with steps.step("collect"):
-            task = _task(config, variant, lock, origin)
+            task = make_task(config, variant, lock, origin)
             _write_repositories(dirs.packages, task, store)
             copy_program(dirs.program)
-            plan = {**_plan(task), "without_rules": list(variation.without_rules)}
+            plan = {**make_plan(task), "without_rules": list(variation.without_rules)}
             (dirs.plan / "plan.json").write_text(json.dumps(plan, sort_keys=True, indent=2))
             for folder in dirs.read_only if variation.reverse else ():
                 copy_reversed(folder)
         with steps.step("engine"):
-            choice = _choose_engine(dirs, wanted_engine, caller, variation)
-        result = _run_builder(choice.engine, dirs, variation, progress)
+            choice = choose_builder_engine(dirs, wanted_engine, caller, variation)
+        result = run_builder(choice.engine, dirs, variation, progress)
         record = _record(task, choice, result, steps.seconds, dirs.out / f"{task.stem}.qcow2")
         image = _publish(task, dirs, out, record)
     return replace(image, environment=result.get("environment", {}))
-
-
-def compare_images(first: Image, second: Image) -> None:
-    """Check that two builds gave the same bytes.
-
-    Raises:
-        NotReproducibleError: names what differs (tree, raw disk, image file) and the first
-            differences between the trees.
-    """
-    different = [
-        name
-        for name in ("tree", "raw", "image")
-        if first.record[name]["sha256"] != second.record[name]["sha256"]
-    ]
-    if different:
-        title = f"two builds of {first.path.name} differ in: {', '.join(different)}"
-        raise NotReproducibleError(
-            "\n".join([title, *_describe_differences(first.listing, second.listing)]),
-            hint="look for a clock, an order or a random number behind the first of them",
-        )
-
-
-def _describe_differences(first: bytes, second: bytes) -> Iterator[str]:
-    """Yield lines for the first differences of each cause, those without a rule first."""
-    causes: dict[str, list[Difference]] = {"not covered by any rule": []}
-    for difference in compare_listings(first, second):
-        rule = find_rule(difference.path, difference.part)
-        cause = f"rule `{rule.name}`: {rule.reason}" if rule else next(iter(causes))
-        causes.setdefault(cause, []).append(difference)
-    for cause, differences in causes.items():
-        if differences:
-            yield f"  {cause}"
-        for each in differences[:MAX_DIFFERENCES]:
-            part = "only in one" if each.part == "presence" else each.part
-            yield f"    /{each.path}: {part}: {each.first or '-'}, {each.second or '-'}"
-        if len(differences) > MAX_DIFFERENCES:
-            yield f"    and {len(differences) - MAX_DIFFERENCES} more"
 
 
 def _size(lock: Lock, *closures: str) -> int:
     return sum(package.size for name in closures for package in lock.closure(name))
 
 
-def _task(config: BuildConfig, variant: str, lock: Lock, origin: Origin) -> _Task:
-    image, closure = config.images[variant], lock.closure(variant)
-    local = local_packages(
-        variant=variant,
-        version=origin.version,
-        branch=config.branch,
-        arch=image.arch,
-        epoch=lock.epoch,
-        commit=origin.commit,
-        lock_id=lock.id,
-        overlay=image.overlay,
-        replaces=[package.name for package in closure],
-        locked=[f"{package.name}-{package.version}" for package in closure],
-    )
-    return _Task(branch=config.branch, image=image, lock=lock, origin=origin, local=local)
-
-
-def _write_repositories(folder: Path, task: _Task, store: Store) -> None:
+def _write_repositories(folder: Path, task: Task, store: Store) -> None:
     """Write the repositories as apk reads them: indexes, packages of the closure, keys.
 
     The indexes list the closure and nothing else: apk prefers the newest version that an index
@@ -253,97 +135,6 @@ def _write_repositories(folder: Path, task: _Task, store: Store) -> None:
         (target / name).write_bytes(content)
 
 
-def _plan(task: _Task) -> Mapping[str, Any]:
-    """Return all instructions for the builder; none depends on this machine."""
-    image, lock, local = task.image, task.lock, task.local
-    repositories = {
-        f"r{number}": repository.url
-        for number, repository in enumerate(lock.repositories)
-        if repository.role == "image"
-    }
-    public = [url for url in repositories.values() if url.startswith(("http://", "https://"))]
-    expected = {package.name: package.version for package in lock.closure(image.variant)}
-    return {
-        "variant": image.variant,
-        "arch": image.arch,
-        "epoch": lock.epoch,
-        "disk": image.disk,
-        "label": LABEL,
-        "root_uuid": str(task.uuid("root")),
-        "hash_seed": str(task.uuid("hash seed")),
-        "disk_id": task.uuid("disk").fields[0],
-        "kernel_options": image.kernel_options,
-        "repositories": ["local", *repositories],
-        "public_repositories": list(dict.fromkeys(public)),
-        "world": sorted({*image.packages, *local.versions}),
-        "expected": {**expected, **local.versions},
-        "local_key": local.key_name,
-        "services": {level: sorted(names) for level, names in image.services.items()},
-        "image": f"{task.stem}.qcow2",
-    }
-
-
-def _choose_engine(
-    dirs: BuildDirs, wanted: str | None, caller: Mapping[str, str], variation: Variation
-) -> Choice:
-    prepare_root(dirs.builder, [*(mount.target for mount in dirs.mounts), TREE])
-    prepare_root(dirs.apk, ["/packages", "/build"])
-    if variation.engine:
-        return Choice(variation.engine, ())
-    return choose_engine(
-        dirs.builder,
-        [*PYTHON, PROBE],
-        caller=caller,
-        wanted=wanted,
-        tmpfs=[TREE],
-        last=variation.last_engine,
-    )
-
-
-def _run_builder(
-    engine: Engine, dirs: BuildDirs, variation: Variation, progress: Progress
-) -> Mapping[str, Any]:
-    """Run `build.inside`, display its steps, and return its result.
-
-    Raises:
-        BuildError: with the message and the hint of the step that failed.
-    """
-    errors: list[tuple[str, str]] = []
-    with ExitStack() as step:
-
-        def read_event(line: str) -> None:
-            try:
-                event = json.loads(line)
-            except json.JSONDecodeError:
-                # Output of another program, such as a traceback: part of `done.last_lines()`.
-                return
-            match event:
-                case {"step": str(name)}:
-                    step.enter_context(progress.step(TITLES.get(name, name)))
-                case {"done": str()}:
-                    step.close()
-                case {"error": str(error), "hint": str(hint)}:
-                    errors.append((error, hint))
-
-        tree = [Mount(variation.tree, TREE, scratch=True)] if variation.tree else []
-        job = Job(
-            root=dirs.builder,
-            argv=(*PYTHON, START),
-            mounts=[*dirs.mounts, *tree],
-            tmpfs=[] if variation.tree else [TREE],
-            environment=variation.environment,
-            host_name=variation.host_name,
-            on_line=read_event,
-        )
-        done = engine.run(job)
-    for error, hint in errors:
-        raise BuildError(error, hint=hint)
-    if done.status != 0:
-        raise BuildError(f"the builder ended with status {done.status}:\n{done.last_lines()}")
-    result: Mapping[str, Any] = json.loads((dirs.out / "result.json").read_text())
-    return result
-
-
 @dataclass(frozen=True, slots=True)
 class _Steps:
     """Displays the steps of the host, and measures their seconds for the record."""
@@ -362,7 +153,7 @@ class _Steps:
 
 
 def _record(
-    task: _Task, choice: Choice, result: Mapping[str, Any], seconds: Mapping[str, float], file: Path
+    task: Task, choice: Choice, result: Mapping[str, Any], seconds: Mapping[str, float], file: Path
 ) -> Mapping[str, Any]:
     """Return the build record: the digests of the results, and their inputs."""
     origin, image = task.origin, task.image
@@ -392,7 +183,7 @@ def _record(
     }
 
 
-def _publish(task: _Task, dirs: BuildDirs, out: Path, record: Mapping[str, Any]) -> Image:
+def _publish(task: Task, dirs: BuildDirs, out: Path, record: Mapping[str, Any]) -> Image:
     """Move the image to `out` with a rename, the local packages beside it, the record last."""
     target, record_path = out / f"{task.stem}.qcow2", out / f"{task.stem}.build.json"
     listing = (dirs.out / "tree.txt").read_bytes()

@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
+from build.compare import compare_images
 from build.edges.temporary import temporary_folder
 from build.errors import ConfigError, NotReproducibleError, StaleLockError
-from build.image import Image, compare_images
+from build.image import Image
 from build.snapshot.archive import open_archive
 from build.snapshot.lock import Lock, check_fresh
 from build.snapshot.store import Store

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from build.compare import compare_images
 from build.edges.container import client_environment
 from build.edges.parent import with_parent
 from build.edges.process import PATH
@@ -25,7 +26,7 @@ from build.edges.progress import Silent
 from build.edges.temporary import temporary_folder
 from build.edges.variation import Variation
 from build.errors import BuildError, NotReproducibleError
-from build.image import Image, compare_images
+from build.image import Image
 from build.snapshot.lock import dump_lock
 from ci.release.build_job import BuildJob, build_variant
 from ci.release.checkout import ROOT

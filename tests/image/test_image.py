@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from build.apk.writing import Entry, Recipe, derive_key, write_index, write_package
+from build.builder import PROBE
+from build.compare import compare_images
 from build.config import MIB, BuildConfig, ImageConfig, Origin, Source
 from build.edges.container import Choice, Job
 from build.edges.process import Finished
 from build.edges.progress import Silent
 from build.edges.variation import USUAL, Variation
 from build.errors import BuildError, NotReproducibleError, VerificationError
-from build.image import PROBE, Image, build_image, compare_images
+from build.image import Image, build_image
 from build.inside.normalise import RULES
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository
 from build.snapshot.store import Store
@@ -174,7 +176,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     )
     engine = FakeEngine()
     chosen: Callable[..., Choice] = lambda *_, **__: Choice(engine, (("docker", "not here"),))  # noqa: E731
-    monkeypatch.setattr("build.image.choose_engine", chosen)
+    monkeypatch.setattr("build.builder.choose_engine", chosen)
     return World(config, snapshot(store), store, tmp_path / "work", tmp_path / "dist", engine)
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from build.compare import compare_images
 from build.config import MIB, BuildConfig, Origin
 from build.edges.progress import Silent
-from build.image import Image, build_image, compare_images
+from build.image import Image, build_image
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
 from tests import skips
