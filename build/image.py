@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from build.apk.index import INDEX, locked_records, package_folder
-from build.apk.package import unpack_data
+from build.apk.unpack import unpack_data
 from build.apk.writing import write_index
 from build.builder import TITLES, choose_builder_engine, run_builder
 from build.config import BuildConfig, Origin

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.apk.package import unpack_data
+from build.apk.unpack import unpack_data
 from build.edges.temporary import temporary_folder
 from build.inside.bootloader import BOOT_CODE, FIRST_SECTOR, GRUB_FOLDER
 from build.inspect.readers.disk import SECTOR, Disk

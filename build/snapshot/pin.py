@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from build.apk.index import INDEX
-from build.apk.package import unpack_data
+from build.apk.unpack import unpack_data
 from build.config import BuildConfig
 from build.edges.download import SizeError, VanishedError
 from build.edges.progress import Progress

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.apk.package import unpack_data
+from build.apk.unpack import unpack_data
 from build.edges.temporary import temporary_folder
 from build.errors import BuildError
 from build.snapshot.lock import Lock

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from build.apk.package import unpack_data
 from build.apk.signature import Keyring
 from build.apk.streams import gzip_member, tar_entry
+from build.apk.unpack import unpack_data
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_package
 from tests.alpine import ALPINE, SMALL
 

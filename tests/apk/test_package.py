@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from build.apk.package import read_package, split_members, unpack_data
+from build.apk.package import read_package, split_members
 from build.apk.streams import gzip_member
+from build.apk.unpack import unpack_data
 from build.apk.writing import Entry, Recipe, write_package
 from build.errors import BuildError, SnapshotError, VerificationError
 from tests.apk.makers import (

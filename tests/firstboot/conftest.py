@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from build.apk.package import unpack_data
+from build.apk.unpack import unpack_data
 from build.firstboot.packages import LocalPackages, local_packages
 from tests import skips
 from tests.alpine import SMALL

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from build.apk.package import unpack_data
+from build.apk.unpack import unpack_data
 from build.firstboot.packages import (
     DIGESTS,
     FILES,

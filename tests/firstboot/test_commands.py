@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from build.apk.package import unpack_data
+from build.apk.unpack import unpack_data
 from build.firstboot.packages import COMMANDS, DEPENDS, FILES, INIT_FILES, OPTIONAL_COMMANDS
 from tests.alpine import SMALL
 from tests.firstboot.shell_commands import external_commands, functions

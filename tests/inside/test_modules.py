@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from build.apk.package import unpack_data
+from build.apk.unpack import unpack_data
 from build.inside.module_lists import sort_index, sort_lines, sort_module_lists
 from build.inside.normalise import Tree, find_rule, sort_lists
 from tests import skips

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from build.apk.index import read_index
-from build.apk.package import read_package, unpack_data
+from build.apk.package import read_package
 from build.apk.signature import Keyring
+from build.apk.unpack import unpack_data
 from build.edges.progress import Silent
 from ci.rehearsal.sample.debian import Deb
 from ci.rehearsal.sample.make import Sample, make_sample

@@ -6,7 +6,8 @@ import pytest
 
 from build.apk.index import locked_records, read_index
 from build.apk.info import info_fields, package_info
-from build.apk.package import split_members, unpack_data
+from build.apk.package import split_members
+from build.apk.unpack import unpack_data
 from build.apk.writing import index_record, write_index
 from build.edges.progress import Silent
 from build.errors import VerificationError
