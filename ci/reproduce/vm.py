@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from build.edges.container import Job, Mount
-from build.edges.docker_copy import unpack_results
+from build.edges.container.docker_copy import unpack_results
 from build.edges.parent import bound
 from build.edges.process import PATH, PLAIN, Finished, run
 from build.edges.temporary import temporary_folder

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from build.edges import container
-from build.edges.container import CALLER_VARIABLES, Job, Mount, choose_engine
+from build.edges.container import CALLER_VARIABLES, Job, Mount, choose, choose_engine
 from build.edges.process import PATH, PLAIN
 from build.errors import BuildError, ProcessError
 
@@ -71,7 +70,7 @@ def clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clients:
         (folder / name).chmod(0o755)
     # subprocess looks a program up in the PATH of the environment that it passes on.
     plain = {**PLAIN, "PATH": f"{folder}:{PATH}"}
-    monkeypatch.setattr(container, "PLAIN", plain)
+    monkeypatch.setattr(choose, "PLAIN", plain)
     return made
 
 

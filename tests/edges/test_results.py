@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from build.edges.docker_copy import unpack_results
+from build.edges.container.docker_copy import unpack_results
 
 
 def entry(name: str, content: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:

@@ -29,7 +29,7 @@ def engines(folder: Path, monkeypatch: pytest.MonkeyPatch, docker: str, podman: 
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
     search = f"{folder}:{os.environ['PATH']}"
-    monkeypatch.setattr("build.edges.container.PLAIN", {"PATH": search})
+    monkeypatch.setattr("build.edges.container.choose.PLAIN", {"PATH": search})
     monkeypatch.setenv("PATH", search)
 
 
