@@ -8,12 +8,12 @@ archive of another lock, or a damaged one, serves with the files in it that are 
 from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from build.edges.build_dirs import check_free_space, file_errors
 from build.edges.download import Downloader, Request
 from build.edges.progress import Progress
+from build.edges.temporary import temporary_folder
 from build.errors import SnowdropError, VerificationError
 from build.snapshot.archive import Archive, max_archive_size, open_archive
 from build.snapshot.fetch import locate
@@ -120,12 +120,9 @@ class Download:
             RemoteError: the archive does not come.
             VerificationError: it is no archive, or damaged in its headers.
         """
-        with file_errors(self.work):
-            self.work.mkdir(parents=True, exist_ok=True)
-            folder = TemporaryDirectory(prefix="kept-", dir=self.work)
-        with folder as name:
-            path = Path(name) / "snapshot.tar"
-            with file_errors(self.work), progress.step(f"Download {self.name}") as step:
+        with file_errors(self.work), temporary_folder("kept-", self.work) as folder:
+            path = folder / "snapshot.tar"
+            with progress.step(f"Download {self.name}") as step:
                 # The packages are most of an archive.
                 check_free_space(path.parent, sum(package.size for package in lock.packages))
                 self.downloader.save(self.request, path, step.advance)

@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 from build.config import BuildConfig
+from build.edges.temporary import temporary_folder
 from build.errors import SnowdropError
 from build.inspect.boot_code import BootCode, read_boot_code
 from build.inspect.inspection import (
@@ -38,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print the content of the image; return 1 when there are findings."""
-    with TemporaryDirectory(prefix="inspect-") as folder:
-        options = _options(arguments.image, arguments.config, Path(folder))
+    with temporary_folder("snowdrop-inspect-", Path(gettempdir())) as folder:
+        options = _options(arguments.image, arguments.config, folder)
         inspection = inspect_image(arguments.image, options)
     if arguments.write:
         write_image_json(inspection, arguments.write)

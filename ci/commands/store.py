@@ -7,9 +7,9 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from build.edges.build_dirs import file_errors
+from build.edges.temporary import temporary_folder
 from build.errors import ConfigError
 from build.snapshot.archive import open_archive
 from build.snapshot.lock import Lock
@@ -128,9 +128,8 @@ def _push(config: ReleaseConfig, store: Store, console: Console) -> int:
         stack.enter_context(store.in_use())
         complete_store(config, lock, store, console)
         stack.enter_context(file_errors(work))
-        work.mkdir(parents=True, exist_ok=True)
-        folder = stack.enter_context(TemporaryDirectory(prefix="push-", dir=work))
-        kept = keep(lock, write_snapshot(Path(folder), lock, store, console.progress))
+        folder = stack.enter_context(temporary_folder("push-", work))
+        kept = keep(lock, write_snapshot(folder, lock, store, console.progress))
     console.line(f"{kept.url}: {kept.state}, {size_text(kept.size)}")
     console.line(f"  snapshot {kept.lock}")
     console.data(asdict(kept))

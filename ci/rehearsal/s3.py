@@ -33,6 +33,7 @@ FIRST_PORTS = range(20_000, 22_000, len(PARTS))
 """Below 32768, where Linux's own choice begins (ip_local_port_range), and so are the gRPC ports."""
 GRPC_OFFSET = 10_000
 """SeaweedFS opens a gRPC port for each of its ports, so much higher."""
+GRPC_SOCKETS = Path("/tmp/seaweedfs-*.sock")  # noqa: S108 - made by SeaweedFS
 MAX_STARTS = 3
 READY_SECONDS = 30
 
@@ -104,6 +105,7 @@ def _start(folder: Path, bucket: str, stack: ExitStack) -> ObjectStore | None:
         key=secrets.token_hex(10),
         secret=secrets.token_hex(16),
     )
+    stack.callback(remove_dead_sockets)
     sockets = folder / "sockets"
     shutil.rmtree(sockets, ignore_errors=True)
     sockets.mkdir()
@@ -112,8 +114,6 @@ def _start(folder: Path, bucket: str, stack: ExitStack) -> ObjectStore | None:
         bound(_arguments(folder.resolve(), port, bucket)),
         cwd=sockets,
         env={
-            # Its sockets are in the folder for temporary files, by a path that the kernel limits
-            # to 107 characters (unix(7)): relative ones fit in every clone.
             "TMPDIR": ".",
             "AWS_ACCESS_KEY_ID": store.key,
             "AWS_SECRET_ACCESS_KEY": store.secret,
@@ -130,6 +130,21 @@ def _start(folder: Path, bucket: str, stack: ExitStack) -> ObjectStore | None:
     return store if _wait_until_it_serves(store, process) else None
 
 
+def remove_dead_sockets() -> None:
+    """Remove the sockets in /tmp that SeaweedFS left there, by a kill or at its usual end.
+
+    Those of its gRPC ports have fixed paths there, whatever the options and TMPDIR say.
+    """
+    for path in GRPC_SOCKETS.parent.glob(GRPC_SOCKETS.name):
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(READY_SECONDS)
+            try:
+                client.connect(str(path))
+            except ConnectionRefusedError:
+                # No process listens: unix(7) has no other reason for this error.
+                path.unlink()
+
+
 def _arguments(folder: Path, port: int, bucket: str) -> list[str]:
     return [
         str(PROGRAM),
@@ -144,6 +159,9 @@ def _arguments(folder: Path, port: int, bucket: str) -> list[str]:
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-master.telemetry=false",
+        # Relative: the kernel limits the path of a socket to 107 characters (unix(7)).
+        "-s3.localSocket=s3.sock",
+        "-filer.localSocket=filer.sock",
         f"-bucket={bucket}",
     ]
 

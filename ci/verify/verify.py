@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import gettempdir
 
 from build.edges.download import Downloader, is_loopback
 from build.edges.temporary import temporary_folder
@@ -194,8 +194,8 @@ def _read_trust(
         return Trust(path)
     if path != PUBLIC_ROOT:
         raise ConfigError(f"--refresh: renews the public trust root, not {path}")
-    with TemporaryDirectory(prefix="snowdrop-root-") as folder:
-        fresh = Path(folder) / PUBLIC_ROOT.name
+    with temporary_folder("snowdrop-root-", Path(gettempdir())) as folder:
+        fresh = folder / PUBLIC_ROOT.name
         fresh.write_bytes(fetch_root(PUBLIC, metadata_folder(PUBLIC_ROOT)).content)
         trust = Trust(fresh, name=PUBLIC.url)
     console.line(f"trust root renewed from {PUBLIC.url}: of {trust.root.date}, not kept")

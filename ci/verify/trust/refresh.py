@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import Updater, UpdaterConfig  # type: ignore[attr-defined]  # tuf: no re-export
@@ -22,6 +22,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 
 from build.edges.download import Downloader, Request, VanishedError, bearer
 from build.edges.files import write_file
+from build.edges.temporary import temporary_folder
 from build.errors import RemoteError
 
 TARGET = "trusted_root.json"
@@ -101,8 +102,8 @@ def fetch_root(source: Source, kept: Path) -> Fetched:
     Raises:
         RemoteError: it did not answer, a signature is invalid, or it is older than `kept`.
     """
-    with TemporaryDirectory(prefix="snowdrop-tuf-") as folder:
-        metadata, targets = Path(folder) / "metadata", Path(folder) / "targets"
+    with temporary_folder("snowdrop-tuf-", Path(gettempdir())) as folder:
+        metadata, targets = folder / "metadata", folder / "targets"
         (metadata / HISTORY).mkdir(parents=True)
         targets.mkdir()
         for name, known in _read_metadata(kept):
