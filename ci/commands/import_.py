@@ -10,7 +10,7 @@ from pathlib import Path
 from build.edges.download import Downloader, Request, bearer
 from build.edges.temporary import temporary_folder
 from build.errors import ConfigError, VerificationError
-from ci.commands import parse_text, verify
+from ci.commands import one_run, parse_text, verify
 from ci.config import ReleaseConfig, read_config
 from ci.importing.api import REGION, Api
 from ci.importing.plan import Wanted, describe, plan
@@ -92,6 +92,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             for action in plan(wanted, api.find(wanted.tag)):
                 console.line(describe(action, name))
             return 0
+        # Two at once would find no custom image of this digest and import it twice, and the first
+        # to end would remove the object in the bucket that the other is imported from.
+        place = arguments.config or Path("release.toml")
+        stack.enter_context(one_run(place, f"import of {found.image.name}"))
         source = _source(arguments, config, regions[0], found, stack, console)
         job = ImportJob(
             api=api,
