@@ -1,12 +1,14 @@
 """The tables of release.toml about releases, as frozen values; every error is one line."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from build.config import BuildConfig, read_build_config
 from build.errors import ConfigError
 from build.tables import Table, read_toml
+from ci.regions import SPACES, check_regions
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 URL = re.compile(r"https?://[^\s?#]+[^\s?#/]")
@@ -119,8 +121,8 @@ def _sign(section: Table) -> SignConfig:
 
 
 def _spaces(section: Table) -> SpacesConfig:
-    section.only("bucket", "region", "prefix", "endpoint", "public_url")
-    return SpacesConfig(
+    section.only("bucket", "region", "unlisted_region", "prefix", "endpoint", "public_url")
+    config = SpacesConfig(
         bucket=section.text(
             "bucket",
             expected="3 to 63 lower-case letters, digits and dashes",
@@ -136,15 +138,27 @@ def _spaces(section: Table) -> SpacesConfig:
         endpoint=section.text("endpoint", expected="an http(s) URL", pattern=URL),
         public_url=section.text("public_url", expected="an http(s) URL", pattern=URL),
     )
+    unlisted = section.flag("unlisted_region", default=False)
+    if SPACES.fullmatch(config.endpoint):
+        _check_regions(section, "region", (config.region,), unlisted=unlisted)
+    return config
 
 
 def _import(section: Table) -> ImportConfig:
-    section.only("api", "regions", "name", "tags")
+    section.only("api", "regions", "unlisted_region", "name", "tags")
+    regions = section.strings("regions", expected="a list of regions such as fra1")
+    unlisted = section.flag("unlisted_region", default=False)
+    _check_regions(section, "regions", regions, unlisted=unlisted)
     return ImportConfig(
         api=section.text(
             "api", expected="an http(s) URL", default="https://api.digitalocean.com", pattern=URL
         ),
-        regions=section.strings("regions", expected="a list of regions such as fra1"),
+        regions=regions,
         name=section.text("name", expected="a name"),
         tags=section.strings("tags", expected="a list of words", default=()),
     )
+
+
+def _check_regions(section: Table, key: str, regions: Sequence[str], *, unlisted: bool) -> None:
+    where = f"{section.where}: {section.name}.{key} ="
+    check_regions(regions, where, unlisted=unlisted, accept="unlisted_region = true")

@@ -10,15 +10,16 @@ from pathlib import Path
 from build.edges.download import Downloader, Request, bearer
 from build.edges.temporary import temporary_folder
 from build.errors import ConfigError, VerificationError
-from ci.commands import parse_text, verify
+from ci.commands import one_run, parse_text, verify
 from ci.config import ReleaseConfig, read_config
-from ci.importing.api import REGION, Api
+from ci.importing.api import Api
 from ci.importing.plan import Wanted, describe, plan
 from ci.importing.private import PrivateImage, private_bucket, remove_leftovers, upload
 from ci.importing.run import ImportJob, run_import
 from ci.importing.snippets import format_snippets
 from ci.publish.mirror import open_bucket
 from ci.publish.plan import mirror_url
+from ci.regions import check_regions
 from ci.release.github import web_of
 from ci.report.console import Console
 from ci.verify.target import Remote, locate
@@ -48,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_text,
         metavar="SLUG",
         help="where the image is to be, such as fra1; repeatable, the first one imports it",
+    )
+    parser.add_argument(
+        "--unlisted-region",
+        action="store_true",
+        help="accept a region that is newer than the list of this checkout",
     )
     parser.add_argument("--name", type=parse_text, help="of the custom image")
     parser.add_argument(
@@ -92,6 +98,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             for action in plan(wanted, api.find(wanted.tag)):
                 console.line(describe(action, name))
             return 0
+        # Two at once would find no custom image of this digest and import it twice, and the first
+        # to end would remove the object in the bucket that the other is imported from.
+        place = arguments.config or Path("release.toml")
+        stack.enter_context(one_run(place, f"import of {found.image.name}"))
         source = _source(arguments, config, regions[0], found, stack, console)
         job = ImportJob(
             api=api,
@@ -133,9 +143,10 @@ def _regions(arguments: argparse.Namespace, config: ReleaseConfig | None) -> tup
         regions = config.imports.regions
     if not regions:
         raise ConfigError("import: no region", hint="name one with `--region`, such as fra1")
-    for region in regions:
-        if not REGION.fullmatch(region):
-            raise ConfigError(f"--region {region}: expected a region such as fra1")
+    if arguments.region:  # those of the configuration were checked when it was read
+        check_regions(
+            regions, "--region", unlisted=arguments.unlisted_region, accept="--unlisted-region"
+        )
     return regions
 
 

@@ -5,6 +5,7 @@ import time
 from dataclasses import asdict
 
 from build.errors import ConfigError
+from ci.commands import one_run
 from ci.config import read_config
 from ci.publish.adopt import release_verifier
 from ci.publish.github_release import ReleaseHost
@@ -51,14 +52,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         console.table([list(step) for step in steps])
         console.data({"plan": [list(step) for step in steps]})
         return int(any(action == "refuse" for action, _ in steps))
-    published = publish_release(
-        host,
-        release,
-        release_notes(config, release),
-        replace=arguments.replace,
-        verify=release_verifier(config, release.manifest.tag),
-        progress=console.progress,
-    )
+    # Each of two would find no draft and make one: GitHub allows several of one tag.
+    with one_run(config.file, "publish"):
+        published = publish_release(
+            host,
+            release,
+            release_notes(config, release),
+            replace=arguments.replace,
+            verify=release_verifier(config, release.manifest.tag),
+            progress=console.progress,
+        )
     _print_result(published, console)
     write_summary(console.environment, format_summary(read_summary(config)))
     console.data({"tag": release.manifest.tag, **asdict(published)})

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ci.attest.sign import sign_release
+from ci.commands import one_run
 from ci.config import read_config
 from ci.publish.summary import format_summary, read_summary
 from ci.release.checkout import ROOT, build_records
@@ -43,14 +44,16 @@ def check_with(trust: Trust, issuer: str) -> Callable[[Manifest, Path, str | Non
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Sign the release that this checkout builds."""
     config = read_config(arguments.config)
-    signed = sign_release(
-        config,
-        build_records(config),
-        environment=console.environment,
-        progress=console.progress,
-        checkout=ROOT,
-        check=check_with(Trust(config.sign.trust_root or PUBLIC_ROOT), config.sign.issuer),
-    )
+    # Two would take each other's folder of unfinished bundles away.
+    with one_run(config.file, "sign"):
+        signed = sign_release(
+            config,
+            build_records(config),
+            environment=console.environment,
+            progress=console.progress,
+            checkout=ROOT,
+            check=check_with(Trust(config.sign.trust_root or PUBLIC_ROOT), config.sign.issuer),
+        )
     manifest = signed.manifest
     console.table(sorted(signed.sums.items()), header=("signed", "sha256"))
     console.line(f"{len(manifest.bundles)} bundles of {manifest.version} in {config.dist}")

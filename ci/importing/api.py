@@ -14,6 +14,7 @@ import requests
 from build.edges.download import bearer
 from build.errors import ConfigError, RemoteError, VerificationError
 from build.tables import Table
+from ci.regions import REGION
 from ci.report.safe_output import read_secret
 
 TOKEN = "DIGITALOCEAN_TOKEN"  # noqa: S105 - the name of a variable
@@ -27,7 +28,6 @@ AGAIN = "run the same command again: it continues where it was"
 STATUS = re.compile("NEW|pending|available|deleted|retired")
 ACTION_STATUS = re.compile("in-progress|completed|errored")
 ANY = re.compile(r"[^\x00-\x1f]{0,4096}")
-REGION = re.compile(r"[a-z]{3}[0-9]")
 
 
 class UncertainError(RemoteError):

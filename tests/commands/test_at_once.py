@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 ON_A_SMALL_DISK = 'mount -t tmpfs -o size=48k none "$1" && shift && exec "$@"'
 
 
-@pytest.mark.parametrize("words", ["pin", "build", "archive", "store push"])
+@pytest.mark.parametrize("words", ["pin", "build", "archive", "store push", "sign"])
 def test_a_second_run_is_refused_with_the_number_of_the_first(project: Project, words: str) -> None:
     project.configure(URL, packages=["hello"])
     with one_run(project.folder / "release.toml", words):

@@ -47,6 +47,18 @@ IN_CONFIG = {
         ('"snowdrop-releases"', '"My_Bucket"'),
         'spaces.bucket = "My_Bucket": expected 3 to 63 lower-case letters, digits and dashes',
     ),
+    "a region that is none": (
+        ('regions = ["fra1"]', 'regions = ["fra2"]'),
+        "import.regions = fra2: not in DigitalOcean's list of regions, near it: fra1",
+    ),
+    "a region of a bucket at Spaces that is none": (
+        ('region = "fra1"', 'region = "nyc4"'),
+        "spaces.region = nyc4: not in DigitalOcean's list of regions, near it: nyc1, nyc2, nyc3",
+    ),
+    "a region in words": (
+        ('regions = ["fra1"]', 'regions = ["Frankfurt"]'),
+        "import.regions = Frankfurt: expected a region such as fra1",
+    ),
     "a number as a string": (
         ("serial = 0", 'serial = "1"'),
         'release.serial = "1": expected a whole number from 0 to 999',
@@ -87,6 +99,10 @@ ON_THE_COMMAND_LINE = {
     "a mistyped folder to verify": (
         ["verify", "dits"],
         "dits: no such folder or file, and no http(s) URL or tag such as v3.24.20261123",
+    ),
+    "a region that is none": (
+        ["import", "v3.24.20261123", "--region", "sfo4"],
+        "--region sfo4: not in DigitalOcean's list of regions, near it: sfo1, sfo2, sfo3",
     ),
     "an image that is not there": (["inspect", "x.qcow2"], "x.qcow2: No such file"),
 }

@@ -7,7 +7,14 @@ import pytest
 import requests
 
 from build.edges.files import hash_file
-from build.errors import ConfigError, PublishError, RemoteError, VerificationError
+from build.errors import (
+    ConfigError,
+    PublishError,
+    RemoteError,
+    RunningError,
+    VerificationError,
+)
+from ci.commands import one_run
 from ci.commands import publish as command
 from ci.config import read_config
 from ci.publish.github_release import ReleaseHost
@@ -67,6 +74,19 @@ def stored(world: World) -> dict[str, str]:
 
 def digests(dist: Path) -> dict[str, str]:
     return {path.name: hash_file(path).sha256 for path in dist.iterdir()}
+
+
+def test_a_second_run_is_refused_before_github_is_asked_to_change_anything(
+    tmp_path: Path, world: World, api: str, call: Callable[..., Outcome]
+) -> None:
+    write_release(tmp_path)
+    config = write_config(tmp_path, api=api)
+    with one_run(config, "publish"), pytest.raises(RunningError, match="another publish runs"):
+        call(command, config, environment=TOKEN)
+    assert world.releases == {}
+    # A plan changes nothing, so that it may be printed meanwhile.
+    with one_run(config, "publish"):
+        assert call(command, config, "--dry-run", environment=TOKEN).status == 0
 
 
 def test_the_published_files_are_the_signed_files(

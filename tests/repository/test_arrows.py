@@ -33,7 +33,7 @@ ALLOWED = {
     "publish": {"attest", "config", "release", "report", "verify"},
     "convert": {"report"},
     "catalogue": {"attest", "config", "publish", "release", "report"},
-    "importing": {"config", "report"},
+    "importing": {"config", "regions", "report"},
     "preflight": {"config", "environment", "publish", "release", "report"},
 }
 """For each package of `ci`, the others that it may import. `commands` and `rehearsal` may import
@@ -96,9 +96,9 @@ def test_a_package_of_ci_imports_only_those_before_it(package: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("module", ["config", "environment"])
+@pytest.mark.parametrize("module", ["config", "environment", "regions"])
 def test_the_modules_of_ci_import_no_package_of_it(module: str) -> None:
-    assert rooms(ROOT / "ci" / f"{module}.py") == set()
+    assert rooms(ROOT / "ci" / f"{module}.py") <= {"regions"}
 
 
 @pytest.mark.parametrize("module", STANDARD_LIBRARY_ALONE)

@@ -1,6 +1,7 @@
 """`import` of a signed release at DigitalOcean's double, from a mirror and by a real S3 server."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from werkzeug.wrappers import Request, Response
 
 from build.edges.files import hash_file
 from ci.__main__ import main
+from ci.commands import one_run
 from ci.rehearsal import s3
 from ci.rehearsal.digitalocean import fetch
 from ci.rehearsal.digitalocean.server import running
@@ -187,6 +189,18 @@ def test_an_image_that_came_by_the_bucket_counts_for_the_mirror_too(world: World
     world.call("--variant", "droplet", *world.via)
     assert world.call("--variant", "droplet")[0] == 0
     assert len(world.imported()) == 1
+
+
+def test_a_second_import_of_the_image_is_refused_while_the_first_runs(world: World) -> None:
+    with one_run(world.config, f"import of {IMAGE}"):
+        client = world.store.client()
+        key = f"snowdrop-import/{signed(world)[:16]}/0123/{IMAGE}"
+        client.put_object(Bucket=world.store.bucket, Key=key, Body=b"of the first")
+        status, _, err = world.call("--variant", "droplet", *world.via)
+        assert (status, world.imported(), world.objects()) == (1, [], [key])
+        assert f"error: another import of {IMAGE} runs (pid {os.getpid()}, since 20" in err
+        # Another image of the same release is none of its business.
+        assert world.call("--variant", "server", *world.via)[0] == 0
 
 
 def test_what_a_killed_import_left_in_the_bucket_is_removed(world: World) -> None:
