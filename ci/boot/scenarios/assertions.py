@@ -196,6 +196,12 @@ def cloud_config_made(boot: BootObservation, what: str) -> Check:
 
 
 @assertion
+def finds(boot: BootObservation, what: str) -> Check:
+    """Assert the words that the scenario's own command `look` prints."""
+    return compare("look", what, " ".join(boot.answer("look").split()))
+
+
+@assertion
 def output_is_cut(boot: BootObservation) -> Check:
     """Assert that the file with the output of the user data is small (script.sh, OUTPUT_BYTES)."""
     text = boot.answer("output")
