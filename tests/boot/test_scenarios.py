@@ -2,6 +2,7 @@
 
 import json
 import struct
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,13 @@ from build.errors import ConfigError
 from ci.boot.boot_image import BootOptions
 from ci.boot.checks import MARKER, read_answers
 from ci.boot.machine import GATEWAY, PUBLIC
-from ci.boot.metadata import render_json
+from ci.boot.metadata import ROOT, render_json
 from ci.boot.scenarios import assertions
-from ci.boot.scenarios.assertions import MIB, PROBES, Assertion, BootObservation
+from ci.boot.scenarios.assertions import MIB, Assertion
 from ci.boot.scenarios.drives import make_config_drive
+from ci.boot.scenarios.observation import PROBES, BootObservation
+from ci.boot.scenarios.pages import Form, vary_pages
+from ci.boot.scenarios.power_cuts import LATEST, random_cuts
 from ci.boot.scenarios.run_all import run_scenarios
 from ci.boot.scenarios.runner import log_name
 from ci.boot.scenarios.scenarios import (
@@ -25,6 +29,7 @@ from ci.boot.scenarios.scenarios import (
     METADATA,
     PRIVATE,
     SCENARIOS,
+    make_rsa_lines,
     pad_script,
     select_scenarios,
 )
@@ -49,11 +54,13 @@ ANSWERS = {
     "cloud": "ann\nx\n",
     "output": "4096",
     "litter": "",
+    "empty": "/etc/a",
+    "look": "one\ntwo\n",
 }
 BEFORE = BootObservation(
     keys=LINES,
     sshd_seconds=20.0,
-    answers={"host keys": "ssh-ed25519 CCCC root@localhost"},
+    answers={"host keys": "ssh-ed25519 CCCC root@localhost", "empty": "/etc/a"},
     console="   8.500  [0.000000] Linux version 6\n  30.000   * Starting sshd ... [ ok ]\n",
 )
 GOOD = BootObservation(
@@ -186,6 +193,19 @@ def without_answer(probe: str) -> BootObservation:
         ),
         pytest.param(
             assertions.owner_left("link mine"), with_answers(owner="mine"), "mine", id="no link"
+        ),
+        pytest.param(assertions.finds("one two"), with_answers(look="one\n"), "one", id="look"),
+        pytest.param(
+            assertions.no_new_empty_file(), with_answers(empty="/etc/a\n/etc/b"), "/etc/b", id="b"
+        ),
+        pytest.param(
+            assertions.user_data_ran_at_most(1),
+            with_answers(runs="run\nrun"),
+            "run 2 times",
+            id="run again after a power cut",
+        ),
+        pytest.param(
+            assertions.user_data_ran_at_most(1), without_answer("runs"), "no answer", id="no runs"
         ),
         pytest.param(
             assertions.cloud_config_made("ann x"), with_answers(cloud="ann\n"), "ann", id="cloud"
@@ -370,6 +390,44 @@ def test_ctrl_c_stops_all_machines(
     with pytest.raises(KeyboardInterrupt):
         run_scenarios(made, options, Interrupting(), scenarios=SCENARIOS[:2])
     assert [path.name for path in options.work.iterdir()] == ["faults"]
+
+
+def test_random_cuts_are_those_of_their_seed() -> None:
+    cuts = random_cuts(7)
+    assert cuts == random_cuts(7)
+    shares = [cut.boot.cut_share for cut in cuts]
+    assert len(set(shares)) == len(cuts) == 30
+    assert all(0 < share <= LATEST for share in shares)
+    assert shares != [cut.boot.cut_share for cut in random_cuts(8)]
+    assert len({log_name(cut, 0) for cut in cuts}) == len(cuts)
+    for cut in cuts:
+        assert cut.needs_first
+        assert cut.second_boot is not None
+
+
+def test_made_rsa_keys_are_keys_of_4096_bits(tmp_path: Path) -> None:
+    lines = make_rsa_lines(100)
+    assert len(set(lines)) == 100
+    file = tmp_path / "keys"
+    file.write_text("\n".join(lines))
+    argv = ["ssh-keygen", "-l", "-f", str(file)]
+    output = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert output.count("4096 SHA256:") == 100
+
+
+@pytest.mark.parametrize(
+    ("form", "document", "name"),
+    [
+        ("", '{"a": 1}', "x"),
+        ("array", '[{"a": 1}]', "x"),
+        ("byte order mark", '\ufeff{"a": 1}', "\ufeffx"),
+        ("windows", '{\r\n "a": 1\r\n}', "x\r\n"),
+    ],
+)
+def test_pages_in_other_forms(form: Form, document: str, name: str) -> None:
+    pages = {f"{ROOT}.json": '{"a": 1}', f"{ROOT}/hostname": "x", f"{ROOT}/id": "7"}
+    expected = {f"{ROOT}.json": document, f"{ROOT}/hostname": name}
+    assert vary_pages(pages, form, ["id"]) == expected
 
 
 def test_the_documented_table_is_the_table() -> None:

@@ -14,13 +14,14 @@ from ci.boot import checks
 from ci.boot.boot_image import BootOptions
 from ci.boot.checks import Check, FaultRow
 from ci.boot.droplet import POWER_BUTTON_SECONDS, Droplet
-from ci.boot.machine import MAC, POLL_SECONDS, Hardware, Machine, escape_commas, running
-from ci.boot.metadata import Interface, Metadata, MetadataService, render_pages
-from ci.boot.scenarios.assertions import PROBES, BootObservation
+from ci.boot.machine import MAC, POLL_SECONDS, Hardware, Machine, running
+from ci.boot.metadata import Metadata, MetadataService, render_pages
 from ci.boot.scenarios.dhcp_filter import CARD_NETDEV, without_dhcp
-from ci.boot.scenarios.drives import make_config_drive, make_overlay
+from ci.boot.scenarios.drives import make_overlay
+from ci.boot.scenarios.hardware import card_arguments, extra_arguments
+from ci.boot.scenarios.observation import PROBES, BootObservation
 from ci.boot.scenarios.pages import vary_pages
-from ci.boot.scenarios.scenarios import PRIVATE, TWELVE, Boot, Scenario
+from ci.boot.scenarios.scenarios import PRIVATE, Boot, Scenario
 from ci.boot.ssh import LOGIN_SECONDS, Client
 
 SECOND_LOGIN_SECONDS = 90.0
@@ -184,8 +185,8 @@ def started(
         persistent=True,
         vendor=boot.vendor,
         mac="" if boot.no_card else MAC,
-        first_arguments=_card_arguments(PRIVATE) if boot.private_card == "first" else (),
-        extra_arguments=_extra_arguments(boot, metadata, scratch),
+        first_arguments=card_arguments(PRIVATE) if boot.private_card == "first" else (),
+        extra_arguments=extra_arguments(boot, metadata, scratch),
     )
     with ExitStack() as stack:
         if not boot.dhcp:
@@ -197,37 +198,13 @@ def started(
         yield machine, service
 
 
-def _extra_arguments(boot: Boot, metadata: Metadata, scratch: Path) -> tuple[str, ...]:
-    """Return QEMU's arguments for a second network card and a config drive."""
-    cards = {"second": (PRIVATE,), "twelve": TWELVE}.get(boot.private_card, ())
-    arguments = _card_arguments(*cards)
-    if boot.config_drive:
-        image = scratch / "config.iso"
-        make_config_drive(image, metadata)
-        path = escape_commas(str(image.absolute()))
-        arguments += ("-drive", f"if=none,id=config,format=raw,read-only=on,file={path}")
-        arguments += ("-device", "virtio-blk-pci,drive=config")
-    return arguments
-
-
-def _card_arguments(*cards: Interface) -> tuple[str, ...]:
-    """Return QEMU's arguments for private cards: a network without other machines."""
-    return tuple(
-        word
-        for number, card in enumerate(cards, start=1)
-        for word in (
-            *("-netdev", f"hubport,id=n{number},hubid=1"),
-            *("-device", f"virtio-net-pci,netdev=n{number},mac={card.mac},romfile="),
-        )
-    )
-
-
 def _observe(
     boot: Boot, machine: Machine, service: MetadataService, scratch: Path, context: RunContext
 ) -> BootObservation:
     limit = context.options.timeout + boot.extra_seconds
-    if boot.cut_seconds:
-        _wait_for_line(machine, "kernel", boot.cut_seconds, limit, context)
+    if boot.cut_seconds or boot.cut_share:
+        seconds = boot.cut_seconds or boot.cut_share * _boot_seconds(context)
+        _wait_for_line(machine, "kernel", seconds, limit, context)
         return BootObservation(keys=context.keys, sshd_seconds=None, console=read_console(machine))
     answers: Mapping[str, str] = {}
     logins: dict[str, bool] = {}
@@ -258,6 +235,7 @@ def _observe(
     first = context.first.observations if context.first else ()
     return BootObservation(
         keys=context.keys,
+        kernel_seconds=machine.serial.matched.get("kernel"),
         sshd_seconds=sshd_seconds,
         logins=logins,
         answers=answers,
@@ -265,6 +243,13 @@ def _observe(
         requests=tuple(text for _, text in service.requests()),
         first_boot=first[-1] if first else None,
     )
+
+
+def _boot_seconds(context: RunContext) -> float:
+    """Return the time of the first boot from the start of Linux to its login."""
+    assert context.first is not None
+    first = context.first.observations[-1]
+    return (first.sshd_seconds or 0.0) - (first.kernel_seconds or 0.0)
 
 
 def _wait_for_line(

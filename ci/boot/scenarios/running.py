@@ -9,8 +9,8 @@ from ci.boot import checks
 from ci.boot.droplet import Droplet
 from ci.boot.machine import Machine
 from ci.boot.metadata import MetadataService
-from ci.boot.scenarios.assertions import BootObservation
 from ci.boot.scenarios.drives import make_overlay
+from ci.boot.scenarios.observation import BootObservation
 from ci.boot.scenarios.runner import (
     SECOND_LOGIN_SECONDS,
     RunContext,

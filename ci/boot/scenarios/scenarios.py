@@ -126,6 +126,8 @@ class Boot:
     """Whether there is no network card at all."""
     cut_seconds: float = 0.0
     """Seconds from the start of Linux to a power cut; 0: none."""
+    cut_share: float = 0.0
+    """The same as a share of the time from the start of Linux to the login of the first boot."""
     dhcp: bool = True
     vendor: str = VENDOR
     prepare: str = ""
