@@ -4,7 +4,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,9 +145,10 @@ def evaluate(boot: Boot, observation: BootObservation) -> list[Check]:
     return [assertion(observation) for assertion in boot.assertions]
 
 
-def format_probes(boot: Boot) -> str:
+def format_probes(boot: Boot, without: Collection[str] = ()) -> str:
     """Return the shell script of the probes of a boot, its own command `look` included."""
-    return checks.format_script(PROBES | ({"look": boot.look} if boot.look else {}))
+    probes = PROBES | ({"look": boot.look} if boot.look else {})
+    return checks.format_script({name: probes[name] for name in probes if name not in without})
 
 
 def configure(service: MetadataService, boot: Boot, context: RunContext) -> Metadata:
