@@ -6,7 +6,7 @@ The source is DigitalOcean's Droplet Metadata API.
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Interface:
     address: str
     netmask: str
     gateway: str
+    address6: str = ""
+    """An IPv6 address, which droplets of custom images do not get."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +100,15 @@ class MetadataService:
         self,
         metadata: Metadata,
         faults: metadata_service.ServiceFaults = metadata_service.NO_FAULTS,
+        pages: Mapping[str, str] | None = None,
     ) -> None:
-        """Serve `metadata` from now on, with these faults."""
+        """Serve `metadata` from now on, with these faults, and forget the requests so far.
+
+        `pages`, the text of every page by its path, replace those of `metadata`.
+        """
         self._write(metadata_service.FAULTS, asdict(faults))
-        self._write(metadata_service.PAGES, render_pages(metadata))
-        (self.folder / metadata_service.REQUESTS).touch()
+        self._write(metadata_service.PAGES, pages or render_pages(metadata))
+        (self.folder / metadata_service.REQUESTS).write_bytes(b"")
 
     @property
     def command(self) -> str:
@@ -119,7 +125,12 @@ class MetadataService:
 
 def _render_card(card: Interface) -> dict[str, Any]:
     ipv4 = {"ip_address": card.address, "netmask": card.netmask, "gateway": card.gateway}
-    return {"mac": card.mac, "type": card.type, "ipv4": ipv4}
+    rendered: dict[str, Any] = {"mac": card.mac, "type": card.type, "ipv4": ipv4}
+    if card.address6:
+        # The API counts the bits of the network, and gives the gateway of its first address.
+        gateway = f"{card.address6.rpartition(':')[0]}:1"
+        rendered["ipv6"] = {"ip_address": card.address6, "cidr": 64, "gateway": gateway}
+    return rendered
 
 
 def _flatten(value: object, path: str) -> dict[str, str]:

@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 PAGES, FAULTS, REQUESTS = "pages.json", "faults.json", "requests.log"
 SILENT, ERROR, CUT = "silent", "500", "cut"
-MISSING, PAGE = "missing", "page"
+MISSING, PAGE, EMPTY = "missing", "page", "empty"
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Reply:
 FAULTY_REPLIES = {
     ERROR: Reply(500, b"something went wrong"),
     MISSING: Reply(404, b"not found"),
+    EMPTY: Reply(200),
     PAGE: Reply(200, b"<!DOCTYPE html>\n<html><body>Please log in.</body></html>", "text/html"),
 }
 
@@ -57,6 +58,8 @@ class ServiceFaults:
     """For each path: at how many further requests the connection ends half-way through a reply."""
     missing: int = 0
     """For each path: how many requests get 404, as if the service were not filled yet."""
+    empties: int = 0
+    """For each path: how many requests get an empty body, for the same reason."""
     pages: int = 0
     """For each path: how many requests get a web page, as from a captive portal."""
 
@@ -86,6 +89,7 @@ def select_fault(
     wanted = {
         ERROR: faults.errors,
         MISSING: faults.missing,
+        EMPTY: faults.empties,
         PAGE: faults.pages,
         CUT: faults.cuts,
     }

@@ -1,6 +1,7 @@
 """`boot`: boot the images of this release as droplets and check them."""
 
 import argparse
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from build.errors import ConfigError
 from ci.boot.boot_image import BootOptions, boot_image
 from ci.boot.checks import MOMENTS, BootReport, Check, report_path, write_report
 from ci.boot.machine import ACCELERATORS
+from ci.boot.scenarios.power_cuts import random_cuts
 from ci.boot.scenarios.run_all import run_scenarios
 from ci.boot.scenarios.runner import ScenarioResult
-from ci.boot.scenarios.scenarios import select_scenarios
+from ci.boot.scenarios.scenarios import Scenario, select_scenarios
 from ci.boot.timing import format_slowest
 from ci.config import ReleaseConfig, read_config
 from ci.publish.summary import format_summary, read_summary
@@ -60,11 +62,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SCENARIO",
         help="run only this scenario and write no report",
     )
+    parser.add_argument(
+        "--power-cuts",
+        nargs="?",
+        type=int,
+        const=secrets.randbelow(1 << 32),
+        metavar="SEED",
+        help="cut the power of 20 first boots and of 10 copies' at random moments, and write no "
+        "report; the seed is printed",
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Boot each image and print its checks; return 1 when a check failed."""
-    if arguments.accelerator == "icount" and (arguments.faults or arguments.only):
+    seed = arguments.power_cuts
+    selects = bool(arguments.only) or seed is not None
+    if arguments.accelerator == "icount" and (arguments.faults or selects):
         raise ConfigError(
             "--accelerator icount: it starts the kernel without GRUB",
             hint="run the scenarios with `--accelerator tcg`",
@@ -78,8 +91,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         keep=arguments.keep,
         environment={**PLAIN, "PATH": console.environment.get("PATH") or PATH},
     )
+    if seed is not None:
+        console.line(f"power cuts with the seed {seed}")
+        return _run_selected(records, options, arguments, console, random_cuts(seed))
     if arguments.only:
-        return _run_selected(records, options, arguments, console)
+        selected = select_scenarios(arguments.only)
+        return _run_selected(records, options, arguments, console, selected)
     reports = []
     for record in records:
         report = boot_image(record, options, console.progress, image=arguments.image)
@@ -96,10 +113,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _run_selected(
-    records: Sequence[Path], options: BootOptions, arguments: argparse.Namespace, console: Console
+    records: Sequence[Path],
+    options: BootOptions,
+    arguments: argparse.Namespace,
+    console: Console,
+    scenarios: Sequence[Scenario],
 ) -> int:
     """Run scenarios without a report: a report has the whole table or none of it."""
-    scenarios, rows = select_scenarios(arguments.only), []
+    rows = []
     for record in records:
         results = run_scenarios(
             record, options, console.progress, image=arguments.image, scenarios=scenarios

@@ -117,7 +117,7 @@ def test_an_image_file_needs_exactly_one_record(boot: Callable[..., tuple[int, s
     assert "--variant" in caught.value.hint
 
 
-@pytest.mark.parametrize("words", [("--faults",), ("--only", "first boot")])
+@pytest.mark.parametrize("words", [("--faults",), ("--only", "first boot"), ("--power-cuts", "1")])
 def test_scenarios_are_not_run_where_instructions_are_counted(
     words: tuple[str, ...], boot: Callable[..., tuple[int, str]]
 ) -> None:
@@ -162,3 +162,14 @@ def test_selected_scenarios_write_no_report(
     assert (status, row["name"], row["passed"]) == (0, SCENARIOS[2].name, True)
     assert not report_path(record).exists()
     assert boot(*words, found=report("droplet-7"), failing=SCENARIOS[2])[0] == 1
+
+
+def test_power_cuts_say_their_seed_and_write_no_report(
+    tmp_path: Path, boot: Callable[..., tuple[int, str]]
+) -> None:
+    record = tmp_path / "disk.build.json"
+    status, text = boot("--power-cuts", "7", "--", str(record), found=report("droplet-7"))
+    assert (status, text.splitlines()[0]) == (0, "power cuts with the seed 7")
+    assert "power cut while a copy boots, 10 of 10, at " in text
+    assert "all 30 scenarios passed\n" in text
+    assert not report_path(record).exists()

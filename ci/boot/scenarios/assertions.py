@@ -5,46 +5,14 @@ reads its output; scenarios.toml names the assertions of each boot.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
-from ci.boot.checks import Check, compare, read_probes
+from ci.boot.checks import Check, compare
 from ci.boot.metadata import Interface
+from ci.boot.scenarios.observation import BootObservation
 
-PROBES = read_probes(Path(__file__).with_name("probes.sh"))
 MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BootObservation:
-    """The observation of one boot."""
-
-    keys: Mapping[str, str]
-    """Public lines by the names of the keys (`scenarios.KEYS`)."""
-    sshd_seconds: float | None
-    """Seconds until sshd answered, or None."""
-    logins: Mapping[str, bool] = field(default_factory=dict)
-    """Whether root could log in, by the name of the key."""
-    answers: Mapping[str, str] = field(default_factory=dict)
-    """Output of each probe."""
-    console: str = ""
-    requests: tuple[str, ...] = ()
-    """Requests to the metadata service, each `STATUS METHOD PATH`."""
-    first_boot: "BootObservation | None" = None
-    """Observation of the first scenario's boot, if it ran."""
-
-    def answer(self, probe: str) -> str:
-        """Return the output of a probe, or `no answer`."""
-        return self.answers.get(probe, "no answer")
-
-    @property
-    def host_keys(self) -> dict[str, str]:
-        """Type of each SSH host key, by the key."""
-        lines = [line.split() for line in self.answers.get("host keys", "").splitlines()]
-        return {fields[1]: fields[0] for fields in lines if len(fields) > 1}
-
 
 Assertion = Callable[[BootObservation], Check]
 P = ParamSpec("P")
@@ -116,6 +84,15 @@ def user_data_ran(boot: BootObservation, times: int) -> Check:
     runs = boot.answers.get("runs")
     found = "no answer" if runs is None else f"run {len(runs.split())} times"
     return compare("user-data", f"run {times} times", found)
+
+
+@assertion
+def user_data_ran_at_most(boot: BootObservation, times: int) -> Check:
+    """Assert the same of a droplet whose power was cut: what was begun is not begun again."""
+    runs = boot.answers.get("runs")
+    passed = runs is not None and len(runs.split()) <= times
+    found = "no answer" if runs is None else f"run {len(runs.split())} times"
+    return Check("user-data", passed, f"run at most {times} times", found)
 
 
 @assertion
@@ -196,6 +173,12 @@ def cloud_config_made(boot: BootObservation, what: str) -> Check:
 
 
 @assertion
+def finds(boot: BootObservation, what: str) -> Check:
+    """Assert the words that the scenario's own command `look` prints."""
+    return compare("look", what, " ".join(boot.answer("look").split()))
+
+
+@assertion
 def output_is_cut(boot: BootObservation) -> Check:
     """Assert that the file with the output of the user data is small (script.sh, OUTPUT_BYTES)."""
     text = boot.answer("output")
@@ -207,6 +190,14 @@ def output_is_cut(boot: BootObservation) -> Check:
 def no_litter(boot: BootObservation) -> Check:
     """Assert that no file that the service writes is empty, and that none was left over."""
     return compare("empty or left over", "none", boot.answer("litter") or "none")
+
+
+@assertion
+def no_new_empty_file(boot: BootObservation) -> Check:
+    """Assert that no file is empty but those that are empty after the first boot, too."""
+    first = boot.first_boot.answers.get("empty", "") if boot.first_boot else ""
+    found = sorted(set(boot.answer("empty").splitlines()) - set(first.splitlines()))
+    return compare("files without content", "none", ", ".join(found) or "none")
 
 
 @assertion

@@ -76,6 +76,9 @@ true
 ## output
 wc -c </var/log/snowdrop-userdata.log
 
+## empty
+find /boot /etc /lib /root /srv /usr /var/lib -xdev -type f -size 0
+
 ## litter
 # What a power cut could leave empty or unfinished.
 find /etc /var/lib/snowdrop /root -xdev -name '*.snowdrop-new'

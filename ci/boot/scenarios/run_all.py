@@ -2,8 +2,8 @@
 
 import os
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from build.edges.temporary import temporary_folder
 from ci.boot.boot_image import BootOptions, verify_disk
 from ci.boot.checks import Check
 from ci.boot.scenarios.runner import RunContext, ScenarioResult, key_folder, run_scenario
-from ci.boot.scenarios.scenarios import FIRST, KEYS, SCENARIOS, Scenario
+from ci.boot.scenarios.running import run_on_running_droplet
+from ci.boot.scenarios.scenarios import FIRST, KEYS, RUNNING, SCENARIOS, Scenario
 from ci.boot.ssh import make_key
 from ci.release.checkout import read_record
 
@@ -33,7 +34,7 @@ def run_scenarios(
 
     As many scenarios run at a time as there are cores, and in addition two that mostly wait. The
     first scenario of the table runs before all others; it runs even if it was not requested when
-    another one starts from its disk or compares with it.
+    another one starts from its disk or compares with it. Those on a running droplet share one.
 
     Raises:
         VerificationError: the image does not have the digest of the record.
@@ -81,19 +82,33 @@ def _run_all(
                 not_run = [ScenarioResult(scenario=each, checks=(NOT_RUN,)) for each in rest]
                 return results | {result.scenario.name: result for result in not_run}
             context = replace(context, first=first)
-        # The cores that this process may use; cpu_count() would count all of the machine.
-        cores = len(os.sched_getaffinity(0))
-        with ThreadPoolExecutor(cores) as busy, ThreadPoolExecutor(WAITING_AT_ONCE) as waiting:
-            try:
-                for future in as_completed(
-                    (waiting if each.mostly_waits else busy).submit(run_scenario, each, context)
-                    for each in rest
-                ):
-                    add(future.result())
-            except BaseException:
-                # Running scenarios stop their machines at the next pause, the others never start.
-                context.aborted.set()
-                for pool in (busy, waiting):
-                    pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        for result in _run_at_once(rest, context):
+            add(result)
     return results
+
+
+def _run_at_once(scenarios: Sequence[Scenario], context: RunContext) -> Iterator[ScenarioResult]:
+    """Yield the results of all scenarios but the first, as they come."""
+    # The cores that this process may use; cpu_count() would count all of the machine.
+    cores = len(os.sched_getaffinity(0))
+    restarts = [each for each in scenarios if each.starts_from == RUNNING]
+    with ThreadPoolExecutor(cores) as busy, ThreadPoolExecutor(WAITING_AT_ONCE) as waiting:
+
+        def submit(scenario: Scenario) -> "Future[list[ScenarioResult]]":
+            pool = waiting if scenario.mostly_waits else busy
+            return pool.submit(lambda: [run_scenario(scenario, context)])
+
+        try:
+            futures = [submit(each) for each in scenarios if each not in restarts]
+            if restarts:
+                futures.append(
+                    waiting.submit(lambda: list(run_on_running_droplet(restarts, context)))
+                )
+            for future in as_completed(futures):
+                yield from future.result()
+        except BaseException:
+            # Running scenarios stop their machines at the next pause, the others never start.
+            context.aborted.set()
+            for pool in (busy, waiting):
+                pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -4,8 +4,8 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,19 +14,16 @@ from ci.boot import checks
 from ci.boot.boot_image import BootOptions
 from ci.boot.checks import Check, FaultRow
 from ci.boot.droplet import POWER_BUTTON_SECONDS, Droplet
-from ci.boot.machine import MAC, POLL_SECONDS, Hardware, Machine, escape_commas, running
-from ci.boot.metadata import Metadata, MetadataService
-from ci.boot.scenarios.assertions import PROBES, BootObservation
+from ci.boot.machine import MAC, POLL_SECONDS, Hardware, Machine, running
+from ci.boot.metadata import Metadata, MetadataService, render_pages
 from ci.boot.scenarios.dhcp_filter import CARD_NETDEV, without_dhcp
-from ci.boot.scenarios.drives import make_config_drive, make_overlay
+from ci.boot.scenarios.drives import make_overlay
+from ci.boot.scenarios.hardware import card_arguments, extra_arguments
+from ci.boot.scenarios.observation import PROBES, BootObservation
+from ci.boot.scenarios.pages import vary_pages
 from ci.boot.scenarios.scenarios import PRIVATE, Boot, Scenario
 from ci.boot.ssh import LOGIN_SECONDS, Client
 
-PRIVATE_CARD: tuple[str, ...] = (
-    # A hub whose only port is the card: a network without other machines.
-    *("-netdev", "hubport,id=n1,hubid=1"),
-    *("-device", f"virtio-net-pci,netdev=n1,mac={PRIVATE.mac},romfile="),
-)
 SECOND_LOGIN_SECONDS = 90.0
 """Limit of a login with a further key: other machines may run at the same time."""
 REBOOT_SECONDS = 120.0
@@ -126,8 +123,7 @@ def run_scenario(scenario: Scenario, context: RunContext) -> ScenarioResult:
             found.append(checks.compare(f"{prefix}boot", "comes up", problem))
             break
         observations.append(observation)
-        for check in (assertion(observation) for assertion in boot.assertions):
-            found.append(replace(check, name=prefix + check.name))
+        found += [replace(each, name=prefix + each.name) for each in evaluate(boot, observation)]
     return ScenarioResult(
         scenario=scenario,
         checks=tuple(found),
@@ -144,12 +140,44 @@ def log_name(scenario: Scenario, number: int) -> str:
     return f"{word}-{number}.log" if number else word
 
 
-def _boot(boot: Boot, disk: Path, scratch: Path, context: RunContext, log: Path) -> BootObservation:
-    """Start the machine, observe it, and stop it."""
+def evaluate(boot: Boot, observation: BootObservation) -> list[Check]:
+    """Return the results of a boot's assertions."""
+    return [assertion(observation) for assertion in boot.assertions]
+
+
+def format_probes(boot: Boot, without: Collection[str] = ()) -> str:
+    """Return the shell script of the probes of a boot, its own command `look` included."""
+    probes = PROBES | ({"look": boot.look} if boot.look else {})
+    return checks.format_script({name: probes[name] for name in probes if name not in without})
+
+
+def configure(service: MetadataService, boot: Boot, context: RunContext) -> Metadata:
+    """Serve the metadata of a boot, with its faults; return them with the lines of the keys."""
     lines = tuple(context.keys.get(key, key) for key in boot.metadata.public_keys)
     metadata = replace(boot.metadata, public_keys=lines)
+    pages = vary_pages(render_pages(metadata), boot.form, boot.missing_pages)
+    service.configure(metadata, boot.faults, pages)
+    return metadata
+
+
+def _boot(boot: Boot, disk: Path, scratch: Path, context: RunContext, log: Path) -> BootObservation:
+    """Start the machine, observe it, and stop it."""
+    with started(boot, disk, scratch, context, log) as (machine, service):
+        return _observe(boot, machine, service, scratch, context)
+
+
+@contextmanager
+def started(
+    boot: Boot, disk: Path, scratch: Path, context: RunContext, log: Path
+) -> Iterator[tuple[Machine, MetadataService]]:
+    """Return a context in which the machine of `boot` runs, with its metadata service.
+
+    Raises:
+        MissingToolError: QEMU is not installed.
+        BootError: QEMU does not start.
+    """
     service = MetadataService(scratch)
-    service.configure(metadata, boot.faults)
+    metadata = configure(service, boot, context)
     hardware = Hardware(
         disk=disk.absolute(),
         droplet_id=metadata.droplet_id,
@@ -158,8 +186,8 @@ def _boot(boot: Boot, disk: Path, scratch: Path, context: RunContext, log: Path)
         persistent=True,
         vendor=boot.vendor,
         mac="" if boot.no_card else MAC,
-        first_arguments=PRIVATE_CARD if boot.private_card == "first" else (),
-        extra_arguments=_extra_arguments(boot, metadata, scratch),
+        first_arguments=card_arguments(PRIVATE) if boot.private_card == "first" else (),
+        extra_arguments=extra_arguments(boot, metadata, scratch),
     )
     with ExitStack() as stack:
         if not boot.dhcp:
@@ -168,40 +196,29 @@ def _boot(boot: Boot, disk: Path, scratch: Path, context: RunContext, log: Path)
         machine = stack.enter_context(
             running(hardware, scratch=scratch, log=log, environment=context.options.environment)
         )
-        return _observe(boot, machine, service, scratch, context)
-
-
-def _extra_arguments(boot: Boot, metadata: Metadata, scratch: Path) -> tuple[str, ...]:
-    """Return QEMU's arguments for a second network card and a config drive."""
-    arguments = PRIVATE_CARD if boot.private_card == "second" else ()
-    if boot.config_drive:
-        image = scratch / "config.iso"
-        make_config_drive(image, metadata)
-        path = escape_commas(str(image.absolute()))
-        arguments += ("-drive", f"if=none,id=config,format=raw,read-only=on,file={path}")
-        arguments += ("-device", "virtio-blk-pci,drive=config")
-    return arguments
+        yield machine, service
 
 
 def _observe(
     boot: Boot, machine: Machine, service: MetadataService, scratch: Path, context: RunContext
 ) -> BootObservation:
     limit = context.options.timeout + boot.extra_seconds
-    if boot.cut_seconds:
-        _wait_for_line(machine, "kernel", boot.cut_seconds, limit, context)
-        return BootObservation(keys=context.keys, sshd_seconds=None, console=_console(machine))
+    if boot.cut_seconds or boot.cut_share:
+        seconds = boot.cut_seconds or boot.cut_share * _boot_seconds(context)
+        _wait_for_line(machine, "kernel", seconds, limit, context)
+        return BootObservation(keys=context.keys, sshd_seconds=None, console=read_console(machine))
     answers: Mapping[str, str] = {}
     logins: dict[str, bool] = {}
-    client = _client(boot.login_key or next(iter(context.keys)), machine, scratch, context)
+    client = connect(boot.login_key or next(iter(context.keys)), machine, scratch, context)
     droplet = Droplet(machine, client, service, context.pause, boot.denied_seconds)
     if boot.login_key:
         droplet.wait_for_login(limit)
         sshd_seconds = droplet.logged_in
         logins[boot.login_key] = True
         for name in boot.other_keys:
-            other = _client(name, machine, scratch, context)
+            other = connect(name, machine, scratch, context)
             logins[name] = other.run("true", timeout=SECOND_LOGIN_SECONDS).status == 0
-        answers = checks.read_answers(droplet.run_script(checks.format_script(PROBES)))
+        answers = checks.read_answers(droplet.run_script(format_probes(boot)))
         # `sync` leaves a disk from which the next boot can start.
         droplet.run_script(boot.final_script.format(**context.keys) + "\nsync\n")
         if boot.reboot:
@@ -219,13 +236,21 @@ def _observe(
     first = context.first.observations if context.first else ()
     return BootObservation(
         keys=context.keys,
+        kernel_seconds=machine.serial.matched.get("kernel"),
         sshd_seconds=sshd_seconds,
         logins=logins,
         answers=answers,
-        console=_console(machine),
+        console=read_console(machine),
         requests=tuple(text for _, text in service.requests()),
         first_boot=first[-1] if first else None,
     )
+
+
+def _boot_seconds(context: RunContext) -> float:
+    """Return the time of the first boot from the start of Linux to its login."""
+    assert context.first is not None
+    first = context.first.observations[-1]
+    return (first.sshd_seconds or 0.0) - (first.kernel_seconds or 0.0)
 
 
 def _wait_for_line(
@@ -239,11 +264,13 @@ def _wait_for_line(
         context.pause(POLL_SECONDS)
 
 
-def _console(machine: Machine) -> str:
+def read_console(machine: Machine) -> str:
+    """Return the lines of the console so far."""
     return machine.serial.file.read_text(encoding="utf-8")
 
 
-def _client(name: str, machine: Machine, scratch: Path, context: RunContext) -> Client:
+def connect(name: str, machine: Machine, scratch: Path, context: RunContext) -> Client:
+    """Return a client with one of the keys, which knows no host yet."""
     # A folder for each boot and key: each has its own list of known hosts.
     folder = scratch / name
     shutil.copytree(key_folder(context.folder, name), folder)
