@@ -1,30 +1,24 @@
 """cosign and gh, which are not ours: what they accept, and that `verify` is never the weaker."""
 
-import base64
 import json
 import re
 import subprocess
-import urllib.request
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ci.attest.statements import BOOT_REPORT_TYPE, PROVENANCE_TYPE, SBOM_TYPE, snapshot_type
-from ci.rehearsal.sigstore.server import Running, Sigstore
 from ci.release.manifest import (
-    BUNDLE_SUFFIX,
     PROVENANCE_BUNDLE,
     SNAPSHOT_BUNDLE,
     boot_bundle,
     sbom_bundle,
 )
-from tests.verify.conftest import Output
 from tests.verify.judges import Case, Cosign
 from tests.verify.judges import Judge as Tool
 from tests.verify.leaves import alterations
-from tests.verify.stage import ARCHIVE, IMAGE, NEW, REPOSITORY, Scene, Stage
+from tests.verify.stage import ARCHIVE, IMAGE, REPOSITORY, Scene, Stage
 from tests.verify.test_leaves import CONTENT, KINDS, STATEMENT_TYPE, Judge, make
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(3600)]
@@ -102,63 +96,6 @@ def test_cosign_2_verifies_the_bundles_of_rekor_v1(cosign2: Cosign, scene: Scene
     words = [*cosign2.words(case), "--new-bundle-format"]
     scene.resign(scene.stage.mint.but(rekor=1), bundle.name)
     assert cosign2.run(words, scene.place).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("rekor", "stamped"),
-    [
-        pytest.param(1, False, id="as cosign 2.6: Rekor v1"),
-        pytest.param(1, True, id="as cosign 3.0: Rekor v1 and a timestamp"),
-        pytest.param(2, True, id="as cosign 3.1: Rekor v2 and a timestamp"),
-    ],
-)
-def test_verify_accepts_a_release_that_cosign_signed_again(
-    tools: Tools, scene: Scene, ask: Callable[[Scene], Output], rekor: int, *, stamped: bool
-) -> None:
-    """The cosign at hand, with the services that each version uses by default."""
-    job = scene.stage.job(NEW)
-    with Sigstore.open(scene.stage.root / "sigstore", job, rekor=rekor).serve() as running:
-        config = json.loads(running.signing_config.read_text())
-        if not stamped:
-            del config["tsaUrls"], config["tsaConfig"]
-        services = scene.place / "signing_config.json"
-        services.write_text(json.dumps(config))
-        token = scene.place / "token"
-        token.write_text(identity_token(running))
-        trust = ["--trusted-root", str(scene.trust_root), "--signing-config", str(services)]
-        count = 0
-        for bundle in sorted(scene.folder.glob(f"*{BUNDLE_SUFFIX}")):
-            signed, words = json.loads(bundle.read_bytes()), ["sign-blob"]
-            if "dsseEnvelope" in signed:
-                statement = scene.place / "statement"
-                statement.write_bytes(base64.b64decode(signed["dsseEnvelope"]["payload"]))
-                words = ["attest-blob", "--statement", str(statement)]
-            else:
-                words.append(str(bundle).removesuffix(BUNDLE_SUFFIX))
-            words += ["--yes", "--bundle", str(bundle), "--identity-token", str(token), *trust]
-            done = subprocess.run(
-                [tools["cosign"].program, *words],
-                env={"HOME": str(scene.place), "PATH": "/usr/bin:/bin", "NO_PROXY": "127.0.0.1"},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
-            )
-            assert done.returncode == 0, done.stderr
-            count += 1
-    assert count > 10
-    output = ask(scene)
-    assert (output.code, output.failed) == (0, {})
-
-
-def identity_token(running: Running) -> str:
-    """Return an identity token of the job, as its service gives it."""
-    bearer = running.environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]
-    url = running.environment["ACTIONS_ID_TOKEN_REQUEST_URL"] + "&audience=sigstore"
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {bearer}"})  # noqa: S310 (our own address)
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 (our own address)
-        token: str = json.loads(answer.read())["value"]
-    return token
 
 
 @pytest.mark.parametrize(("rekor", "kind"), KINDS)
