@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from build.edges.progress import Silent
 from build.errors import ConfigError, RemoteError
@@ -21,6 +22,10 @@ from tests.distribution import (
 )
 
 QEMU = "qemu-system-x86_64"
+settings.register_profile(
+    "fuzz", max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+"""For `nox -s fuzz`, which takes minutes; the tests use the default of a hundred."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

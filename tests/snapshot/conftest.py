@@ -5,16 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from build.apk.writing import write_index
 from build.snapshot.lock import Lock, LockedPackage, LockedRepository
 from tests.apk.makers import key, package
-
-settings.register_profile(
-    "fuzz", max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-"""For `nox -s fuzz`, which takes minutes; the tests use the default of a hundred."""
 
 
 def locked(name: str, position: int, version: str = "1.0-r0", sha256: str = "") -> LockedPackage:
