@@ -84,7 +84,7 @@ SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "bench": ("engine", "qemu-img", "e2fsck", "git"),
     "lint": ("shellcheck",),
     "tests": TEST_TOOLS,
-    "tests_full": TEST_TOOLS,
+    "tests_full": (*TEST_TOOLS, "dockerd"),
 }
 """Keys of TOOLS that a session needs, and what it needs besides when it gets an option.
 
