@@ -49,6 +49,11 @@ TOOLS = {
     "busybox": Tool("busybox", ("busybox",), "Runs the shell scripts of the droplets in tests."),
     "sfdisk": Tool("sfdisk", ("fdisk",), "Runs with the droplets' shell scripts in tests."),
     "sshd": Tool("sshd", ("openssh-server",), "Reads the droplets' sshd settings in tests."),
+    "debootstrap": Tool(
+        "debootstrap",
+        ("debootstrap", "debian-archive-keyring"),
+        "Is installed by a workflow that a rehearsed runner runs.",
+    ),
     "dockerd": Tool("dockerd", ("docker.io",), "Runs the containers of a rehearsed runner."),
 }
 """Tools that a session may need, by name."""
@@ -81,10 +86,12 @@ SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "rehearse": ("engine", "qemu", "ssh", "git", "dpkg", "debian"),
     # `rehearse` and a runner; its jobs find qemu-img after they install it.
     "act": ("engine", "dockerd", "qemu", "qemu-img", "ssh", "git", "dpkg", "debian"),
+    # ci.yml runs the tests and installs debootstrap; the runner's apt has this machine's packages.
+    "act --workflow": (*TEST_TOOLS, "debootstrap"),
     "bench": ("engine", "qemu-img", "e2fsck", "git"),
     "lint": ("shellcheck",),
     "tests": TEST_TOOLS,
-    "tests_full": TEST_TOOLS,
+    "tests_full": (*TEST_TOOLS, "dockerd"),
 }
 """Keys of TOOLS that a session needs, and what it needs besides when it gets an option.
 

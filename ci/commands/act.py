@@ -3,13 +3,16 @@
 import argparse
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from build.errors import ConfigError
 from ci.commands.rehearse import add_mirror_argument, mirror_of
 from ci.rehearsal.contents import make_contents
 from ci.rehearsal.runner.act import Run
-from ci.rehearsal.runner.release import RELEASE, Rehearsed, check_branch, compare, release
+from ci.rehearsal.runner.jobs import RunnerJob, check_jobs, find_job, read_jobs
+from ci.rehearsal.runner.pushed import Rehearsed
+from ci.rehearsal.runner.release import RELEASE, check_branch, compare, release
 from ci.release.checkout import ROOT
 from ci.report.console import Console
 
@@ -34,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"another workflow, for a pushed branch and without services (default: {RELEASE})",
     )
-    parser.add_argument("--job", metavar="NAME", help="with --workflow: only this job")
+    parser.add_argument(
+        "--job",
+        metavar="NAME",
+        help="only this job, and those that it needs in its own file; nothing is compared",
+    )
     parser.add_argument(
         "--no-compare",
         action="store_true",
@@ -49,6 +56,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             "act: needs root, which makes the runner's user and programs in a mount namespace",
             hint="run `sudo nox -s act`",
         )
+    found = list(read_jobs(WORKFLOWS / arguments.workflow))
+    check_jobs(found)
+    only = find_job(found, arguments.job) if arguments.job else None
     state: Path = arguments.folder.resolve()
     state.mkdir(parents=True, exist_ok=True)
     for name in ("github", "s3", "sigstore", "download", "machine", "fork", "again", "logs"):
@@ -60,29 +70,40 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         environment={**console.environment, "NO_PROXY": "127.0.0.1"},
     )
     if arguments.workflow != RELEASE:
-        finished = check_branch(rehearsed, WORKFLOWS / arguments.workflow, arguments.job)
+        finished = check_branch(rehearsed, found, arguments.workflow, only)
         _print_jobs(finished, console)
         console.data({"jobs": finished.jobs})
         return 0
-    if arguments.job:
-        raise ConfigError(f"--job {arguments.job}: {RELEASE} runs whole")
+    console.data(_release(rehearsed, found, only, arguments))
+    return 0
+
+
+def _release(
+    rehearsed: Rehearsed,
+    found: Sequence[RunnerJob],
+    only: RunnerJob | None,
+    arguments: argparse.Namespace,
+) -> Mapping[str, object]:
+    """Release a tag, compare it with a rehearsal unless told otherwise; return what is reported."""
+    console = rehearsed.console
     contents = make_contents(
-        state,
+        rehearsed.state,
         repositories=(),
         keys=(),
         mirror=mirror_of(arguments, console),
         own=None,
         progress=console.progress,
     )
-    finished = release(rehearsed, contents, WORKFLOWS / RELEASE)
+    finished = release(rehearsed, contents, found, only)
     _print_jobs(finished, console)
+    if only is not None:
+        return {"jobs": finished.jobs}
     result = {"jobs": finished.jobs, "download": str(rehearsed.download)}
     if not arguments.no_compare:
         digest = compare(rehearsed)
         console.line(f"The same release as a rehearsal of this commit: release.json {digest}")
         result["manifest_sha256"] = digest
-    console.data(result)
-    return 0
+    return result
 
 
 def _print_jobs(finished: Run, console: Console) -> None:

@@ -170,6 +170,7 @@ def test_a_session_asks_for_the_programs_that_its_command_can_call(command: str)
     needed = {TOOL_OF[program] for program in found - ESSENTIAL}
     if command == "act":
         needed |= {"dockerd", *session_tools("rehearse"), *session_tools("boot", ["--faults"])}
+        needed |= {"debootstrap", *session_tools("tests")}  # ci.yml, with `--workflow`
     if command == "rehearse":
         assert {"pin", "build", "boot", "sign"} <= rehearsed_commands()
         needed |= {tool for each in rehearsed_commands() for tool in session_tools(each)}

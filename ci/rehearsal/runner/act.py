@@ -39,6 +39,10 @@ class Run:
     """What the steps of each job printed."""
     errors: list[str] = field(default_factory=list)
     """act's own messages of level error."""
+    ended: set[str] = field(default_factory=set)
+    """Names of the finished jobs as the workflows have them."""
+    heading: str = ""
+    """Job and step that were shown last."""
 
     def read(self, line: str) -> str | None:
         """Read one line of `act --json`; return what to print of it, if anything."""
@@ -53,12 +57,15 @@ class Run:
             return f"  {text}"
         if "jobResult" in event:
             self.jobs[job] = str(event["jobResult"])
+            self.ended.add(str(event.get("jobID")))
             return f"< {job}: {event['jobResult']}"
         if event.get("level") in ("error", "fatal"):
             self.errors.append(message)
             return f"  error: {message}"
         if event.get("stage") == "Main" and "Run Main" in message:
-            return f"\n> {job}: {event.get('step', '')}"
+            # An action and its own step have the same name.
+            before, self.heading = self.heading, f"\n> {job}: {event.get('step', '')}"
+            return self.heading if self.heading != before else None
         return None
 
 
@@ -203,6 +210,19 @@ def run_act(
             "\n".join(_describe_failure(run, failed, process.returncode)), hint=f"read {log}"
         )
     return run
+
+
+def check_complete(run: Run, expected: Sequence[str]) -> None:
+    """Check that every job ran: act says nothing of one whose condition is false, and succeeds.
+
+    Raises:
+        JobFailedError: names the jobs.
+    """
+    if missing := [name for name in expected if name not in run.ended]:
+        raise JobFailedError(
+            f"jobs that did not run: {', '.join(missing)}",
+            hint="compare their `if:` and `needs:` with the outputs of the jobs before them",
+        )
 
 
 def _describe_failure(run: Run, failed: Sequence[str], status: int) -> Iterator[str]:

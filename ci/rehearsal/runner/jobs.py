@@ -1,7 +1,7 @@
 """The jobs of a workflow as GitHub runs them: their permissions, secrets and actions."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ GIVEN = {"GITHUB_TOKEN"}
 class RunnerJob:
     """A job that runs on a machine of its own."""
 
+    file: str
+    """Name of its workflow's file."""
     workflow: str
     """`name:` of its file, as in GITHUB_WORKFLOW under act."""
     name: str
@@ -63,6 +65,7 @@ def read_jobs(
         steps = job.get("steps", [])
         used = frozenset(SECRET.findall(str(job)))
         yield RunnerJob(
+            file=file.name,
             workflow=document["name"],
             name=name,
             permissions=permissions,
@@ -80,7 +83,7 @@ def _allowed(asked: Any, granted: Mapping[str, str] | None) -> dict[str, str]:  
     return {name: value for name, value in asked.items() if granted.get(name) == value}
 
 
-def check_jobs(jobs: list[RunnerJob]) -> None:
+def check_jobs(jobs: Sequence[RunnerJob]) -> None:
     """Check what act does not: each action is pinned, each secret is the job's.
 
     Raises:
@@ -99,11 +102,25 @@ def check_jobs(jobs: list[RunnerJob]) -> None:
             )
 
 
-def describe_permissions(jobs: list[RunnerJob]) -> dict[str, dict[str, bool]]:
+def find_job(jobs: Sequence[RunnerJob], name: str) -> RunnerJob:
+    """Return the job of that name.
+
+    Raises:
+        ConfigError: there is none; with the names that there are.
+    """
+    for job in jobs:
+        if job.name == name:
+            return job
+    raise ConfigError(
+        f"--job {name}: no such job", hint=f"there are: {', '.join(job.name for job in jobs)}"
+    )
+
+
+def describe_permissions(jobs: Sequence[RunnerJob]) -> dict[str, dict[str, bool]]:
     """Return whether each job may request an identity token, by key."""
     return {job.key: {"id_token": job.permissions.get("id-token") == "write"} for job in jobs}
 
 
-def actions_of(jobs: list[RunnerJob]) -> list[str]:
+def actions_of(jobs: Sequence[RunnerJob]) -> list[str]:
     """Return every action of the jobs once, sorted."""
     return sorted({action for job in jobs for action in job.uses})

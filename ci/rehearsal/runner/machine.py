@@ -20,25 +20,26 @@ from pathlib import Path
 from build.errors import MissingToolError, RemoteError
 from ci.environment import SYSTEM_PATH, UNPACKED, find_tool
 from ci.rehearsal.runner import runtime
-from ci.rehearsal.runner.programs import HOST, make_links
+from ci.rehearsal.runner.programs import HOST, TOOLS, as_unpacked, make_links
 from ci.rehearsal.services import stop
 
 HERE = Path(__file__).parent
 USER, DOCKER_GROUP = 1001, 990
 """As on GitHub's runners; the second is free in Debian's static ids."""
 DOCKER = UNPACKED / "dockerd"
-"""Docker, where it is not installed; the runner sees it as /home/docker."""
 RUN = "artifacts/1"
 """Artifacts of act's run, whose number is 1; its server ends a listing of a folder that is not
 there without a response."""
 SOCKET = "/run/docker.sock"
+OS_RELEASE = 'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\n'
+"""What tells a program that it is not on Debian (os-release(5))."""
 READY_SECONDS = 60
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SETUP = f"""
 set -eu
 # Held in /mnt while /home, which may contain them, is replaced.
 mount -t tmpfs -o mode=0755 tmpfs /mnt
-for name in machine python docker; do
+for name in machine python tools; do
     mkdir "/mnt/$name"
     if [ -d "$1" ]; then mount --rbind "$1" "/mnt/$name"; fi
     shift
@@ -46,14 +47,18 @@ done
 mount -t tmpfs -o mode=0755 tmpfs /home
 mount -t tmpfs -o mode=0755 tmpfs /root
 if [ "$2" ] && [ -d "$2" ]; then mount -t tmpfs -o mode=0755 tmpfs "$2"; fi
-mkdir /home/machine /home/runner /home/python /home/docker {HOST} {HOST}/usr
-for name in machine python docker; do mount --rbind "/mnt/$name" "/home/$name"; done
+mkdir /home/machine /home/runner /home/python {TOOLS} {HOST} {HOST}/usr
+for name in machine python tools; do mount --rbind "/mnt/$name" "/home/$name"; done
 if [ ! -d "$1" ]; then mkdir -p "$1"; mount --rbind /mnt/python "$1"; fi
 umount -l /mnt
 mount --bind /home/machine/home /home/runner
 mount --rbind /usr {HOST}/usr
 mount --bind /home/machine/passwd /etc/passwd
 mount --bind /home/machine/group /etc/group
+mount --bind /home/machine/os-release /etc/os-release
+for name in sources.list sources.list.d; do
+    if [ -e "/etc/apt/$name" ]; then mount --bind "/home/machine/$name" "/etc/apt/$name"; fi
+done
 mount --bind /home/machine/run /run
 mount --bind /home/machine/tmp /tmp
 echo ready
@@ -61,7 +66,7 @@ read -r end || true
 """
 """The outer namespace; it lasts until the end of standard input.
 
-Arguments: what becomes /home/machine, /home/python and /home/docker; the path at which Python's
+Arguments: what becomes /home/machine, /home/python and /home/tools; the path at which Python's
 libraries look for it; a folder above it that only its owner may enter, or nothing.
 """
 HIDE = """
@@ -111,9 +116,7 @@ def prepare(folder: Path, programs: Mapping[str, str]) -> None:
         (folder / "bin" / name).unlink(missing_ok=True)
         (folder / "bin" / name).symlink_to(f"/home/machine/ci/rehearsal/runner/inside/{name}")
     # dockerd takes the path of a program without arguments.
-    runc = find_tool("runc") or "runc"
-    if Path(runc).is_relative_to(DOCKER):
-        runc = f"/home/docker/{Path(runc).relative_to(DOCKER)}"
+    runc = as_unpacked(find_tool("runc") or "runc")
     shutil.copyfile(runtime.__file__, folder / "runtime.py")
     python = f"/home/python/bin/python3.{sys.version_info.minor}"
     script = f'#!/bin/sh\nexec {python} -I /home/machine/runtime.py {runc} "$@"\n'
@@ -128,6 +131,10 @@ def prepare(folder: Path, programs: Mapping[str, str]) -> None:
     (folder / "passwd").write_text(users + "".join(others))
     groups = f"runner:x:{USER}:\ndocker:x:{DOCKER_GROUP}:runner\n"
     (folder / "group").write_text(Path("/etc/group").read_text() + groups)
+    (folder / "os-release").write_text(OS_RELEASE)
+    # No Debian mirror: a rehearsal finds the one that the package debootstrap names.
+    (folder / "sources.list").touch()
+    (folder / "sources.list.d").mkdir()
     for name in ("home", "home/work", "bin", "pip", "artifacts", RUN):
         os.chown(folder / name, USER, USER)
 
@@ -164,7 +171,7 @@ def running(folder: Path, *, log: Path) -> Iterator[Machine]:
         argv = ["unshare", "--mount", "--propagation=private", "/bin/sh", "-c", SETUP, "sh"]
         outer = stack.enter_context(
             subprocess.Popen(
-                [*argv, str(folder.resolve()), base, str(DOCKER), base, closed_ancestor(base)],
+                [*argv, str(folder.resolve()), base, str(UNPACKED), base, closed_ancestor(base)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -187,20 +194,18 @@ def _start_daemon(machine: Machine, log: Path) -> subprocess.Popen[bytes]:
     found = find_tool("dockerd")
     if found is None:
         raise MissingToolError("dockerd: no such program", hint="`apt-get install docker.io`")
-    dockerd = Path(found)
-    if dockerd.is_relative_to(DOCKER):
-        dockerd = Path("/home/docker", dockerd.relative_to(DOCKER))
+    dockerd, docker = as_unpacked(found), as_unpacked(str(DOCKER))
     libraries = {path.parent.relative_to(DOCKER) for path in DOCKER.glob("**/*.so*")}
     environment = {
-        "PATH": f"/home/docker/usr/sbin:/home/docker/usr/bin:{SYSTEM_PATH}",
-        "LD_LIBRARY_PATH": ":".join(f"/home/docker/{folder}" for folder in sorted(libraries)),
+        "PATH": f"{docker}/usr/sbin:{docker}/usr/bin:{SYSTEM_PATH}",
+        "LD_LIBRARY_PATH": ":".join(f"{docker}/{folder}" for folder in sorted(libraries)),
     }
     with log.open("wb") as output:
         return subprocess.Popen(
             [
                 *("nsenter", f"--mount=/proc/{machine.process}/ns/mnt", "--wd=/"),
                 # It ends with this process, also when that is killed (PR_SET_PDEATHSIG).
-                *("setpriv", "--pdeathsig=TERM", str(dockerd)),
+                *("setpriv", "--pdeathsig=TERM", dockerd),
                 *("--data-root=/home/machine/docker", "--exec-root=/run/docker"),
                 *("--pidfile=/run/docker.pid", f"--host=unix://{SOCKET}"),
                 f"--group={DOCKER_GROUP}",

@@ -5,18 +5,21 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
-from ci.environment import SYSTEM_PATH
+from ci.environment import SYSTEM_PATH, UNPACKED
 from ci.rehearsal.runner.inside.debian import Query, programs_of, query
 
 LIST = Path(__file__).with_name("programs.toml")
 HOST = "/home/host"
 """Where the runner sees the whole /usr of this machine; its own /usr/bin has the links alone."""
+TOOLS = "/home/tools"
+"""Where the runner sees UNPACKED, the programs that are not installed on this machine."""
 OTHER_FOLDERS = ("bin", "sbin")
 
 
 def find_program(name: str) -> str | None:
-    """Return the path of a program that is installed for all users, or None."""
-    return shutil.which(name, path=SYSTEM_PATH)
+    """Return the path of a program that is installed for all users or unpacked, or None."""
+    unpacked = (f"{UNPACKED}/{name}/usr/{folder}" for folder in OTHER_FOLDERS)
+    return shutil.which(name, path=":".join((SYSTEM_PATH, *unpacked)))
 
 
 def runner_programs(
@@ -54,7 +57,16 @@ def as_seen(path: str) -> str:
     >>> as_seen("/bin/ls"), as_seen("/usr/local/bin/docker")
     ('/home/host/usr/bin/ls', '/home/host/usr/local/bin/docker')
     """
+    if (unpacked := as_unpacked(path)) != path:
+        return unpacked
     # /bin and /sbin are links to those of /usr in every release of Debian since 12 (usrmerge).
     if path.startswith(tuple(f"/{folder}/" for folder in OTHER_FOLDERS)):
         path = f"/usr{path}"
     return f"{HOST}{path}"
+
+
+def as_unpacked(path: str) -> str:
+    """Return the path under which the runner finds a file of UNPACKED; any other is unchanged."""
+    if Path(path).is_relative_to(UNPACKED):
+        return f"{TOOLS}/{Path(path).relative_to(UNPACKED)}"
+    return path

@@ -7,7 +7,7 @@ import pytest
 
 from build.errors import ConfigError
 from ci.commands import act as command
-from ci.rehearsal.runner.act import Run, environment
+from ci.rehearsal.runner.act import JobFailedError, Run, check_complete, environment
 from ci.rehearsal.runner.event import push_event
 from ci.rehearsal.runner.machine import closed_ancestor
 from ci.rehearsal.runner.runtime import bounding_set, bundle_of, reduce_bundle
@@ -33,6 +33,24 @@ def test_output_and_results_of_jobs_are_kept() -> None:
     assert run.jobs == {"release/build/boot": "failure"}
     assert run.output == {"release/build/boot": ["  ok"]}
     assert run.errors == ["exitcode '1'"]
+
+
+def test_an_action_and_its_own_step_are_one_heading() -> None:
+    run = Run()
+    step = line(msg="Run Main actions/checkout@1", stage="Main", step="actions/checkout@1")
+    assert [run.read(step), run.read(step)] == [
+        "\n> release/build/boot: actions/checkout@1",
+        None,
+    ]
+
+
+def test_a_job_that_was_left_out_is_named() -> None:
+    """Seen with act 0.2.89: a job whose condition is false leaves no line, and the run succeeds."""
+    run = Run()
+    run.read(line(msg="Job succeeded", jobResult="success", jobID="boot"))
+    check_complete(run, ["boot"])
+    with pytest.raises(JobFailedError, match="did not run: mirror, verify"):
+        check_complete(run, ["boot", "mirror", "verify"])
 
 
 def test_jobs_get_the_package_index_of_this_machine_and_no_secret() -> None:

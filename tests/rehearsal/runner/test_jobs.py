@@ -8,7 +8,13 @@ import yaml
 
 from build.errors import ConfigError
 from ci.rehearsal.runner import act
-from ci.rehearsal.runner.jobs import actions_of, check_jobs, describe_permissions, read_jobs
+from ci.rehearsal.runner.jobs import (
+    actions_of,
+    check_jobs,
+    describe_permissions,
+    find_job,
+    read_jobs,
+)
 
 ROOT = Path(__file__).parents[3]
 WORKFLOWS = ROOT / ".github" / "workflows"
@@ -24,6 +30,17 @@ def test_only_the_signing_job_may_request_an_identity_token() -> None:
 
 def test_the_release_workflow_passes() -> None:
     check_jobs(list(read_jobs(WORKFLOWS / "release.yml")))
+
+
+def test_a_job_is_found_in_the_file_that_has_its_steps() -> None:
+    jobs = list(read_jobs(WORKFLOWS / "release.yml"))
+    assert [find_job(jobs, name).file for name in ("build", "mirror")] == [
+        "build.yml",
+        "release.yml",
+    ]
+    with pytest.raises(ConfigError, match="--job boots: no such job") as error:
+        find_job(jobs, "boots")
+    assert "preflight, bucket, build, boot" in error.value.hint
 
 
 def test_a_called_workflow_gets_no_more_than_its_caller_has(tmp_path: Path) -> None:

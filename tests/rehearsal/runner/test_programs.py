@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.environment import UNPACKED
 from ci.rehearsal.runner.inside import apt_get
 from ci.rehearsal.runner.inside.debian import programs_of, with_dependencies
 from ci.rehearsal.runner.programs import make_links, read_list, runner_programs
@@ -47,6 +48,30 @@ def test_links_lead_to_the_programs_of_the_host(tmp_path: Path) -> None:
         "e2fsck": "/home/host/usr/sbin/e2fsck",
         "docker": "/home/host/usr/local/bin/docker",
     }
+
+
+def test_a_program_that_is_unpacked_here_is_installed_there(tmp_path: Path) -> None:
+    make_links(tmp_path / "bin", {"sshd": f"{UNPACKED}/sshd/usr/sbin/sshd"})
+    assert str((tmp_path / "bin/sshd").readlink()) == "/home/tools/sshd/usr/sbin/sshd"
+
+
+def test_apt_itself_reads_the_packages_of_a_rehearsal(
+    runner: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    def execv(path: str, words: list[str]) -> None:
+        started.append([path, *words[1:]])
+        raise SystemExit
+
+    monkeypatch.setattr("os.execv", execv)
+    with pytest.raises(SystemExit):
+        apt_get.main(["-qq", "indextargets", "--format", "$(ORIGIN)"])
+    monkeypatch.setenv("APT_CONFIG", "/elsewhere/apt.conf")
+    with pytest.raises(SystemExit):
+        apt_get.main(["-qq", "-o", "APT::Update::Error-Mode=any", "update"])
+    assert [words[0] for words in started] == [f"{runner.parent}/host/usr/bin/apt-get"] * 2
+    assert [words[-1] for words in started] == ["$(ORIGIN)", "update"]
 
 
 def test_a_package_brings_what_it_depends_on() -> None:

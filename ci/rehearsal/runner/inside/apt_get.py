@@ -1,11 +1,14 @@
 """`apt-get` of the rehearsed runner: programs of packages appear, nothing is downloaded.
 
 The packages are those of the machine that rehearses. Their programs are hidden from a job until
-it installs them. Started as `sudo apt-get install PACKAGES`.
+it installs them. Started as `sudo apt-get install PACKAGES`. What changes no system is apt's own:
+a question about its sources, and commands with lists and folders of their own (APT_CONFIG), by
+which a rehearsal reads Debian's packages.
 """
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ci.rehearsal.runner.inside.debian import programs_of, with_dependencies
@@ -15,8 +18,15 @@ HOST = "/home/host"
 """The whole /usr of the machine that rehearses is below this folder."""
 
 
+def is_aside(words: list[str], environment: Mapping[str, str]) -> bool:
+    """Return whether `apt-get WORDS` leaves the system's packages and lists alone."""
+    return "APT_CONFIG" in environment or "indextargets" in words
+
+
 def main(words: list[str]) -> int:
     """Run `apt-get WORDS`; return its exit status (100 for an error, apt-get(8))."""
+    if is_aside(words, os.environ):
+        os.execv(f"{HOST}/usr/bin/apt-get", ["apt-get", *words])  # noqa: S606 - becomes apt
     command, *packages = [word for word in words if not word.startswith("-")] or [""]
     if "SUDO_UID" not in os.environ:
         print("E: Could not open lock file - are you root?", file=sys.stderr)
