@@ -49,6 +49,7 @@ TOOLS = {
     "busybox": Tool("busybox", ("busybox",), "Runs the shell scripts of the droplets in tests."),
     "sfdisk": Tool("sfdisk", ("fdisk",), "Runs with the droplets' shell scripts in tests."),
     "sshd": Tool("sshd", ("openssh-server",), "Reads the droplets' sshd settings in tests."),
+    "chromium": Tool("chromium", ("chromium",), "Shows the catalogue of a mirror in tests."),
     "dockerd": Tool("dockerd", ("docker.io",), "Runs the containers of a rehearsed runner."),
 }
 """Tools that a session may need, by name."""
@@ -84,7 +85,7 @@ SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "bench": ("engine", "qemu-img", "e2fsck", "git"),
     "lint": ("shellcheck",),
     "tests": TEST_TOOLS,
-    "tests_full": TEST_TOOLS,
+    "tests_full": (*TEST_TOOLS, "chromium"),
 }
 """Keys of TOOLS that a session needs, and what it needs besides when it gets an option.
 

@@ -21,10 +21,10 @@ from ci.catalogue.catalogue import (
 from ci.catalogue.feed import format_feed
 from ci.catalogue.page import format_page
 from ci.config import SpacesConfig
-from ci.publish.conditions import NEW, write
 from ci.publish.mirror import DIGEST, check_public
 from ci.publish.release_files import ReleaseFile
 from ci.publish.transfer import AGAIN, Wait
+from ci.spaces.conditions import NEW, write
 from ci.spaces.errors import FAILURES, remote_error, status_of
 
 if TYPE_CHECKING:

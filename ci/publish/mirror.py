@@ -17,7 +17,6 @@ from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import Progress, Step
 from build.errors import ConfigError, PublishError, RemoteError
 from ci.config import SpacesConfig
-from ci.publish.conditions import NEW, write
 from ci.publish.parts import LARGE, Target, abort_stale, upload_in_parts
 from ci.publish.plan import mirror_key, mirror_url
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
@@ -30,6 +29,7 @@ from ci.publish.transfer import (
     Wait,
 )
 from ci.report.safe_output import read_secret
+from ci.spaces.conditions import NEW, write
 from ci.spaces.errors import FAILURES
 from ci.spaces.errors import remote_error as _remote_error
 from ci.spaces.errors import status_of as _status

@@ -15,9 +15,9 @@ from botocore.exceptions import ClientError
 
 from build.edges.progress import Step
 from build.errors import RemoteError
-from ci.publish.conditions import NEW, code_of, write
-from ci.publish.s3_errors import FAILURES, remote_error
 from ci.publish.transfer import AGAIN, ProgressCounter, UploadBody
+from ci.spaces.conditions import NEW, code_of, write
+from ci.spaces.errors import FAILURES, remote_error
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

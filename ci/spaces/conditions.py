@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ci.publish.s3_errors import status_of
+from ci.spaces.errors import status_of
 
 NEW: Mapping[str, Any] = {"IfNoneMatch": "*"}
 """The condition that there is no object of that key."""
