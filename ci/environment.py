@@ -54,6 +54,7 @@ TOOLS = {
         ("debootstrap", "debian-archive-keyring"),
         "Is installed by a workflow that a rehearsed runner runs.",
     ),
+    "chromium": Tool("chromium", ("chromium",), "Shows the catalogue of a mirror in tests."),
     "dockerd": Tool("dockerd", ("docker.io",), "Runs the containers of a rehearsed runner."),
 }
 """Tools that a session may need, by name."""
@@ -91,7 +92,7 @@ SESSION_TOOLS: Mapping[str, tuple[str, ...]] = {
     "bench": ("engine", "qemu-img", "e2fsck", "git"),
     "lint": ("shellcheck",),
     "tests": TEST_TOOLS,
-    "tests_full": (*TEST_TOOLS, "dockerd"),
+    "tests_full": (*TEST_TOOLS, "chromium", "dockerd"),
 }
 """Keys of TOOLS that a session needs, and what it needs besides when it gets an option.
 

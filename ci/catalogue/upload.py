@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from build.edges.download import Downloader
 from build.edges.files import hash_bytes
 from build.edges.progress import Progress
@@ -25,8 +23,9 @@ from ci.catalogue.page import format_page
 from ci.config import SpacesConfig
 from ci.publish.mirror import DIGEST, check_public
 from ci.publish.release_files import ReleaseFile
-from ci.publish.s3_errors import FAILURES, remote_error, status_of
 from ci.publish.transfer import AGAIN, Wait
+from ci.spaces.conditions import NEW, write
+from ci.spaces.errors import FAILURES, remote_error, status_of
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -149,33 +148,25 @@ def _write(
     if stored.etag and stored.content == content:
         return False
     key = bucket.key(name)
-    condition = {"IfMatch": stored.etag} if stored.etag else {"IfNoneMatch": "*"}
-    conditions: tuple[dict[str, Any], ...] = (condition, {}) if guarded else ({},)
-    for chosen in conditions:
-        try:
-            bucket.client.put_object(
-                Bucket=bucket.spaces.bucket,
-                Key=key,
-                Body=content,
-                ContentType=MEDIA_TYPES[name],
-                CacheControl=CACHE_CONTROL,
-                ACL="public-read",
-                Metadata={DIGEST: hash_bytes(content).sha256},
-                **chosen,
-            )
-        except FAILURES as error:
-            if chosen and _code(error) == "NotImplemented":
-                continue
-            # 412: another publisher was faster; 409: it writes at this moment.
-            if not chosen or status_of(error) not in {409, 412}:
-                raise remote_error(bucket.spaces.bucket, key, error) from error
-        break
+    condition = {"IfMatch": stored.etag} if stored.etag else NEW
+
+    def send(**chosen: Any) -> object:  # noqa: ANN401
+        return bucket.client.put_object(
+            Bucket=bucket.spaces.bucket,
+            Key=key,
+            Body=content,
+            ContentType=MEDIA_TYPES[name],
+            CacheControl=CACHE_CONTROL,
+            ACL="public-read",
+            Metadata={DIGEST: hash_bytes(content).sha256},
+            **chosen,
+        )
+
+    try:
+        write(send, condition if guarded else {})
+    except FAILURES as error:
+        raise remote_error(bucket.spaces.bucket, key, error) from error
     return True
-
-
-def _code(error: Exception) -> str:
-    response = error.response if isinstance(error, ClientError) else {}
-    return response.get("Error", {}).get("Code", "")
 
 
 def _check(

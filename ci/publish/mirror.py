@@ -1,28 +1,25 @@
 """Mirror of a release in an S3 bucket, at URLs that DigitalOcean can import.
 
 Spaces and other S3 services support different parts of the API, so only the basics are used: one
-PUT for each file, no checksum trailers. The service's own report is not trusted: each file is
-downloaded again without an account and hashed.
+PUT for a file, or parts of a large one, and no checksum trailers. The service's own report is not
+trusted: each file is downloaded again without an account and hashed.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import Progress, Step
-from build.errors import ConfigError, PublishError
+from build.errors import ConfigError, PublishError, RemoteError
 from ci.config import SpacesConfig
+from ci.publish.parts import LARGE, Target, abort_stale, upload_in_parts
 from ci.publish.plan import mirror_key, mirror_url
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
-from ci.publish.s3_errors import FAILURES
-from ci.publish.s3_errors import remote_error as _remote_error
-from ci.publish.s3_errors import status_of as _status
 from ci.publish.transfer import (
     AGAIN,
     CONNECT,
@@ -32,6 +29,10 @@ from ci.publish.transfer import (
     Wait,
 )
 from ci.report.safe_output import read_secret
+from ci.spaces.conditions import NEW, write
+from ci.spaces.errors import FAILURES
+from ci.spaces.errors import remote_error as _remote_error
+from ci.spaces.errors import status_of as _status
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -85,7 +86,8 @@ def open_bucket(spaces: SpacesConfig, environment: Mapping[str, str]) -> "S3Clie
             read_timeout=SILENCE,
         ),
     )
-    client.meta.events.register("before-send.s3.PutObject", _start_counting)
+    for operation in ("PutObject", "UploadPart"):
+        client.meta.events.register(f"before-send.s3.{operation}", _start_counting)
     return client
 
 
@@ -116,6 +118,7 @@ def mirror_release(
         with progress.step(f"Mirror {len(missing)} files", total=total) as step:
             for file in missing:
                 upload_file(client, spaces.bucket, keys[file.name], file, step)
+    abort_stale(client, spaces.bucket, spaces.prefix, set(keys.values()))
     mirrored = []
     downloader = Downloader(wait, AGAIN)
     total = sum(file.size for file in release.files)
@@ -193,34 +196,52 @@ def upload_file(
         PublishError: the key has other bytes by now.
         RemoteError: the service refuses or does not reply.
     """
+    target = Target(
+        bucket=bucket,
+        key=key,
+        headers={
+            "ContentType": file.media_type,
+            "CacheControl": CACHE_CONTROL,
+            "ContentDisposition": f'attachment; filename="{key.rpartition("/")[2]}"',
+            "ACL": "public-read",
+            "Metadata": {DIGEST: file.sha256},
+        },
+        replace=replace,
+    )
+
+    def arrived() -> bool:
+        return not replace and is_present(client, bucket, key, file)
+
+    try:
+        with file.path.open("rb") as opened:
+            if file.size < LARGE:
+                written = _put(client, target, opened, file.size, step)
+            else:
+                written = upload_in_parts(client, target, opened, step, arrived=arrived)
+    except FAILURES as error:
+        raise _remote_error(bucket, key, error) from error
+    # The key exists by now, perhaps from an attempt whose reply was lost: compare it.
+    if not written and not arrived():
+        raise RemoteError(f"{bucket}/{key}: another run writes it at this moment", hint=AGAIN)
+
+
+def _put(client: "S3Client", target: Target, file: BinaryIO, size: int, step: Step) -> bool:
+    """Upload a file with one request; return whether it was written."""
     counter = ProgressCounter(step)
+
+    def send(**condition: Any) -> object:  # noqa: ANN401
+        file.seek(0)
+        return client.put_object(
+            Bucket=target.bucket,
+            Key=target.key,
+            Body=UploadBody(file, size, counter, counting=False),  # type: ignore[arg-type]
+            ContentLength=size,
+            **target.headers,
+            **condition,
+        )
+
     # The condition guards against two runs at once; not every service supports it.
-    conditions: tuple[dict[str, Any], ...] = ({},) if replace else ({"IfNoneMatch": "*"}, {})
-    for condition in conditions:
-        try:
-            with file.path.open("rb") as opened:
-                client.put_object(
-                    Bucket=bucket,
-                    Key=key,
-                    Body=UploadBody(opened, file.size, counter, counting=False),  # type: ignore[arg-type]
-                    ContentLength=file.size,
-                    ContentType=file.media_type,
-                    CacheControl=CACHE_CONTROL,
-                    ContentDisposition=f'attachment; filename="{key.rpartition("/")[2]}"',
-                    ACL="public-read",
-                    Metadata={DIGEST: file.sha256},
-                    **condition,
-                )
-        except FAILURES as error:
-            response = error.response if isinstance(error, ClientError) else {}
-            if condition and response.get("Error", {}).get("Code") == "NotImplemented":
-                continue
-            # 412: the key exists by now (RFC 9110, 13.1.2), perhaps from an attempt whose reply
-            # was lost: compare it.
-            if replace or _status(error) != 412:
-                raise _remote_error(bucket, key, error) from error
-            is_present(client, bucket, key, file)
-        return
+    return write(send, {} if target.replace else NEW)
 
 
 def check_public(url: str, file: ReleaseFile, step: Step, downloader: Downloader) -> None:

@@ -16,7 +16,7 @@ from ci.commands import COMMANDS, module_name
 from ci.environment import SESSION_TOOLS, TOOLS, session_tools
 
 ROOT = Path(__file__).parents[2]
-ONLY_IN_TESTS = {"shellcheck", "busybox", "sfdisk", "sshd"}
+ONLY_IN_TESTS = {"shellcheck", "busybox", "sfdisk", "sshd", "chromium"}
 """No command starts these; some are also names of Alpine packages."""
 TOOL_OF = {
     **{tool.program: name for name, tool in TOOLS.items() if name not in ONLY_IN_TESTS},

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from build.apk.index import INDEX
 from build.apk.writing import write_index
-from build.snapshot.lock import read_lock
+from build.snapshot.lock_reader import read_lock
 from ci.config import read_config
 from ci.rehearsal.configuration import REPOSITORY, Addresses, Contents, release_toml
 from ci.rehearsal.rehearse import REPOSITORIES, StepFailedError

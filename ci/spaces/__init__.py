@@ -1,0 +1,5 @@
+"""What all that use a bucket share: publishing, the catalogue, imports and preflight.
+
+- `errors`: the errors of an S3 service, as boto3 raises them
+- `conditions`: writes that take place only if nobody else wrote meanwhile
+"""
