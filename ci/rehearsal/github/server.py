@@ -12,11 +12,7 @@ from werkzeug.utils import send_file
 from werkzeug.wrappers import Request, Response
 
 from ci.rehearsal.github.call import Call
-from ci.rehearsal.github.openapi_check import (
-    read_description,
-    request_violation,
-    response_violation,
-)
+from ci.rehearsal.github.description import DESCRIPTION
 from ci.rehearsal.github.operations import OPERATIONS, storage_url
 from ci.rehearsal.github.responses import refusal
 from ci.rehearsal.github.state import StoredAsset, World
@@ -73,7 +69,7 @@ class Application:
         else:
             call.request.max_content_length = MAX_JSON_BODY
         try:
-            if violation := request_violation(call.request):
+            if violation := DESCRIPTION.request_violation(call.request):
                 return self._violation(violation)
             if kind == "502-before":
                 return refusal(502, "Server Error")
@@ -86,7 +82,7 @@ class Application:
             raise ConnectionResetError
         if kind in {"502-after", "starter"}:
             return refusal(502, "Server Error")
-        if violation := response_violation(call.request, response):
+        if violation := DESCRIPTION.response_violation(call.request, response):
             return self._violation(violation)
         return response
 
@@ -178,7 +174,7 @@ def _routes() -> Map:
         Rule("/<path:repository>/releases/download/<tag>/<path:name>", endpoint="download"),
         Rule("/storage/<int:number>/<name>", endpoint="storage"),
     ]
-    for path, item in read_description()["paths"].items():
+    for path, item in DESCRIPTION.read()["paths"].items():
         for method, operation in item.items():
             rule = re.sub(r"\{(\w+_id)\}", r"<int:\1>", path).replace("{ref}", "<path:ref>")
             rule = rule.replace("{", "<").replace("}", ">")
