@@ -25,8 +25,8 @@ from ci.catalogue.page import format_page
 from ci.config import SpacesConfig
 from ci.publish.mirror import DIGEST, check_public
 from ci.publish.release_files import ReleaseFile
-from ci.publish.s3_errors import FAILURES, remote_error, status_of
 from ci.publish.transfer import AGAIN, Wait
+from ci.spaces.errors import FAILURES, remote_error, status_of
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

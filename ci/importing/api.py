@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import requests
 
-from build.edges.download import bearer
+from build.edges.download import bearer, retry_after
 from build.errors import ConfigError, RemoteError, VerificationError
 from build.tables import Table
 from ci.report.safe_output import read_secret
@@ -151,7 +151,7 @@ class Api:
                 return None
             if answer.status_code not in {429, 500, 502, 503, 504} or attempt == MAX_ATTEMPTS:
                 return self._table(answer, path)
-            self._wait(_retry_after(answer, float(2**attempt)))
+            self._wait(min(retry_after(answer.headers) or float(2**attempt), MAX_WAIT))
         raise AssertionError(path)
 
     def _post(self, path: str, body: Mapping[str, object]) -> Table:
@@ -207,8 +207,3 @@ def _reason(answer: requests.Response) -> str:
         message = None
     text = message if isinstance(message, str) else "without a reason"
     return f"{answer.status_code}: {' '.join(text.split())[:300]}"
-
-
-def _retry_after(answer: requests.Response, default: float) -> float:
-    written = answer.headers.get("Retry-After", "")
-    return min(float(written), MAX_WAIT) if written.isdecimal() else default

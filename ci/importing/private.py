@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from build.edges.progress import Progress
-from build.errors import ConfigError, RemoteError
+from build.errors import ConfigError
 from ci.config import SpacesConfig
+from ci.spaces.errors import FAILURES, remote_error
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 FOLDER = "snowdrop-import"
 """First part of every key; whatever is below it belongs to imports."""
 BUCKET = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9-]{1,61}[a-z0-9])")
-FAILURES = (ClientError, BotoCoreError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +75,7 @@ def upload(
                 CacheControl="no-store",
             )
     except FAILURES as error:
-        raise _refused(bucket, key, error) from error
+        raise remote_error(bucket.bucket, key, error) from error
     return f"{bucket.public_url}/{key}"
 
 
@@ -94,12 +92,5 @@ def remove_leftovers(client: "S3Client", bucket: SpacesConfig, image: PrivateIma
         for key in keys:
             client.delete_object(Bucket=bucket.bucket, Key=key)
     except FAILURES as error:
-        raise _refused(bucket, prefix, error) from error
+        raise remote_error(bucket.bucket, prefix, error) from error
     return len(keys)
-
-
-def _refused(bucket: SpacesConfig, key: str, error: Exception) -> RemoteError:
-    return RemoteError(
-        f"{bucket.bucket}/{key}: {error}",
-        hint="check SPACES_KEY, SPACES_SECRET and the bucket; run the same command again",
-    )

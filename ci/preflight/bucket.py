@@ -15,8 +15,8 @@ from ci.config import SpacesConfig
 from ci.preflight.checks import CheckFailed
 from ci.publish.mirror import open_bucket
 from ci.publish.release_files import require_protected
-from ci.publish.s3_errors import FAILURES, remote_error, status_of
 from ci.publish.transfer import CONNECT, SILENCE
+from ci.spaces.errors import FAILURES, remote_error, status_of
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

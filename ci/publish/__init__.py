@@ -8,7 +8,6 @@
 - `summary`: what jobs of the workflow and a rehearsal print of a release
 - `proposal`: one pull request, updated in place (edge)
 - `transfer`: upload and download with progress and limits (edge)
-- `s3_errors`: errors of an S3 service
 - `github_calls`: requests to GitHub that are repeated safely (edge)
 - `github_release`: client of GitHub's releases (edge)
 """

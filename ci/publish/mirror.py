@@ -20,9 +20,6 @@ from build.errors import ConfigError, PublishError
 from ci.config import SpacesConfig
 from ci.publish.plan import mirror_key, mirror_url
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
-from ci.publish.s3_errors import FAILURES
-from ci.publish.s3_errors import remote_error as _remote_error
-from ci.publish.s3_errors import status_of as _status
 from ci.publish.transfer import (
     AGAIN,
     CONNECT,
@@ -32,6 +29,9 @@ from ci.publish.transfer import (
     Wait,
 )
 from ci.report.safe_output import read_secret
+from ci.spaces.errors import FAILURES
+from ci.spaces.errors import remote_error as _remote_error
+from ci.spaces.errors import status_of as _status
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -25,15 +25,16 @@ STANDARD_LIBRARY_ALONE = (
 ALLOWED = {
     "report": {"report"},
     "release": {"config", "report"},
+    "spaces": set(),
     "boot": {"config", "release", "report"},
     "reproduce": {"boot", "config", "release", "report"},
     "attest": {"config", "release", "report"},
     "verify": {"attest", "config", "release", "report"},
-    "publish": {"attest", "config", "release", "report", "verify"},
+    "publish": {"attest", "config", "release", "report", "spaces", "verify"},
     "convert": {"report"},
-    "catalogue": {"attest", "config", "publish", "release", "report"},
-    "importing": {"config", "report"},
-    "preflight": {"config", "environment", "publish", "release", "report"},
+    "catalogue": {"attest", "config", "publish", "release", "report", "spaces"},
+    "importing": {"config", "report", "spaces"},
+    "preflight": {"config", "environment", "publish", "release", "report", "spaces"},
 }
 """For each package of `ci`, the others that it may import. `commands` and `rehearsal` may import
 all; nothing imports them but `__main__` and each other."""

@@ -18,6 +18,7 @@ from build.edges.download.downloader import (
 from build.edges.download.limits import Limits
 from build.edges.download.netrc import Auth, bearer
 from build.edges.download.partial import Received, Watch
+from build.edges.download.responses import retry_after
 
 __all__ = [
     "CONNECTIONS",
@@ -31,4 +32,5 @@ __all__ = [
     "Watch",
     "bearer",
     "is_loopback",
+    "retry_after",
 ]

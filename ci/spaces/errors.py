@@ -3,9 +3,9 @@
 from botocore.exceptions import BotoCoreError, ClientError
 
 from build.errors import RemoteError
-from ci.publish.transfer import AGAIN
 
 FAILURES = (ClientError, BotoCoreError)
+AGAIN = "run the same command again: it continues where it was"
 
 
 def status_of(error: Exception) -> int:
