@@ -7,6 +7,7 @@ from github.GitRelease import GitRelease
 from build.edges.progress import Progress
 from build.errors import PublishError
 from ci.publish.adopt import Verify, adopt_bundles
+from ci.publish.attestations import AttestationStore, State, attest_release, plan_attestation
 from ci.publish.github_release import ReleaseHost
 from ci.publish.plan import Plan, difference, plan
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
@@ -29,10 +30,13 @@ class Published:
     """Whether the whole release was published before."""
     immutable: bool
     """Whether GitHub refuses changes of it."""
+    attestation: State
+    """Whether GitHub's attestation store has the provenance."""
 
 
 def publish_release(
     host: ReleaseHost,
+    store: AttestationStore,
     release: ReleaseFiles,
     notes: str,
     *,
@@ -55,13 +59,14 @@ def publish_release(
     published = next((item for item in found if not item.draft), None)
     if published:
         release = adopt_bundles(host, published, release, verify=verify, progress=progress)
-        return _compare(host, published, release, progress)
+        return _compare(host, published, store, release, progress)
     draft = _select_draft(host, found, progress)
     if draft and not replace:
         release = adopt_bundles(host, draft, release, verify=verify, progress=progress)
     draft = draft or host.create_draft(tag, None if tagged else release.manifest.commit, notes)
     done = _upload(host, draft, release, replace=replace, progress=progress)
     _read_back(host, draft, release.files, progress)
+    attestation = attest_release(store, release, progress)
     # Last: the assets of an immutable release cannot be changed after its publication.
     public = host.promote(draft, notes)
     _check_tag(host, release.manifest, required=True)
@@ -71,16 +76,17 @@ def publish_release(
         kept=tuple(file.name for file in done.keep),
         before=False,
         immutable=bool(public.immutable),
+        attestation=attestation,
     )
 
 
 def plan_publication(
-    host: ReleaseHost, release: ReleaseFiles, *, replace: bool
+    host: ReleaseHost, store: AttestationStore, release: ReleaseFiles, *, replace: bool
 ) -> list[tuple[str, str]]:
     """Return what `publish_release` would do, and with what: the draft or a file.
 
     `create`, `upload`, `keep`, `replace` or `refuse`; `verify` for a bundle of an earlier run,
-    which is kept when it verifies.
+    which is kept when it verifies; `store` for the provenance in the attestation store.
 
     Raises:
         RemoteError: GitHub refuses or does not reply.
@@ -103,7 +109,8 @@ def plan_publication(
             action = "verify" if file.name.endswith(BUNDLE_SUFFIX) else "refuse"
         steps.append((action, file.name))
     removed = not public and replace
-    return steps + [("remove" if removed else "refuse", name) for name in present]
+    steps += [("remove" if removed else "refuse", name) for name in present]
+    return steps + plan_attestation(store, release)
 
 
 def _check_tag(host: ReleaseHost, manifest: Manifest, *, required: bool) -> bool:
@@ -119,7 +126,11 @@ def _check_tag(host: ReleaseHost, manifest: Manifest, *, required: bool) -> bool
 
 
 def _compare(
-    host: ReleaseHost, published: GitRelease, release: ReleaseFiles, progress: Progress
+    host: ReleaseHost,
+    published: GitRelease,
+    store: AttestationStore,
+    release: ReleaseFiles,
+    progress: Progress,
 ) -> Published:
     """Compare a published release with `release`; read back files without a reported digest."""
     present = host.present(published)
@@ -137,6 +148,8 @@ def _compare(
         kept=tuple(file.name for file in release.files),
         before=True,
         immutable=bool(published.immutable),
+        # Stored by now, unless the release was published without this step.
+        attestation=attest_release(store, release, progress),
     )
 
 

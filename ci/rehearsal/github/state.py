@@ -47,6 +47,19 @@ class StoredRelease:
     assets: list[StoredAsset] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAttestation:
+    """One bundle of the attestation store."""
+
+    number: int
+    bundle: dict[str, object]
+    predicate_type: str
+    subjects: frozenset[str]
+    """`sha256:HEX`, as requests name them."""
+    initiator: str = "user"
+    """Who stored it: `user`, or `github` for the attestation of an immutable release."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One failure, at the next request that matches.
@@ -134,6 +147,7 @@ class World:
         self.trees: dict[str, dict[str, str]] = {}
         """Content by path, by the digest of the tree."""
         self.pulls: list[StoredPull] = []
+        self.attestations: list[StoredAttestation] = []
         self._last = 0
         (folder / "assets").mkdir(parents=True, exist_ok=True)
 
