@@ -126,7 +126,7 @@ class GithubRepository:
             401: "set a valid GITHUB_TOKEN: GitHub refuses this one",
             403: f"give GITHUB_TOKEN the permission `{self._permission}` in {self.repository}",
             404: f"check {self.repository}, and that GITHUB_TOKEN has `{self._permission}` there",
-        }.get(failure.status, AGAIN if failure.status >= 500 else "")
+        }.get(failure.status, AGAIN if failure.status >= 500 or _exists(failure) else "")
         limit = _rate_limit(failure)
         if limit is not None:
             hint = f"GitHub's rate limit ends in {limit:.0f} seconds: run the command again then"
@@ -144,10 +144,13 @@ def _pause(error: Exception, attempt: int) -> float | None:
     if limit is not None:
         return limit if limit <= MAX_PAUSE else None
     # Left by an attempt whose reply was lost; `is_uploaded` accepts or deletes it.
-    exists = error.status == 422 and "already_exists" in [
-        item.get("code") for item in _errors(error)
-    ]
-    return 2.0**attempt if error.status >= 500 or error.status == 408 or exists else None
+    again = error.status >= 500 or error.status == 408 or _exists(error)
+    return 2.0**attempt if again else None
+
+
+def _exists(error: GithubException) -> bool:
+    """Return whether GitHub refuses a thing because there is one of its name."""
+    return error.status == 422 and "already_exists" in [each.get("code") for each in _errors(error)]
 
 
 def _rate_limit(error: GithubException) -> float | None:
