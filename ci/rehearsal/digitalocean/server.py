@@ -11,11 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from ci.rehearsal.digitalocean.description import (
-    read_description,
-    request_violation,
-    response_violation,
-)
+from ci.rehearsal.digitalocean.description import DESCRIPTION, request_violation
 from ci.rehearsal.digitalocean.fetch import ImportRefusedError, fetch_image
 from ci.rehearsal.digitalocean.state import Account, StoredImage, Transfer
 from ci.rehearsal.http_server import serve
@@ -74,7 +70,7 @@ class Application:
                 raise ConnectionResetError
             if fault == "500-after":
                 return failure(500)
-        if violation := response_violation(request, response):
+        if violation := DESCRIPTION.response_violation(request, response):
             return self._violation(violation)
         return response
 
@@ -203,7 +199,7 @@ def failure(status: int) -> Response:
 def _routes() -> Map:
     """Return the routes: DigitalOcean's operations at their described paths."""
     rules = []
-    for path, item in read_description()["paths"].items():
+    for path, item in DESCRIPTION.read()["paths"].items():
         rule = re.sub(r"\{(\w+_id)\}", r"<int:\1>", path)
         for method, operation in item.items():
             if method != "parameters":

@@ -8,7 +8,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from ci.rehearsal.github.openapi_check import read_description
+from ci.rehearsal.github.description import DESCRIPTION
 from ci.rehearsal.github.state import StoredAsset, StoredRelease, World
 
 
@@ -121,7 +121,7 @@ def refusal(status: int, message: str, *errors: Mapping[str, str]) -> Response:
 
 def example(name: str) -> Any:  # noqa: ANN401 (checked against the description)
     """Return a copy of one of GitHub's examples."""
-    return copy.deepcopy(read_description()["components"]["examples"][name]["value"])
+    return copy.deepcopy(DESCRIPTION.read()["components"]["examples"][name]["value"])
 
 
 def _tag_in_url(release: StoredRelease) -> str:

@@ -10,14 +10,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from openapi_core import OpenAPI
 
 from ci.rehearsal.github import operations
-from ci.rehearsal.github.openapi_check import DESCRIPTION
 from ci.rehearsal.github.responses import describe_release
 from ci.rehearsal.github.server import running
 from ci.rehearsal.github.state import World
-from tests.rehearsal.github.cut_openapi import cut
 
 ROOT = Path(__file__).parents[3]
 REPOSITORY = "octo/snowdrop"
@@ -159,14 +156,3 @@ def test_it_runs_as_a_process_until_sigterm(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert tag["object"]["sha"] == "5" * 40
-
-
-def test_the_description_is_complete_and_as_cut_openapi_makes_it() -> None:
-    document = json.loads(DESCRIPTION.read_text())
-    OpenAPI.from_dict(document)
-    assert cut(document) == document
-    described = [
-        item["operationId"] for path in document["paths"].values() for item in path.values()
-    ]
-    assert sorted(described) == sorted(operations.OPERATIONS)
-    assert "MIT License" in (DESCRIPTION.parent / "NOTICE").read_text()
