@@ -1,4 +1,4 @@
-"""Tests of #cloud-config and MIME user data: thirty documents, applied in one droplet in turn."""
+"""Tests of #cloud-config and MIME user data: each document is applied in one droplet, in turn."""
 
 import base64
 import gzip
@@ -133,6 +133,11 @@ PUBLIC = {
         ),
         ("part 4: text/x-include-url is not supported",),
         files={"order": "first\n\xe2\x82\xac\nlast\n"},
+    ),
+    "keys in another order than cloud-init's": config(
+        "runcmd:\n- cat /srv/early /etc/hostname >/srv/order\n"
+        'write_files:\n- {path: /srv/early, content: "early\\n"}\nhostname: ordered\n',
+        files={"srv/order": "early\nordered\n"},
     ),
     "a host name": config(
         "hostname: web\nfqdn: web.example.org\nmanage_etc_hosts: true\n",
