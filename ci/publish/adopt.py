@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from github.GitRelease import GitRelease
@@ -42,7 +43,12 @@ def release_verifier(config: ReleaseConfig, tag: str) -> Verify:
 
         signer = TrustedSigner(repository=config.repository, issuer=config.sign.issuer)
         # As `verify`: a release of uncommitted changes goes to this machine alone.
-        expected = Expectation(signer=signer, tag=tag, allow_dirty=is_loopback(config.github_api))
+        expected = Expectation(
+            signer=signer,
+            tag=tag,
+            now=datetime.now(tz=UTC),
+            allow_dirty=is_loopback(config.github_api),
+        )
         findings = verify_release(folder, Trust(config.sign.trust_root or PUBLIC_ROOT), expected)
         return [f"{check.name}: {check.found}" for check in findings.failed]
 

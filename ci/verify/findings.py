@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
 from build.errors import SnowdropError, VerificationError
@@ -57,9 +58,11 @@ class Findings:
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
-    """Values of the certificate: tag, commit, run, and GitHub's numbers."""
+    """Tag, time of signing, and of the certificate commit, run, and GitHub's numbers."""
     missing: list[str] = field(default_factory=list)
     """Files without which an image is bound neither to its name nor to its statements."""
+    signed_at: datetime | None = None
+    """The time of the first signature that was verified; None before that."""
     epoch: int | None = None
     """The epoch of the release, in seconds since 1970; None before its manifest passed."""
 

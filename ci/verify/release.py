@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from build.errors import VerificationError
@@ -24,9 +25,11 @@ from ci.verify.content.release_index import (
     ReleaseIndex,
     check_identity,
     compare_digests,
+    note_facts,
     read_certificate,
     verify_index,
 )
+from ci.verify.content.required import check_required_statements, check_signing_time
 from ci.verify.content.statements import (
     BOOT_REPORT,
     IMAGE_STATEMENTS,
@@ -54,6 +57,8 @@ class Expectation:
     signer: TrustedSigner
     tag: str | None
     """None takes the release that the files name."""
+    now: datetime
+    """With which the maximum age of a policy file is compared."""
     allow_older: bool = False
     """Whether a release may be older than the newest that the signer's policy file has seen."""
     allow_dirty: bool = False
@@ -78,6 +83,8 @@ def verify_release(
         check_statements(index, trust, findings)
         if more_checks is not None:
             more_checks(index, findings)
+        images = [image.name for image in index.manifest.of_role("image")]
+        check_required_statements(expected.signer.rules, images, findings)
         if expected.tag is None:
             findings.note(
                 f"no tag was given: this is {index.manifest.tag}, and there may be a newer release"
@@ -89,6 +96,7 @@ def check_index(index: ReleaseIndex, expected: Expectation, findings: Findings) 
     """Add the checks of the manifest's own statements, and of the release's age."""
     check_artifacts(index, findings, allow_dirty=expected.allow_dirty)
     _check_age(index.manifest.tag, index.manifest.epoch, expected, findings)
+    check_signing_time(expected.signer.rules, expected.now, findings)
 
 
 def verify_image(path: Path, trust: Trust, expected: Expectation) -> Findings:
@@ -125,6 +133,7 @@ def verify_image(path: Path, trust: Trust, expected: Expectation) -> Findings:
                 manifest=index.manifest if index else None,
             )
         _check_image_statements(reader, image, index, findings)
+        check_required_statements(expected.signer.rules, [image.name], findings)
         if expected.tag is None:
             findings.note(f"no tag was given: by its certificate this is {policy.tag}")
     return findings
@@ -242,7 +251,9 @@ def _verify_image_signature(
     with findings.require(f"signature of {path.name}", expected=SIGNED, meaning=TAMPERED):
         digest = hash_plain(path)
         trust.check_file(bundle, digest.sha256, policy)
-    findings.facts |= {"tag": policy.tag, **facts}
+        signed_at = trust.signing_time(bundle)
+    note_facts(policy.tag, certificate, signed_at, findings)
+    check_signing_time(expected.signer.rules, expected.now, findings)
     image = Artifact(
         name=path.name,
         role="image",

@@ -4,7 +4,8 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
@@ -12,7 +13,7 @@ from tempfile import gettempdir
 from build.edges.download import Downloader, is_loopback
 from build.edges.temporary import temporary_folder
 from build.errors import ConfigError
-from ci.config import ISSUER, REPOSITORY, ReleaseConfig, read_config
+from ci.config import ReleaseConfig, read_config
 from ci.release.github import ReleaseReader, web_of
 from ci.release.manifest import Artifact
 from ci.report.console import Console
@@ -31,14 +32,18 @@ from ci.verify.release import (
     verify_release,
 )
 from ci.verify.report import print_explanations, print_report
+from ci.verify.signer import choose_signer, keep_signer
 from ci.verify.target import Remote, check_outside, check_target, find_tag, locate
 from ci.verify.trust.bundles import PUBLIC_ROOT, Trust
-from ci.verify.trust.policy import TrustedSigner
-from ci.verify.trust.policy_file import dump_signer, read_signer, remember, write_signer
 from ci.verify.trust.refresh import PUBLIC, fetch_root, metadata_folder
 
 ALPINE_KEYS = Path(__file__).parents[2] / "build" / "keys" / "alpine"
 """The reviewed keys of this checkout."""
+
+
+def utc_now() -> datetime:
+    """Return the time of this machine, in UTC."""
+    return datetime.now(tz=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +121,7 @@ def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequ
             f"{where}[builder] keys": build.builder_source.keys,
         }
         check_outside(arguments.target, named)
-    signer = _choose_signer(arguments, config)
+    signer = choose_signer(arguments, config)
     api = config.github_api if config else "https://api.github.com"
     target = locate(arguments.target, repository=signer.repository, web=web_of(api))
     tag = find_tag(arguments.tag, target)
@@ -130,6 +135,7 @@ def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequ
         expected=Expectation(
             signer=signer,
             tag=tag,
+            now=utc_now(),
             allow_older=arguments.allow_older,
             # As `publish`, which sends a release of uncommitted changes to this machine only.
             allow_dirty=config is not None and is_loopback(config.github_api),
@@ -140,29 +146,6 @@ def _read_request(arguments: argparse.Namespace, console: Console) -> VerifyRequ
         save=arguments.save,
         api=api,
     )
-
-
-def _choose_signer(arguments: argparse.Namespace, config: ReleaseConfig | None) -> TrustedSigner:
-    """Return the signer of the policy file, of `--repository`, or of the named configuration.
-
-    A file that was not named is ignored: it may have come with the release.
-    """
-    repository, policy = arguments.repository, arguments.policy
-    if policy is not None and policy.exists():
-        signer = read_signer(policy)
-        if repository not in (None, signer.repository):
-            raise ConfigError(f"--repository {repository}: {policy} trusts {signer.repository}")
-        return signer
-    if repository is None and config is not None:
-        repository = config.repository
-    if repository is None:
-        raise ConfigError(
-            "verify: no trusted repository was named",
-            hint="name it: `--repository OWNER/REPO`, or `--policy FILE` of an earlier run",
-        )
-    if not REPOSITORY.fullmatch(repository):
-        raise ConfigError(f"--repository {repository}: expected OWNER/REPO")
-    return TrustedSigner(repository=repository, issuer=config.sign.issuer if config else ISSUER)
 
 
 def _check_offline(arguments: argparse.Namespace, target: Path | Remote) -> None:
@@ -220,7 +203,7 @@ def _verify(request: VerifyRequest, console: Console) -> Findings:
         findings = _verify_release(request.target, request)
     else:
         findings = verify_image(request.target, request.trust, request.expected)
-    _keep_signer(request, findings, console)
+    keep_signer(request.policy, request.expected.signer, findings, console)
     return findings
 
 
@@ -248,7 +231,7 @@ def _download(remote: Remote, request: VerifyRequest, console: Console) -> Findi
             return findings
         save_other_files(remote, index.manifest, folder, downloader, console.progress)
         findings = _verify_release(folder, request)
-        _keep_signer(request, findings, console)
+        keep_signer(request.policy, request.expected.signer, findings, console)
         if findings.verdict is Verdict.VERIFIED and request.save is not None:
             if request.save.exists():
                 request.save.rmdir()
@@ -295,29 +278,3 @@ def _staging_folder(save: Path | None) -> Iterator[Path]:
     except OSError as error:
         where = f"--save {save}" if save else "temporary folder"
         raise ConfigError(f"{where}: {error.strerror}, nothing was kept") from None
-
-
-def _keep_signer(request: VerifyRequest, findings: Findings, console: Console) -> None:
-    """Write the policy file at its first use and for a newer release; without one, note it.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
-    if findings.verdict is not Verdict.VERIFIED or findings.epoch is None:
-        return
-    repository_id, owner_id = findings.facts["repository_id"], findings.facts["owner_id"]
-    if request.policy is None:
-        findings.note(
-            f"signed by repository number {repository_id} of owner number {owner_id}; "
-            "`--policy FILE` keeps them for the next time"
-        )
-        return
-    known = request.expected.signer
-    signer = replace(known, repository_id=repository_id, owner_id=owner_id)
-    signer = remember(signer, findings.facts["tag"], findings.epoch)
-    is_new = not request.policy.exists()
-    if is_new or signer != known:
-        write_signer(request.policy, signer)
-    if is_new:
-        findings.note(f"{request.policy}: written now, required from now on")
-        console.line(f"{request.policy}:\n{dump_signer(signer)}")

@@ -7,9 +7,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -86,7 +88,9 @@ def _ask(capsys: pytest.CaptureFixture[str]) -> Callable[[Scene], Output]:
 
     def ask(scene: Scene) -> Output:
         capsys.readouterr()
-        code = main([*scene.argv, "--json"])
+        moment = datetime.now(tz=UTC) + scene.later
+        with patch("ci.verify.verify.utc_now", lambda: moment):
+            code = main([*scene.argv, "--json"])
         out, err = capsys.readouterr()
         return Output(code, out, err)
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,8 @@ class Scene:
         self.trust_root = stage.trust_root
         self.repository = REPOSITORY
         self.words: list[str] = ["--offline"]
+        self.later = timedelta()
+        """How long after the release it is verified."""
 
     @property
     def argv(self) -> list[str]:

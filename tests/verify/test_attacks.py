@@ -17,6 +17,7 @@ from tests.verify.attacks import (
     one_run,
     packages,
     rollback,
+    rules,
     sources,
     statements,
     trust,
@@ -29,7 +30,7 @@ from tests.verify.stage import Scene
 Ask = Callable[[Scene], Output]
 TABLES = (
     *(content, packages, bundles, statements, identity, trust, fields, unopened),
-    *(one_run, one_image, facts, rollback, sources, forms, windows),
+    *(one_run, one_image, facts, rollback, rules, sources, forms, windows),
 )
 ATTACKS = [attack for table in TABLES for attack in table.ATTACKS]
 

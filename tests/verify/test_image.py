@@ -14,6 +14,7 @@ from ci.verify.release import Expectation, verify_image
 from ci.verify.trust.bundles import Trust
 from ci.verify.trust.policy import TrustedSigner
 from tests.verify.conftest import Output
+from tests.verify.mint import now
 from tests.verify.stage import IMAGE, NEW, REPOSITORY, Scene, Stage
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +113,7 @@ def test_one_image_is_refused(
 
 
 def test_an_import_asks_for_all_checks(scene: Scene, stage: Stage) -> None:
-    expected = Expectation(signer=TrustedSigner(repository=REPOSITORY), tag=NEW)
+    expected = Expectation(signer=TrustedSigner(repository=REPOSITORY), tag=NEW, now=now())
     trust = Trust(stage.trust_root)
     image = scene / IMAGE
     findings = verify_image(image, trust, expected)

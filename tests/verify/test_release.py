@@ -7,6 +7,7 @@ import pytest
 from build.errors import VerificationError
 from ci.verify.report import EXPLANATIONS, explain
 from ci.verify.safe_io import MAX_DEPTH, parse_strict
+from tests.verify.attacks.rules import ALL, OWN, builders, rules
 from tests.verify.conftest import Output
 from tests.verify.stage import IMAGE, NEW, OLD, OWN_NAME, Scene, stem
 
@@ -69,6 +70,7 @@ def test_a_check_that_cannot_be_made_is_noted(scene: Scene, ask: Ask) -> None:
 
 
 def test_every_check_is_explained(scene: Scene, ask: Ask) -> None:
+    rules(f"max_age_days = 1\n{ALL}\n{builders(OWN + '*')}")(scene)
     scene.words += ["--deep"]
     explained = [explain(name) for name in ask(scene).names]
     scene.target, scene.words = str(scene / IMAGE), []

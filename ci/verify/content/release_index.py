@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.x509 import Certificate
@@ -78,13 +79,14 @@ def verify_index(
     with findings.require(f"signature of {CHECKSUMS}", expected=SIGNED, meaning=TAMPERED):
         listed = read_small(folder / CHECKSUMS)
         trust.check_file(bundle, hash_bytes(listed).sha256, policy)
+        signed_at = trust.signing_time(bundle)
     with findings.require(
         CHECKSUMS, expected=f"{MANIFEST}, and every file that it names", meaning=TAMPERED
     ):
         sums = parse_checksums(listed)
         _compare_names(sums, manifest)
         compare_digests(MANIFEST, hash_bytes(raw).sha256, sums[MANIFEST])
-    findings.facts |= {"tag": manifest.tag, **read_facts(certificate)}
+    note_facts(manifest.tag, certificate, signed_at, findings)
     findings.epoch = manifest.epoch
     sums[CHECKSUMS] = hash_bytes(listed).sha256
     return ReleaseIndex(folder, manifest, sums, policy.bind(certificate))
@@ -102,6 +104,13 @@ def read_certificate(bundle: Path, trust: Trust, findings: Findings) -> Certific
         meaning=OTHER_SIGSTORE,
     ):
         return trust.read_bundle(bundle).signing_certificate
+
+
+def note_facts(tag: str, certificate: Certificate, signed_at: datetime, findings: Findings) -> None:
+    """Add what the first certificate of a release and its signature say."""
+    findings.signed_at = signed_at
+    signed = f"{signed_at:%Y-%m-%dT%H:%M:%SZ}"
+    findings.facts |= {"tag": tag, "signed": signed, **read_facts(certificate)}
 
 
 def check_identity(certificate: Certificate, policy: Policy, findings: Findings) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sigstore.models import Bundle
 from sigstore.verify import Verifier
 from sigstore.verify.policy import AllOf, Identity, OIDCIssuerV2
 from sigstore_models.common.v1 import HashAlgorithm
+from sigstore_models.rekor.v1 import TransparencyLogEntry
 
 from build.errors import VerificationError
 from build.tables import Table
@@ -46,6 +48,15 @@ class Statement:
     """sha256 by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A bundle that was read, and what verifies it."""
+
+    bundle: Bundle
+    verifier: Verifier
+    entry: TransparencyLogEntry
+
+
 class Trust:
     """Verifier with the trust root of a file."""
 
@@ -66,9 +77,9 @@ class Trust:
             VerificationError: it is no bundle of the expected version, or not made by authorities
                 and logs of this root while they were valid.
         """
-        return self._read(path)[0]
+        return self._read(path).bundle
 
-    def _read(self, path: Path) -> tuple[Bundle, Verifier]:
+    def _read(self, path: Path) -> "_Read":
         """Return a bundle as `read_bundle` does, with the verifier that has its keys alone."""
         raw = read_small(path)
         document = parse_strict(raw, where=path.name)
@@ -86,7 +97,7 @@ class Trust:
             raise
         except Exception as error:  # many kinds, all of which are refused
             raise VerificationError(f"{path.name}: no sigstore bundle ({error})") from error
-        return bundle, Verifier(trusted_root=part)
+        return _Read(bundle, Verifier(trusted_root=part), entry)
 
     def check_file(self, bundle: Path, sha256: str, policy: Policy) -> Certificate:
         """Return the certificate that signed the file with digest `sha256`.
@@ -94,13 +105,31 @@ class Trust:
         Raises:
             VerificationError: the signature is of another file, identity or sigstore.
         """
-        read, verifier = self._read(bundle)
+        read = self._read(bundle)
         hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(sha256))
         try:
-            verifier.verify_artifact(hashed, read, _identity(policy))
+            read.verifier.verify_artifact(hashed, read.bundle, _identity(policy))
         except Exception as error:  # of any kind: it is not verified
             raise VerificationError(f"{bundle.name}: {_reason(error)}") from error
-        return read.signing_certificate
+        return read.bundle.signing_certificate
+
+    def signing_time(self, path: Path) -> datetime:
+        """Return when the bundle in `path` was signed, which `check_file` verified.
+
+        It is the earliest of its timestamps and the promise of the log: each lies in the ten
+        minutes of the certificate, so a later timestamp of an old signature is refused.
+
+        Raises:
+            VerificationError: as `read_bundle`.
+        """
+        read = self._read(path)
+        data = read.bundle.verification_material.timestamp_verification_data
+        stamps = data.rfc3161_timestamps if data else ()
+        moments = [stamp.tst_info.gen_time.replace(tzinfo=UTC) for stamp in stamps]
+        # Rekor v2 gives no time of its own.
+        if read.entry.inclusion_promise and read.entry.integrated_time:
+            moments.append(datetime.fromtimestamp(read.entry.integrated_time, tz=UTC))
+        return min(moments)
 
     def check_statement(self, bundle: Path, policy: Policy) -> tuple[Statement, Certificate]:
         """Return the statement in `bundle` and the certificate that signed it.
@@ -111,12 +140,13 @@ class Trust:
         Raises:
             VerificationError: the signature or the statement is invalid.
         """
-        read, verifier = self._read(bundle)
+        read = self._read(bundle)
         try:
-            kind, payload = verifier.verify_dsse(read, _identity(policy))
+            kind, payload = read.verifier.verify_dsse(read.bundle, _identity(policy))
         except Exception as error:  # of any kind: it is not verified
             raise VerificationError(f"{bundle.name}: {_reason(error)}") from error
-        return parse_statement(bundle.name, kind, payload), read.signing_certificate
+        statement = parse_statement(bundle.name, kind, payload)
+        return statement, read.bundle.signing_certificate
 
 
 def parse_statement(name: str, kind: str, payload: bytes) -> Statement:

@@ -6,7 +6,7 @@ owner cannot. `ci.verify.trust.policy_file` keeps them.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat import asn1
@@ -20,6 +20,7 @@ from cryptography.x509 import (
 
 from build.errors import VerificationError
 from ci.config import ISSUER
+from ci.verify.trust.rules import NO_RULES, Rules
 
 OID = "1.3.6.1.4.1.57264.1"
 """Fulcio's arc; the extensions below it are DER UTF8Strings from number 8 on."""
@@ -70,6 +71,8 @@ class TrustedSigner:
     owner_id: str | None = None
     newest: Mapping[str, "Seen"] = field(default_factory=dict)
     """The newest verified release of each line."""
+    rules: Rules = NO_RULES
+    """What a release must be besides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,11 +140,12 @@ class Policy:
             ("source owner", 16, source.rpartition("/")[0], other_signer, None),
             ("source ref", REF, f"refs/tags/{self.tag}", other_release, None),
             ("source commit", COMMIT, self.commit, other_sources, None),
-            ("runner", 11, "github-hosted", machine, None),
+            ("runner", 11, *_any_of(signer.rules.runners, machine)),
             ("trigger", 20, "push", "the workflow was not started by pushing a tag", None),
             ("run", RUN, f"a run of {source}", other_signer, run),
             ("repository number", REPOSITORY_ID, signer.repository_id, other_owner, GITHUB_ID),
             ("owner number", OWNER_ID, signer.owner_id, other_owner, GITHUB_ID),
+            *self._accepted_builder,
         )
         return tuple(
             Requirement(
@@ -154,6 +158,18 @@ class Policy:
             )
             for name, oid, expected, meaning, pattern in rows
         )
+
+    @property
+    def _accepted_builder(
+        self,
+    ) -> tuple[tuple[str, int, str, str, re.Pattern[str]], ...]:
+        """The row about the builders that the policy file accepts; none without them."""
+        rules = self.signer.rules
+        meaning = "your policy file does not accept this builder"
+        accepted, pattern = ", ".join(rules.builders), rules.builder_pattern
+        # The builder.id of the provenance is compared with this name of the certificate.
+        rows = (("accepted builder", SUBJECT, accepted, meaning, pattern),)
+        return rows if rules.builders else ()
 
     @property
     def deprecated(self) -> Mapping[int, str]:
@@ -211,6 +227,12 @@ class Policy:
                     f"{name}: {title} of its certificate is {found}, "
                     f"that of the release is {wanted}: one run signs a release"
                 )
+
+
+def _any_of(values: Sequence[str], meaning: str) -> tuple[str, str, re.Pattern[str] | None]:
+    """Return what a requirement has for one of `values`: description, meaning, pattern."""
+    pattern = re.compile("|".join(map(re.escape, values)))
+    return " or ".join(values), meaning, pattern if len(values) > 1 else None
 
 
 def build_identity(repository: str, tag: str) -> str:

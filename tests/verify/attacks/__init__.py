@@ -7,7 +7,8 @@ size is made of; `unopened` changes files that must then not be opened. `one_run
 several runs; `one_image` gives a single image fewer files or another name; `rollback` offers an
 older release; `facts` signs statements that contradict the release; `sources` names trust inside
 the target, and the network with `--offline`; `forms` writes
-bundles as no client does, `windows` uses keys when they were not valid.
+bundles as no client does, `windows` uses keys when they were not valid; `rules` gives a release to
+somebody whose policy file demands another one.
 """
 
 from collections.abc import Callable
