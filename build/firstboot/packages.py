@@ -39,7 +39,7 @@ KEY_SEED = b"snowdrop local packages"
 
 INIT_VERSION = "0.3.0-r0"
 """Increase it when a file in `files/` changes, so that `apk upgrade` replaces the files."""
-INIT_DIGEST = "ded6fa606fb9d0842c548e006715e9590e16451d0bd41efaaff26370bd0863a9"
+INIT_DIGEST = "af03c14cf667f80f1734b68e209e4485ebff4e50394e18db67cd8f7e288ac15d"
 """SHA-256 of the files of this version; a test compares it and prints the new value."""
 FILES = Path(__file__).parent / "files"
 INIT_FILES = {
@@ -56,6 +56,8 @@ INIT_FILES = {
     "usr/libexec/snowdrop-init": 0o755,
     "usr/libexec/snowdrop-init.d/cards.sh": 0o644,
     "usr/libexec/snowdrop-init.d/cloud-config.awk": 0o644,
+    "usr/libexec/snowdrop-init.d/cloud-flow.awk": 0o644,
+    "usr/libexec/snowdrop-init.d/cloud-scalars.awk": 0o644,
     "usr/libexec/snowdrop-init.d/cloud-config.sh": 0o644,
     "usr/libexec/snowdrop-init.d/cloud-files.sh": 0o644,
     "usr/libexec/snowdrop-init.d/cloud-users.sh": 0o644,

@@ -9,8 +9,12 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.firstboot.cloud_documents import damaged, documents, flat_lines, read_by_pyyaml
 
-AWK = ("/bin/busybox", "env", "LC_ALL=C", "/bin/busybox", "awk", "-f")
-PROGRAM = "/usr/libexec/snowdrop-init.d/cloud-config.awk"
+AWK = ("/bin/busybox", "env", "LC_ALL=C", "/bin/busybox", "awk")
+PARTS = [
+    word
+    for name in ("config", "scalars", "flow")
+    for word in ("-f", f"/usr/libexec/snowdrop-init.d/cloud-{name}.awk")
+]
 USUAL = 100
 """Examples of hypothesis without a profile."""
 QUICK = 25
@@ -25,7 +29,7 @@ FUZZED = settings(
 def read(template: Path, document: bytes) -> tuple[int, list[str]]:
     """Return the exit status and the lines of cloud-config.awk."""
     done = subprocess.run(
-        ["chroot", str(template), *AWK, PROGRAM],
+        ["chroot", str(template), *AWK, *PARTS],
         input=document,
         capture_output=True,
         check=False,

@@ -21,7 +21,9 @@ is_port() {
 nic_of() {
 	for real in device .; do
 		for net in "$NETS"/*; do
-			if [ -e "$net/$real" ] && [ "$(cat "$net/address" 2>/dev/null)" = "$1" ]; then
+			hardware=
+			[ ! -r "$net/address" ] || read -r hardware <"$net/address"
+			if [ -e "$net/$real" ] && [ "$hardware" = "$1" ]; then
 				echo "${net##*/}"
 				return
 			fi
@@ -40,7 +42,8 @@ has_any_address() {
 # owner_names CARD: whether the owner's configuration of ifupdown names the card. The one line
 # that comes with the image, eth0 by DHCP, does not count.
 owner_names() {
-	cat "$INTERFACES" "$INTERFACES".d/* 2>/dev/null | tr -d '\r' | awk -v card="$1" '
+	cat "$INTERFACES" "$INTERFACES".d/* 2>/dev/null | awk -v card="$1" '
+		{ gsub(/\r/, "") }
 		$1 == "iface" && $2 == card && $3 != "inet6" &&
 			!(card == "eth0" && $3 == "inet" && $4 == "dhcp") { found = 1 }
 		END { exit !found }
@@ -54,26 +57,28 @@ look_at_cards() {
 		fail 'there is no network card'
 	fi
 	! has_any_address || return 0
-	tell "$(list_cards | head -n 1): no address from DHCP"
+	log "$(list_cards | head -n 1): no address from DHCP"
 	[ ! -e "$WORK/drive" ] || printf '' >"$WORK/service-gone"
 }
 
 # --- ways to the service -------------------------------------------------------------------
 
-# The way that led to the service last comes first, also at the next start; then the routes that DHCP gave, then each
-# card: the address is link-local (RFC 3927), and only the public card may reach the service.
+# list_ways KNOWN: the way that led to the service last, KNOWN, comes first, also at the next start;
+# then the routes that DHCP gave, then each card: the address is link-local (RFC 3927), and only
+# the public card may reach the service.
 list_ways() {
-	known=$(cat "$STATE/way" 2>/dev/null)
 	{
 		! has_any_address || echo routes
 		list_cards
 	} >"$WORK/ways"
-	! grep -qxF "$known" "$WORK/ways" || echo "$known"
-	grep -vxF "$known" "$WORK/ways" | head -n "$MAX_WAYS"
+	! grep -qxF "$1" "$WORK/ways" || echo "$1"
+	grep -vxF "$1" "$WORK/ways" | head -n "$MAX_WAYS"
 }
 
 take_way() {
-	[ "$1" != "$(cat "$WORK/taken" 2>/dev/null)" ] || return 0
+	taken=
+	[ ! -r "$WORK/taken" ] || read -r taken <"$WORK/taken"
+	[ "$1" != "$taken" ] || return 0
 	leave_way
 	if [ "$1" != routes ]; then
 		link_way "$1" || return 1

@@ -11,7 +11,8 @@ ZONES=/usr/share/zoneinfo
 # read_config FILE: read a document; refuse the user data when it is malformed.
 read_config() {
 	! has_zeros "$1" || refuse_user_data 'cloud-config: it contains a character 0'
-	timeout "$READ_SECONDS" awk -f "$PARTS/cloud-config.awk" "$1" >"$WORK/config" && return
+	timeout "$READ_SECONDS" awk -f "$PARTS/cloud-config.awk" -f "$PARTS/cloud-scalars.awk" \
+		-f "$PARTS/cloud-flow.awk" "$1" >"$WORK/config" && return
 	reason=$(tail -n 1 "$WORK/config" | sed -n 's/^!	//p' | tr -d '\n' | clean)
 	refuse_user_data "cloud-config: ${reason:-it cannot be read in $READ_SECONDS s}; nothing of it is applied"
 }
@@ -25,7 +26,7 @@ apply_config() {
 	if ! remember "$id" user-data-begun || ! sync; then
 		fail 'user-data: not applied, since that could not be remembered'
 	fi
-	tell 'user-data: cloud-config: it is applied'
+	log 'user-data: cloud-config: it is applied'
 	: >"$WORK/complaints"
 	name_others
 	(write_files '') || complain 'write_files: not all were written'
@@ -38,7 +39,7 @@ apply_config() {
 	[ "$number" -eq 0 ] ||
 		end_user_data "cloud-config: applied, with $number messages; $LOG has them, $OUTPUT the output"
 	mark_user_data 'cloud-config: it was applied'
-	tell 'user-data: cloud-config: it was applied'
+	log 'user-data: cloud-config: it was applied'
 }
 
 # The part whose programs have an output.
@@ -57,7 +58,7 @@ complain() {
 	text=$(printf '%s' "$*" | tr '\n\t' '  ' | tr -cd ' -~' | cut -c 1-200)
 	printf '%s\n' "$text" >>"$WORK/complaints"
 	if [ "$(wc -l <"$WORK/complaints")" -le "$MAX_MESSAGES" ]; then
-		tell "user-data: cloud-config: $text"
+		log "user-data: cloud-config: $text"
 	else
 		note "user-data: cloud-config: $text"
 	fi

@@ -21,9 +21,9 @@ grow_disk() {
 # --- partition -----------------------------------------------------------------------------
 
 grow_partition() {
-	start=$(cat "$part/start")
-	size=$(cat "$part/size")
-	end=$(cat "$disk/size")
+	read -r start <"$part/start"
+	read -r size <"$part/size"
+	read -r end <"$disk/size"
 	[ "$end" -le "$MBR_END" ] || end=$MBR_END
 	wanted=$(((end - start) / 2048 * 2048))
 	[ $((wanted - size)) -ge "$WORTH" ] && is_last || return 0
@@ -33,7 +33,7 @@ grow_partition() {
 		return
 	fi
 	has sfdisk partx || return
-	tell "$device: from $((size / 2048)) to $((wanted / 2048)) MiB"
+	log "$device: from $((size / 2048)) to $((wanted / 2048)) MiB"
 	printf ', %s\n' "$wanted" | timeout "$TOOL_SECONDS" sfdisk --no-reread --no-tell-kernel \
 		-N "$(cat "$part/partition")" "/dev/${disk##*/}" >>"$LOG" 2>&1 ||
 		fail "disk: sfdisk does not enlarge $device"
@@ -45,19 +45,22 @@ grow_partition() {
 
 is_last() {
 	for other in "$disk"/*/start; do
-		[ "$(cat "$other")" -le "$start" ] || return 1
+		read -r begin <"$other"
+		[ "$begin" -le "$start" ] || return 1
 	done
 }
 
 # --- file system ---------------------------------------------------------------------------
 
 # The superblock is at 1024; in it the number of blocks is at 4, log2 of their KiB at 24, and
-# 53 ef at 56 (ext4's documentation, "Super Block").
+# 53 ef at 56 (ext4's documentation, "Super Block"): the 2nd, 7th and 15th number of 4 bytes.
 grow_file_system() {
-	[ "$(byte_at 1080 "/dev/$device")$(byte_at 1081 "/dev/$device")" = 53ef ] || return 0
-	blocks=$(number_at 1028 "/dev/$device")
-	sectors=$((blocks << (1 + $(number_at 1048 "/dev/$device"))))
-	[ $(($(cat "$part/size") - sectors)) -ge "$WORTH" ] || return 0
+	# shellcheck disable=SC2046  # words: numbers
+	set -- $(od -A n -v -t u4 -j 1024 -N 60 "/dev/$device")
+	[ $# -eq 15 ] && [ $((${15} & 0xffff)) -eq $((0xef53)) ] || return 0
+	sectors=$(($2 << (1 + $7)))
+	read -r size <"$part/size"
+	[ $((size - sectors)) -ge "$WORTH" ] || return 0
 	has resize2fs || return
 	note "file system on $device: from $((sectors / 2048)) MiB"
 	timeout "$TOOL_SECONDS" resize2fs "/dev/$device" >>"$LOG" 2>&1 ||
@@ -73,8 +76,4 @@ has() {
 
 byte_at() {
 	od -A n -t x1 -j "$1" -N 1 "$2" | tr -d ' \n'
-}
-
-number_at() {
-	od -A n -t u4 -j "$1" -N 4 "$2" | tr -d ' \n'
 }

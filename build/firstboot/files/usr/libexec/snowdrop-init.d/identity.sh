@@ -5,20 +5,22 @@ POOL_SECONDS=60
 
 # The droplet's id shows whether this disk belonged to another droplet before.
 identity() {
-	id=$(cat "$DMI/product_serial" 2>/dev/null)
+	id=
+	[ ! -r "$DMI/product_serial" ] || read -r id <"$DMI/product_serial"
 	if ! is_number "$id"; then
 		fetch id || fail "droplet id: $reason; the former identity stays"
 		id=$(tidy <"$WORK/id" | word)
 	fi
 	is_number "$id" || fail "droplet id: the answer is not a number; the former identity stays"
-	known=$(cat "$STATE/droplet-id" 2>/dev/null)
-	[ "$id" != "$known" ] || return 0
+	former=
+	[ ! -r "$STATE/droplet-id" ] || read -r former <"$STATE/droplet-id"
+	[ "$id" != "$former" ] || return 0
 	# Without a former id nothing is known of the keys; they may be the owner's. With one, this
 	# is remembered first: a power cut must not leave two droplets with one set of host keys.
-	if [ -n "$known" ]; then
-		[ -e "$STATE/host-keys-of" ] || remember "$known" host-keys-of ||
+	if [ -n "$former" ]; then
+		[ -e "$STATE/host-keys-of" ] || remember "$former" host-keys-of ||
 			fail "droplet id: cannot be written"
-		[ -e "$STATE/keys-of" ] || remember "$known" keys-of || fail "droplet id: cannot be written"
+		[ -e "$STATE/keys-of" ] || remember "$former" keys-of || fail "droplet id: cannot be written"
 	fi
 	rm -f "$STATE/hostname-done" "$STATE/keys-done" "$STATE/keys-none" "$STATE/network" "$STATE/way" \
 		"$STATE/config-keys"
@@ -85,7 +87,7 @@ hosts_line() {
 host_keys() {
 	if [ -e "$STATE/host-keys-of" ]; then
 		former=$(cat "$STATE/host-keys-of")
-		tell "this disk was droplet $former before: it gets host keys of its own"
+		log "this disk was droplet $former before: it gets host keys of its own"
 		pool_is_ready
 		new_host_keys || fail "host keys: new ones could not be made; those of droplet $former stay"
 		rm -f "$STATE/host-keys-of"
@@ -100,7 +102,7 @@ host_keys() {
 # /dev/random blocks until the kernel's generator is seeded (random(4)).
 pool_is_ready() {
 	timeout "$POOL_SECONDS" dd if=/dev/random of=/dev/null bs=1 count=1 2>/dev/null ||
-		tell "random numbers: the kernel has none after $POOL_SECONDS s; sshd may be late"
+		log "random numbers: the kernel has none after $POOL_SECONDS s; sshd may be late"
 }
 
 # Old keys are removed after the new ones exist: without keys, sshd does not start.
@@ -134,7 +136,7 @@ show_host_keys() {
 		[ $# -ge 3 ] || continue
 		fingerprint=$2
 		shift $(($# - 1))
-		tell "host key $fingerprint $1"
+		log "host key $fingerprint $1"
 	done
 	printf '' >"$SHOWN"
 }

@@ -15,7 +15,7 @@ ssh_keys() {
 	key_lines <"$WORK/public-keys" >"$WORK/lines"
 	accept_keys <"$WORK/lines" >"$WORK/keys" ||
 		fail "SSH keys: no room in $WORK; the former ones stay: $(count_keys)"
-	[ "$refused" -eq 0 ] || tell "SSH keys: lines of the answer that are no keys: $refused"
+	[ "$refused" -eq 0 ] || log "SSH keys: lines of the answer that are no keys: $refused"
 	[ -s "$WORK/keys" ] || fail "SSH keys: none in the answer; the former ones stay: $(count_keys)"
 	# Those that user data gave root before the service answered.
 	[ ! -s "$STATE/config-keys" ] || cat "$STATE/config-keys" >>"$WORK/keys"

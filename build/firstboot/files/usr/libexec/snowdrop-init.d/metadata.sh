@@ -63,7 +63,7 @@ fetch() {
 instead() {
 	[ -e "$WORK/drive" ] || return 1
 	if [ -n "$again" ] && [ -z "$absent" ]; then
-		tell "metadata: $reason; the config drive is used instead"
+		log "metadata: $reason; the config drive is used instead"
 		printf '' >"$WORK/service-gone"
 	fi
 	from_drive "$1"
@@ -76,11 +76,13 @@ ask() {
 	again=
 	oversize=
 	reason='there is no network card'
-	ways=$(list_ways)
+	known=
+	[ ! -r "$STATE/way" ] || read -r known <"$STATE/way"
+	ways=$(list_ways "$known")
 	for way in $ways; do
 		take_way "$way" || continue
 		if request "$1"; then
-			[ "$way" = "$(cat "$STATE/way" 2>/dev/null)" ] || remember "$way" way
+			[ "$way" = "$known" ] || remember "$way" way
 			return 0
 		fi
 		[ -n "$unreached" ] || return 1
@@ -140,7 +142,7 @@ too_long() {
 	[ "$1" = public-keys ] || return 1
 	sed '$d' "$answer" >"$WORK/$1"
 	grep -q ' AAAA' "$WORK/$1" || return 1
-	tell "SSH keys: $reason; those at its beginning are taken"
+	log "SSH keys: $reason; those at its beginning are taken"
 }
 
 # take NAME FILE: rename a complete answer.
@@ -165,7 +167,13 @@ take() {
 
 # A captive portal and a proxy answer any request, with a page.
 is_page() {
-	case $(head -c 512 "$1" | tr -d '\0\n\r\t ' | sed "s/^$BOM//" | lower) in
+	first=$(head -c 512 "$1" | tr -d '\0\n\r\t ')
+	first=${first#"$BOM"}
+	case $first in
+		'<'*) ;;
+		*) return 1 ;;
+	esac
+	case $(printf '%s' "$first" | lower) in
 		'<!doctypehtml'* | '<html'* | '<head'* | '<body'* | '<?xml'* | '<!--'*) ;;
 		*) return 1 ;;
 	esac

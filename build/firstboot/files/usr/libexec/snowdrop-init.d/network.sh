@@ -8,7 +8,7 @@
 # shellcheck shell=sh
 
 MAX_CARDS=64
-NAMESERVERS='0 1 2 3 4 5'
+NAMESERVERS=6
 NAMESERVERS_USED=3  # a resolver reads no more (resolv.conf(5))
 
 network() {
@@ -17,13 +17,12 @@ network() {
 	if fetch v1.json; then
 		# Vendor data contains entropy for the droplet; it is never executed.
 		cat "$WORK/values" >/dev/urandom
-		grep -E '^(interfaces|dns)\.' "$WORK/values" >"$WORK/wires"
 		read_network >"$WORK/network"
 		take_back
-		replace "$WORK/network" "$was" 600 || tell "addresses: $was cannot be written"
+		replace "$WORK/network" "$was" 600 || log "addresses: $was cannot be written"
 		was=$WORK/network
 	elif [ -e "$was" ]; then
-		tell "addresses: $reason; the former ones are taken"
+		log "addresses: $reason; the former ones are taken"
 	else
 		fail "addresses: $reason; only DHCP's are there"
 	fi
@@ -33,68 +32,96 @@ network() {
 
 # --- from metadata to checked lines --------------------------------------------------------
 
+# All values in one pass: a program for each would take a good part of the boot.
 read_network() {
-	for kind in public private; do
-		number=0
-		while [ "$number" -lt "$MAX_CARDS" ] && card "$kind" "$number"; do
-			number=$((number + 1))
-		done
-	done
-	name_server_lines | grep -v : >"$WORK/servers"
-	if [ ! -s "$WORK/servers" ]; then
+	network_words "$WORK/values" >"$WORK/words"
+	four=
+	six=
+	while read -r kind number mac address netmask gateway anchor anchor_netmask address6; do
+		case $kind in
+			nameserver) take_name_server "$number" ;;
+			*) card ;;
+		esac
+	done <"$WORK/words"
+	if [ -z "$four" ] && [ -n "$six" ]; then
 		# Without an IPv6 address only the others can be reached; the owner may have one.
-		name_server_lines >"$WORK/servers"
-		[ ! -s "$WORK/servers" ] || tell 'name servers: metadata has those of IPv6 only'
+		log 'name servers: metadata has those of IPv6 only'
+		four=$six
 	fi
-	cat "$WORK/servers"
-}
-
-name_server_lines() {
-	for number in $NAMESERVERS; do
-		server=$(value "dns.nameservers.$number" "$WORK/wires" | word)
-		! is_ipv4 "$server" && ! is_ipv6 "$server" || echo "nameserver $server"
+	for server in $four; do
+		echo "nameserver $server"
 	done
 }
 
-# card KIND NUMBER: write its lines; fail when there is no such card. An invalid address omits
-# its line only.
+# network_words FILE: write `KIND NUMBER MAC ADDRESS NETMASK GATEWAY ANCHOR NETMASK IPV6` for each
+# card of a flattened document, and `nameserver ADDRESS`. A value has no blanks and no line ends;
+# an absent one is -.
+network_words() {
+	awk -F '\t' -v cards="$MAX_CARDS" -v servers="$NAMESERVERS" '
+		function word(path,    text) {
+			text = values[path]
+			gsub(/\\[nrt]|[ \t\r]/, "", text)
+			return text == "" ? "-" : text
+		}
+		function print_cards(kind,    number, from) {
+			for (number = 0; number < cards; number++) {
+				from = "interfaces." kind "." number "."
+				if (word(from "mac") == "-") return
+				print kind, number, tolower(word(from "mac")), word(from "ipv4.ip_address"),
+					word(from "ipv4.netmask"), word(from "ipv4.gateway"),
+					word(from "anchor_ipv4.ip_address"), word(from "anchor_ipv4.netmask"),
+					word(from "ipv6.ip_address")
+			}
+		}
+		/^(interfaces|dns)\./ && !($1 in values) { values[$1] = substr($0, length($1) + 2) }
+		END {
+			print_cards("public")
+			print_cards("private")
+			for (number = 0; number < servers; number++)
+				if ((server = word("dns.nameservers." number)) != "-") print "nameserver", server
+		}
+	' "$1"
+}
+
+take_name_server() {
+	if is_ipv4 "$1"; then
+		four="$four $1"
+	elif is_ipv6 "$1"; then
+		six="$six $1"
+	fi
+}
+
+# Write the lines of a card; an invalid address omits its line only.
 card() {
-	from=interfaces.$1.$2
-	mac=$(value "$from.mac" "$WORK/wires" | word | lower)
-	[ -n "$mac" ] || return 1
 	if ! is_mac "$mac"; then
-		tell "$1 interface $2: '$(printf '%s' "$mac" | clean)' is no hardware address; left out"
+		log "$kind interface $number: '$(printf '%s' "$mac" | clean)' is no hardware address; left out"
 		return 0
 	fi
-	address_line "$1" ipv4
-	[ "$1" = public ] || return 0
-	address_line anchor anchor_ipv4
+	address_line "$kind" "$address" "$netmask" "$gateway"
+	[ "$kind" = public ] || return 0
+	address_line anchor "$anchor" "$anchor_netmask" ''
 	mention_ipv6
 }
 
 # Once: DigitalOcean gives IPv6 to droplets of its own images only.
 mention_ipv6() {
-	six=$(value "$from.ipv6.ip_address" "$WORK/wires" | word)
-	if is_ipv6 "$six" && [ ! -e "$STATE/ipv6-mentioned" ]; then
-		tell "IPv6: $six of metadata is not set up: custom images have no IPv6"
-		remember "$six" ipv6-mentioned
+	if is_ipv6 "$address6" && [ ! -e "$STATE/ipv6-mentioned" ]; then
+		log "IPv6: $address6 of metadata is not set up: custom images have no IPv6"
+		remember "$address6" ipv6-mentioned
 	fi
 	return 0
 }
 
+# address_line KIND ADDRESS NETMASK GATEWAY
 address_line() {
-	address=$(value "$from.$2.ip_address" "$WORK/wires" | word)
-	netmask=$(value "$from.$2.netmask" "$WORK/wires" | word)
-	gateway=$(value "$from.$2.gateway" "$WORK/wires" | word)
-	[ -n "$address" ] || return 0
-	if ! is_ipv4 "$address" || ! prefix_of "$netmask"; then
-		tell "$1 address: '$(printf '%s' "$address, $netmask" | clean)' is none; left out"
+	[ "$2" != - ] || return 0
+	if ! is_ipv4 "$2" || ! prefix_of "$3"; then
+		log "$1 address: '$(printf '%s' "$2, $3" | clean)' is none; left out"
 		return 0
 	fi
-	if [ "$1" = anchor ] || ! is_ipv4 "$gateway"; then
-		gateway=
-	fi
-	echo "$1 $mac $address $prefix${gateway:+ $gateway}"
+	way_out=
+	! is_ipv4 "$4" || way_out=$4
+	echo "$1 $mac $2 $prefix${way_out:+ $way_out}"
 }
 
 is_mac() {
@@ -163,7 +190,7 @@ give_addresses() {
 		[ "$kind" != nameserver ] || continue
 		nic=$(nic_of "$mac")
 		if [ -z "$nic" ]; then
-			tell "$kind address $address: there is no network card $mac"
+			log "$kind address $address: there is no network card $mac"
 		elif is_port "$nic" || owner_names "$nic"; then
 			note "$kind address $address: $nic is the owner's; left alone"
 		else
@@ -187,14 +214,14 @@ card_addresses() {
 give_address() {
 	if ! ip link set dev "$nic" up ||
 		! ip address replace "$address/$prefix" broadcast + dev "$nic"; then
-		tell "$kind address $address: $nic does not take it"
+		log "$kind address $address: $nic does not take it"
 	fi
 }
 
 # The address of DHCP takes precedence; this one is used when DHCP fails.
 public_address() {
 	! has_address "$nic" || return 0
-	tell "$nic: no address from DHCP; $address is taken from metadata"
+	log "$nic: no address from DHCP; $address is taken from metadata"
 	give_address
 	default_route
 }
@@ -205,7 +232,7 @@ default_route() {
 	# A gateway outside of the network, as with a netmask of 255.255.255.255, is on the link.
 	ip route replace "$gateway/32" dev "$nic" &&
 		ip route replace default via "$gateway" dev "$nic" && return
-	tell "$kind address $address: no way out by $gateway"
+	log "$kind address $address: no way out by $gateway"
 }
 
 # Remove addresses that are no longer in metadata; others are not ours and stay.
@@ -237,7 +264,7 @@ name_servers() {
 		cat "$WORK/servers"
 	} >"$WORK/resolv.conf"
 	replace "$WORK/resolv.conf" /etc/resolv.conf 644 ||
-		tell 'name servers: /etc/resolv.conf cannot be written'
+		log 'name servers: /etc/resolv.conf cannot be written'
 }
 
 # --- access to the service -----------------------------------------------------------------

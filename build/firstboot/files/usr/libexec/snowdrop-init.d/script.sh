@@ -14,12 +14,12 @@ run_script() {
 	if ! remember "$id" user-data-begun || ! sync; then
 		fail 'user-data: not run, since that could not be remembered'
 	fi
-	tell 'user-data: the script is started'
+	log 'user-data: the script is started'
 	capture run_program "$SCRIPT"
 	[ "$status" -eq 0 ] ||
 		end_user_data "the script ended with status $status; $OUTPUT has its output"
 	mark_user_data 'the script came to its end'
-	tell 'user-data: the script came to its end'
+	log 'user-data: the script came to its end'
 }
 
 # A script for bash would end with "not found", which says neither what nor why.
@@ -54,7 +54,7 @@ capture() {
 	keeper=$!
 	"$@" >"$WORK/output" 2>&1 </dev/null
 	status=$?
-	# A program that the script started may hold the pipe for ever; its output is still kept.
+	# A program that the script started may hold the pipe open; its output is still kept.
 	tries=50
 	while [ "$tries" -gt 0 ] && kill -0 "$keeper" 2>/dev/null; do
 		sleep 0.1

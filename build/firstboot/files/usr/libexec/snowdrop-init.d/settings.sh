@@ -31,7 +31,7 @@ read_settings() {
 			'' | '#'* | rc_*=*) continue ;;
 		esac
 		if ! split_setting "$line" || ! take_setting; then
-			tell "$CONF, line $number: '$(printf '%s' "$line" | clean)' is no setting; left out"
+			log "$CONF, line $number: '$(printf '%s' "$line" | clean)' is no setting; left out"
 		fi
 	done <"$CONF"
 }

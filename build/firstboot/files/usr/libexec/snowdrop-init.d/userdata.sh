@@ -64,7 +64,7 @@ mark_user_data() {
 # Record how it ended, for the next login too, and end this step.
 end_user_data() {
 	mark_user_data "$1"
-	tell "user-data: $1"
+	log "user-data: $1"
 	exit 1
 }
 
@@ -108,7 +108,7 @@ mend_user_data() {
 			mended="${mended:+$mended, }line ends of Windows"
 			;;
 	esac
-	[ -z "$mended" ] || tell "user-data: repaired: $mended"
+	[ -z "$mended" ] || log "user-data: repaired: $mended"
 }
 
 skip_bytes() {

@@ -18,7 +18,7 @@ prepare() {
 		exec 2>>"$LOG"
 	fi
 	if is_running "$WORK"; then
-		tell "${WORK##*/} still runs: process $(cat "$WORK/process")"
+		log "${WORK##*/} still runs: process $(cat "$WORK/process")"
 		return 1
 	fi
 	rm -rf "$WORK"
@@ -31,19 +31,21 @@ prepare() {
 
 # is_running FOLDER: whether the process that made the folder is still there.
 is_running() {
-	process=$(cat "$1/process" 2>/dev/null)
+	process=
+	[ ! -r "$1/process" ] || read -r process <"$1/process"
 	is_number "$process" && [ "$process" != $$ ] &&
 		grep -q snowdrop-init "/proc/$process/cmdline" 2>/dev/null
 }
 
 is_droplet() {
-	vendor=$(cat "$DMI/sys_vendor" 2>/dev/null)
-	[ "$(printf '%s' "$vendor" | tr -cd '[:alnum:]' | lower)" = digitalocean ]
+	vendor=
+	[ ! -r "$DMI/sys_vendor" ] || read -r vendor <"$DMI/sys_vendor"
+	[ "$vendor" = DigitalOcean ] || [ "$(printf '%s' "$vendor" | tr -cd '[:alnum:]' | lower)" = digitalocean ]
 }
 
 # replace FILE TARGET MODE: replace TARGET atomically; a symbolic link stays one.
 replace() {
-	! cmp -s "$1" "$2" || return 0
+	[ ! -e "$2" ] || ! cmp -s "$1" "$2" || return 0
 	target=$2
 	if [ -L "$2" ]; then
 		target=$(readlink -f "$2")
@@ -81,20 +83,27 @@ is_number() {
 
 # Uptime, since chrony may change the clock.
 now() {
-	cut -d . -f 1 /proc/uptime 2>/dev/null || date +%s
+	if [ -r /proc/uptime ]; then
+		read -r uptime _ </proc/uptime
+		echo "${uptime%.*}"
+	else
+		date +%s
+	fi
 }
 
 # A step that ends here is also listed at logins and by `snowdrop-status`.
 fail() {
-	tell "$1"
+	log "$1"
 	printf '%s\n' "$1" 2>/dev/null >>"$PROBLEMS"
 	exit 1
 }
 
 # To the log and to every console: on a droplet the screen of the panel and the serial line.
-tell() {
+log() {
 	note "$*"
-	for console in $(cat /sys/class/tty/console/active 2>/dev/null || echo console); do
+	consoles=console
+	[ ! -r /sys/class/tty/console/active ] || read -r consoles </sys/class/tty/console/active
+	for console in $consoles; do
 		[ -e "/dev/$console" ] || continue
 		printf 'snowdrop-init: %s\n' "$*" 2>/dev/null >>"/dev/$console"
 	done
