@@ -173,7 +173,7 @@ BAD: dict[str, tuple[Row, type[SnowdropError], str]] = {
         "longer than",
     ),
     "index cut off twice": (Row(INDEX, [cut, cut]), VerificationError, INDEX),
-    "login page for ever": (
+    "login page each time": (
         Row(INDEX, [with_bytes(lambda _: b"<html>")] * 2),
         VerificationError,
         INDEX,
@@ -181,8 +181,8 @@ BAD: dict[str, tuple[Row, type[SnowdropError], str]] = {
     "six redirects": (Row(HELLO, [to(HELLO)] * 6), RemoteError, "more than 5 redirects"),
     "403": (Row(INDEX, [answer(403, b"<html>no")]), RemoteError, "status 403"),
     "401": (Row(INDEX, [answer(401, b"<html>who?")]), RemoteError, "status 401"),
-    "busy for ever": (Row(INDEX, [busy("99")] * 3), RemoteError, "asks to wait|3 times"),
-    "headers byte by byte for ever": (
+    "busy each time": (Row(INDEX, [busy("99")] * 3), RemoteError, "asks to wait|3 times"),
+    "headers byte by byte without end": (
         Row(INDEX, [slow_headers] * 3),
         RemoteError,
         "no complete headers in 0.3 s, 3 times",

@@ -1,7 +1,7 @@
 """The meter of one download: counts bytes and seconds while they pass, and ends it in time.
 
 The libraries above it bound a single read or line; a server that sends a byte every ten seconds, or
-a thousand responses `100 Continue`, keeps them busy for ever.
+a thousand responses `100 Continue`, keeps them busy without end.
 """
 
 from collections.abc import Callable

@@ -82,7 +82,7 @@ class Fault:
     """What happens to a request, once for each number of times.
 
     Kinds: `401`, `422`, `500-before` and `500-after` the effect, `429`, `reset-before`,
-    `reset-after`, `transfer-errored` and, for an image, `pending` (for ever) and `vanishes`.
+    `reset-after`, `transfer-errored` and, for an image, `pending` (without end) and `vanishes`.
     """
 
     operation: str
