@@ -57,17 +57,17 @@ def test_notes_say_what_is_in_the_image_and_how_to_import_it(
     for line in (
         f"## What is in {IMAGE}",
         (
-            "- Linux 6.18.3-0-virt; 2 packages, among them alpine-base 3.24.1-r0. The SBOM lists all "
-            "of them."
+            "- Linux 6.18.3-0-virt; 2 packages, among them alpine-base 3.24.1-r0. The SBOM lists "
+            "all of them."
         ),
         "- Services: networking, chronyd, sshd.",
         (
-            "- Log in as `root` with the SSH key that you give the droplet, at port 22/tcp; there is "
-            "no password."
+            "- Log in as `root` with the SSH key that you give the droplet, at port 22/tcp; there "
+            "is no password."
         ),
         (
-            "- At least 512 MiB of memory, with which the image was booted, and a disk of 1,024 MiB; "
-            "a larger disk is used as a whole."
+            "- At least 512 MiB of memory, with which the image was booted, and a disk of 1,024 "
+            "MiB; a larger disk is used as a whole."
         ),
         "- First login 28 s after the start, in QEMU.",
         (
