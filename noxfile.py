@@ -1,5 +1,6 @@
 """Snowdrop's sessions, in the order of a release. `nox -l` lists them."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -44,6 +45,9 @@ def python(session: nox.Session, environment: str) -> str:
         return str(ensure_python(environment))
     except EnvironmentProblem as problem:
         print(f"error: {problem}", file=sys.stderr, flush=True)
+        if "--json" in session.posargs:
+            message, _, hint = str(problem).partition("\nhint: ")
+            print(json.dumps({"error": message, "hint": hint, "exit_code": 2}), flush=True)
         # An error of a session ends nox with 1; a missing program is wrong usage, which is 2.
         sys.exit(2)
 

@@ -16,6 +16,8 @@ class SnowdropError(Exception):
         # Here, since an error also becomes a note, a line of a report or part of another error.
         super().__init__(hide_userinfo(message))
         self.hint = hide_userinfo(hint)
+        self.data: dict[str, object] = {}
+        """What the command found until then; with `--json` it is printed beside the error."""
 
 
 class ConfigError(SnowdropError):

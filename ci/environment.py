@@ -152,7 +152,7 @@ def ensure_python(name: str, *, install: bool = True) -> Path:
     ENVIRONMENTS.mkdir(exist_ok=True)
     with _locked(ENVIRONMENTS / f"{name}.lock"):
         if not stamp.is_file() or stamp.read_text() != wanted or not python.exists():
-            print(f"Installing {requirements.relative_to(ROOT)} into .nox/{name}", flush=True)
+            _say(f"Installing {requirements.relative_to(ROOT)} into .nox/{name}")
             with _replaced(folder):
                 _install(folder, requirements)
                 # Written last: an interrupted installation is started again.
@@ -198,9 +198,9 @@ def ensure_tools(*names: str) -> None:
             f"hint: run `sudo {' '.join([*command, *_packages(unpacked)])}`, or the same of your "
             "distribution"
         )
-    print(f"Installing with apt ({INSTALL_VARIABLE}=no forbids it):", flush=True)
+    _say(f"Installing with apt ({INSTALL_VARIABLE}=no forbids it):")
     for tool in (TOOLS[name] for name in missing):
-        print(f"  {' '.join(tool.packages)}: {tool.purpose}", flush=True)
+        _say(f"  {' '.join(tool.packages)}: {tool.purpose}")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     _run(["apt-get", "update", "--quiet"], quiet)
     if packages:
@@ -217,6 +217,11 @@ def find_tool(program: str) -> str | None:
         *(f"{UNPACKED}/{name}/usr/{folder}" for name in UNPACKED_TOOLS for folder in BIN_FOLDERS),
     )
     return shutil.which(program, path=":".join(folders))
+
+
+def _say(line: str) -> None:
+    """Print a line to standard error: standard output is the command's, with `--json` as data."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _packages(names: Iterable[str]) -> list[str]:

@@ -87,12 +87,15 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 proofs[variant] = proof
     write_summary(console.environment, format_summary(read_summary(config)))
     data = {variant: proof.data() for variant, proof in proofs.items()}
-    console.data({"images": images, **({"proofs": data} if data else {})})
+    result: dict[str, object] = {"images": images, **({"proofs": data} if data else {})}
     errors = [error for proof in proofs.values() for error in proof.differences]
     if errors:
-        raise NotReproducibleError(
+        failure = NotReproducibleError(
             "\n".join(map(str, errors)), hint="; or ".join(error.hint for error in errors)
         )
+        failure.data = result
+        raise failure
+    console.data(result)
     return 0
 
 

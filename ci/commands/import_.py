@@ -90,13 +90,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         found = verify_image_of(arguments, folder / "release", console, variant=arguments.variant)
         name = arguments.name or _name(found, config)
         if arguments.snippets:
-            console.line(format_snippets(image="IMAGE_ID", name=name, regions=regions))
+            snippets = format_snippets(image="IMAGE_ID", name=name, regions=regions)
+            console.line(snippets)
+            console.data({"snippets": snippets, "sha256": found.image.sha256})
             return 0
         digest = found.image.sha256
         wanted = Wanted(tag=(VIA_TAG if arguments.via else TAG) + digest, regions=regions)
         if arguments.dry_run:
-            for action in plan(wanted, api.find(wanted.tag)):
-                console.line(describe(action, name))
+            steps = [describe(action, name) for action in plan(wanted, api.find(wanted.tag))]
+            console.line("\n".join(steps))
+            console.data({"plan": steps, "sha256": digest})
             return 0
         # Two at once would find no custom image of this digest and import it twice, and the first
         # to end would remove the object in the bucket that the other is imported from.

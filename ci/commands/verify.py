@@ -6,13 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from build.edges.temporary import temporary_folder
-from build.errors import ConfigError, VerificationError
+from build.errors import ConfigError, SnowdropError, VerificationError
 from ci.commands import parse_path, parse_target, parse_text
 from ci.convert.convert import raw_digest
 from ci.convert.formats import FORMATS, format_of
 from ci.report.actions import write_summary
 from ci.report.console import Console
+from ci.report.table import escape
 
+RESULTS = {
+    0: "passed every check",
+    1: "is refused: the log of this step has the failed checks",
+    4: "has a valid signature, but files are missing: do not import it",
+}
+"""By exit code, for the summary of a job."""
 HELP = "Verify a release before import: a folder, an image, a tag or a URL"
 
 
@@ -83,18 +90,28 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
     1: refused; 4: an image whose signature alone could be verified.
     """
-    with no_socket() if arguments.offline else nullcontext():
-        # Imported here: urllib3 opens a socket on import, to find out whether IPv6 works.
-        from ci.verify.verify import verify
+    try:
+        with no_socket() if arguments.offline else nullcontext():
+            # Imported here: urllib3 opens a socket on import, to find out whether IPv6 works.
+            from ci.verify.verify import verify
 
-        if arguments.converted:
-            status = _verify_converted(arguments, console)
-        else:
-            status = verify(arguments, console)
-    if arguments.target:
-        result = "passed every check" if status == 0 else "is refused: see the log of this step"
-        write_summary(console.environment, f"## Verification\n\n`{arguments.target}` {result}.")
+            if arguments.converted:
+                status = _verify_converted(arguments, console)
+            else:
+                status = verify(arguments, console)
+    except SnowdropError as error:
+        _summarise(arguments.target, f"could not be verified: {error}", console)
+        raise
+    _summarise(arguments.target, RESULTS[status], console)
     return status
+
+
+def _summarise(target: str | None, result: str, console: Console) -> None:
+    """Add the result to the summary of a job at GitHub; without a target there is none."""
+    if target:
+        # A name or an error may have what Markdown gives a meaning.
+        text = escape(f"{target} {result}").replace("`", "'")
+        write_summary(console.environment, f"## Verification\n\n`{text}`")
 
 
 def _verify_converted(arguments: argparse.Namespace, console: Console) -> int:

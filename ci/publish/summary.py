@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ci.config import ReleaseConfig
-from ci.publish.notes import signed_difference
-from ci.publish.plan import import_urls
+from ci.publish.contents import format_contents, read_contents
+from ci.publish.notes import INVENTORY, format_import, signed_difference
 from ci.release.checkout import read_record
 from ci.release.lock_diff import Difference, format_markdown
 from ci.release.manifest import DIFFERENCE_BUNDLE, MANIFEST, Manifest, parse_manifest
@@ -31,7 +31,10 @@ class Summary:
     """Boot reports."""
     manifest: Manifest | None = None
     difference: Difference | None = None
-    import_urls: Sequence[str] = ()
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """What is in each image, as Markdown by the name of its file."""
+    importing: str = ""
+    """How to import the image, as Markdown."""
     verify: Sequence[str] = field(default=())
     """Commands that verify the release."""
 
@@ -57,13 +60,19 @@ def read_summary(config: ReleaseConfig, *, verify: Sequence[str] | None = None) 
         # On a maintainer's machine dist has earlier releases, too.
         if manifest is None or record["version"] == manifest.version
     ]
-    images = {record["image"]["file"] for record in builds}
+    boots = {each["image"]["file"]: each for each in _read(dist, "*.boot.json")}
+    images = {record["image"]["file"]: record for record in builds}
     return Summary(
         builds=builds,
-        boots=[each for each in _read(dist, "*.boot.json") if each["image"]["file"] in images],
+        boots=[each for image, each in boots.items() if image in images],
         manifest=manifest,
         difference=signed_difference(changed) if changed.is_file() else None,
-        import_urls=import_urls(config.spaces, manifest) if manifest and config.spaces else (),
+        contents={
+            image: text
+            for image, record in images.items()
+            if (text := _contents(config, record, boots.get(image, {})))
+        },
+        importing=format_import(config.spaces, manifest) if manifest and config.spaces else "",
         verify=verify or (),
     )
 
@@ -75,17 +84,28 @@ def format_summary(summary: Summary) -> str:
         *_format_boots(summary.boots),
         *(_format_manifest(summary.manifest) if summary.manifest else ()),
     ]
+    parts += [
+        f"### What is in {_code_cell(image)}\n\n{text}" for image, text in summary.contents.items()
+    ]
     if summary.difference:
         parts.append(f"### What changed\n\n{format_markdown(summary.difference)}")
     if summary.verify:
         parts.append("### Verify it\n\n" + _code(summary.verify, "sh"))
-    if summary.import_urls:
-        parts.append("### Import it, once it is verified\n\n" + _code(summary.import_urls))
+    if summary.importing:
+        parts.append(f"### Import it, once it is verified\n\n{summary.importing}")
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
 def _read(dist: Path, pattern: str) -> list[Mapping[str, Any]]:
     return [read_record(path) for path in sorted(dist.glob(pattern))]
+
+
+def _contents(config: ReleaseConfig, record: Mapping[str, Any], boot: Mapping[str, Any]) -> str:
+    """Return what is in an image, in the words of the release notes; empty without image.json."""
+    path = config.dist / f"{Path(record['image']['file']).stem}{INVENTORY}"
+    found = read_contents(path, record, boot)
+    image = config.build.images.get(str(record.get("variant")))
+    return format_contents(found, image.packages if image else ()) if found else ""
 
 
 def _format_builds(builds: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -50,7 +50,8 @@ class Console:
             if text:
                 # Indented, so that no line of a message looks like one of ours.
                 print(f"{name}: {text}".replace("\n", "\n  "), file=self.err)
-        self.data({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
+        message = {"error": str(error), "hint": error.hint, "exit_code": error.exit_code}
+        self.data({**error.data, **message})
 
 
 @contextmanager

@@ -124,6 +124,22 @@ def write_release(
     return dist
 
 
+def write_inventory(dist: Path) -> None:
+    """Write the image.json of the image in `dist`; the release does not name it."""
+    packages = [
+        {"name": name, "version": version}
+        for name, version in (("alpine-base", "3.24.1-r0"), ("musl", "1.2.5-r9"))
+    ]
+    document = {
+        "image": {"file": IMAGE},
+        "kernel": {"releases": ["6.18.3-0-virt"]},
+        "packages": packages,
+        "services": {"sysinit": ["devfs"], "boot": ["networking"], "default": ["chronyd", "sshd"]},
+    }
+    path = dist / f"{IMAGE.removesuffix('.qcow2')}.image.json"
+    path.write_text(json.dumps(document))
+
+
 def statement(
     predicate: object,
     *,

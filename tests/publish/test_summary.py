@@ -10,10 +10,21 @@ import pytest
 from build.errors import SnowdropError
 from ci.__main__ import main
 from ci.config import read_config
+from ci.publish.notes import release_notes
+from ci.publish.release_files import read_release
 from ci.publish.summary import Summary, format_summary, read_summary
 from ci.release.lock_diff import compare_locks
 from ci.report.actions import write_outputs, write_summary
-from tests.publish.release import COMMIT, IMAGE, REPOSITORY, VERSION, write_config, write_release
+from tests.publish.release import (
+    COMMIT,
+    IMAGE,
+    REPOSITORY,
+    VERSION,
+    Counted,
+    write_config,
+    write_inventory,
+    write_release,
+)
 from tests.snapshot.conftest import lock_of, locked
 
 RECORD = {
@@ -129,3 +140,17 @@ def test_lists_of_two_jobs_are_read_together(
     assert "two jobs list it" in capsys.readouterr().err
     for wrong in ("", "[]", '{"../a": "x"}', '{"a": "x"}'):
         assert main(["artifacts", "--config", config, "--check", wrong]) == 2
+
+
+def test_it_says_what_is_in_the_image_in_the_words_of_the_release_notes(tmp_path: Path) -> None:
+    config = read_config(write_config(tmp_path, spaces=SPACES))
+    write_inventory(write_release(tmp_path))
+    record = {**RECORD, "variant": "droplet", "raw": {"size": 1 << 30}}
+    (config.dist / "a.build.json").write_text(json.dumps(record))
+    (config.dist / "a.boot.json").write_text(json.dumps(REPORT))
+    found = format_summary(read_summary(config))
+    notes = release_notes(config, read_release(config, Counted()))
+    part = notes.partition(f"## What is in {IMAGE}\n\n")[2].partition("\n- First login")[0]
+    assert part.startswith("- Linux 6.18.3-0-virt; 2 packages")
+    assert f"### What is in `{IMAGE}`\n\n{part}\n- First login 30 s after" in found
+    assert "doctl compute image create snowdrop" in found

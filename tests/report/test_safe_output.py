@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build.errors import ConfigError, SnowdropError
+from build.errors import ConfigError, NotReproducibleError, SnowdropError
 from ci.environment import ROOT
 from ci.report.console import Console, open_console
 from ci.report.progress import TerminalProgress, progress_for
@@ -122,3 +122,18 @@ def test_json_keeps_its_form() -> None:
     out = io.StringIO()
     Console(out, io.StringIO(), {}, True, progress_for(io.StringIO(), str)).data({HOSTILE: HOSTILE})
     assert json.loads(out.getvalue()) == {HOSTILE: HOSTILE}
+
+
+def test_an_error_has_what_was_found_before_in_the_same_document(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failure = NotReproducibleError("other bytes", hint="look")
+    failure.data = {"images": [1]}
+    with open_console({}, as_json=True) as console:
+        console.error(failure)
+    assert json.loads(capsys.readouterr().out) == {
+        "error": "other bytes",
+        "exit_code": 3,
+        "hint": "look",
+        "images": [1],
+    }

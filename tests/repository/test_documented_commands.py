@@ -29,7 +29,7 @@ def documented(page: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield session and arguments of each command on a page."""
     text = page.read_text().replace("\\\n", " ")
     for name, arguments in SESSION.findall(text):
-        yield name, shlex.split(re.split(r" && |; | \| |\.\.\.", arguments)[0])
+        yield name, shlex.split(re.split(r" && |; | \| | > |\.\.\.", arguments)[0])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

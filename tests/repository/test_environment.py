@@ -32,7 +32,7 @@ def test_root_installs_the_packages_and_prints_their_purpose(
     ensure_tools("engine", "git")
     assert [argv[1] for argv in commands] == ["update", "install"]
     assert commands[1][-3:] == ["git", "podman", "runc"]
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert "SNOWDROP_INSTALL=no" in lines[0]
     assert lines[1:] == [
         f"  podman runc: {TOOLS['engine'].purpose}",

@@ -191,6 +191,16 @@ def test_an_image_that_came_by_the_bucket_counts_for_the_mirror_too(world: World
     assert len(world.imported()) == 1
 
 
+def test_a_plan_and_snippets_are_one_document_too(world: World) -> None:
+    words = ("--variant", "droplet", "--json")
+    for option, key in (("--dry-run", "plan"), ("--snippets", "snippets")):
+        status, out, _ = world.call(*words, option)
+        document = json.loads(out)
+        assert (status, document["sha256"]) == (0, signed(world))
+        assert document[key]
+    assert world.imported() == []
+
+
 def test_a_second_import_of_the_image_is_refused_while_the_first_runs(world: World) -> None:
     with one_run(world.config, f"import of {IMAGE}"):
         client = world.store.client()
