@@ -7,6 +7,7 @@ from dataclasses import asdict
 from build.errors import ConfigError
 from ci.config import read_config
 from ci.publish.adopt import release_verifier
+from ci.publish.attestations import AttestationStore
 from ci.publish.github_release import ReleaseHost
 from ci.publish.notes import release_notes
 from ci.publish.publish import Published, plan_publication, publish_release
@@ -40,19 +41,22 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if not token:
         raise ConfigError(
             "GITHUB_TOKEN: not in the environment, expected a token for GitHub",
-            hint=f"use one with the permission `contents: write` in {config.repository}",
+            hint="use one with the permissions `contents: write` and `attestations: write` in "
+            f"{config.repository}",
         )
     require_protected("github.api", config.github_api)
     release = read_release(config, console.progress)
     require_loopback_if_dirty(release.manifest, config.github_api)
     host = ReleaseHost(config.github_api, config.repository, token, wait=time.sleep)
+    store = AttestationStore(config.github_api, config.repository, token, wait=time.sleep)
     if arguments.dry_run:
-        steps = plan_publication(host, release, replace=arguments.replace)
+        steps = plan_publication(host, store, release, replace=arguments.replace)
         console.table([list(step) for step in steps])
         console.data({"plan": [list(step) for step in steps]})
         return int(any(action == "refuse" for action, _ in steps))
     published = publish_release(
         host,
+        store,
         release,
         release_notes(config, release),
         replace=arguments.replace,
@@ -75,6 +79,8 @@ def _print_result(published: Published, console: Console) -> None:
             f"{published.url}: published, {len(published.uploaded)} files uploaded, "
             f"{len(published.kept)} kept, all read back"
         )
+    if published.attestation != "absent":
+        console.line(f"attestation of the provenance: {published.attestation}, read back")
     if not published.immutable:
         console.progress.note(
             "GitHub allows changes of this release: enable immutable releases in the settings"

@@ -2,6 +2,8 @@
 
 - `publish`: draft, upload, read back, publish (read first); `mirror`: the same files in the bucket
 - `adopt`: bundles of an earlier run are kept when they verify
+- `attestations`: the provenance in GitHub's attestation store (edge, but for the plan)
+- `drafts`: the drafts of one release, which one is filled and which are removed
 - `release_files`: the files in dist, each hashed again
 - `plan`: which files to remove, upload and keep; URLs (pure)
 - `notes`: the release notes (pure but for the statement of changes)

@@ -6,17 +6,22 @@ effect.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import requests
 from github import Auth, Github, GithubException
 
+from build.edges.download import retry_after
 from build.errors import RemoteError
 from ci.publish.transfer import AGAIN, TRIES, Wait
 
 API_VERSION = "2022-11-28"
 MAX_PAUSE = 300
-"""Limit in seconds of a wait that a rate limit demands."""
+"""Seconds; a command does not wait for a rate limit that lasts longer."""
+DEFAULT_PAUSE = 60.0
+"""Seconds; of a rate limit that does not say when it ends."""
 FAILURES = (GithubException, requests.RequestException)
 """Exceptions that PyGithub raises; the second is not derived from the first."""
 MALFORMED = (AttributeError, TypeError, LookupError, ValueError, AssertionError)
@@ -78,6 +83,16 @@ class GithubRepository:
             lambda: self._github.requester.requestJsonAndCheck("GET", address)[1],
         )
 
+    def send(self, what: str, path: str, body: object, find: Callable[[], object | None]) -> None:
+        """Post `body` as JSON to `path` below the repository's address; `find` as in `retry`.
+
+        Raises:
+            NoRightError, MissingError, RemoteError: as `retry`.
+        """
+        address = f"/repos/{self.repository}{path}"
+        post = self._github.requester.requestJsonAndCheck
+        self.retry(what, lambda: post("POST", address, input=body), find)
+
     def retry(
         self, what: str, act: Callable[[], T], find: Callable[[], T | None] = lambda: None
     ) -> T:
@@ -111,30 +126,53 @@ class GithubRepository:
             401: "set a valid GITHUB_TOKEN: GitHub refuses this one",
             403: f"give GITHUB_TOKEN the permission `{self._permission}` in {self.repository}",
             404: f"check {self.repository}, and that GITHUB_TOKEN has `{self._permission}` there",
-        }.get(failure.status, AGAIN if failure.status >= 500 else "")
+        }.get(failure.status, AGAIN if failure.status >= 500 or _exists(failure) else "")
+        limit = _rate_limit(failure)
+        if limit is not None:
+            hint = f"GitHub's rate limit ends in {limit:.0f} seconds: run the command again then"
         kind = {401: NoRightError, 403: NoRightError, 404: MissingError}.get(
-            failure.status, RemoteError
+            failure.status if limit is None else 0, RemoteError
         )
         raise kind(f"{where}: {failure.status} {_reason(failure)}", hint=hint) from failure
 
 
 def _pause(error: Exception, attempt: int) -> float | None:
-    """Return the seconds before the next attempt, None when a retry cannot succeed.
-
-    Rate limits: GitHub REST API, "Best practices"; Retry-After: RFC 9110, 10.2.3.
-    """
+    """Return the seconds before the next attempt, None when a retry cannot succeed."""
     if not isinstance(error, GithubException):
         return 2.0**attempt
-    headers = {key.lower(): value for key, value in (error.headers or {}).items()}
-    limited = "retry-after" in headers or "rate limit" in _reason(error).lower()
-    if error.status == 429 or (error.status == 403 and limited):
-        seconds = headers.get("retry-after", "60")
-        return float(min(int(seconds) if seconds.isdigit() else 60, MAX_PAUSE))
+    limit = _rate_limit(error)
+    if limit is not None:
+        return limit if limit <= MAX_PAUSE else None
     # Left by an attempt whose reply was lost; `is_uploaded` accepts or deletes it.
-    exists = error.status == 422 and "already_exists" in [
-        item.get("code") for item in _errors(error)
-    ]
-    return 2.0**attempt if error.status >= 500 or error.status == 408 or exists else None
+    again = error.status >= 500 or error.status == 408 or _exists(error)
+    return 2.0**attempt if again else None
+
+
+def _exists(error: GithubException) -> bool:
+    """Return whether GitHub refuses a thing because there is one of its name."""
+    return error.status == 422 and "already_exists" in [each.get("code") for each in _errors(error)]
+
+
+def _rate_limit(error: GithubException) -> float | None:
+    """Return the seconds until GitHub accepts requests again; None: it is no rate limit.
+
+    GitHub REST API, "Best practices": Retry-After, else x-ratelimit-reset when nothing remains,
+    else a minute.
+    """
+    headers = {key.lower(): value for key, value in (error.headers or {}).items()}
+    spent = headers.get("x-ratelimit-remaining") == "0"
+    named = "retry-after" in headers or spent or "rate limit" in _reason(error).lower()
+    if error.status != 429 and not (error.status == 403 and named):
+        return None
+    if "retry-after" in headers:
+        return retry_after(headers) or DEFAULT_PAUSE
+    reset = headers.get("x-ratelimit-reset", "")
+    if spent and reset.isdecimal():
+        with suppress(ValueError, TypeError):
+            # From the time of the reply, since the clock of this machine may differ.
+            now = parsedate_to_datetime(headers.get("date", "")).timestamp()
+            return max(float(reset) - now, 0.0) + 1
+    return DEFAULT_PAUSE
 
 
 def _errors(error: GithubException) -> Sequence[dict[str, object]]:

@@ -14,7 +14,7 @@ from github.GitReleaseAsset import GitReleaseAsset
 from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import Silent, Step
 from build.errors import RemoteError
-from ci.publish.github_calls import API_VERSION, GithubRepository
+from ci.publish.github_calls import API_VERSION, GithubRepository, MissingError
 from ci.publish.plan import Present
 from ci.publish.release_files import ReleaseFile
 from ci.publish.transfer import AGAIN, CONNECT, SILENCE, ProgressCounter, UploadBody
@@ -68,8 +68,10 @@ class ReleaseHost(GithubRepository):
         )
         return sorted(found, key=lambda item: item.id)
 
-    def create_draft(self, tag: str, commit: str | None, notes: str) -> GitRelease:
-        """Return a new draft for `tag`.
+    def create_draft(
+        self, tag: str, commit: str | None, notes: str, *, mark: str = ""
+    ) -> GitRelease:
+        """Return a new draft for `tag`, whose notes begin with the line `mark`.
 
         `commit` is the commit of a new tag, None when the tag exists: GitHub returns 404 to a
         workflow's token that names a commit whose workflows are not those of the main branch.
@@ -77,18 +79,33 @@ class ReleaseHost(GithubRepository):
         return self.retry(
             f"draft of {tag}",
             lambda: self.remote.create_git_release(
-                tag, tag, notes, draft=True, target_commitish=commit or NotSet, make_latest="false"
+                tag,
+                tag,
+                mark + notes,
+                draft=True,
+                target_commitish=commit or NotSet,
+                make_latest="false",
             ),
-            lambda: next((item for item in self.releases(tag) if item.draft), None),
+            lambda: next(
+                (each for each in self.releases(tag) if each.draft and mark in (each.body or "")),
+                None,
+            ),
         )
 
     def delete_draft(self, draft: GitRelease) -> None:
-        """Delete a draft."""
+        """Delete a draft, unless it has been published meanwhile."""
+
+        def delete() -> None:
+            if self.remote.get_release(draft.id).draft:
+                draft.delete_release()
 
         def is_deleted() -> bool | None:
             return all(item.id != draft.id for item in self.releases(draft.tag_name)) or None
 
-        self.retry(f"removal of draft {draft.id}", draft.delete_release, is_deleted)
+        try:
+            self.retry(f"removal of draft {draft.id}", delete, is_deleted)
+        except MissingError:
+            return  # another run was faster
 
     def present(self, release: GitRelease) -> list[Present]:
         """Return the assets of `release`."""

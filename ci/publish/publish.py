@@ -7,11 +7,14 @@ from github.GitRelease import GitRelease
 from build.edges.progress import Progress
 from build.errors import PublishError
 from ci.publish.adopt import Verify, adopt_bundles
+from ci.publish.attestations import AttestationStore, State, attest_release, plan_attestation
+from ci.publish.drafts import choose, mark_of, read_drafts, remove_surplus, surplus
 from ci.publish.github_release import ReleaseHost
 from ci.publish.plan import Plan, difference, plan
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
 from ci.publish.transfer import ProgressCounter
 from ci.release.manifest import BUNDLE_SUFFIX, Manifest
+from ci.release.version import is_prerelease
 
 IMMUTABLE = "increase `serial` in release.toml and build again: published files are immutable"
 
@@ -29,10 +32,13 @@ class Published:
     """Whether the whole release was published before."""
     immutable: bool
     """Whether GitHub refuses changes of it."""
+    attestation: State
+    """Whether GitHub's attestation store has the provenance."""
 
 
 def publish_release(
     host: ReleaseHost,
+    store: AttestationStore,
     release: ReleaseFiles,
     notes: str,
     *,
@@ -52,18 +58,29 @@ def publish_release(
     tag = release.manifest.tag
     tagged = _check_tag(host, release.manifest, required=False)
     found = host.releases(tag)
-    published = next((item for item in found if not item.draft), None)
+    published = _published(found)
     if published:
-        release = adopt_bundles(host, published, release, verify=verify, progress=progress)
-        return _compare(host, published, release, progress)
-    draft = _select_draft(host, found, progress)
+        return _confirm(host, store, published, release, verify=verify, progress=progress)
+    drafts = {item.id: item for item in found}
+    chosen = choose(read_drafts(host, found, mark_of(release)), release.files)
+    draft = drafts[chosen.number] if chosen else None
     if draft and not replace:
         release = adopt_bundles(host, draft, release, verify=verify, progress=progress)
-    draft = draft or host.create_draft(tag, None if tagged else release.manifest.commit, notes)
+    draft = draft or host.create_draft(
+        tag, None if tagged else release.manifest.commit, notes, mark=mark_of(release)
+    )
     done = _upload(host, draft, release, replace=replace, progress=progress)
     _read_back(host, draft, release.files, progress)
+    attestation = attest_release(store, release, progress)
+    # All that took minutes: another run may have been faster, or the tag may have moved.
+    found = host.releases(tag)
+    published = _published(found)
+    if published and published.id != draft.id:
+        return _confirm(host, store, published, release, verify=verify, progress=progress)
+    _check_tag(host, release.manifest, required=tagged)
+    remove_surplus(host, found, draft, release, progress)
     # Last: the assets of an immutable release cannot be changed after its publication.
-    public = host.promote(draft, notes)
+    public = host.promote(draft, notes, prerelease=is_prerelease(tag))
     _check_tag(host, release.manifest, required=True)
     return Published(
         url=public.html_url,
@@ -71,23 +88,30 @@ def publish_release(
         kept=tuple(file.name for file in done.keep),
         before=False,
         immutable=bool(public.immutable),
+        attestation=attestation,
     )
 
 
+def _published(found: list[GitRelease]) -> GitRelease | None:
+    return next((item for item in found if not item.draft), None)
+
+
 def plan_publication(
-    host: ReleaseHost, release: ReleaseFiles, *, replace: bool
+    host: ReleaseHost, store: AttestationStore, release: ReleaseFiles, *, replace: bool
 ) -> list[tuple[str, str]]:
     """Return what `publish_release` would do, and with what: the draft or a file.
 
     `create`, `upload`, `keep`, `replace` or `refuse`; `verify` for a bundle of an earlier run,
-    which is kept when it verifies.
+    which is kept when it verifies; `store` for the provenance in the attestation store.
 
     Raises:
         RemoteError: GitHub refuses or does not reply.
     """
     found = host.releases(release.manifest.tag)
-    # Published releases come first: they are never changed.
-    target = min(found, key=lambda each: (each.draft, each.id), default=None)
+    target = _published(found)
+    if target is None:
+        chosen = choose(read_drafts(host, found, mark_of(release)), release.files)
+        target = next((item for item in found if chosen and item.id == chosen.number), None)
     present = {item.name: item for item in host.present(target)} if target else {}
     public = target is not None and not target.draft
     steps = [] if target else [("create", f"draft {release.manifest.tag}")]
@@ -103,7 +127,11 @@ def plan_publication(
             action = "verify" if file.name.endswith(BUNDLE_SUFFIX) else "refuse"
         steps.append((action, file.name))
     removed = not public and replace
-    return steps + [("remove" if removed else "refuse", name) for name in present]
+    steps += [("remove" if removed else "refuse", name) for name in present]
+    drafts = read_drafts(host, found, mark_of(release))
+    further = surplus(drafts, target.id if target else 0, release.files)
+    steps += [("remove", f"draft {draft.number}") for draft in further]
+    return steps + plan_attestation(store, release)
 
 
 def _check_tag(host: ReleaseHost, manifest: Manifest, *, required: bool) -> bool:
@@ -118,10 +146,17 @@ def _check_tag(host: ReleaseHost, manifest: Manifest, *, required: bool) -> bool
     )
 
 
-def _compare(
-    host: ReleaseHost, published: GitRelease, release: ReleaseFiles, progress: Progress
+def _confirm(
+    host: ReleaseHost,
+    store: AttestationStore,
+    published: GitRelease,
+    release: ReleaseFiles,
+    *,
+    verify: Verify,
+    progress: Progress,
 ) -> Published:
-    """Compare a published release with `release`; read back files without a reported digest."""
+    """Compare a published release with `release`, and complete what is beside its files."""
+    release = adopt_bundles(host, published, release, verify=verify, progress=progress)
     present = host.present(published)
     remaining = plan(release.files, present, hint=IMMUTABLE)
     if differing := remaining.upload or remaining.remove:
@@ -131,33 +166,16 @@ def _compare(
     known = {item.name for item in present if item.sha256}
     unknown = tuple(file for file in release.files if file.name not in known)
     _read_back(host, published, unknown, progress)
+    remove_surplus(host, host.releases(release.manifest.tag), published, release, progress)
     return Published(
         url=published.html_url,
         uploaded=(),
         kept=tuple(file.name for file in release.files),
         before=True,
         immutable=bool(published.immutable),
+        # Stored by now, unless a version without this step published the release.
+        attestation=attest_release(store, release, progress),
     )
-
-
-def _select_draft(
-    host: ReleaseHost, drafts: list[GitRelease], progress: Progress
-) -> GitRelease | None:
-    """Return the draft to fill; delete further empty ones, left by replies that were lost."""
-    if len(drafts) < 2:
-        return drafts[0] if drafts else None
-    filled = [draft for draft in drafts if host.present(draft)]
-    if len(filled) > 1:
-        raise PublishError(
-            f"{drafts[0].tag_name}: {len(filled)} drafts have files, expected one draft",
-            hint=f"delete all but one at https://github.com/{host.repository}/releases",
-        )
-    chosen = (filled or drafts)[0]
-    for draft in drafts:
-        if draft.id != chosen.id:
-            progress.note(f"remove the empty draft {draft.id} of {draft.tag_name}")
-            host.delete_draft(draft)
-    return chosen
 
 
 def _upload(

@@ -12,6 +12,7 @@ import pytest
 from build.errors import PublishError, RemoteError
 from ci.config import ReleaseConfig, read_config
 from ci.publish.adopt import release_verifier
+from ci.publish.attestations import AttestationStore
 from ci.publish.github_release import ReleaseHost
 from ci.publish.publish import Published, publish_release
 from ci.publish.release_files import read_release
@@ -64,6 +65,7 @@ class Run:
         try:
             return publish_release(
                 ReleaseHost(self.api, REPOSITORY, "token", wait=lambda seconds: None),
+                AttestationStore(self.api, REPOSITORY, "token", wait=lambda seconds: None),
                 read_release(self.config, progress),
                 "notes",
                 replace=False,

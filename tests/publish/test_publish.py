@@ -10,10 +10,11 @@ from build.edges.files import hash_file
 from build.errors import ConfigError, PublishError, RemoteError, VerificationError
 from ci.commands import publish as command
 from ci.config import read_config
+from ci.publish.attestations import AttestationStore
 from ci.publish.github_release import ReleaseHost
 from ci.publish.publish import Published, publish_release
 from ci.publish.release_files import read_release
-from ci.rehearsal.github.state import Fault, Kind, StoredRelease, World
+from ci.rehearsal.github.state import Fault, StoredRelease, World
 from tests.publish.conftest import Outcome
 from tests.publish.release import (
     COMMIT,
@@ -41,8 +42,9 @@ def publish(tmp_path: Path, api: str) -> Callable[..., Published]:
         progress = progress or Counted()
         release = read_release(read_config(write_config(tmp_path, api=api)), progress)
         host = ReleaseHost(api, REPOSITORY, "token", wait=lambda seconds: None)
+        store = AttestationStore(api, REPOSITORY, "token", wait=lambda seconds: None)
         return publish_release(
-            host, release, "notes", replace=replace, verify=refuse, progress=progress
+            host, store, release, "notes", replace=replace, verify=refuse, progress=progress
         )
 
     return publisher
@@ -95,69 +97,6 @@ def test_a_second_run_changes_nothing(
     assert (first.before, second.before) == (False, True)
     assert (second.uploaded, set(second.kept)) == ((), set(digests(dist)))
     assert len(world.releases) == 1
-
-
-@pytest.mark.parametrize(
-    ("operation", "kind"),
-    [
-        (CREATE, "502-before"),
-        (CREATE, "502-after"),
-        (CREATE, "reset-after"),
-        (UPLOAD, "502-before"),
-        (UPLOAD, "502-after"),
-        (UPLOAD, "reset-after"),
-        (UPLOAD, "reset-midway"),
-        (UPLOAD, "starter"),
-        (UPLOAD, "damaged"),
-        (UPDATE, "502-before"),
-        (UPDATE, "502-after"),
-        (UPDATE, "reset-after"),
-    ],
-)
-def test_a_failed_request_is_recovered(
-    operation: str,
-    kind: Kind,
-    tmp_path: Path,
-    publish: Callable[..., Published],
-    world: World,
-) -> None:
-    dist = write_release(tmp_path)
-    progress = Counted()
-    world.faults.append(Fault(operation, kind, IMAGE if operation == UPLOAD else ""))
-
-    publish(progress=progress)
-
-    assert not world.faults
-    assert stored(world) == digests(dist)
-    assert progress.steps["Upload 15 files"] == sum(path.stat().st_size for path in dist.iterdir())
-
-
-def test_a_repeated_run_completes_an_interrupted_one(
-    tmp_path: Path, publish: Callable[..., Published], world: World
-) -> None:
-    dist = write_release(tmp_path)
-    world.faults += [Fault(UPLOAD, "starter", IMAGE)] * 9
-    with pytest.raises(RemoteError, match="502"):
-        publish()
-    assert release_of(world).draft
-    world.faults.clear()
-
-    outcome = publish()
-
-    assert outcome.kept
-    assert IMAGE in outcome.uploaded
-    assert stored(world) == digests(dist)
-
-
-def test_empty_drafts_of_lost_replies_are_removed(
-    tmp_path: Path, publish: Callable[..., Published], world: World, api: str
-) -> None:
-    dist = write_release(tmp_path)
-    host = ReleaseHost(api, REPOSITORY, "token", wait=lambda seconds: None)
-    for _ in range(3):
-        host.create_draft(VERSION, COMMIT, "notes")
-    publish()
-    assert stored(world) == digests(dist)
 
 
 def test_a_published_release_is_never_changed(
@@ -257,20 +196,6 @@ def test_uncommitted_changes_are_published_on_this_machine_only(
     assert call(command, write_config(tmp_path, api=api), environment=TOKEN).status == 0
 
 
-@pytest.mark.parametrize("operation", ["repos/list-releases", CREATE, UPLOAD, UPDATE])
-def test_a_token_without_the_right_is_named(
-    operation: str, tmp_path: Path, publish: Callable[..., Published], world: World
-) -> None:
-    dist = write_release(tmp_path)
-    world.refused = {operation}
-    with pytest.raises(RemoteError, match="403") as refused:
-        publish()
-    assert "`contents: write`" in refused.value.hint
-    world.refused = set()
-    publish()
-    assert stored(world) == digests(dist)
-
-
 def test_a_dry_run_prints_the_plan_and_changes_nothing(
     tmp_path: Path, world: World, api: str, call: Callable[..., Outcome]
 ) -> None:
@@ -283,6 +208,7 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(
     config = write_config(tmp_path, api=api)
     status, actions = plan()
     assert (status, actions.pop(f"draft {VERSION}"), world.releases) == (0, "create", {})
+    assert actions.pop("attestation of 2 files") == "store"
     assert (set(actions.values()), len(actions)) == ({"upload"}, 15)
     call(command, config, environment=TOKEN)
     status, actions = plan()

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Request, Response
 from build.edges.progress import Silent
 from ci.__main__ import main
 from ci.config import read_config
+from ci.publish.attestations import AttestationStore
 from ci.publish.github_release import ReleaseHost
 from ci.publish.publish import publish_release
 from ci.publish.release_files import read_release
@@ -34,8 +35,9 @@ def world(tmp_path: Path, stage: Stage) -> Iterator[World]:
         file.write_text(text.replace("[snapshot]", f'dist = "{stage.new}"\n[snapshot]'))
         release = read_release(read_config(file), Silent())
         host = ReleaseHost(api, REPOSITORY, "any", wait=lambda seconds: None)
+        store = AttestationStore(api, REPOSITORY, "any", wait=lambda seconds: None)
         publish_release(
-            host, release, "notes", replace=False, verify=lambda _: [], progress=Silent()
+            host, store, release, "notes", replace=False, verify=lambda _: [], progress=Silent()
         )
         world.settings.private = True
         yield world

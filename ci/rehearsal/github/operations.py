@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from werkzeug.exceptions import abort
 from werkzeug.wrappers import Response
 
-from ci.rehearsal.github import proposals, settings
+from ci.rehearsal.github import attestations, proposals, settings
 from ci.rehearsal.github.call import Call, not_found, page
 from ci.rehearsal.github.responses import (
     describe_asset,
@@ -229,6 +229,7 @@ OPERATIONS: Mapping[str, Callable[[World, Call], Response]] = {
     "repos/delete-release-asset": delete_asset,
     "git/get-ref": get_ref,
     "git/get-tag": get_tag,
+    **attestations.OPERATIONS,
     **settings.OPERATIONS,
     **proposals.OPERATIONS,
 }

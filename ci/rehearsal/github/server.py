@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -22,6 +23,17 @@ CHUNK_SIZE = 256 * 1024
 MAX_JSON_BODY = 1024 * 1024
 """Bytes; files are streamed and may be larger."""
 UPLOAD = "repos/upload-release-asset"
+LIMIT = 30
+"""Seconds that a rate limit lasts, from the `Date` of the response, which the HTTP server sets."""
+MESSAGES = {
+    "401": "Bad credentials",
+    "403": "Resource not accessible by integration",
+    "404": "Not Found",
+    "429": "You have exceeded a secondary rate limit.",
+    "500": "Server Error",
+    "502": "Server Error",
+}
+"""Messages of faults, by status."""
 
 
 def running(world: World) -> AbstractContextManager[str]:
@@ -61,7 +73,8 @@ class Application:
     def _run_checked(self, name: str, call: Call) -> Response:
         with self._world.lock:
             fault = self._world.take_fault(name, call.request.args.get("name", ""))
-        kind = fault.kind if fault else ""
+        kind = fault.kind if fault else "meanwhile"
+        act = fault.act if fault else _nothing
         if name in self._world.refused:
             return refusal(403, "Resource not accessible by integration")
         if name == UPLOAD:
@@ -71,19 +84,41 @@ class Application:
         try:
             if violation := DESCRIPTION.request_violation(call.request):
                 return self._violation(violation)
-            if kind == "502-before":
-                return refusal(502, "Server Error")
+            if not kind.endswith("-after"):
+                act()
+            if failure := self._fail_before(kind):
+                return failure
             response = self._run(OPERATIONS[name], call)
         finally:
             if call.upload and not self._is_stored(call.upload):
                 self._world.blob(call.upload.number).unlink()
         # The operation has run, but the client gets an error.
+        if kind.endswith("-after"):
+            act()
         if kind in {"reset-after", "reset-midway"}:
             raise ConnectionResetError
-        if kind in {"502-after", "starter"}:
-            return refusal(502, "Server Error")
+        if kind in {"500-after", "502-after", "starter"}:
+            return refusal(int(kind[:3]) if kind != "starter" else 502, "Server Error")
         if violation := DESCRIPTION.response_violation(call.request, response):
             return self._violation(violation)
+        return response
+
+    def _fail_before(self, kind: str) -> Response | None:
+        """Return the response of a fault before the operation runs, None when it is to run."""
+        if kind == "stalled":
+            self._world.ended.wait(60)
+        if kind in {"stalled", "reset-before"}:
+            raise ConnectionResetError
+        status, _, more = kind.partition("-")
+        if status not in MESSAGES or more not in {"", "limit", "before"}:
+            return None
+        response = refusal(int(status), MESSAGES[status])
+        if status == "429":
+            response.headers["Retry-After"] = "1"
+        if more == "limit":
+            response = refusal(403, "API rate limit exceeded for user ID 1.")
+            response.headers["x-ratelimit-remaining"] = "0"
+            response.headers["x-ratelimit-reset"] = str(int(time.time()) + LIMIT)
         return response
 
     def _run(self, operation: Callable[[World, Call], Response], call: Call) -> Response:
@@ -166,6 +201,10 @@ class Application:
     def _violation(self, text: str) -> Response:
         self._world.add_violation(text)
         return refusal(500, f"not as GitHub describes it: {text}")
+
+
+def _nothing() -> None:
+    """Let nothing happen."""
 
 
 def _routes() -> Map:

@@ -9,7 +9,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["502-before", "502-after", "reset-after", "reset-midway", "starter", "damaged"]
+Kind = Literal[
+    "401",
+    "403",
+    "403-limit",
+    "404",
+    "429",
+    "500-before",
+    "500-after",
+    "502-before",
+    "502-after",
+    "reset-before",
+    "reset-after",
+    "reset-midway",
+    "stalled",
+    "starter",
+    "damaged",
+    "meanwhile",
+]
 Clock = Callable[[], datetime]
 
 
@@ -47,13 +64,27 @@ class StoredRelease:
     assets: list[StoredAsset] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAttestation:
+    """One bundle of the attestation store."""
+
+    number: int
+    bundle: dict[str, object]
+    predicate_type: str
+    subjects: frozenset[str]
+    """`sha256:HEX`, as requests name them."""
+    initiator: str = "user"
+    """Who stored it: `user`, or `github` for the attestation of an immutable release."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One failure, at the next request that matches.
 
-    `502-before`: the operation does not run. `502-after`, `reset-after`: it runs, the response
-    is lost. `reset-midway`, `starter`: an upload is interrupted and leaves a `starter`.
-    `damaged`: one bit of an upload is flipped.
+    `401` to `502-before`, `reset-before`: the operation does not run. `stalled`: neither, and no
+    response comes. `500-after`, `502-after`, `reset-after`: it runs, the response is lost.
+    `reset-midway`, `starter`: an upload is interrupted and leaves a `starter`. `damaged`: one bit
+    of an upload is flipped. `meanwhile`: nothing fails, `act` alone happens.
     """
 
     operation: str
@@ -61,6 +92,8 @@ class Fault:
     kind: Kind
     name: str = ""
     """Of the asset, for a fault of one upload only."""
+    act: Callable[[], object] = lambda: None
+    """Happens before the operation; for a fault `...-after`, when it has run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +157,8 @@ class World:
         self.faults: list[Fault] = []
         self.violations: list[str] = []
         """Requests and responses that GitHub's description does not allow."""
+        self.ended = threading.Event()
+        """Set to end the requests that are stalled."""
         self.refused: set[str] = set()
         """Operations (operationId) that the token has no right to."""
         self.settings = Settings()
@@ -134,6 +169,7 @@ class World:
         self.trees: dict[str, dict[str, str]] = {}
         """Content by path, by the digest of the tree."""
         self.pulls: list[StoredPull] = []
+        self.attestations: list[StoredAttestation] = []
         self._last = 0
         (folder / "assets").mkdir(parents=True, exist_ok=True)
 
