@@ -65,6 +65,8 @@ class ReleaseConfig:
     """Whether a merged lock is proposed for release: a person pushes the tag."""
     serial: int
     """0, or the number of this release among those of the same lock."""
+    prerelease: str
+    """`rc1` for a release that is to be tried out; else empty."""
     dist: Path
     github_api: str
     build: BuildConfig
@@ -82,7 +84,7 @@ def read_config(file: Path) -> ReleaseConfig:
     top = read_toml(file)
     top.only("release", "snapshot", "builder", "image", "sign", "github", "spaces", "import")
     release, github = top.table("release"), top.table("github", required=False)
-    release.only("name", "github", "serial", "dist", "auto")
+    release.only("name", "github", "serial", "prerelease", "dist", "auto")
     github.only("api")
     return ReleaseConfig(
         file=file,
@@ -94,6 +96,14 @@ def read_config(file: Path) -> ReleaseConfig:
         repository=release.text("github", expected="OWNER/REPO", pattern=REPOSITORY),
         auto=release.flag("auto", default=False),
         serial=release.number("serial", default=0, high=999),
+        prerelease=release.text(
+            "prerelease",
+            expected="rc1 to rc99",
+            # As in the grammar of tags, ci/release/version.py, which imports nothing of this.
+            pattern=re.compile("(rc[1-9][0-9]?)?"),
+            empty=True,
+            default="",
+        ),
         dist=release.path("dist", expected="a path", default="dist"),
         github_api=github.text(
             "api", expected="an http(s) URL", default="https://api.github.com", pattern=URL

@@ -11,6 +11,7 @@ from build.snapshot.compare import KINDS
 from build.tables import Table
 from ci.config import REPOSITORY
 from ci.release.manifest import COMMIT, FILE_NAME, VERSION
+from ci.release.version import parse_tag
 
 FORMAT = 1
 CATALOGUE, PAGE, FEED = "catalogue.json", "index.html", "feed.xml"
@@ -102,9 +103,11 @@ class Catalogue:
         )
 
 
-def _order(entry: Entry) -> tuple[int, list[int]]:
-    """Return the sort key: the newest packages last, then the numbers of the version."""
-    return entry.epoch, [int(number) for number in re.findall(r"\d{1,18}", entry.version)]
+def _order(entry: Entry) -> tuple[int, tuple[int, ...], list[int]]:
+    """Return the sort key: the newest packages last, then as tags, then by their numbers."""
+    tag = parse_tag(entry.version)
+    numbers = [int(number) for number in re.findall(r"\d{1,18}", entry.version)]
+    return entry.epoch, tag.order if tag else (), numbers
 
 
 def dump_catalogue(catalogue: Catalogue) -> bytes:

@@ -14,6 +14,7 @@ from string import Template
 
 from build.words import counted
 from ci.catalogue.catalogue import CHANGES, TENTHS, Catalogue, CatalogueImage, Entry
+from ci.release.version import is_prerelease
 from ci.report.table import escape as printable
 from ci.report.table import size_text
 
@@ -61,13 +62,14 @@ def _release(entry: Entry) -> str:
         if entry.withdrawn
         else ""
     )
+    trial = " (prerelease)" if is_prerelease(entry.version) else ""
     counts = [f"{entry.changes[kind]} {kind}" for kind in CHANGES if entry.changes.get(kind)]
     changes = _text(", ".join(counts) or "none changed")
     previous = _text(entry.previous)
     since = f"<p>Packages since {previous}: {changes}.</p>" if previous else ""
     return f"""\
 <article id="{version}" aria-labelledby="title-{version}">
-<h2 id="title-{version}">{version}</h2>
+<h2 id="title-{version}">{version}{trial}</h2>
 <p>Alpine {_text(entry.alpine)}, packages of <time datetime="{day}">{day}</time>, built from commit
 <code>{_text(entry.commit[:12])}</code> of {_text(entry.repository)}.</p>
 {withdrawn}{since}

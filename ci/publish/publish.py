@@ -14,6 +14,7 @@ from ci.publish.plan import Plan, difference, plan
 from ci.publish.release_files import ReleaseFile, ReleaseFiles
 from ci.publish.transfer import ProgressCounter
 from ci.release.manifest import BUNDLE_SUFFIX, Manifest
+from ci.release.version import is_prerelease
 
 IMMUTABLE = "increase `serial` in release.toml and build again: published files are immutable"
 
@@ -79,7 +80,7 @@ def publish_release(
     _check_tag(host, release.manifest, required=tagged)
     remove_surplus(host, found, draft, release, progress)
     # Last: the assets of an immutable release cannot be changed after its publication.
-    public = host.promote(draft, notes)
+    public = host.promote(draft, notes, prerelease=is_prerelease(tag))
     _check_tag(host, release.manifest, required=True)
     return Published(
         url=public.html_url,

@@ -57,7 +57,7 @@ def origin_of(config: ReleaseConfig, lock: Lock) -> Origin:
         ) from None
     return Origin(
         name=config.name,
-        version=version_of(lock, serial=config.serial, dirty=dirty),
+        version=version_of(lock, serial=config.serial, prerelease=config.prerelease, dirty=dirty),
         commit=commit,
         dirty=dirty,
     )

@@ -18,7 +18,7 @@ from ci.release.version import TAG, parse_tag
 
 IMAGE_PAGE = re.compile(r"(https?://.+)/([^/]+\.qcow2)")
 IMAGE_NAME = re.compile(
-    r".+-(?P<tag>(?:v[0-9]+(?:\.[0-9]+)*|edge)\.[0-9]{8}(?:\.[0-9]+)?(?:-dirty)?)-[a-z0-9_]+\.qcow2"
+    r".+-(?P<tag>(?:v[0-9]+(?:\.[0-9]+)*|edge)\.[0-9]{8}(?:\.[0-9]+)?(?:-rc[0-9]+)?(?:-dirty)?)-[a-z0-9_]+\.qcow2"
 )
 """The name of an image: `snowdrop-droplet-v3.24.20261123-x86_64.qcow2`."""
 NEARLY_TAG = re.compile(r"(?:v[0-9]|edge).*[0-9]{8}.*", re.IGNORECASE)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from build.edges.container_names import PREFIX
+from build.edges.container.names import PREFIX
 from build.edges.temporary import is_running
 from tests.journeys.conftest import ROOT
 

@@ -236,7 +236,7 @@ def _others() -> Iterator[Row]:
         yield Row(
             f"two publishers, {word}", meanwhile(operation, Run.publish), quick=word == "create"
         )
-    yield Row("two publishers, upload", meanwhile(UPLOAD, Run.publish, IMAGE), "immutable|already")
+    yield Row("two publishers, upload", meanwhile(UPLOAD, Run.publish, IMAGE))
     yield Row("released by somebody, whole", meanwhile(STORE, release_it), quick=True)
     yield Row("tag moved", tag_first, "names commit 6666", tag_back, quick=True)
     yield Row("tag moved before", move_tag, "names commit 6666", tag_back)

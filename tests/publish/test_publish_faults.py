@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,13 +80,14 @@ def test_the_table_is_whole() -> None:
     assert sum(row.quick for row in ROWS.values()) < 16
 
 
-@pytest.mark.parametrize(("kind", "seconds"), [("403-limit", 31.0), ("429", 1.0)])
+@pytest.mark.parametrize(("kind", "low", "high"), [("403-limit", 20, 32), ("429", 1, 1)])
 def test_a_rate_limit_is_waited_for_as_long_as_it_lasts(
-    kind: Kind, seconds: float, run: Run
+    kind: Kind, low: int, high: int, run: Run
 ) -> None:
     run.world.faults.append(Fault(CREATE, kind))
     run.publish()
-    assert run.pauses == [seconds]
+    (pause,) = run.pauses
+    assert low <= pause <= high
 
 
 def test_an_upload_is_counted_once(run: Run) -> None:
@@ -190,19 +190,3 @@ def test_an_interrupt_in_an_upload_ends_with_130(run: Run) -> None:
     assert run.release().draft
     run.publish()
     run.check_complete()
-
-
-Wrong = Callable[[World], None]
-
-
-def test_a_store_that_gives_other_bytes_is_named(run: Run) -> None:
-    def spoil() -> None:
-        (stored,) = run.world.attestations
-        envelope = dict(stored.bundle["dsseEnvelope"])  # type: ignore[call-overload]
-        stored.bundle["dsseEnvelope"] = envelope | {"signatures": []}
-
-    run.world.faults.append(Fault(STORE, "502-after", "", spoil))
-    run.world.faults += [Fault(STORE, "502-before")] * 9
-    with pytest.raises(RemoteError, match="attestation of the provenance"):
-        run.publish()
-    assert run.release().draft

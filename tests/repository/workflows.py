@@ -23,7 +23,7 @@ READ = {"contents": "read"}
 PERMISSIONS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("build.yml", "attest"): {**READ, "id-token": "write"},
     ("release.yml", "build"): {**READ, "id-token": "write"},
-    ("release.yml", "publish"): {"contents": "write"},
+    ("release.yml", "publish"): {"contents": "write", "attestations": "write"},
     ("refresh.yml", "propose"): {"contents": "write", "pull-requests": "write"},
 }
 """By file and job; every other job may read the contents and nothing else."""

@@ -2,12 +2,12 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from werkzeug.exceptions import HTTPException, abort
-from werkzeug.http import http_date
 from werkzeug.routing import Map, Rule
 from werkzeug.utils import send_file
 from werkzeug.wrappers import Request, Response
@@ -23,6 +23,8 @@ CHUNK_SIZE = 256 * 1024
 MAX_JSON_BODY = 1024 * 1024
 """Bytes; files are streamed and may be larger."""
 UPLOAD = "repos/upload-release-asset"
+LIMIT = 30
+"""Seconds that a rate limit lasts, from the `Date` of the response, which the HTTP server sets."""
 MESSAGES = {
     "401": "Bad credentials",
     "403": "Resource not accessible by integration",
@@ -114,11 +116,9 @@ class Application:
         if status == "429":
             response.headers["Retry-After"] = "1"
         if more == "limit":
-            now = self._world.clock()
             response = refusal(403, "API rate limit exceeded for user ID 1.")
             response.headers["x-ratelimit-remaining"] = "0"
-            response.headers["x-ratelimit-reset"] = str(int(now.timestamp()) + 30)
-            response.headers["Date"] = http_date(now)
+            response.headers["x-ratelimit-reset"] = str(int(time.time()) + LIMIT)
         return response
 
     def _run(self, operation: Callable[[World, Call], Response], call: Call) -> Response:

@@ -103,7 +103,8 @@ def make_fork(
     fork.commit_all("Pin the packages")
     rehearsed.run(fork.folder, "store", "push", secrets=secrets)
     config = read_config(fork.folder / "release.toml")
-    tag = version_of(read_lock(config.build.lock), serial=config.serial, dirty=False)
+    lock = read_lock(config.build.lock)
+    tag = version_of(lock, serial=config.serial, prerelease=config.prerelease, dirty=False)
     fork.git("tag", tag)
     return fork, tag
 
