@@ -95,7 +95,9 @@ class Machine:
         groups = f"--groups={USER},{DOCKER_GROUP}"
         return [
             *("nsenter", f"--mount=/proc/{self.process}/ns/mnt", "--wd=/"),
-            *("unshare", "--mount", "--propagation=private", "/bin/sh", "-c", HIDE, "sh"),
+            *("unshare", "--mount", "--propagation=private"),
+            # Every process of a job ends with this one: act leaves them when it is ended itself.
+            *("--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", HIDE, "sh"),
             *(f"{usr}/bin/setpriv", f"--reuid={USER}", f"--regid={USER}", groups),
             *("--inh-caps=-all", f"{usr}/bin/env", "-i"),
             *(f"{name}={value}" for name, value in environment.items()),
