@@ -75,9 +75,14 @@ for folder in /usr/local/sbin /usr/local/bin /usr/sbin; do
     mount --bind /home/machine/empty "$folder"
 done
 mount --bind /home/machine/bin /usr/bin
-exec "$@"
+"$@"
+exit $?
 """
-"""The inner namespace: `$@` is run by its absolute path under HOST."""
+"""The inner namespace: `$@` is run by its absolute path under HOST.
+
+The shell stays as process 1, since a change of user clears the signal of --kill-child
+(PR_SET_PDEATHSIG); with it, every process of the namespace ends (pid_namespaces(7)).
+"""
 
 
 @dataclass(frozen=True, slots=True)
