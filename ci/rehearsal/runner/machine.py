@@ -71,9 +71,11 @@ libraries look for it; a folder above it that only its owner may enter, or nothi
 """
 HIDE = """
 set -eu
-for folder in /usr/local/sbin /usr/local/bin /usr/sbin; do
+for folder in /usr/local/sbin /usr/local/bin; do
     mount --bind /home/machine/empty "$folder"
 done
+# Both: some programs are looked for by their path, such as /usr/sbin/debootstrap.
+mount --bind /home/machine/bin /usr/sbin
 mount --bind /home/machine/bin /usr/bin
 "$@"
 exit $?

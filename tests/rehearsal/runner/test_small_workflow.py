@@ -91,6 +91,7 @@ def act(project: Path, state: Path) -> subprocess.CompletedProcess[str]:
 
 FIRST = """
 test "$(id -u)" = 1001 && test ! -e /usr/bin/qemu-img && docker version
+test -e /usr/sbin/e2fsck && test ! -e /usr/sbin/debootstrap
 sudo apt-get update && sudo apt-get install --yes qemu-utils && qemu-img --version
 touch ~/left /tmp/left && mkdir dist && echo bytes > dist/file
 echo "word=given" >> "$GITHUB_OUTPUT"
