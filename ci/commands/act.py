@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from build.errors import ConfigError
+from ci.boot.scenarios.scenarios import select_scenarios
 from ci.commands.rehearse import add_mirror_argument, mirror_of
 from ci.rehearsal.contents import make_contents
 from ci.rehearsal.runner.act import Run
@@ -43,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only this job, and those that it needs in its own file; nothing is compared",
     )
     parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="SCENARIO",
+        help="boot under this fault in place of the whole table; repeatable",
+    )
+    parser.add_argument(
         "--no-compare",
         action="store_true",
         help="do not rehearse the same commit afterwards to compare the two releases",
@@ -59,6 +67,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     found = list(read_jobs(WORKFLOWS / arguments.workflow))
     check_jobs(found)
     only = find_job(found, arguments.job) if arguments.job else None
+    scenarios = [each.name for each in select_scenarios(arguments.only)] if arguments.only else []
     state: Path = arguments.folder.resolve()
     state.mkdir(parents=True, exist_ok=True)
     for name in ("github", "s3", "sigstore", "download", "machine", "fork", "again", "logs"):
@@ -68,6 +77,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         state=state,
         console=console,
         environment={**console.environment, "NO_PROXY": "127.0.0.1"},
+        scenarios=scenarios,
     )
     if arguments.workflow != RELEASE:
         finished = check_branch(rehearsed, found, arguments.workflow, only)

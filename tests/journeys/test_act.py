@@ -15,6 +15,8 @@ from tests.journeys.conftest import ROOT
 
 pytestmark = pytest.mark.full
 
+SHORT = ("--only", "first boot")
+"""The whole table of faults is run by test_faults.py; here it would take most of the time."""
 JOBS = ("preflight", "bucket", "build", "boot", "attest", "publish", "mirror", "verify")
 
 
@@ -25,7 +27,7 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         pytest.skip(skips.ROOT)
     folder = tmp_path_factory.mktemp("act") / "state"
     done = subprocess.run(
-        [sys.executable, "-m", "ci", "act", "--folder", str(folder), "--json"],
+        [sys.executable, "-m", "ci", "act", "--folder", str(folder), "--json", *SHORT],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -202,7 +202,8 @@ def run_act(
                         file.write(f"{text}\n")
                         show(text)
             except BaseException:
-                process.terminate()
+                # unshare(1) blocks SIGTERM while it waits for what it started.
+                process.kill()
                 raise
     failed = [job for job, result in run.jobs.items() if result != "success"]
     if process.returncode != 0 or failed:

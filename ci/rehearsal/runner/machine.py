@@ -71,13 +71,20 @@ libraries look for it; a folder above it that only its owner may enter, or nothi
 """
 HIDE = """
 set -eu
-for folder in /usr/local/sbin /usr/local/bin /usr/sbin; do
+for folder in /usr/local/sbin /usr/local/bin; do
     mount --bind /home/machine/empty "$folder"
 done
+# Both: some programs are looked for by their path, such as /usr/sbin/debootstrap.
+mount --bind /home/machine/bin /usr/sbin
 mount --bind /home/machine/bin /usr/bin
-exec "$@"
+"$@"
+exit $?
 """
-"""The inner namespace: `$@` is run by its absolute path under HOST."""
+"""The inner namespace: `$@` is run by its absolute path under HOST.
+
+The shell stays as process 1, since a change of user clears the signal of --kill-child
+(PR_SET_PDEATHSIG); with it, every process of the namespace ends (pid_namespaces(7)).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,9 @@ class Machine:
         groups = f"--groups={USER},{DOCKER_GROUP}"
         return [
             *("nsenter", f"--mount=/proc/{self.process}/ns/mnt", "--wd=/"),
-            *("unshare", "--mount", "--propagation=private", "/bin/sh", "-c", HIDE, "sh"),
+            *("unshare", "--mount", "--propagation=private"),
+            # Every process of a job ends with this one: act leaves them when it is ended itself.
+            *("--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", HIDE, "sh"),
             *(f"{usr}/bin/setpriv", f"--reuid={USER}", f"--regid={USER}", groups),
             *("--inh-caps=-all", f"{usr}/bin/env", "-i"),
             *(f"{name}={value}" for name, value in environment.items()),

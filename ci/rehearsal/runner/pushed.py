@@ -1,10 +1,12 @@
 """What a maintainer pushes: a configured fork with its lock and tag, and the mirror behind it."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from ci.report.console import Console
 
 KEYS = "build/keys/rehearsal"
 NONE: Mapping[str, str] = {}
+FAULTS = "nox -s boot -- --faults"
+STRATEGY = re.compile(r"^( *)strategy:\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,8 @@ class Rehearsed:
     console: Console
     environment: Mapping[str, str]
     """For the services and the maintainer's own commands."""
+    scenarios: Sequence[str] = ()
+    """Names of faults to boot under; none for the whole table."""
 
     @property
     def machine(self) -> Path:
@@ -114,6 +120,7 @@ def give_repository(rehearsed: Rehearsed, fork: Fork) -> None:
     folder = rehearsed.machine
     fork.push(folder / "origin.git")
     clone(fork.folder, folder / "repository", REPOSITORY, reference=BRANCH)
+    adapt_workflows(folder / "repository", rehearsed.scenarios)
     # The mirror moved on since the pin: each repository has another index of the same packages.
     shutil.copytree(rehearsed.sample, folder / "sample", symlinks=True)
     renew_indexes(folder / "sample")
@@ -121,6 +128,21 @@ def give_repository(rehearsed: Rehearsed, fork: Fork) -> None:
         rehearsed.state / "sigstore", folder / "sigstore", ignore=lambda *_: ["keys", "log"]
     )
     give_away(folder / "origin.git", folder / "repository")
+
+
+def adapt_workflows(repository: Path, scenarios: Sequence[str]) -> None:
+    """Change the workflows in the folder that act reads; those of the commit stay.
+
+    One job of a matrix runs at a time: GitHub gives each a machine of its own, and act's
+    --concurrent-jobs counts a whole matrix as one. With `scenarios`, these alone are run in place
+    of the table of faults.
+    """
+    words = " ".join(f"--only {shlex.quote(name)}" for name in scenarios)
+    for path in (repository / ".github" / "workflows").glob("*.yml"):
+        text = STRATEGY.sub(r"\g<0>\g<1>  max-parallel: 1\n", path.read_text())
+        if scenarios:
+            text = text.replace(FAULTS, f"nox -s boot && nox -s boot -- {words}")
+        path.write_text(text)
 
 
 def renew_indexes(sample: Path) -> None:

@@ -15,7 +15,13 @@ from ci.rehearsal.runner import act, jobs, machine, programs
 from ci.rehearsal.runner.event import BRANCH, push_event
 from ci.rehearsal.runner.fork import Fork, clone
 from ci.rehearsal.runner.jobs import RunnerJob
-from ci.rehearsal.runner.pushed import Rehearsed, give_away, give_repository, make_fork
+from ci.rehearsal.runner.pushed import (
+    Rehearsed,
+    adapt_workflows,
+    give_away,
+    give_repository,
+    make_fork,
+)
 from ci.rehearsal.services import run_service
 from ci.release.checkout import ROOT
 from ci.release.manifest import MANIFEST
@@ -99,6 +105,7 @@ def check_branch(
     machine.prepare(rehearsed.machine, programs.runner_programs(programs.read_list()))
     fork.push(rehearsed.machine / "origin.git")
     clone(fork.folder, rehearsed.machine / "repository", REPOSITORY, reference=BRANCH)
+    adapt_workflows(rehearsed.machine / "repository", rehearsed.scenarios)
     give_away(rehearsed.machine / "origin.git", rehearsed.machine / "repository")
     act.install(rehearsed.machine)
     act.write_inputs(

@@ -1,10 +1,12 @@
 """Two small jobs under act: a new machine each, artifacts and outputs between them."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,7 @@ def act(project: Path, state: Path) -> subprocess.CompletedProcess[str]:
 
 FIRST = """
 test "$(id -u)" = 1001 && test ! -e /usr/bin/qemu-img && docker version
+test -e /usr/sbin/e2fsck && test ! -e /usr/sbin/debootstrap
 sudo apt-get update && sudo apt-get install --yes qemu-utils && qemu-img --version
 touch ~/left /tmp/left && mkdir dist && echo bytes > dist/file
 echo "word=given" >> "$GITHUB_OUTPUT"
@@ -131,3 +134,36 @@ def test_a_store_that_is_in_the_checkout_is_refused(project: Path, tmp_path: Pat
     done = act(project, tmp_path / "state")
     assert done.returncode == 1
     assert "the checkout contains .snowdrop" in done.stderr
+
+
+@pytest.mark.timeout(300)
+def test_a_job_ends_with_the_run_that_is_ended(project: Path, tmp_path: Path) -> None:
+    """A step outlives act when that is terminated; the machine's processes end with it."""
+    write_workflow(project, "touch /home/machine/artifacts/begun && exec sleep 4321", "true")
+    state = tmp_path / "state"
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "ci", "act", "--json"),
+            *("--workflow", "small.yml", "--folder", str(state)),
+        ],
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while process.poll() is None and not (state / "machine/artifacts/begun").exists():
+            time.sleep(0.2)
+        assert running("sleep 4321")
+        process.terminate()
+    assert process.returncode == 130
+    assert not running("sleep 4321")
+
+
+def running(command: str) -> list[str]:
+    """Return the processes with this command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().rstrip(b"\0").split(b"\0")
+            if b" ".join(words).decode(errors="replace") == command:
+                found.append(path.parent.name)
+    return found
