@@ -20,6 +20,8 @@ from tests.firstboot import root_folder
 from tests.firstboot.alpine_apk import RUNTIME, Apk
 
 SANDBOX = Path(__file__).with_name("boot_sandbox.py")
+HANG_SECONDS = 300
+"""For one call, which is thirty boots in `test_cloud_config.py`: a minute on a busy machine."""
 USERLANDS = [
     pytest.param("host", marks=pytest.mark.root),
     pytest.param("alpine", marks=[pytest.mark.root, pytest.mark.alpine, pytest.mark.full]),
@@ -136,7 +138,7 @@ class Droplet:
             input=json.dumps(request).encode(),
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=HANG_SECONDS,
         )
         assert done.returncode == 0, done.stderr.decode()
         return BootResult(**json.loads(done.stdout))

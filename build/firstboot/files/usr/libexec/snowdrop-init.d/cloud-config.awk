@@ -21,6 +21,8 @@ BEGIN {
 	MAX_NODES = 10000
 	MAX_KEY = 256
 	MAX_FLOW_LINE = 16384  # each scalar of a line between [ and ] copies the rest of it
+	WINDOW = 512
+	LONGEST_ESCAPE = 10  # \U and eight digits
 	for (number = 128; number < 256; number++) byte[sprintf("%c", number)] = number
 }
 
@@ -61,30 +63,38 @@ function refuse(reason) {
 # --- lines ---------------------------------------------------------------------------------
 
 # UTF-8 (RFC 3629) without the characters that YAML does not allow, or takes as the end of a line.
-function check_characters(text,    bytes, count, place, sign, code, left, least) {
+function check_characters(text,    place, size) {
+	size = length(text)
+	missing = 0
+	# In windows: an array of all bytes of a long line would take 100 MiB.
+	for (place = 1; place <= size; place += WINDOW) check_bytes(substr(text, place, WINDOW))
+	if (missing) refuse("not UTF-8")
+}
+
+# `missing` is how many bytes of the character `code` are still to come.
+function check_bytes(text,    bytes, count, place, sign) {
 	count = split(text, bytes, "")
 	for (place = 1; place <= count; place++) {
 		sign = (bytes[place] in byte) ? byte[bytes[place]] : 0
-		if (left) {
+		if (missing) {
 			if (sign < 128 || sign > 191) refuse("not UTF-8")
 			code = code * 64 + sign - 128
-			if (--left == 0) check_character(code, least)
+			if (--missing == 0) check_character(code, least)
 		} else if (sign >= 240 && sign < 245) {
 			code = sign - 240
-			left = 3
+			missing = 3
 			least = 65536
 		} else if (sign >= 224 && sign < 240) {
 			code = sign - 224
-			left = 2
+			missing = 2
 			least = 2048
 		} else if (sign >= 192 && sign < 224) {
 			code = sign - 192
-			left = 1
+			missing = 1
 			least = 128
 		} else if (sign)
 			refuse("not UTF-8")
 	}
-	if (left) refuse("not UTF-8")
 }
 
 function check_character(code, least) {
