@@ -110,6 +110,51 @@ def test_after_a_fault_one_plain_run_completes_the_import(
     assert sorted(regions) == sorted(REGIONS)
 
 
+@pytest.mark.parametrize("last", [1, 2, 3, 4, 6])
+def test_an_api_that_is_gone_half_way_is_continued_where_it_was(
+    last: int, job: ImportJob, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = requests.request, 0
+
+    def gone(*args: object, **options: object) -> requests.Response:
+        nonlocal count
+        count += 1
+        if count > last:
+            raise requests.ConnectionError("the service is gone")
+        return real(*args, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(requests, "request", gone)
+        with pytest.raises(RemoteError, match="the service is gone") as failed:
+            run_import(job)
+    assert "run the same command again" in failed.value.hint
+    assert set(run_import(job).regions) == set(REGIONS)
+    assert len(account.images) == 1
+
+
+def test_one_failed_transfer_of_three_is_repeated_alone(job: ImportJob, account: Account) -> None:
+    first = replace(job, wanted=Wanted(tag=TAG, regions=("fra1", "nyc3")))
+    run_import(first)
+    account.faults.append(Fault("imageActions_post", "transfer-errored"))
+    wanted = Wanted(tag=TAG, regions=("fra1", "nyc3", "sgp1", "lon1"))
+    with pytest.raises(PublishError, match="the copy to sgp1 failed"):
+        run_import(replace(job, wanted=wanted))
+    assert set(run_import(replace(job, wanted=wanted)).regions) == set(wanted.regions)
+    regions = [each.region for each in account.transfers.values()]
+    assert regions == ["nyc3", "sgp1", "sgp1", "lon1"]
+
+
+def test_an_image_that_somebody_deleted_after_the_import_is_imported_again(
+    job: ImportJob, account: Account
+) -> None:
+    deleted = run_import(job)
+    with account.lock:
+        del account.images[deleted.number]
+    again = run_import(job)
+    assert again.number != deleted.number
+    assert len(account.images) == 1
+
+
 HOSTS = {
     "no head": "the URL does not answer HEAD with a Content-Length",
     "redirect": "the URL does not answer HEAD with a Content-Length",

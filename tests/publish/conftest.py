@@ -9,15 +9,18 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from werkzeug.wrappers import Request
 
 from build.snapshot.lock import Lock, write_lock
 from ci.rehearsal.github.server import running as github_running
 from ci.rehearsal.github.state import World
+from ci.rehearsal.http_server import serve
 from ci.rehearsal.s3 import ObjectStore
 from ci.rehearsal.s3 import running as s3_running
 from ci.report.console import Console
 from tests.apk.makers import key
 from tests.publish.release import Counted, world_in
+from tests.publish.s3_proxy import Proxy
 from tests.publish.snapshots import URL, store_of
 from tests.snapshot.kept import keep
 
@@ -104,3 +107,12 @@ def lock(tmp_path: Path) -> Lock:
     lock = keep(store_of(tmp_path), "hello", "world", url=URL)
     write_lock(tmp_path / "release.lock", lock)
     return lock
+
+
+@pytest.fixture
+def proxy(store: ObjectStore) -> Iterator[Proxy]:
+    """Serve the S3 server by a proxy that makes faults."""
+    made = Proxy(store.endpoint)
+    with serve(Request.application(made.answer)) as made.url:
+        yield made
+        made.released.set()

@@ -56,17 +56,23 @@ def write_config(
 
 
 def write_release(
-    folder: Path, *, version: str = VERSION, salt: str = "", since: Difference | None = None
+    folder: Path,
+    *,
+    version: str = VERSION,
+    salt: str = "",
+    since: Difference | None = None,
+    blocks: int = 20_000,
 ) -> Path:
     """Write a release to `folder`/dist; return that path. Its bundles are not real ones.
 
-    The image depends on `salt`; `since` is the difference to the previous release, if any.
+    The image depends on `salt` and has 32 bytes for each of the blocks; `since` is the difference
+    to the previous release, if any.
     """
     dist = folder / "dist"
     dist.mkdir(exist_ok=True)
     image = f"snowdrop-droplet-{version}-x86_64.qcow2"
     contents = {
-        image: b"QFI\xfb" + hashlib.sha256(salt.encode()).digest() * 20_000,
+        image: b"QFI\xfb" + hashlib.sha256(salt.encode()).digest() * blocks,
         "release.lock": b"the lock\n",
         "snowdrop-init-1.0-r0.apk": b"a package",
     }

@@ -2,124 +2,23 @@
 
 import hashlib
 import re
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import requests
-from werkzeug.wrappers import Request, Response
 
 from build.errors import SnowdropError
 from ci.commands import mirror as mirror_command
-from ci.rehearsal.http_server import serve
 from ci.rehearsal.s3 import ObjectStore
 from tests.publish.conftest import Outcome
 from tests.publish.release import IMAGE, VERSION, write_config, write_release
+from tests.publish.s3_proxy import Fault, Proxy
+from tests.publish.test_interrupted import listing
+from tests.publish.test_parts import unfinished
 
 pytestmark = pytest.mark.full
-HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "server", "date"}
-CODES = {
-    "NoSuchBucket": 404,
-    "AccessDenied": 403,
-    "SignatureDoesNotMatch": 403,
-    "RequestTimeTooSkewed": 403,
-    "AuthorizationHeaderMalformed": 400,
-    "PermanentRedirect": 301,
-    "BadDigest": 400,
-    "SlowDown": 503,
-    "InternalError": 500,
-}
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What the proxy does to the requests that match, once or always."""
-
-    method: str
-    name: str
-    """End of the key."""
-    kind: str
-    """An S3 error code, `lost` (the answer, after the effect), `reset`, `other bytes`, `redirect`,
-    or `refused` (403 for a reader without an account)."""
-    always: bool = False
-
-
-@dataclass
-class Proxy:
-    """A reverse proxy before the S3 server, with one fault."""
-
-    origin: str
-    url: str = ""
-    fault: Fault | None = None
-    done: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def take(self, request: Request) -> str:
-        """Return the kind of the fault that this request gets, empty for none."""
-        with self.lock:
-            fault = self.fault
-            if fault is None or request.method != fault.method:
-                return ""
-            if not request.path.endswith(fault.name):
-                return ""
-            anonymous = "Authorization" not in request.headers
-            if anonymous != (fault.kind in {"other bytes", "redirect", "refused"}):
-                return ""
-            if self.done and not fault.always:
-                return ""
-            self.done += 1
-            return fault.kind
-
-    def answer(self, request: Request) -> Response:
-        """Return the answer of the S3 server, or what the fault makes of it."""
-        # Unread, it would be taken for the next request of the connection.
-        body = request.get_data()
-        kind = self.take(request)
-        if kind == "reset":
-            raise ConnectionResetError
-        if kind in CODES:
-            return error(kind)
-        if kind == "refused":
-            return Response(status=403)
-        if kind == "redirect":
-            return Response(status=302, headers={"Location": "/elsewhere"})
-        headers = {key: value for key, value in request.headers.items() if key != "Expect"}
-        found = requests.request(
-            request.method,
-            f"{self.origin}{request.full_path.rstrip('?')}",
-            # The signature covers the name of the host that the client asked.
-            headers={**headers, "Accept-Encoding": "identity"},
-            data=body,
-            timeout=20,
-            allow_redirects=False,
-        )
-        if kind == "lost":
-            return error("InternalError")
-        content = found.content
-        if kind == "other bytes":
-            content = bytes(len(content))
-        kept = [(key, value) for key, value in found.headers.items() if key.lower() not in HOP]
-        response = Response(content, found.status_code, kept)
-        if request.method == "HEAD":
-            response.headers["Content-Length"] = found.headers.get("Content-Length", "0")
-        return response
-
-
-def error(code: str) -> Response:
-    """Return an error as S3 reports it."""
-    text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>fault</Message></Error>"
-    return Response(text, CODES[code], content_type="application/xml")
-
-
-@pytest.fixture(name="proxy")
-def _proxy(store: ObjectStore) -> Iterator[Proxy]:
-    proxy = Proxy(store.endpoint)
-    with serve(Request.application(proxy.answer)) as proxy.url:
-        yield proxy
-
-
+SMALLEST = 5 * 1024 * 1024
+"""Of a part that is not the last one: S3 takes no smaller one."""
 FAULTS = {
     "bucket missing": (Fault("PUT", IMAGE, "NoSuchBucket", always=True), "NoSuchBucket"),
     "access denied": (Fault("PUT", IMAGE, "AccessDenied", always=True), "AccessDenied"),
@@ -135,11 +34,15 @@ FAULTS = {
     "500 before the effect": (Fault("PUT", IMAGE, "InternalError"), ""),
     "500 after the effect": (Fault("PUT", IMAGE, "lost"), ""),
     "reset in an upload": (Fault("PUT", IMAGE, "reset"), ""),
+    "stalled upload": (Fault("PUT", IMAGE, "stalled"), ""),
+    "stalled upload, for ever": (Fault("PUT", IMAGE, "stalled", always=True), "Read timeout"),
     "list of a file denied": (Fault("HEAD", IMAGE, "AccessDenied", always=True), "403"),
     "anonymous HEAD refused": (Fault("HEAD", IMAGE, "refused", always=True), "HEAD without an"),
     "anonymous GET refused": (Fault("GET", IMAGE, "refused", always=True), IMAGE),
     "redirect of HEAD": (Fault("HEAD", IMAGE, "redirect", always=True), "302"),
     "redirect of GET": (Fault("GET", IMAGE, "redirect", always=True), IMAGE),
+    "download cut short once": (Fault("GET", IMAGE, "cut"), ""),
+    "download cut short always": (Fault("GET", IMAGE, "cut", always=True), IMAGE),
     "other bytes are served": (Fault("GET", IMAGE, "other bytes", always=True), "downloaded"),
     "catalogue: denied": (Fault("PUT", "catalogue.json", "AccessDenied"), "catalogue.json"),
     "catalogue: 500 after the effect": (Fault("PUT", "catalogue.json", "lost"), ""),
@@ -149,21 +52,44 @@ FAULTS = {
     "page: denied": (Fault("PUT", "index.html", "AccessDenied"), "index.html"),
     "feed: other bytes are served": (Fault("GET", "feed.xml", "other bytes"), "feed.xml"),
 }
+PARTS = {
+    "parts: the start is denied": (
+        Fault("POST", IMAGE, "AccessDenied", query="uploads"),
+        "AccessDenied",
+    ),
+    "parts: 500 after the start": (Fault("POST", IMAGE, "lost", query="uploads"), ""),
+    "parts: one is reset": (Fault("PUT", IMAGE, "reset", query="partNumber=2"), ""),
+    "parts: 500 after one": (Fault("PUT", IMAGE, "lost", query="partNumber=2"), ""),
+    "parts: one is damaged": (
+        Fault("PUT", IMAGE, "BadDigest", query="partNumber=2"),
+        "BadDigest",
+    ),
+    "parts: uploads cannot be listed": (
+        Fault("GET", "/mirror", "AccessDenied", query="uploads", always=True),
+        "",
+    ),
+    "parts: one is lost": (Fault("POST", IMAGE, "InvalidPart", query="uploadId="), ""),
+    "parts: one is lost always": (
+        Fault("POST", IMAGE, "InvalidPart", query="uploadId=", always=True),
+        "the service lost parts 3 times",
+    ),
+    "parts: the upload is gone": (Fault("POST", IMAGE, "NoSuchUpload", query="uploadId="), ""),
+    "completion: 500 before the effect": (
+        Fault("POST", IMAGE, "InternalError", query="uploadId="),
+        "",
+    ),
+    "completion: 500 after the effect": (Fault("POST", IMAGE, "lost", query="uploadId="), ""),
+    "completion: 200 with an error": (Fault("POST", IMAGE, "late error", query="uploadId="), ""),
+    "completion: reset": (Fault("POST", IMAGE, "reset", query="uploadId="), ""),
+    "completion: denied": (
+        Fault("POST", IMAGE, "AccessDenied", query="uploadId=", always=True),
+        "AccessDenied",
+    ),
+}
+"""The same with the image in parts."""
 
 
-def listing(store: ObjectStore, prefix: str) -> dict[str, str]:
-    """Return the sha256 of each object below the prefix."""
-    client = store.client()
-    listed = client.list_objects_v2(Bucket=store.bucket, Prefix=prefix)
-    return {
-        each["Key"].removeprefix(prefix): hashlib.sha256(
-            client.get_object(Bucket=store.bucket, Key=each["Key"])["Body"].read()
-        ).hexdigest()
-        for each in listed.get("Contents", [])
-    }
-
-
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", FAULTS | PARTS)
 def test_after_a_fault_one_plain_run_completes_the_mirror(
     name: str,
     proxy: Proxy,
@@ -175,8 +101,13 @@ def test_after_a_fault_one_plain_run_completes_the_mirror(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
-    fault, message = FAULTS[name]
-    dist = write_release(tmp_path)
+    fault, message = (FAULTS | PARTS)[name]
+    if fault.kind == "stalled":
+        monkeypatch.setattr("ci.publish.mirror.SILENCE", 3.0)
+    dist = write_release(tmp_path, blocks=200_000 if name in PARTS else 20_000)
+    if name in PARTS:
+        monkeypatch.setattr("ci.publish.mirror.LARGE", (dist / IMAGE).stat().st_size)
+        monkeypatch.setattr("ci.publish.parts.PART", SMALLEST)
     through = {
         **spaces,
         "endpoint": proxy.url,
@@ -198,5 +129,7 @@ def test_after_a_fault_one_plain_run_completes_the_mirror(
         key.removeprefix(f"{VERSION}/") for key in found if "/" in key
     }
     assert {key for key in found if "/" not in key} == {"catalogue.json", "index.html", "feed.xml"}
+    if "cannot be listed" not in name:
+        assert unfinished(store, spaces["prefix"]) == []
     for path in dist.iterdir():
         assert found[f"{VERSION}/{path.name}"] == hashlib.sha256(path.read_bytes()).hexdigest()
