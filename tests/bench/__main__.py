@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: print each ratio with its bound; 1 when one is missed.
+"""`python -m tests.bench [GROUP]`: print each ratio with its bound; 1 when one is missed.
 
 Times of one machine say nothing about another; ratios of one run do. Each time is the best
 of several. What is measured is the real data beside the project.
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -175,14 +175,48 @@ def verify_rows() -> list[Row]:
     return rows
 
 
-def main() -> int:
-    """Print the table."""
+def mirror_rows() -> list[Row]:
+    """Return what it costs to mirror a release, and to mirror it again."""
+    from tests.bench.mirroring import seconds_and_memory
+
+    with tempfile.TemporaryDirectory() as folder:
+        cost = seconds_and_memory(Path(folder))
+    again = f"{cost.again:.2f} s, {cost.uploaded_again} bytes sent"
+    holds = cost.again < 2 and not cost.uploaded_again
+    memory = max(cost.memory, cost.memory_large)
+    return [
+        ratio("mirror 100 MB, upload", cost.upload, cost.plain, 1.2, "boto3's upload_file"),
+        Row("  the download without an account", f"{cost.read_back:.2f} s", "", None),
+        Row("mirror 100 MB again, nothing to do", again, "under 2 s", holds),
+        Row(
+            "mirror 100 MB and 400 MB: most memory",
+            f"{cost.memory} MB, {cost.memory_large} MB",
+            "under 200 MB",
+            memory < 200,
+        ),
+    ]
+
+
+GROUPS: Mapping[str, Callable[[], list[Row]]] = {
+    "index": lambda: index_rows(real_keys()),
+    "package": lambda: package_rows(real_keys()),
+    "pin": pin_rows,
+    "verify": verify_rows,
+    "mirror": mirror_rows,
+    "build": lambda: [Row(*told) for told in build_rows()],
+}
+"""What is measured, by the word that chooses it."""
+
+
+def main(chosen: Sequence[str]) -> int:
+    """Print the table, or the chosen groups of it."""
+    if unknown := sorted(set(chosen) - set(GROUPS)):
+        print(f"bench: {', '.join(unknown)}: expected {', '.join(GROUPS)}")
+        return 2
     if not ALPINE.is_dir():
         print("bench: no folder `shared` with real Alpine packages beside the project")
         return 2
-    keys = real_keys()
-    rows = [*index_rows(keys), *package_rows(keys), *pin_rows(), *verify_rows()]
-    rows += [Row(*told) for told in build_rows()]
+    rows = [row for name in chosen or GROUPS for row in GROUPS[name]()]
     width = max(len(row.what) for row in rows)
     for row in rows:
         verdict = {True: "ok", False: "MISSED", None: ""}[row.holds]
@@ -191,4 +225,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
