@@ -23,7 +23,7 @@ from tests.distribution import (
 
 QEMU = "qemu-system-x86_64"
 settings.register_profile(
-    "fuzz", max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "fuzz", max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 """For `nox -s fuzz`, which takes minutes; the tests use the default of a hundred."""
 
