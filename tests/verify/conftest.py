@@ -14,6 +14,15 @@ from typing import Any
 import pytest
 
 from ci.__main__ import main
+from tests.verify.cases import in_rekor_v1
+from tests.verify.judges import (
+    SUITES,
+    Cosign,
+    Judge,
+    find_cosign,
+    find_gh,
+    need_namespaces,
+)
 from tests.verify.stage import Scene, Stage, make_stage
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +42,24 @@ def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     for mint in (stage.mint, stage.foreign):
         mint.log.close()
         mint.log_v1.close()
+
+
+@pytest.fixture(scope="session", name="stage_v1")
+def _stage_v1(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Give the stage whose bundles are all of Rekor v1."""
+    return in_rekor_v1(stage, tmp_path_factory.mktemp("v1"))
+
+
+@pytest.fixture(scope="session", name="tools")
+def _tools() -> dict[str, Judge]:
+    need_namespaces()
+    return {"cosign": find_cosign(SUITES["cosign 3"]), "gh": find_gh()}
+
+
+@pytest.fixture(scope="session", name="cosign2")
+def _cosign2() -> Cosign:
+    need_namespaces()
+    return find_cosign(SUITES["cosign 2"])
 
 
 @pytest.fixture(name="scene")

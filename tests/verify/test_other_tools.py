@@ -1,48 +1,28 @@
 """cosign and gh, which are not ours: what they accept, and that `verify` is never the weaker."""
 
-import base64
 import json
 import re
 import subprocess
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from ci.attest.statements import BOOT_REPORT_TYPE, PROVENANCE_TYPE, SBOM_TYPE, snapshot_type
-from ci.rehearsal.sigstore.server import Running, Sigstore
 from ci.release.manifest import (
-    BUNDLE_SUFFIX,
     PROVENANCE_BUNDLE,
     SNAPSHOT_BUNDLE,
     boot_bundle,
     sbom_bundle,
 )
-from tests.verify.attacks import identity, statements
-from tests.verify.conftest import Output
-from tests.verify.judges import (
-    SUITES,
-    Case,
-    Cosign,
-    cases_of,
-    find_cosign,
-    find_gh,
-    need_namespaces,
-)
+from tests.verify.judges import Case, Cosign
 from tests.verify.judges import Judge as Tool
 from tests.verify.leaves import alterations
-from tests.verify.stage import ARCHIVE, IMAGE, NEW, REPOSITORY, Scene, Stage
-from tests.verify.test_attacks import TABLES
+from tests.verify.stage import ARCHIVE, IMAGE, REPOSITORY, Scene, Stage
 from tests.verify.test_leaves import CONTENT, KINDS, STATEMENT_TYPE, Judge, make
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(3600)]
 Tools = dict[str, Tool]
-STATED = (identity, statements)
-"""Tables of attacks on statements, which gh can judge."""
-
 ENCODING = "one value has one spelling, so that no two readers can read two values"
 NOTHING_READS = "a field that a tool does not read may not say anything"
 STRICTER_FORMS = {
@@ -64,34 +44,6 @@ STRICTER_FORMS = {
     r"mediaType: .*": "one version of the form of bundles is enough",
 }
 """Alterations of one field that a tool accepts, and why it is right to refuse them."""
-STRICTER_CHECKS = {
-    r"arguments": "the root, the policy and the tag of a person are checked before the release",
-    r"trust root": "times of validity count for each key and authority, of the log as well",
-    r"signature of .*": "one form of bundles; timestamps and SCT are of the time of signing",
-    r"SHA256SUMS|file list|release\.json|digest of .*": "a release is whole: a tool sees one file",
-    r"provenance|.* in the provenance": "the provenance is compared with the release, key by key",
-    r"(boot report|build record) of .*|difference": "the statement is about this image and release",
-    r"SBOM of .*|packages in .*": "an SBOM is compared with the lock and with the image",
-    r"snapshot.*": "the content of the archive is checked, not its digest alone",
-    r"signer|source .*|(build|calling) workflow|runner|trigger": "every claim counts",
-    r"identity issuer|(repository|owner) number": "a name can be registered again, a number cannot",
-}
-"""Checks that refuse an attack that a tool accepts, as patterns, and why they are right to."""
-
-
-@pytest.fixture(scope="session", name="tools")
-def _tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
-    need_namespaces()
-    return {
-        "cosign": find_cosign(tmp_path_factory.mktemp("cosign"), SUITES["cosign 3"]),
-        "gh": find_gh(tmp_path_factory.mktemp("gh")),
-    }
-
-
-@pytest.fixture(scope="session", name="cosign2")
-def _cosign2(tmp_path_factory: pytest.TempPathFactory) -> Cosign:
-    need_namespaces()
-    return find_cosign(tmp_path_factory.mktemp("cosign2"), SUITES["cosign 2"])
 
 
 STATEMENTS = [
@@ -109,7 +61,7 @@ def test_cosign_verifies_the_checksums_and_refuses_others(
 ) -> None:
     scene.resign(scene.stage.mint.but(rekor=rekor), "SHA256SUMS.sigstore.json")
     file = scene / "SHA256SUMS"
-    case = Case(scene.trust_root, scene / f"{file.name}.sigstore.json", file, None, scene.place)
+    case = case_of(scene, f"{file.name}.sigstore.json", file, None)
     assert tools["cosign"].accepts(case)
     subprocess.run(["sha256sum", "-c", "--quiet", file.name], cwd=scene.folder, check=True)
     file.write_bytes(file.read_bytes()[:-1])
@@ -124,7 +76,7 @@ def test_a_tool_verifies_a_statement_and_refuses_it_of_another_file(
 ) -> None:
     mint, path = scene.stage.mint.but(rekor=rekor), scene / file
     scene.resign(mint, bundle)
-    case = Case(scene.trust_root, scene / bundle, path, kind, scene.place)
+    case = case_of(scene, bundle, path, kind)
     assert tools[name].accepts(case)
     path.write_bytes(path.read_bytes() + b"\0")
     assert not tools[name].accepts(case)
@@ -138,69 +90,12 @@ def test_cosign_2_verifies_the_bundles_of_rekor_v1(cosign2: Cosign, scene: Scene
     """It knows no entries of Rekor v2: that is what docs/verify.md says of its version."""
     file = scene / "SHA256SUMS"
     bundle = scene / f"{file.name}.sigstore.json"
-    case = Case(scene.trust_root, bundle, file, None, scene.place)
+    case = case_of(scene, bundle.name, file, None)
     assert not cosign2.accepts(case)
     # Its flags are those of cosign 3, which makes this form by itself.
     words = [*cosign2.words(case), "--new-bundle-format"]
     scene.resign(scene.stage.mint.but(rekor=1), bundle.name)
     assert cosign2.run(words, scene.place).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("rekor", "stamped"),
-    [
-        pytest.param(1, False, id="as cosign 2.6: Rekor v1"),
-        pytest.param(1, True, id="as cosign 3.0: Rekor v1 and a timestamp"),
-        pytest.param(2, True, id="as cosign 3.1: Rekor v2 and a timestamp"),
-    ],
-)
-def test_verify_accepts_a_release_that_cosign_signed_again(
-    tools: Tools, scene: Scene, ask: Callable[[Scene], Output], rekor: int, *, stamped: bool
-) -> None:
-    """The cosign at hand, with the services that each version uses by default."""
-    job = scene.stage.job(NEW)
-    with Sigstore.open(scene.stage.root / "sigstore", job, rekor=rekor).serve() as running:
-        config = json.loads(running.signing_config.read_text())
-        if not stamped:
-            del config["tsaUrls"], config["tsaConfig"]
-        services = scene.place / "signing_config.json"
-        services.write_text(json.dumps(config))
-        token = scene.place / "token"
-        token.write_text(identity_token(running))
-        trust = ["--trusted-root", str(scene.trust_root), "--signing-config", str(services)]
-        count = 0
-        for bundle in sorted(scene.folder.glob(f"*{BUNDLE_SUFFIX}")):
-            signed, words = json.loads(bundle.read_bytes()), ["sign-blob"]
-            if "dsseEnvelope" in signed:
-                statement = scene.place / "statement"
-                statement.write_bytes(base64.b64decode(signed["dsseEnvelope"]["payload"]))
-                words = ["attest-blob", "--statement", str(statement)]
-            else:
-                words.append(str(bundle).removesuffix(BUNDLE_SUFFIX))
-            words += ["--yes", "--bundle", str(bundle), "--identity-token", str(token), *trust]
-            done = subprocess.run(
-                [tools["cosign"].program, *words],
-                env={"HOME": str(scene.place), "PATH": "/usr/bin:/bin", "NO_PROXY": "127.0.0.1"},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
-            )
-            assert done.returncode == 0, done.stderr
-            count += 1
-    assert count > 10
-    output = ask(scene)
-    assert (output.code, output.failed) == (0, {})
-
-
-def identity_token(running: Running) -> str:
-    """Return an identity token of the job, as its service gives it."""
-    bearer = running.environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]
-    url = running.environment["ACTIONS_ID_TOKEN_REQUEST_URL"] + "&audience=sigstore"
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {bearer}"})  # noqa: S310 (our own address)
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 (our own address)
-        token: str = json.loads(answer.read())["value"]
-    return token
 
 
 @pytest.mark.parametrize(("rekor", "kind"), KINDS)
@@ -226,50 +121,20 @@ def test_no_tool_refuses_an_altered_bundle_that_verify_accepts(
         assert unexplained == []
 
 
-@pytest.mark.parametrize("name", ["cosign", "gh"])
-@pytest.mark.parametrize("table", TABLES, ids=[table.__name__.split(".")[-1] for table in TABLES])
-def test_the_attacks_that_a_tool_accepts_are_those_that_it_does_not_look_for(
-    tools: Tools, stage: Stage, tmp_path: Path, table: ModuleType, name: str
-) -> None:
-    """`verify` refuses every one of them (test_attacks.py), so it cannot be the weaker."""
-    counts, unexplained, attacks = Counter[str](), [], table.ATTACKS
-    for number, attack in enumerate(attacks):
-        place = tmp_path / str(number)
-        place.mkdir()
-        scene = Scene(stage, place)
-        attack.do(scene)
-        verdicts = [verdict for verdict in judged(tools[name], scene) if verdict is not None]
-        if not verdicts:
-            counts["cannot be judged"] += 1
-            continue
-        counts["both refuse" if not all(verdicts) else "verify alone refuses"] += 1
-        if all(verdicts) and not explained(attack.check or "arguments", STRICTER_CHECKS):
-            unexplained.append(f"{attack.check}: {attack.name}")
-    print(f"{table.__name__}, {name}: {dict(counts)}")
-    assert unexplained == []
-    assert counts.total() == len(attacks)
-    assert counts["both refuse"] > 0 or (name == "gh" and table not in STATED)
-
-
-def judged(tool: Tool, scene: Scene) -> Iterator[bool | None]:
-    """Yield the verdicts on what an attack changed; one that takes too long is a refusal."""
-    for case in cases_of(scene):
-        try:
-            verdict = tool.accepts(case)
-        except subprocess.TimeoutExpired:
-            verdict = False
-        yield verdict
-        if verdict is False:
-            return
-
-
 def signed_file(stage: Stage, folder: Path, bundle: Path, kind: str) -> Case:
     """Return the case of a bundle of `test_leaves`, with the file that it is about."""
     home = folder / "home"
     home.mkdir(exist_ok=True)
     file = folder / "file"
     file.write_bytes(CONTENT)
-    return Case(stage.trust_root, bundle, file, STATEMENT_TYPE if kind != "file" else None, home)
+    said = STATEMENT_TYPE if kind != "file" else None
+    return Case(root=stage.trust_root, bundle=bundle, file=file, kind=said, place=home)
+
+
+def case_of(scene: Scene, bundle: str, file: Path, kind: str | None) -> Case:
+    """Return the case of a bundle of the copy."""
+    place = scene.place
+    return Case(root=scene.trust_root, bundle=scene / bundle, file=file, kind=kind, place=place)
 
 
 def explained(what: str, reasons: dict[str, str]) -> bool:
