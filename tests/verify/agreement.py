@@ -147,6 +147,7 @@ STRICTER = {
     r"inclusionPromise": "an entry has the fields of its version of the log, and no other",
     r"checkpoint": "a checkpoint is of the proof's tree, and signed once, under its log's name",
     r"was not valid": ENDED,
+    r"canonicalizedBody": ENCODING,
     r"expected that of the proof": "the number that is shown is the one that was proved",
     r"SCT |certificate log key": "a certificate was logged when it was issued: gh does not look",
     r"[Tt]imestamp|no time of signing": STAMPS,
