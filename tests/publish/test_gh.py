@@ -16,17 +16,18 @@ from ci.rehearsal.github.server import Application
 from ci.rehearsal.http_server import Handler
 from tests.publish.test_adopt import Run, run  # noqa: F401 (the fixture `run`)
 from tests.verify.conftest import _stage  # noqa: F401 (the fixture `stage`)
-from tests.verify.judges import BUILD, find_gh
+from tests.verify.judges import find_gh
 from tests.verify.stage import IMAGE, NEW, REPOSITORY
 
+BUILD = f"{REPOSITORY}/.github/workflows/build.yml"
 Gh = Callable[..., subprocess.CompletedProcess[str]]
 
 pytestmark = pytest.mark.full  # it installs gh
 
 
 @pytest.fixture(scope="module", name="program")
-def _program(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return find_gh(tmp_path_factory.mktemp("gh")).program
+def _program() -> str:
+    return find_gh().program
 
 
 @pytest.fixture(name="gh")

@@ -16,6 +16,7 @@ from unittest.mock import patch
 import pytest
 
 from ci.__main__ import main
+from tests.verify.cases import in_rekor_v1
 from tests.verify.judges import (
     SUITES,
     Cosign,
@@ -43,6 +44,12 @@ def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     for mint in (stage.mint, stage.foreign):
         mint.log.close()
         mint.log_v1.close()
+
+
+@pytest.fixture(scope="session", name="stage_v1")
+def _stage_v1(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Give the stage whose bundles are all of Rekor v1."""
+    return in_rekor_v1(stage, tmp_path_factory.mktemp("v1"))
 
 
 @pytest.fixture(scope="session", name="tools")

@@ -5,11 +5,11 @@ from types import ModuleType
 
 import pytest
 
-from tests.verify.agreement import NOT_JUDGED, Count, Verdict
-from tests.verify.cases import as_statements, in_rekor_v1
+from tests.verify.agreement import NOT_JUDGED, Verdict, judge_table
+from tests.verify.cases import as_statements
 from tests.verify.judges import Judge
 from tests.verify.stage import Stage
-from tests.verify.test_attacks import TABLES
+from tests.verify.test_attacks import TABLES, attacks_of
 
 Tools = dict[str, Judge]
 Stages = dict[int, tuple[Stage, Stage]]
@@ -18,49 +18,37 @@ NAMES = {table: table.__name__.rpartition(".")[2] for table in TABLES}
 
 
 @pytest.fixture(scope="session", name="stages")
-def _stages(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    first = in_rekor_v1(stage, tmp_path_factory.mktemp("v1"))
+def _stages(stage: Stage, stage_v1: Stage, tmp_path_factory: pytest.TempPathFactory) -> Stages:
     return {
         rekor: (each, as_statements(each, tmp_path_factory.mktemp("stated")))
-        for rekor, each in ((1, first), (2, stage))
+        for rekor, each in ((1, stage_v1), (2, stage))
     }
-
-
-def count(
-    table: ModuleType, tool: Judge, stages: tuple[Stage, ...], place: Path, *, rows: int | None
-) -> Count:
-    """Return the verdicts on the first `rows` attacks of a table."""
-    found = Count()
-    for number, attack in enumerate(table.ATTACKS[:rows]):
-        found.add(attack, tool, stages, place / NAMES[table] / str(number))
-    return found
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("rekor", [1, 2], ids=["Rekor v1", "Rekor v2"])
-@pytest.mark.parametrize("name", ["cosign", "gh"])
 @pytest.mark.parametrize("table", TABLES, ids=NAMES.values())
 def test_no_tool_refuses_what_verify_accepts(
-    tools: Tools, stages: Stages, tmp_path: Path, table: ModuleType, name: str, rekor: int
+    tools: Tools, stages: Stages, tmp_path: Path, table: ModuleType, rekor: int
 ) -> None:
-    kind = NAMES[table]
-    found = count(table, tools[name], stages[rekor], tmp_path, rows=None)
-    cells = [str(found.counts[verdict]) for verdict in Verdict]
-    print(f"\n| {kind} | {name} | v{rekor} | {len(table.ATTACKS)} | {' | '.join(cells)} |")
-    for line, times in found.why.items():
-        print(f"  {times}: {line}")
-    assert found.weaker == []
-    assert found.unexplained == []
-    assert found.counts.total() == len(table.ATTACKS)
-    assert (found.counts[Verdict.NOT_JUDGED] > 0) <= (kind in NOT_JUDGED)
+    kind, attacks = NAMES[table], attacks_of(table, rekor)
+    rows = judge_table(attacks, tools, stages[rekor], tmp_path)
+    for name, found in rows.items():
+        cells = [str(found.counts[verdict]) for verdict in Verdict]
+        print(f"\n| {kind} | v{rekor} | {name} | {len(attacks)} | {' | '.join(cells)} |")
+        print(*(f"{times}: {line}\n" for line, times in found.why.items()), *found.unexplained)
+    for found in rows.values():
+        assert not found.weaker, found.weaker
+        assert not found.unexplained, found.unexplained
+        assert found.counts.total() == len(attacks)
+        assert found.counts[Verdict.NOT_JUDGED] == 0 or kind in NOT_JUDGED
 
 
-@pytest.mark.parametrize("name", ["cosign", "gh"])
 def test_no_tool_refuses_what_verify_accepts_in_a_slice(
-    tools: Tools, stages: Stages, tmp_path: Path, name: str
+    tools: Tools, stages: Stages, tmp_path: Path
 ) -> None:
-    """The first attack of each table."""
-    for table in TABLES:
-        found = count(table, tools[name], stages[2], tmp_path, rows=1)
-        assert found.weaker + found.unexplained == [], table
+    """The first attack of every other table, which shows that the comparison works."""
+    for table in TABLES[::2]:
+        rows = judge_table(table.ATTACKS[:1], tools, stages[2], tmp_path / NAMES[table])
+        assert [found.weaker + found.unexplained for found in rows.values()] == [[], []], table
