@@ -47,6 +47,26 @@ class LogProgress:
         print(text, file=self.stream, flush=True)
 
 
+class _Terminal(SafeStream):
+    """A terminal for rich: writing to one that was closed is no error.
+
+    Each write to it fails with EIO. Raised before Python handles the SIGHUP of the same moment,
+    that error would end the command instead of the interruption.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream, str)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # read-only at run time too
+        """The encoding of the terminal, from which rich chooses the characters of a bar."""
+        return self.stream.encoding
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return self.stream.isatty()
+
+
 class TerminalProgress:
     """A bar during a step, and a line with the seconds at its end."""
 
@@ -54,7 +74,8 @@ class TerminalProgress:
         from rich.console import Console
 
         # Without `emoji=False`, rich replaces words between colons.
-        self.console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        file = cast("TextIO", _Terminal(stream))
+        self.console = Console(file=file, highlight=False, markup=False, emoji=False)
         # Not for the stream as a whole: rich itself writes control characters.
         self.clean, self.clock = clean, time.monotonic
 

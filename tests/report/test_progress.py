@@ -1,6 +1,8 @@
 """A log gets lines about the progress, and no control codes."""
 
 import io
+import os
+import pty
 from itertools import count
 
 import pytest
@@ -27,3 +29,16 @@ def test_a_failed_step_is_not_reported_as_done() -> None:
 
 def test_a_stream_that_is_no_terminal_gets_no_bar() -> None:
     assert isinstance(progress_for(io.StringIO(), str), LogProgress)
+
+
+def test_a_line_to_a_terminal_that_was_closed_is_no_error() -> None:
+    """Otherwise the error of the line could take the place of the SIGHUP's interruption."""
+    ours, theirs = pty.openpty()
+    with open(theirs, "w") as stream:  # noqa: PTH123 - a descriptor
+        progress = progress_for(stream, str)
+        progress.note("first")
+        assert os.read(ours, 100) == b"first\r\n"
+        os.close(ours)
+        with progress.step("Fetch", total=10):
+            pass
+        progress.note("last")
