@@ -16,6 +16,7 @@ from build.snapshot.store import Store
 from ci.commands import one_run
 from ci.commands.diff import print_difference
 from ci.config import ReleaseConfig, read_config
+from ci.preflight.abilities import check_writable
 from ci.release.lock_diff import compare_locks, document
 from ci.release.locks import revision_lock
 from ci.release.snapshots import complete_store
@@ -71,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Pin, then print the changes; return 0, or 3 with --check when the lock is out of date."""
     config = read_config(arguments.config)
+    check_writable([config.file.parent, config.build.work, config.build.store])
     with file_errors(config.build.work), one_run(config.file, "pin"):
         return _run(config, arguments, console)
 
