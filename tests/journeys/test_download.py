@@ -163,3 +163,12 @@ def test_one_flipped_byte_of_the_image_is_refused(rehearsal: Rehearsal, tmp_path
     done = ci("verify", str(tmp_path), *SAID, "--config", str(rehearsal.config))
     assert done.returncode == 1
     assert f"FAILED digest of {rehearsal.image.name}" in done.stdout
+
+
+def test_the_image_is_converted_by_the_command(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    made = tmp_path / "image.vhd"
+    words = ("--to", "vhd", "--output", str(made), "--config", str(rehearsal.config))
+    done = ci("convert", str(rehearsal.download), *SAID, *words)
+    assert done.returncode == 0, done.stderr
+    assert f"sha256:{sha256(made)}" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == [made.name]
