@@ -89,15 +89,35 @@ def upload_in_parts(
             counter.reached(len(piece))
             parts.append({"PartNumber": number, "ETag": etag})
         try:
-            return _complete(client, target, upload, parts)
+            written = _complete(client, target, upload, parts)
+            if written and upload.parts:
+                _label(client, target)
         except FAILURES as error:
             if code_of(error) not in LOST:
                 raise
+        else:
+            return written
         if arrived():
             return True
     raise RemoteError(
         f"{target.bucket}/{target.key}: the service lost parts {MAX_ROUNDS} times", hint=AGAIN
     )
+
+
+def _label(client: "S3Client", target: Target) -> None:
+    """Correct the metadata of an object whose upload another file began.
+
+    Both files begin alike then, as builds of one version can. The bytes are those of this file.
+    """
+    found = client.head_object(Bucket=target.bucket, Key=target.key)
+    if found["Metadata"] != target.headers["Metadata"]:
+        client.copy_object(
+            Bucket=target.bucket,
+            Key=target.key,
+            CopySource={"Bucket": target.bucket, "Key": target.key},
+            MetadataDirective="REPLACE",
+            **target.headers,
+        )
 
 
 def abort_stale(client: "S3Client", bucket: str, prefix: str, finished: Container[str]) -> int:
@@ -126,7 +146,7 @@ def _find(client: "S3Client", target: Target, file: BinaryIO) -> _Upload | None:
     """Return the newest unfinished upload of the key whose parts are all those of `file`.
 
     One without parts is none: the metadata of an upload, where the digest is, cannot be read, and
-    its parts alone show that it is of this file.
+    its parts alone tell whether it is of this file.
     """
     found = [
         (age, upload)

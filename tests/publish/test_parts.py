@@ -171,6 +171,24 @@ def test_an_unfinished_upload_of_other_bytes_is_not_resumed(
 
 
 @pytest.mark.full
+def test_a_resumed_upload_of_another_file_that_began_alike_gets_the_right_digest(
+    client: "S3Client", store: ObjectStore, key: str, tmp_path: Path
+) -> None:
+    undo = kill_before(client, "UploadPart", 3)
+    with pytest.raises(Killed):
+        send(client, store, key, large_file(tmp_path, "old", same=2 * SMALLEST))
+    undo()
+    new, numbers = large_file(tmp_path, "new", same=2 * SMALLEST), sent_parts(client)
+    send(client, store, key, new)
+    assert numbers == ["3"]
+    answer = requests.get(f"{store.public_url}/{key}", timeout=5)
+    assert hashlib.sha256(answer.content).hexdigest() == new.sha256
+    assert answer.headers["x-amz-meta-sha256"] == new.sha256
+    assert answer.headers["Content-Type"] == "application/x-qemu-disk"
+    assert "immutable" in answer.headers["Cache-Control"]
+
+
+@pytest.mark.full
 def test_an_upload_that_vanishes_before_its_completion_is_sent_again(
     client: "S3Client", store: ObjectStore, key: str, tmp_path: Path
 ) -> None:
