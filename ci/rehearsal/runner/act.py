@@ -184,7 +184,8 @@ def run_act(
         JobFailedError: act or a job failed; names the job and ends with its last lines.
     """
     run = Run()
-    with log.open("w") as file:
+    # By line: the log is read while a run takes its hour.
+    with log.open("w", buffering=1) as file:
         process = subprocess.Popen(
             machine.command(variables, argv),
             stdin=subprocess.DEVNULL,
