@@ -235,7 +235,14 @@ def make_workspace(tmp_path: Path) -> Workspace:
     store = Store(tmp_path / "store")
     for content in CONTENT:
         store.put(content)
-    workspace.inventory.write_text(json.dumps({"format": 1, "image": described(workspace.image)}))
+    inventory = {
+        "format": 1,
+        "image": described(workspace.image),
+        "kernel": {"releases": ["6.18.3-0-virt"]},
+        "packages": [],
+        "services": {"default": ["sshd"]},
+    }
+    workspace.inventory.write_text(json.dumps(inventory))
     write_archive(workspace.archive, LOCK, store, trust_root=None, progress=Silent())
     record = {
         "format": 1,
@@ -247,6 +254,7 @@ def make_workspace(tmp_path: Path) -> Workspace:
         "source": {"commit": JOB.commit, "dirty": False},
         "epoch": LOCK.epoch,
         "image": described(workspace.image),
+        "raw": {"sha256": "0" * 64, "size": 1024**3},
         "packages": [described(package)],
         "seconds": {"install": 1.5},
     }
