@@ -72,7 +72,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             return None, "not here"
         return cast("container.Engine", SimpleNamespace(name=name)), ""
 
-    monkeypatch.setattr(container, "_probe", probe)
+    monkeypatch.setattr(container.choose, "_probe", probe)
     return names
 
 
