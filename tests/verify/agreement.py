@@ -175,6 +175,7 @@ NOT_JUDGED = {
     "one_image": f"{SEES_ONE}; a tool demands no other bundle beside the one it is given",
     "facts": READS_NOT,
     "rollback": "a tool is given files and no URL, and remembers no release that it has seen",
+    "rules": "every bundle is valid: a tool has no rules about age, statements and builders",
     "sources": "a tool has no configuration, and reads nothing of a network when told so",
     "forms": IN_V1,
     "windows": IN_V1,
