@@ -10,6 +10,7 @@ from ci.config import read_config
 from ci.publish.attestations import AttestationStore
 from ci.publish.drafts import mark_of
 from ci.publish.github_release import ReleaseHost
+from ci.publish.notes import release_notes
 from ci.publish.publish import Published, publish_release
 from ci.publish.release_files import read_release
 from ci.publish.transfer import ProgressCounter
@@ -84,12 +85,17 @@ class Run:
         (release,) = self.world.releases.values()
         return release
 
-    def check_complete(self) -> None:
-        """Check that one complete release is public, and nothing else is there."""
+    def command_notes(self) -> str:
+        """Return the notes that the command writes, where `publish` has a short text."""
+        config = read_config(self.config)
+        return release_notes(config, read_release(config, Counted()))
+
+    def check_complete(self, notes: str = "notes") -> None:
+        """Check that one complete release with these notes is public, and nothing else is there."""
         release = self.release()
         assert (release.draft, release.immutable, release.prerelease) == (False, True, False)
         assert (release.tag, self.world.tags[VERSION]) == (VERSION, COMMIT)
-        assert release.body == "notes"
+        assert release.body == notes
         served = [
             (each.name, each.state, hash_file(self.world.blob(each.number)).sha256)
             for each in release.assets
