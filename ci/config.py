@@ -11,6 +11,8 @@ from build.tables import Table, read_toml
 from ci.regions import SPACES, check_regions
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
+CANDIDATE = "rc(?P<rc>[1-9][0-9]?)"
+"""Pattern of the mark of a prerelease, also in its tag."""
 URL = re.compile(r"https?://[^\s?#]+[^\s?#/]")
 ISSUER = "https://token.actions.githubusercontent.com"
 """The issuer of GitHub Actions' identity tokens."""
@@ -99,8 +101,7 @@ def read_config(file: Path) -> ReleaseConfig:
         prerelease=release.text(
             "prerelease",
             expected="rc1 to rc99",
-            # As in the grammar of tags, ci/release/version.py, which imports nothing of this.
-            pattern=re.compile("(rc[1-9][0-9]?)?"),
+            pattern=re.compile(f"(?:{CANDIDATE})?"),
             empty=True,
             default="",
         ),

@@ -94,7 +94,7 @@ def _release(
     only: RunnerJob | None,
     arguments: argparse.Namespace,
 ) -> Mapping[str, object]:
-    """Release a tag, compare it with a rehearsal unless told otherwise; return what is reported."""
+    """Release a tag, compare it with a rehearsal or not; return the data of `--json`."""
     console = rehearsed.console
     contents = make_contents(
         rehearsed.state,

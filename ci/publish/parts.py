@@ -69,7 +69,7 @@ def upload_in_parts(
 ) -> bool:
     """Upload `file`: only the parts that an unfinished upload of the key lacks.
 
-    `arrived` tells whether the object is there: the reply to a completion can be lost.
+    `arrived` returns whether the object is there: the reply to a completion can be lost.
 
     Returns:
         whether the object was written; False when there is another one by now.

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from build.snapshot.lock import Lock
+from ci.config import CANDIDATE
 
 DIRTY = "-dirty"
 FINAL = 100
 """In the order of tags, more than any number of a prerelease."""
 TAG = re.compile(
     r"(?P<line>[A-Za-z][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*)\.(?P<day>[0-9]{8})"
-    r"(?:\.(?P<serial>[1-9][0-9]{0,2}))?(?:-rc(?P<rc>[1-9][0-9]?))?(?P<dirty>-dirty)?"
+    rf"(?:\.(?P<serial>[1-9][0-9]{{0,2}}))?(?:-{CANDIDATE})?(?P<dirty>-dirty)?"
 )
 """The grammar of a tag: exactly what `version_of` returns, for any branch."""
 

@@ -1,6 +1,6 @@
 """What it costs to mirror a release to an S3 server of this machine, beside boto3's upload_file.
 
-The download without an account, which nothing else makes, is told apart from the upload.
+The download without an account, which nothing else makes, is measured apart from the upload.
 """
 
 import json

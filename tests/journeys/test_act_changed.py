@@ -30,7 +30,7 @@ ALONE = {
 
 @dataclass(frozen=True)
 class Change:
-    """Replacements in one file, what `act` is told to run, and what it must say."""
+    """Replacements in one file, the arguments of `act`, and what it must print."""
 
     file: str
     replacements: Mapping[str, str]

@@ -1,6 +1,7 @@
 """A reverse proxy before the S3 server, which makes one fault."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import requests
@@ -51,6 +52,10 @@ class Proxy:
     lock: threading.Lock = field(default_factory=threading.Lock)
     released: threading.Event = field(default_factory=threading.Event)
     """Ends the stalled requests."""
+
+    def settings(self, spaces: Mapping[str, str], bucket: str) -> dict[str, str]:
+        """Return the settings of `spaces`, with all requests to the bucket through the proxy."""
+        return {**spaces, "endpoint": self.url, "public_url": f"{self.url}/{bucket}"}
 
     def take(self, request: Request) -> str:
         """Return the kind of the fault that this request gets, empty for none."""

@@ -97,7 +97,7 @@ def test_ctrl_c_in_an_upload_ends_with_130_and_one_clean_message(
     proxy: Proxy, store: ObjectStore, tmp_path: Path, spaces: dict[str, str], keys: dict[str, str]
 ) -> None:
     write_release(tmp_path)
-    through = {**spaces, "endpoint": proxy.url, "public_url": f"{proxy.url}/{store.bucket}"}
+    through = proxy.settings(spaces, store.bucket)
     argv = [sys.executable, "-m", "ci", "mirror", "--config"]
     argv.append(str(write_config(tmp_path, spaces=through)))
     environment = {**os.environ, **keys}
@@ -128,7 +128,7 @@ def test_a_mirror_that_serves_other_bytes_the_second_time_is_found(
     call: Callable[..., Outcome],
 ) -> None:
     write_release(tmp_path)
-    through = {**spaces, "endpoint": proxy.url, "public_url": f"{proxy.url}/{store.bucket}"}
+    through = proxy.settings(spaces, store.bucket)
     config = write_config(tmp_path, spaces=through)
     call(mirror_command, config, environment=keys)
     before = listing(store, spaces["prefix"])

@@ -35,7 +35,7 @@ FAULTS = {
     "500 after the effect": (Fault("PUT", IMAGE, "lost"), ""),
     "reset in an upload": (Fault("PUT", IMAGE, "reset"), ""),
     "stalled upload": (Fault("PUT", IMAGE, "stalled"), ""),
-    "stalled upload, for ever": (Fault("PUT", IMAGE, "stalled", always=True), "Read timeout"),
+    "stalled upload, each time": (Fault("PUT", IMAGE, "stalled", always=True), "Read timeout"),
     "list of a file denied": (Fault("HEAD", IMAGE, "AccessDenied", always=True), "403"),
     "anonymous HEAD refused": (Fault("HEAD", IMAGE, "refused", always=True), "HEAD without an"),
     "anonymous GET refused": (Fault("GET", IMAGE, "refused", always=True), IMAGE),
@@ -108,12 +108,7 @@ def test_after_a_fault_one_plain_run_completes_the_mirror(
     if name in PARTS:
         monkeypatch.setattr("ci.publish.mirror.LARGE", (dist / IMAGE).stat().st_size)
         monkeypatch.setattr("ci.publish.parts.PART", SMALLEST)
-    through = {
-        **spaces,
-        "endpoint": proxy.url,
-        "public_url": f"{proxy.url}/{store.bucket}",
-    }
-    config = write_config(tmp_path, spaces=through)
+    config = write_config(tmp_path, spaces=proxy.settings(spaces, store.bucket))
     proxy.fault = fault
     if message:
         with pytest.raises(SnowdropError, match=re.escape(message)) as failed:
