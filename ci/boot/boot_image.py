@@ -16,6 +16,7 @@ from ci.boot.direct_start import direct_start
 from ci.boot.droplet import Droplet
 from ci.boot.machine import NAMESERVER, PUBLIC, Hardware, Machine, running
 from ci.boot.metadata import Metadata, MetadataService, render_json
+from ci.boot.ports import read_ports
 from ci.boot.ssh import Client, make_key
 from ci.boot.timing import read_service_times
 from ci.release.checkout import read_record
@@ -138,6 +139,7 @@ def _boot(
                 checks=tuple(found),
                 seconds=droplet.seconds(),
                 services=droplet.services,
+                ports=droplet.ports,
                 error=str(problem or ""),
             )
             write_report(record_path, report)
@@ -159,6 +161,7 @@ def _run_checks(
     with progress.step("Check the droplet", unit=""):
         answers = checks.read_answers(droplet.run_script(checks.format_script()))
         droplet.services = read_service_times(answers.get("service times", ""))
+        droplet.ports = read_ports(answers.get("sockets", ""))
         yield from checks.check_answers(answers, record, metadata)
         yield checks.check_login_without_key(droplet.client.error_without_key())
     if options.keep:

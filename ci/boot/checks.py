@@ -248,6 +248,8 @@ class BootReport:
     """By moment (`MOMENTS`); a moment that was not reached is absent."""
     services: tuple[ServiceTime, ...] = ()
     """The started services, in their order; empty when no login succeeded."""
+    ports: tuple[str, ...] | None = None
+    """Open ports, such as `22/tcp`; None when no login succeeded."""
     error: str = ""
     """Why the boot failed, or empty."""
     faults: tuple[FaultRow, ...] | None = None
@@ -273,6 +275,7 @@ class BootReport:
             "checks": [asdict(check) for check in self.checks],
             "seconds": seconds,
             "services": [asdict(service) for service in self.services],
+            "ports": None if self.ports is None else list(self.ports),
             "metadata": dict(self.metadata),
             "error": self.error or None,
             "faults": None if self.faults is None else [fault.document() for fault in self.faults],

@@ -36,6 +36,8 @@ class Droplet:
     powered_off: float | None = field(default=None, init=False)
     services: tuple[ServiceTime, ...] = field(default=(), init=False)
     """Times of the started services, after `boot_image` has read them."""
+    ports: tuple[str, ...] | None = field(default=None, init=False)
+    """Its open ports, after `boot_image` has read them."""
     button_seconds: float | None = field(default=None, init=False)
 
     def seconds(self) -> dict[str, float]:

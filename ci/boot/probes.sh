@@ -51,6 +51,12 @@ echo "uptime $seconds"
 stat -c '%z %n' /run/snowdrop-now /run/openrc/started/*
 rm -f /run/snowdrop-now
 
+## sockets
+for table in tcp tcp6 udp udp6; do
+    # Without IPv6 in the kernel, two of them are absent.
+    [ ! -e "/proc/net/$table" ] || sed "s/^/$table /" "/proc/net/$table"
+done
+
 ## boot time
 awk '$1 == "btime" {print $2}' /proc/stat
 

@@ -143,6 +143,8 @@ def _print_report(report: BootReport, path: Path, console: Console) -> None:
     console.line(f"seconds: {', '.join(times)}")
     if report.services:
         console.line(f"slowest services, droplet's seconds: {format_slowest(report.services)}")
+    if report.ports is not None:
+        console.line(f"open ports: {', '.join(report.ports) or 'none'}")
     console.line(f"{path}: {_count_failures(report.checks, 'checks')}")
 
 

@@ -30,6 +30,8 @@ class Contents:
     services: tuple[str, ...]
     disk: int
     """In bytes."""
+    ports: tuple[str, ...] | None
+    """Open ports in the boot test, such as `22/tcp`; None when they are not known."""
     ssh_seconds: float | None
     """From the start to the first login, in the boot test; None when there was none."""
 
@@ -52,6 +54,7 @@ def read_contents(
         raise VerificationError(f"{path.name}: {error}") from None
     services = inventory.table("services")
     seconds = (report.get("seconds") or {}).get("ssh")
+    ports = report.get("ports")
     return Contents(
         image=inventory.table("image").text("file"),
         kernel=", ".join(inventory.table("kernel").strings("releases")),
@@ -60,6 +63,7 @@ def read_contents(
             name for level in LEVELS for name in services.strings(level, default=(), unique=False)
         ),
         disk=Table("build record", record, VerificationError).table("raw").number("size"),
+        ports=tuple(map(str, ports)) if isinstance(ports, list) else None,
         ssh_seconds=seconds if isinstance(seconds, int | float) else None,
     )
 
@@ -77,10 +81,11 @@ def format_contents(contents: Contents, named: Sequence[str]) -> str:
         ),
         f"- Services: {', '.join(contents.services) or 'none'}.",
     ]
+    if contents.ports is not None:
+        lines.append(f"- Open ports in the boot test: {', '.join(contents.ports) or 'none'}.")
     if "sshd" in contents.services:
         lines.append(
-            "- Log in as `root` with the SSH key that you give the droplet, at port 22/tcp; "
-            "there is no password."
+            "- Log in as `root` with the SSH key that you give the droplet; there is no password."
         )
     lines.append(
         f"- At least {MEMORY} MiB of memory, with which the image was booted, and a disk of "

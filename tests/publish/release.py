@@ -115,7 +115,7 @@ def write_release(
     )
     contents[build_bundle(image)] = statement({"variant": "droplet", "raw": {"size": 1 << 30}})
     contents[boot_bundle(image)] = statement(
-        {"result": "PASSED", "snowdrop_report": {"seconds": {"ssh": 27.9}}}
+        {"result": "PASSED", "snowdrop_report": {"seconds": {"ssh": 27.9}, "ports": ["22/tcp"]}}
     )
     if since:
         contents[DIFFERENCE_BUNDLE] = statement(document(since))

@@ -61,10 +61,8 @@ def test_notes_say_what_is_in_the_image_and_how_to_import_it(
             "all of them."
         ),
         "- Services: networking, chronyd, sshd.",
-        (
-            "- Log in as `root` with the SSH key that you give the droplet, at port 22/tcp; there "
-            "is no password."
-        ),
+        "- Open ports in the boot test: 22/tcp.",
+        "- Log in as `root` with the SSH key that you give the droplet; there is no password.",
         (
             "- At least 512 MiB of memory, with which the image was booted, and a disk of 1,024 "
             "MiB; a larger disk is used as a whole."
