@@ -49,11 +49,15 @@ def run_checks(checks: Sequence[tuple[str, Callable[[], str]]]) -> list[Row]:
 
 
 def table_rows(rows: Sequence[Row]) -> list[list[str]]:
-    """Return the lines of a table: each row, and what to do below one that is not ok."""
+    """Return the lines of a table: each row, and what to do below one that is not ok.
+
+    What several rows in a row need is said once, below the last of them.
+    """
     lines = []
-    for row in rows:
+    for row, after in zip(rows, [*rows[1:], None], strict=True):
         lines.append([row.state, row.name, row.found])
-        if row.state != "ok" and row.hint:
+        repeated = after is not None and (after.state, after.hint) == (row.state, row.hint)
+        if row.state != "ok" and row.hint and not repeated:
             lines.append(["", "", f"do: {row.hint}"])
     return lines
 

@@ -26,7 +26,8 @@ def text_table(
 ) -> str:
     """Return `rows` in columns two spaces apart; cells are not cut, so that they can be copied.
 
-    Cells for which a line of `limit` columns has no room are on lines of their own below it.
+    Cells for which a line of `limit` columns has no room are on lines of their own below it, each
+    after its word of the header when there are several.
 
     >>> print(text_table([["pin", "1.2"]], header=["step", "seconds"]))
     step  seconds
@@ -41,9 +42,29 @@ def text_table(
         for column in range(max(len(line) for line in lines))
     ]
     beside = _count_columns(widths, limit)
+    if header and len(widths) - beside > 1:
+        # Headings of columns that are not there would be read as another row.
+        lines = [
+            list(header[:beside]) if beside else [],
+            *(_label(row, header, beside) for row in rows),
+        ]
     return "\n".join(
-        row for line in lines for row in _format_row(line, widths, beside, limit or sum(widths) * 2)
+        row
+        for line in lines
+        if line
+        for row in _format_row(line, widths, beside, limit or sum(widths) * 2)
     )
+
+
+def _label(row: Sequence[str], header: Sequence[str], beside: int) -> list[str]:
+    """Return the cells of a row, each that gets a line of its own after its heading.
+
+    The first cell begins the row, so that it needs none.
+    """
+    return [
+        f"{header[column]}: {cell}" if cell and column >= max(beside, 1) else cell
+        for column, cell in enumerate(row)
+    ]
 
 
 def _count_columns(widths: Sequence[int], limit: int | None) -> int:

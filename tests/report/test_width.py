@@ -27,8 +27,26 @@ def test_a_table_fits_the_terminal(name: str, limit: int) -> None:
     longest = max((width(word) for word in text.split()), default=0)
     for line in text.splitlines():
         assert width(line) <= max(limit, longest + 4), line
-    assert text.split() == [
-        word for row in [header, *rows] for cell in row for word in cell.split()
+    # A heading stands above its column, or before each cell that has a line of its own.
+    headings = {word for name in header for word in (name, f"{name}:")}
+    words = text.split()
+    assert all(headings & {name, f"{name}:"} & set(words) for name in header[1:])
+    assert [word for word in words if word not in headings] == [
+        word for row in rows for cell in row for word in cell.split()
+    ]
+
+
+def test_a_stacked_cell_has_its_heading() -> None:
+    rows = [["log", "https://log.example/" + "a" * 28, "c0d2", ""], ["authority", "x", "1f", "-"]]
+    assert text_table(rows, ["what", "where", "key", "until"], limit=60).splitlines() == [
+        "what",
+        "log",
+        f"    where: https://log.example/{'a' * 28}",
+        "    key: c0d2",
+        "authority",
+        "    where: x",
+        "    key: 1f",
+        "    until: -",
     ]
 
 
