@@ -307,6 +307,30 @@ def test_host_keys_of_the_owner_stay(used_droplet: Droplet) -> None:
     assert len(lines) == len(first)
 
 
+def test_host_keys_that_a_power_cut_emptied_are_made_again(used_droplet: Droplet) -> None:
+    """sshd does not start with an empty key, and its service takes any file for a key."""
+    used_droplet.boot("/usr/bin/ssh-keygen", "-A")
+    (ed25519, ecdsa, rsa) = (f"etc/ssh/ssh_host_{kind}_key" for kind in ("ed25519", "ecdsa", "rsa"))
+    private, public = used_droplet.read(ecdsa), used_droplet.read(f"{ecdsa}.pub")
+    for path in (ed25519, f"{ecdsa}.pub", rsa, f"{rsa}.pub"):
+        used_droplet.write(path, "")
+    assert used_droplet.boot().status == 0
+    assert not any(map(used_droplet.has, (ed25519, f"{ed25519}.pub", rsa, f"{rsa}.pub")))
+    assert used_droplet.read(ecdsa) == private
+    # The comment is not part of the key.
+    assert used_droplet.read(f"{ecdsa}.pub").split()[:2] == public.split()[:2]
+    assert "host keys: /etc/ssh/ssh_host_ed25519_key was empty" in used_droplet.console
+
+
+def test_the_host_keys_are_on_disk_once_sshd_has_started(droplet: Droplet) -> None:
+    droplet.write_program("usr/sbin/sync", 'echo sync >>/calls')
+    droplet.write_program("usr/sbin/mkdir", 'echo mkdir >>/calls; exec busybox mkdir "$@"')
+    droplet.boot()
+    (droplet.root / "calls").unlink()
+    droplet.boot("/bin/sh", "/usr/libexec/snowdrop-init", "user-data")
+    assert droplet.read("calls").splitlines()[0] == "sync"
+
+
 def test_vendor_data_feeds_the_random_pool_and_is_never_run(droplet: Droplet) -> None:
     droplet.write("dev/urandom", "")
     droplet.boot()

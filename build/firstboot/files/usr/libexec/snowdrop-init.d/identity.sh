@@ -85,6 +85,7 @@ hosts_line() {
 
 # The service of sshd, which starts after this one, generates the keys of a new droplet.
 host_keys() {
+	remove_empty_keys
 	if [ -e "$STATE/host-keys-of" ]; then
 		former=$(cat "$STATE/host-keys-of")
 		log "this disk was droplet $former before: it gets host keys of its own"
@@ -97,6 +98,20 @@ host_keys() {
 		done
 		pool_is_ready
 	fi
+}
+
+# ssh-keygen does not wait for the disk: a power cut within half a minute leaves files without
+# content (ext4(5), delalloc). sshd's service would take them for keys, and sshd would not start.
+remove_empty_keys() {
+	for key in /etc/ssh/ssh_host_*_key; do
+		if [ -f "$key" ] && [ ! -s "$key" ]; then
+			rm -f "$key" "$key.pub"
+			log "host keys: $key was empty, a new one is made"
+		elif [ -f "$key.pub" ] && [ ! -s "$key.pub" ]; then
+			ssh-keygen -y -f "$key" </dev/null >"$WORK/public" 2>/dev/null &&
+				replace "$WORK/public" "$key.pub" 644
+		fi
+	done
 }
 
 # /dev/random blocks until the kernel's generator is seeded (random(4)).
