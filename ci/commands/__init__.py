@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, cast
 
-from build.edges.running import only_run
+from build.edges.running import FOLDER, only_run
+from ci.preflight.abilities import check_writable
 from ci.report.console import Console
 
 COMMANDS = (
@@ -75,8 +76,10 @@ def one_run(config: Path, name: str) -> AbstractContextManager[None]:
     """Return the context of the only run of a command in the clone of the configuration `config`.
 
     Raises:
+        CheckFailed: this user cannot write there.
         RunningError: in `with`: another process runs it; the message names that process.
     """
+    check_writable([config.parent / FOLDER])
     return only_run(config, name, lambda: datetime.now(tz=UTC))
 
 

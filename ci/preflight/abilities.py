@@ -36,8 +36,9 @@ def check_writable(folders: Iterable[Path]) -> str:
     for folder in folders:
         nearest = existing_folder(folder)
         if not os.access(nearest, os.W_OK | os.X_OK):
+            where = "" if nearest == folder else f", where {folder} is to be"
             raise CheckFailed(
-                f"{nearest}: this user cannot write there, where {folder} is to be",
+                f"{nearest}: this user cannot write there{where}",
                 hint="work in a clone of your own, or name other folders in release.toml",
             )
         names.append(str(folder))

@@ -162,7 +162,10 @@ def _check_save(save: Path | None, target: Path | Remote) -> None:
     if save is None:
         return
     if isinstance(target, Path):
-        raise ConfigError(f"--save {save}: the target is a file already", hint="omit --save")
+        raise ConfigError(
+            f"--save {save}: {target} is on this machine, there is nothing to download",
+            hint="omit --save",
+        )
     if save.exists() and (not save.is_dir() or any(save.iterdir())):
         raise ConfigError(f"--save {save}: exists and is not empty", hint="name a new folder")
 

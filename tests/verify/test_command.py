@@ -260,7 +260,7 @@ def test_explain_is_printed_after_the_results(
         ),
         ((NEW,), "no trusted repository was named"),
         ((NEW, "--repository", "nobody"), "--repository nobody: expected OWNER/REPO"),
-        ((".", "--repository", "a/b", "--save", "x"), "the target is a file already"),
+        ((".", "--repository", "a/b", "--save", "x"), "--save x: . is on this machine, there"),
         ((NEW, "--repository", "a/b", "--offline"), "--offline: https://github.com/a/b"),
         (
             (".", "--repository", "a/b", "--offline", "--refresh"),
