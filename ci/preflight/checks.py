@@ -51,13 +51,13 @@ def run_checks(checks: Sequence[tuple[str, Callable[[], str]]]) -> list[Row]:
 def table_rows(rows: Sequence[Row]) -> list[list[str]]:
     """Return the lines of a table: each row, and what to do below one that is not ok.
 
-    What several rows in a row need is said once, below the last of them.
+    What several unknown settings in a row need, such as a token, is said once, below the last.
     """
     lines = []
     for row, after in zip(rows, [*rows[1:], None], strict=True):
         lines.append([row.state, row.name, row.found])
-        repeated = after is not None and (after.state, after.hint) == (row.state, row.hint)
-        if row.state != "ok" and row.hint and not repeated:
+        same = after is not None and (after.state, after.hint) == (row.state, row.hint)
+        if row.state != "ok" and row.hint and not (same and row.state == "unknown"):
             lines.append(["", "", f"do: {row.hint}"])
     return lines
 
