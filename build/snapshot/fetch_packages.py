@@ -23,6 +23,7 @@ from build.snapshot.repositories import IndexGroup, Repository
 from build.snapshot.solve import Offer
 from build.snapshot.store import Store
 from build.snapshot.verify_package import check_package, unusual
+from build.words import counted
 
 PackageKey = tuple[int, str]
 """Number of the repository in the lock, and file name."""
@@ -73,7 +74,9 @@ class PackageFetcher:
         keys = tuple((group.first + each.repository, each.record.file_name) for each in offers)
         new = {key: o for key, o in zip(keys, offers, strict=True) if key not in self.packages}
         total = sum(offer.record.size for offer in new.values())
-        with self.progress.step(f"Verify {len(keys)} packages ({closure})", total=total) as step:
+        with self.progress.step(
+            f"Verify {counted(len(keys), 'package')} ({closure})", total=total
+        ) as step:
             mutex = Mutex()
 
             def watch(count: int) -> None:

@@ -19,6 +19,7 @@ from build.snapshot.archive import Archive, max_archive_size, open_archive
 from build.snapshot.fetch import locate
 from build.snapshot.lock import Lock
 from build.snapshot.store import Store
+from build.words import counted
 
 SUFFIX = ".tar"
 MAX_NAMED = 3
@@ -152,7 +153,7 @@ def take_blobs(
     found = sorted(wanted & names.keys())
     total = sum(archive.positions[names[sha256]][1] for sha256 in found)
     damaged = []
-    with progress.step(f"Take {len(found)} files of the snapshot", total=total) as step:
+    with progress.step(f"Take {counted(len(found), 'file')} of the snapshot", total=total) as step:
         for sha256 in found:
             try:
                 content = archive.read(names[sha256])

@@ -17,6 +17,7 @@ from build.edges.progress import Progress
 from build.errors import RemoteError, VerificationError
 from build.snapshot.fetch import Fetching, MirrorSource, list_sources
 from build.snapshot.lock import Role
+from build.words import counted
 
 MAX_INDEX_FETCH = 1 << 24
 """Bytes of an index as served: seven times Alpine's largest."""
@@ -100,7 +101,9 @@ class IndexReader:
             RemoteError: no source of a repository answers.
         """
         keys, urls = Keyring.from_folder(self.source.keys, self.arch), self.source.repositories
-        with self.progress.step(f"Fetch {len(urls)} indexes ({self.role})") as step:
+        with self.progress.step(
+            f"Fetch {counted(len(urls), 'index', 'indexes')} ({self.role})"
+        ) as step:
             repositories = tuple(self._read(url, keys, step.advance) for url in urls)
         return IndexGroup(repositories=repositories, keys=keys, first=first)
 
@@ -196,8 +199,8 @@ def describe_difference(one: tuple[str, Index], other: tuple[str, Index]) -> str
             for mine, theirs in contradictions[:MAX_EXAMPLES]
         )
         raise VerificationError(
-            f"{url} and {other_url} contradict each other in {len(contradictions)} packages: "
-            f"{examples}",
+            f"{url} and {other_url} contradict each other in "
+            f"{counted(len(contradictions), 'package')}: {examples}",
             hint="one of the two is not to be trusted: find out which before you pin",
         )
     mine, theirs = index.records.newest_build_time, other_index.records.newest_build_time

@@ -8,6 +8,7 @@ package that is unsigned or has another size than in the index, as long as its `
 from build.apk.index import ANY_ARCH, IndexRecord
 from build.apk.package import PackageFile, SignatureChecker, read_package
 from build.errors import VerificationError
+from build.words import counted
 
 PLACEHOLDER = ".dummy"
 """What Alpine's own empty packages have."""
@@ -59,8 +60,8 @@ def find_problem(package: PackageFile, record: IndexRecord) -> str:
     # apk takes a package of installed size 0 for an empty one (apk-tools, src/database.c).
     if record.installed_size == 0 and (content.count or package.scripts):
         return (
-            f"installed size 0 in the index: apk would leave out its {content.count} files and "
-            f"{len(package.scripts)} scripts"
+            "installed size 0 in the index: apk would leave out its "
+            f"{counted(content.count, 'file')} and {counted(len(package.scripts), 'script')}"
         )
     if content.problems:
         more = len(content.problems) - 1
@@ -75,4 +76,4 @@ def unusual(package: PackageFile) -> tuple[str, ...]:
     if not skipped:
         return ()
     names = ", ".join(map(repr, skipped[:3])) + (", ..." if len(skipped) > 3 else "")
-    return (f"apk leaves out {len(skipped)} names that start with a dot: {names}",)
+    return (f"apk leaves out {counted(len(skipped), 'name')} with a dot in front: {names}",)

@@ -9,6 +9,7 @@ from build.edges.download import Downloader
 from build.edges.files import hash_bytes
 from build.edges.progress import Progress
 from build.errors import PublishError, RemoteError
+from build.words import counted
 from ci.catalogue.catalogue import (
     CATALOGUE,
     FEED,
@@ -174,7 +175,9 @@ def _check(
 ) -> None:
     """Compare what anyone gets; the key may have been changed by another publisher since."""
     downloader = Downloader(wait, AGAIN)
-    with progress.step(f"Download {len(files)} files of the catalogue", unit="B") as step:
+    with progress.step(
+        f"Download {counted(len(files), 'file')} of the catalogue", unit="B"
+    ) as step:
         for name, content in files.items():
             digest = hash_bytes(content)
             file = ReleaseFile(

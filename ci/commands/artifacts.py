@@ -2,6 +2,7 @@
 
 import argparse
 
+from build.words import counted
 from ci.config import read_config
 from ci.release.file_list import compare_files, dump_list, list_files, parse_list
 from ci.report.actions import write_outputs
@@ -29,9 +30,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         compare_files(files, [parse_list(text) for text in arguments.check])
     console.table([[sha256, name] for name, sha256 in files.items()])
     console.line(
-        f"{len(files)} files, as the jobs that made them list them"
+        f"{counted(len(files), 'file')}, as the jobs that made them list them"
         if arguments.check
-        else f"{len(files)} files"
+        else f"{counted(len(files), 'file')}"
     )
     console.data({"files": files})
     write_outputs(console.environment, {"files": dump_list(files)})

@@ -20,6 +20,7 @@ from build.inspect.inspection import (
 from build.inspect.readers.superblock import features
 from build.snapshot.lock_reader import read_lock
 from build.snapshot.store import Store
+from build.words import counted
 from ci.config import read_config
 from ci.release.checkout import read_record
 from ci.report.console import Console
@@ -71,7 +72,7 @@ def print_inspection(inspection: Inspection, console: Console, *, files: bool) -
     _section(
         console,
         [[each["name"], each["version"], each["license"]] for each in packages],
-        [f"{len(packages)} packages", "version", "license"],
+        [f"{counted(len(packages), 'package')}", "version", "license"],
     )
     if files:
         rows = [

@@ -5,6 +5,7 @@ import time
 from dataclasses import asdict
 
 from build.errors import ConfigError
+from build.words import counted
 from ci.commands import one_run
 from ci.config import read_config
 from ci.publish.adopt import release_verifier
@@ -79,7 +80,7 @@ def _print_result(published: Published, console: Console) -> None:
         )
     else:
         console.line(
-            f"{published.url}: published, {len(published.uploaded)} files uploaded, "
+            f"{published.url}: published, {counted(len(published.uploaded), 'file')} uploaded, "
             f"{len(published.kept)} kept, all read back"
         )
     if published.attestation != "absent":

@@ -82,7 +82,7 @@ def adopt_bundles(
             (folder / present.name).write_bytes(host.read_small(present, MAX_BUNDLE))
         if failed := verify(folder):
             problem = (
-                f"{found.html_url}: its {len(others)} bundles of an earlier run do not verify: "
+                f"{found.html_url}: its bundles of an earlier run ({len(others)}) do not verify: "
                 f"{failed[0]}"
             )
             if not found.draft:
@@ -93,7 +93,7 @@ def adopt_bundles(
             return release
         for present in others:
             (folder / present.name).replace(dist / present.name)
-    progress.note(f"{len(others)} bundles of an earlier run verify: they replace the new ones")
+    progress.note(f"bundles of an earlier run verify, and replace the new ones: {len(others)}")
     names = {present.name for present in others}
     files = tuple(_again(file) if file.name in names else file for file in release.files)
     return replace(release, files=files)

@@ -14,6 +14,7 @@ from typing import Literal
 from build.edges.progress import Progress
 from build.errors import PublishError, RemoteError
 from build.tables import Table
+from build.words import counted
 from ci.publish.github_calls import GithubRepository, MissingError
 from ci.publish.release_files import ReleaseFiles
 from ci.publish.transfer import AGAIN, Wait
@@ -142,7 +143,12 @@ def plan_attestation(store: AttestationStore, release: ReleaseFiles) -> list[tup
         return []
     provenance = read_provenance(release)
     missing = missing_subjects(provenance, store.stored(provenance))
-    return [("store" if missing else "keep", f"attestation of {len(provenance.subjects)} files")]
+    return [
+        (
+            "store" if missing else "keep",
+            f"attestation of {counted(len(provenance.subjects), 'file')}",
+        )
+    ]
 
 
 def attest_release(store: AttestationStore, release: ReleaseFiles, progress: Progress) -> State:

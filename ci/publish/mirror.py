@@ -16,6 +16,7 @@ from botocore.config import Config
 from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import Progress, Step
 from build.errors import ConfigError, PublishError, RemoteError
+from build.words import counted
 from ci.config import SpacesConfig
 from ci.publish.parts import LARGE, Target, abort_stale, upload_in_parts
 from ci.publish.plan import mirror_key, mirror_url
@@ -115,7 +116,7 @@ def mirror_release(
     ]
     if missing:
         total = sum(file.size for file in missing)
-        with progress.step(f"Mirror {len(missing)} files", total=total) as step:
+        with progress.step(f"Mirror {counted(len(missing), 'file')}", total=total) as step:
             for file in missing:
                 upload_file(client, spaces.bucket, keys[file.name], file, step)
     abort_stale(client, spaces.bucket, spaces.prefix, set(keys.values()))
@@ -123,7 +124,7 @@ def mirror_release(
     downloader = Downloader(wait, AGAIN)
     total = sum(file.size for file in release.files)
     with progress.step(
-        f"Download {len(release.files)} files without an account", total=total
+        f"Download {counted(len(release.files), 'file')} without an account", total=total
     ) as step:
         for file in release.files:
             url = mirror_url(spaces, version, file.name)

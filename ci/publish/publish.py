@@ -6,6 +6,7 @@ from github.GitRelease import GitRelease
 
 from build.edges.progress import Progress
 from build.errors import PublishError
+from build.words import counted
 from ci.publish.adopt import Verify, adopt_bundles
 from ci.publish.attestations import AttestationStore, State, attest_release, plan_attestation
 from ci.publish.drafts import choose, mark_of, read_drafts, remove_surplus, surplus
@@ -195,7 +196,7 @@ def _upload(
         host.remove(draft, stale)
     if todo.upload:
         total = sum(file.size for file in todo.upload)
-        with progress.step(f"Upload {len(todo.upload)} files", total=total) as step:
+        with progress.step(f"Upload {counted(len(todo.upload), 'file')}", total=total) as step:
             for file in todo.upload:
                 host.upload(draft, file, ProgressCounter(step))
     return todo
@@ -208,7 +209,7 @@ def _read_back(
     if not files:
         return
     total = sum(file.size for file in files)
-    with progress.step(f"Read back {len(files)} files", total=total) as step:
+    with progress.step(f"Read back {counted(len(files), 'file')}", total=total) as step:
         present = {item.name: item for item in host.present(release)}
         for file in files:
             uploaded = present.get(file.name)

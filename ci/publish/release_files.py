@@ -9,6 +9,7 @@ from build.edges.download import is_loopback
 from build.edges.files import hash_file
 from build.edges.progress import Progress
 from build.errors import ConfigError, PublishError, VerificationError
+from build.words import counted
 from ci.config import ReleaseConfig
 from ci.release.checksums import parse_checksums
 from ci.release.manifest import CHECKSUMS, MANIFEST, Manifest, media_type_of, parse_manifest
@@ -64,7 +65,7 @@ def read_release(config: ReleaseConfig, progress: Progress) -> ReleaseFiles:
     )
     total = sum((dist / name).stat().st_size for name in names if (dist / name).is_file())
     files = []
-    with progress.step(f"Hash {len(names)} files", total=total) as step:
+    with progress.step(f"Hash {counted(len(names), 'file')}", total=total) as step:
         for name in names:
             files.append(_read_file(dist / name, manifest))
             step.advance(files[-1].size)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from build.words import counted
 from ci.config import ReleaseConfig
 from ci.publish.contents import format_contents, read_contents
 from ci.publish.notes import INVENTORY, format_import, signed_difference
@@ -152,7 +153,9 @@ def _format_manifest(manifest: Manifest) -> list[str]:
         [_code_cell(item.name), item.role, size_text(item.size), item.sha256]
         for item in manifest.artifacts
     ]
-    signed = f"{len(manifest.signed_files)} files, {len(manifest.bundles)} bundles"
+    signed = (
+        f"{counted(len(manifest.signed_files), 'file')}, {counted(len(manifest.bundles), 'bundle')}"
+    )
     return ["### Files", f"{signed}.", markdown_table(rows, ["file", "role", "size", "sha256"])]
 
 

@@ -289,7 +289,7 @@ def _describe_boot(record: Path) -> str:
     report = read_record(report_path(record))
     seconds = report["seconds"]
     return (
-        f"{len(report['checks'])} checks passed, kernel {seconds['kernel']:.1f} s, "
+        f"{counted(len(report['checks']), 'check')} passed, kernel {seconds['kernel']:.1f} s, "
         f"ssh {seconds['ssh']:.1f} s"
     )
 
@@ -302,6 +302,7 @@ def _describe_archive(config: ReleaseConfig, origin: Origin) -> str:
 def _describe_signatures(config: ReleaseConfig) -> str:
     manifest = parse_manifest((config.dist / MANIFEST).read_bytes())
     return (
-        f"{len(manifest.artifacts)} artifacts, {len(manifest.bundles)} bundles, "
+        f"{counted(len(manifest.artifacts), 'artifact')}, "
+        f"{counted(len(manifest.bundles), 'bundle')}, "
         f"release.json {hash_file(config.dist / MANIFEST).sha256[:12]}"
     )

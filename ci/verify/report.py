@@ -62,7 +62,9 @@ def print_report(
         console.line(f"missing: {name}")
     if findings.verdict is Verdict.SIGNATURE_ONLY:
         console.line(f"hint: {MISSING_HINT}")
-    console.line(f"{target}: {VERDICTS[findings.verdict]}, {len(findings.checks)} checks")
+    console.line(
+        f"{target}: {VERDICTS[findings.verdict]}, {counted(len(findings.checks), 'check')}"
+    )
     console.data(
         {
             "target": target,

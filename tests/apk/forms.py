@@ -110,8 +110,8 @@ REFUSED: dict[str, tuple[Callable[[str], Form], str]] = {
         "its folder is not in the package before it",
     ),
     "control-end": (form(control_end=ENDING), "control member: end-of-archive blocks"),
-    "size-0": (form(size=0), "installed size 0 in the index: apk would leave out its 1 files"),
-    "size-0-script": (lambda name: Form(size=0, scripts=(SCRIPT,)), "0 files and 1 scripts"),
+    "size-0": (form(size=0), "installed size 0 in the index: apk would leave out its 1 file "),
+    "size-0-script": (lambda name: Form(size=0, scripts=(SCRIPT,)), "0 files and 1 script"),
     "file-twice": (form(Item("opt/NAME/f", content=b"other")), "'opt/NAME/f': repeated"),
     "absolute": (only(folder("/opt"), Item("/opt/f")), "expected a path below the root"),
     "hardlink-absolute": (

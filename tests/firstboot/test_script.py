@@ -308,7 +308,7 @@ def test_host_keys_of_the_owner_stay(used_droplet: Droplet) -> None:
 
 
 def test_host_keys_that_a_power_cut_emptied_are_made_again(used_droplet: Droplet) -> None:
-    """sshd does not start with an empty key, and its service takes any file for a key."""
+    """With an empty key sshd does not start, and its service takes any file for a key."""
     used_droplet.boot("/usr/bin/ssh-keygen", "-A")
     (ed25519, ecdsa, rsa) = (f"etc/ssh/ssh_host_{kind}_key" for kind in ("ed25519", "ecdsa", "rsa"))
     private, public = used_droplet.read(ecdsa), used_droplet.read(f"{ecdsa}.pub")
@@ -323,7 +323,7 @@ def test_host_keys_that_a_power_cut_emptied_are_made_again(used_droplet: Droplet
 
 
 def test_the_host_keys_are_on_disk_once_sshd_has_started(droplet: Droplet) -> None:
-    droplet.write_program("usr/sbin/sync", 'echo sync >>/calls')
+    droplet.write_program("usr/sbin/sync", "echo sync >>/calls")
     droplet.write_program("usr/sbin/mkdir", 'echo mkdir >>/calls; exec busybox mkdir "$@"')
     droplet.boot()
     (droplet.root / "calls").unlink()

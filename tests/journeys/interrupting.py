@@ -36,6 +36,8 @@ class Started:
     output: int
     """Descriptor to read its output from: a pipe, or the terminal's other end."""
     printed: bytearray = field(default_factory=bytearray)
+    begun: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
 
     def read(self) -> None:
         """Read what was printed; wait for it a moment."""
@@ -65,8 +67,19 @@ def printed(text: str) -> Moment:
 
 
 def appears(pattern: str) -> Moment:
-    """Return the moment at which something below the folder has a name of this pattern."""
-    return lambda started: any(started.folder.glob(pattern))
+    """Return the moment at which the command has made something with a name of this pattern.
+
+    What a killed run left is older.
+    """
+
+    def has_appeared(started: Started) -> bool:
+        for path in started.folder.glob(pattern):
+            with suppress(FileNotFoundError):
+                if path.lstat().st_ctime >= started.begun:
+                    return True
+        return False
+
+    return has_appeared
 
 
 def runs(pattern: str) -> Moment:
@@ -188,7 +201,7 @@ def leftovers(folder: Path) -> list[str]:
         *(str(path) for path in folder.rglob("work/boot/*") if path.suffix != ".log"),
         *(str(path) for path in folder.rglob("dist/.*")),
         *(str(path) for path in folder.rglob("*.hidden")),
-        *(str(path) for path in folder.rglob("*.new")),
+        *(str(path) for path in folder.rglob("*.new*")),
         *(str(path) for path in folder.rglob("*") if path.is_socket()),
         *map(str, (folder / "temporary").iterdir()),
         *(line for line in mounts if str(folder) in line),

@@ -6,6 +6,7 @@ from build.inspect.boot_code import first_difference, read_boot_sectors
 from build.inspect.explain.causes import QCOW2, QEMU_IMG
 from build.inspect.explain.difference import Difference, format_pair
 from build.inspect.readers.disk import Cluster, Disk, Qcow2, Table
+from build.words import counted
 
 UNIT = 1 << 20
 ORDER = "`qemu-img convert -W` writes clusters in the order in which its threads finish"
@@ -40,7 +41,8 @@ def _compare_clusters(one: Qcow2, other: Qcow2) -> Iterator[Difference]:
         yield Difference("qcow2", "clusters", text, cause, follows=True)
     stored = [n for n in common if _is_stored_otherwise(one, other, first[n], second[n], n)]
     if stored:
-        text = f"{len(stored)} clusters with the same content, first {stored[0]}, have other bytes"
+        clusters = counted(len(stored), "cluster")
+        text = f"other bytes in {clusters} with the same content, first {stored[0]}"
         yield Difference("qcow2", "compression", text, COMPRESSION)
 
 

@@ -17,6 +17,7 @@ from build.inspect.readers.packages import Database
 from build.inspect.readers.superblock import Superblock
 from build.inspect.readers.tree import LOST, Entry, Tree
 from build.inspect.rules import unowned_reason
+from build.words import counted
 
 SIZE = "another size or layout: options or configuration of mke2fs"
 PACKAGES = "`packages` in release.toml, or another lock"
@@ -78,11 +79,14 @@ def compare_packages(pair: TreePair) -> Iterator[Difference]:
             continue
         if left and right:
             count = sum(pair.owner(path) == name for path in pair.common)
-            text, cause = f"{format_pair(left, right)}, {count} files and folders", OTHER_PACKAGE
+            text, cause = (
+                f"{format_pair(left, right)}, {counted(count, 'entry', 'entries')}",
+                OTHER_PACKAGE,
+            )
         else:
             tree, side = (pair.one, "first") if left else (pair.other, "second")
             count = sum(pair.owner(path) == name for path in tree.entries)
-            text = f"{left or right} in the {side} only, {count} files and folders"
+            text = f"{left or right} in the {side} only, {counted(count, 'entry', 'entries')}"
             cause = PACKAGES
         yield Difference("packages", f"package {name}", text, cause)
     if found := first_reordered(pair.first.installed, pair.second.installed):
@@ -153,7 +157,7 @@ def compare_inodes(pair: TreePair) -> Iterator[Difference]:
         yield Difference("inodes", where, text, cause, follows=follows.get(name, False))
     moved = [path for path in pair.common if _extents(pair.one, path) != _extents(pair.other, path)]
     if moved:
-        text = f"{len(moved)} files are in other blocks"
+        text = f"{counted(len(moved), 'file is', 'files are')} in other blocks"
         yield Difference("inodes", pair.describe(moved[0]), text, FOLDER_ORDER, follows=True)
 
 

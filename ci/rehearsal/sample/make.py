@@ -14,6 +14,7 @@ from pathlib import Path
 from build.apk.index import INDEX
 from build.apk.writing import Entry, Recipe, SigningKey, derive_key, write_index, write_package
 from build.edges.progress import Progress
+from build.edges.temporary import temporary_folder
 from build.errors import BuildError
 from ci.rehearsal.sample import package_lists as lists
 from ci.rehearsal.sample.convert import (
@@ -228,16 +229,16 @@ def write_repository(folder: Path, packages: Sequence[Made], title: str) -> None
 
 def _write_all(out: Path, made: Mapping[str, Made], without: frozenset[str], stamp: str) -> None:
     """Write both repositories and the key into a new folder, then replace the old one with it."""
-    new = out.with_name(out.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    for repository, names in _chosen(made, without).items():
-        write_repository(new / repository, [made[name] for name in sorted(names)], repository)
-    (new / "keys").mkdir()
-    (new / "keys" / KEY_NAME).write_bytes(rehearsal_key().public_pem())
-    (new / STAMP).write_text(stamp)
-    # The stamp is in the folder, so an interrupted run leaves no stamp or a complete folder.
-    shutil.rmtree(out, ignore_errors=True)
-    new.rename(out)
+    with temporary_folder(f"{out.name}.new-", out.parent) as folder:
+        new = folder / out.name
+        for repository, names in _chosen(made, without).items():
+            write_repository(new / repository, [made[name] for name in sorted(names)], repository)
+        (new / "keys").mkdir()
+        (new / "keys" / KEY_NAME).write_bytes(rehearsal_key().public_pem())
+        (new / STAMP).write_text(stamp)
+        # The stamp is in the folder, so an interrupted run leaves no stamp or a complete folder.
+        shutil.rmtree(out, ignore_errors=True)
+        new.rename(out)
 
 
 def _stamp(debs: Sequence[Deb], without: frozenset[str]) -> str:

@@ -4,9 +4,8 @@ They are random, so no two machines trust each other's rehearsals. The two root 
 stored: nothing can be issued under them later.
 """
 
-import os
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from build.edges.temporary import temporary_folder
 from build.errors import ConfigError
 
 ORGANIZATION = "Snowdrop rehearsal"
@@ -182,8 +182,17 @@ def _name(common: str) -> x509.Name:
 
 def _store(keys: Keys, folder: Path) -> None:
     """Write a new folder beside `folder` and rename it, so that it is complete or absent."""
-    new = folder.with_name(f"{folder.name}.{os.getpid()}.new")
-    new.mkdir(mode=0o700, parents=True)
+    with temporary_folder(f"{folder.name}.new-", folder.parent) as parent:
+        new = parent / folder.name
+        new.mkdir(mode=0o700)
+        _write(keys, new)
+        # Another process may have renamed its folder first, and its keys are used then: rename(2)
+        # does not replace a folder that has files.
+        with suppress(OSError):
+            new.rename(folder)
+
+
+def _write(keys: Keys, new: Path) -> None:
     for field, (name, _) in FILES.items():
         key: PrivateKeyTypes = getattr(keys, field)
         pem = key.private_bytes(
@@ -198,12 +207,6 @@ def _store(keys: Keys, folder: Path) -> None:
             item.public_bytes(serialization.Encoding.PEM) for item in getattr(keys, f"{name}_chain")
         )
         (new / f"{name}.chain.pem").write_bytes(b"".join(certificates))
-    try:
-        new.rename(folder)
-    except OSError:
-        # Another process renamed its folder first, and its keys are used: rename(2) does not
-        # replace a folder that has files.
-        shutil.rmtree(new)
 
 
 def _load(folder: Path, name: str, kind: type[object]) -> Any:  # noqa: ANN401 (of `kind`)
