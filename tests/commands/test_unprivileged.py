@@ -1,38 +1,13 @@
 """A user who is not root, has no sudo and an empty home reads everything, and builds nothing."""
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ci.commands import COMMANDS
-from tests import skips
+from tests.commands.unprivileged import NEEDED, ROOT, run_as_nobody
 
-ROOT = Path(__file__).parents[2]
-NOBODY = "65534"
-# Reading stays allowed: this Python may lie in the home of root. Writing does not.
-READING = "-all,+dac_read_search"
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(shutil.which("setpriv") is None, reason=skips.TOOL),
-]
-
-
-def run_as_nobody(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run `python -m ci WORDS` in this checkout as a user with nothing."""
-    home = folder / "home"
-    if not home.exists():
-        home.mkdir()
-        os.chown(home, int(NOBODY), int(NOBODY))
-    argv = [
-        *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
-        *(f"--inh-caps={READING}", f"--ambient-caps={READING}", f"--bounding-set={READING}"),
-        *("env", "-i", f"HOME={home}", "PATH=/usr/bin:/bin", sys.executable, "-B", "-m", "ci"),
-    ]
-    return subprocess.run([*argv, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+pytestmark = list(NEEDED)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["trust"], ["import", "--help"]], ids=" ".join)
