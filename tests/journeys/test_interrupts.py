@@ -49,7 +49,7 @@ MOMENTS: dict[str, tuple[Moment, ...]] = {
         printed("Compress the disk"),
     ),
     "rehearse": (
-        appears("state/sample.new-*"),
+        appears("state/.snowdrop/running/rehearse"),
         appears("state/s3/sockets/s3.sock"),
         printed("> nox -s pin"),
         printed("Verify 43 packages (builder)"),
