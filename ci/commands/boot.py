@@ -171,11 +171,17 @@ def _count_failures(rows: Sequence[Check], noun: str) -> str:
 
 
 def _records(arguments: argparse.Namespace, config: ReleaseConfig) -> list[Path]:
-    records: list[Path] = arguments.records or build_records(config)
-    if arguments.variant:
-        records = [path for path in records if read_record(path)["variant"] == arguments.variant]
+    records: list[Path] = arguments.records
+    if not records:
+        records = build_records(config, arguments.variant)
+    elif arguments.variant:
+        found = {path: str(read_record(path)["variant"]) for path in records}
+        records = [path for path, variant in found.items() if variant == arguments.variant]
         if not records:
-            raise ConfigError(f"--variant {arguments.variant}: no such build record")
+            raise ConfigError(
+                f"--variant {arguments.variant}: no such build record, expected one of: "
+                f"{', '.join(sorted(set(found.values())))}"
+            )
     if arguments.image and len(records) != 1:
         raise ConfigError(
             f"--image {arguments.image}: there are {len(records)} build records, expected one",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from build.compare import compare_images
 from build.edges.temporary import temporary_folder
-from build.errors import ConfigError, NotReproducibleError, StaleLockError
+from build.errors import NotReproducibleError, StaleLockError
 from build.image import Image
 from build.snapshot.archive import open_archive
 from build.snapshot.lock import Lock, check_fresh
@@ -15,7 +15,7 @@ from ci.config import ReleaseConfig, read_config
 from ci.preflight.abilities import require_ability_to_build
 from ci.publish.summary import format_summary, read_summary
 from ci.release.build_job import BuildJob, build_variant
-from ci.release.checkout import fresh_lock, origin_of
+from ci.release.checkout import chosen_variants, fresh_lock, origin_of
 from ci.release.snapshots import complete_store
 from ci.report.actions import write_summary
 from ci.report.console import Console
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.another_day:
         find_qemu()
     config = read_config(arguments.config)
-    variants = _variants(config, arguments.variant)
+    variants = chosen_variants(config, arguments.variant)
     if arguments.engine is None:
         require_ability_to_build(config, console.environment)
     store = Store(config.build.store)
@@ -97,18 +97,6 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise failure
     console.data(result)
     return 0
-
-
-def _variants(config: ReleaseConfig, wanted: str | None) -> list[str]:
-    variants = list(config.build.images)
-    if wanted is None:
-        return variants
-    if wanted not in variants:
-        raise ConfigError(
-            f"{config.file}: image.{wanted}: no such variant, "
-            f"expected one of: {', '.join(variants)}"
-        )
-    return [wanted]
 
 
 def _prepare_lock(

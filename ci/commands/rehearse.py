@@ -9,7 +9,7 @@ from ci.commands import one_run
 from ci.config import read_config
 from ci.locations import folder_of_caller, resolve_location
 from ci.preflight.abilities import check_engine, check_writable
-from ci.rehearsal.contents import make_contents
+from ci.rehearsal.contents import check_repositories, make_contents
 from ci.rehearsal.rehearse import Rehearsal, print_report, rehearse
 from ci.report.console import Console
 
@@ -69,10 +69,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError("expected --repository and --keys together")
     # Read before anything is made: its errors take no time to find.
     own = read_config(arguments.config) if arguments.config else None
+    folder = folder_of_caller(console.environment)
+    repositories = [resolve_location(each, folder) for each in arguments.repository]
+    check_repositories(repositories)
     state: Path = arguments.folder
     check_writable([state])
     check_engine(console.environment)
-    folder = folder_of_caller(console.environment)
     rehearsal = Rehearsal(
         state=state,
         dist=Path("dist") if state == STATE else state / "dist",
@@ -85,7 +87,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         with rehearsal.timed("sample", lambda: f"packages in {state / 'sample'}"):
             contents = make_contents(
                 state,
-                repositories=[resolve_location(each, folder) for each in arguments.repository],
+                repositories=repositories,
                 keys=arguments.keys,
                 mirror=mirror_of(arguments, console),
                 own=own,

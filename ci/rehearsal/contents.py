@@ -14,7 +14,7 @@ from build.snapshot.fetch import Fetcher, locate
 from build.snapshot.repositories import MAX_INDEX_FETCH
 from ci.config import ReleaseConfig
 from ci.rehearsal.configuration import SAMPLE_BRANCH, SAMPLE_IMAGE, Contents, find_branch
-from ci.rehearsal.sample.make import is_distribution, make_sample
+from ci.rehearsal.sample.make import ARCH, is_distribution, make_sample
 from ci.rehearsal.sample.package_lists import BUILDER_PACKAGES
 
 SAMPLE_WORK = Path(".snowdrop/sample")
@@ -36,8 +36,8 @@ def make_contents(
     of the user, whose images replace the sample's.
 
     Raises:
-        ConfigError: a repository or a folder of keys is not one, no Debian mirror is known, or
-            no repository has a package that an image requests.
+        ConfigError: a folder of keys is not one, no Debian mirror is known, or no repository has
+            a package that an image requests.
         RemoteError: a mirror does not respond.
     """
     real = tuple(_relative_location(state, url) for url in repositories)
@@ -72,13 +72,26 @@ def make_contents(
     )
 
 
+def check_repositories(repositories: Sequence[str]) -> None:
+    """Check that the local ones of apk repositories are there.
+
+    Raises:
+        ConfigError: one is not a folder, or has no folder of the architecture.
+    """
+    for url in repositories:
+        if "://" in url:
+            continue
+        if not Path(url).is_dir():
+            raise ConfigError(f"--repository {url}: no such folder")
+        if not (Path(url) / ARCH).is_dir():
+            raise ConfigError(
+                f"--repository {url}: no folder {ARCH} in it, expected an apk repository"
+            )
+
+
 def _relative_location(state: Path, url: str) -> str:
     """Return `url`, or a path as a release.toml in `state` names it."""
-    if "://" in url:
-        return url
-    if not (Path(url) / "x86_64").is_dir():
-        raise ConfigError(f"--repository {url}: no folder x86_64 in it, expected an apk repository")
-    return os.path.relpath(url, state)
+    return url if "://" in url else os.path.relpath(url, state)
 
 
 def _copy_keys(folders: Sequence[Path], target: Path) -> None:
@@ -94,7 +107,7 @@ def _copy_keys(folders: Sequence[Path], target: Path) -> None:
 def _read_index(url: str, keys: Path, state: Path) -> Index:
     """Return the verified index of a repository."""
     # Verified, though only names are read: `pin` would refuse the same index later.
-    name = f"x86_64/{INDEX}"
+    name = f"{ARCH}/{INDEX}"
     raw = Fetcher(time.sleep).fetch(locate(url, state), name, limit=MAX_INDEX_FETCH)
     return read_index(raw, Keyring.from_folder(keys), where=f"{url}/{name}")
 

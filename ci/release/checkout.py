@@ -10,6 +10,7 @@ from build.edges.process import PLAIN, Finished, run
 from build.errors import ConfigError, SnowdropError
 from build.snapshot.lock import Lock, check_fresh
 from build.snapshot.lock_reader import read_lock
+from build.words import did_you_mean
 from ci.config import ReleaseConfig
 from ci.release.version import version_of
 
@@ -63,19 +64,38 @@ def origin_of(config: ReleaseConfig, lock: Lock) -> Origin:
     )
 
 
-def build_records(config: ReleaseConfig) -> list[Path]:
-    """Return the build records of this release in dist, one for each variant.
+def chosen_variants(config: ReleaseConfig, wanted: str | None) -> list[str]:
+    """Return the variant `wanted`, or all variants of release.toml for None.
 
     Raises:
-        ConfigError: a variant of release.toml has no record; the hint names the command to run.
+        ConfigError: release.toml has no such variant.
+    """
+    variants = list(config.build.images)
+    if wanted is None:
+        return variants
+    if wanted not in variants:
+        raise ConfigError(
+            f"{config.file}: image.{wanted}: no such variant{did_you_mean(wanted, variants)}, "
+            f"expected one of: {', '.join(variants)}"
+        )
+    return [wanted]
+
+
+def build_records(config: ReleaseConfig, wanted: str | None = None) -> list[Path]:
+    """Return the build records of this release in dist, one for each variant or that of `wanted`.
+
+    Raises:
+        ConfigError: there is no such variant, or it has no record; the hint names the command.
     """
     lock = read_lock(config.build.lock)
     origin = origin_of(config, lock)
     paths = []
-    for variant, image in config.build.images.items():
+    for variant in chosen_variants(config, wanted):
+        image = config.build.images[variant]
         path = config.dist / f"{origin.name}-{variant}-{origin.version}-{image.arch}.build.json"
         if not path.is_file():
-            raise ConfigError(f"{path}: no such build record", hint="run `nox -s build`")
+            options = f" -- --variant {wanted}" if wanted else ""
+            raise ConfigError(f"{path}: no such build record", hint=f"run `nox -s build{options}`")
         paths.append(path)
     return paths
 

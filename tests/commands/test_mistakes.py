@@ -88,9 +88,14 @@ ON_THE_COMMAND_LINE = {
         "unrecognized arguments: --engin docker (did you mean --engine?)",
     ),
     "an unknown engine": (["build", "--engine", "qemu"], "argument --engine: invalid choice"),
+    "a repository that is not there": (
+        ["rehearse", "--repository", "no/such", "--keys", "."],
+        "--repository no/such: no such folder",
+    ),
     "no such variant": (
         ["build", "--variant", "dropplet"],
-        "release.toml: image.dropplet: no such variant, expected one of: droplet",
+        "release.toml: image.dropplet: no such variant (did you mean droplet?), expected one of: "
+        "droplet",
     ),
     "no such configuration": (["build", "--config", "x.toml"], "x.toml: no such file"),
     "a word for a number": (["boot", "--timeout", "long"], "argument --timeout: "),
