@@ -94,8 +94,7 @@ ON_THE_COMMAND_LINE = {
     ),
     "no such variant": (
         ["build", "--variant", "dropplet"],
-        "release.toml: image.dropplet: no such variant (did you mean droplet?), expected one of: "
-        "droplet",
+        "release.toml: image.dropplet: no such variant (did you mean droplet?), expected one of: ",
     ),
     "no such configuration": (["build", "--config", "x.toml"], "x.toml: no such file"),
     "a word for a number": (["boot", "--timeout", "long"], "argument --timeout: "),
