@@ -133,4 +133,4 @@ def test_the_commands_at_the_end_work_when_they_are_pasted(rehearsal: Rehearsal)
         ["/bin/sh", "-ec", text], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{rehearsal.told['version']}: verified" in done.stdout
+    assert f"{rehearsal.download}: verified" in done.stdout

@@ -40,6 +40,7 @@ REPORT = {
     "checks": [{"passed": True}, {"passed": True}],
     "seconds": {"kernel": 7.04, "network": 21.8, "ssh": 30.0, "shutdown": None},
     "faults": [{"passed": True}, {"passed": False}],
+    "ports": ["22/tcp"],
 }
 SPACES = {
     "bucket": "mirror",
