@@ -76,4 +76,5 @@ def unusual(package: PackageFile) -> tuple[str, ...]:
     if not skipped:
         return ()
     names = ", ".join(map(repr, skipped[:3])) + (", ..." if len(skipped) > 3 else "")
-    return (f"apk leaves out {counted(len(skipped), 'name')} with a dot in front: {names}",)
+    dotted = counted(len(skipped), "name that starts", "names that start")
+    return (f"apk leaves out {dotted} with a dot: {names}",)

@@ -82,7 +82,7 @@ def adopt_bundles(
             (folder / present.name).write_bytes(host.read_small(present, MAX_BUNDLE))
         if failed := verify(folder):
             problem = (
-                f"{found.html_url}: its bundles of an earlier run ({len(others)}) do not verify: "
+                f"{found.html_url}: {len(others)} of its bundles of an earlier run do not verify: "
                 f"{failed[0]}"
             )
             if not found.draft:

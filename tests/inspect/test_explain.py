@@ -243,7 +243,7 @@ def test_an_additional_package_is_one_line_and_not_one_for_each_file(tmp_path: P
         root.write(path, content)
     root.write_database()
     found = lines(explain_images(one, write_raw_disk(root, tmp_path / "two.raw")))
-    wanted = "package extra: 1.0-r0 in the second only, 30 entries: `packages` in release"
+    wanted = "package extra: 1.0-r0 in the second only, 30 files and folders: `packages` in release"
     assert found[0].startswith(wanted)
     assert not any("/usr/share/extra/1" in each for each in found)
     assert len(found) <= 4, found

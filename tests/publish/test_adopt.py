@@ -182,6 +182,6 @@ def test_a_published_release_that_does_not_verify_is_reported(run: Run) -> None:
     run.publish()
     for name, content in honest.items():
         (run.dist / name).write_bytes(content)
-    with pytest.raises(PublishError, match=r"bundles of an earlier run \(\d+\) do not verify"):
+    with pytest.raises(PublishError, match="bundles of an earlier run do not verify"):
         run.publish()
     assert run.files() == honest

@@ -70,7 +70,7 @@ def test_what_is_unusual_is_noted_once(pinned: tuple[Lock, Store, Path, Notes]) 
     assert len(notes.lines) == 2
     assert notes.lines[0].startswith(f"{served}/{INDEX}: APKINDEX: 2 lines with a tab or bytes")
     assert notes.lines[1] == (
-        "dot-entries-1-r0.apk: apk leaves out 3 names with a dot in front: "
+        "dot-entries-1-r0.apk: apk leaves out 3 names that start with a dot: "
         "'./opt/', './opt/left-out', '.hidden'"
     )
 
