@@ -30,6 +30,22 @@ class SignConfig:
     public_log: bool = False
     """Whether the public log may publish the name of a repository that is not public."""
 
+    @property
+    def only_public(self) -> bool:
+        """Whether a repository that is not public may not sign: its name would be published."""
+        return self.signing_config is None and not self.public_log
+
+
+PRIVATE = (
+    "the public sigstore would write its name, workflow and commit into a public log whose "
+    "entries cannot be deleted"
+)
+"""Why a repository that is not public does not sign with it."""
+OWN_INSTANCE = (
+    "set trust_root and signing_config of your own instance in `[sign]`; or allow the publication "
+    "with `public_log = true` there"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpacesConfig:

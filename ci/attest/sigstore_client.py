@@ -32,7 +32,7 @@ from build.edges.progress import Progress
 from build.errors import ConfigError, RemoteError
 from ci.attest.predicates.packages import FORGE
 from ci.attest.predicates.provenance import Run
-from ci.config import SignConfig
+from ci.config import OWN_INSTANCE, PRIVATE, SignConfig
 from ci.release.manifest import Manifest
 from ci.report.safe_output import read_secret
 
@@ -120,12 +120,9 @@ def check_job(job: Job, manifest: Manifest, config: SignConfig) -> None:
                 hint=f"sign in the run of the tag `{manifest.tag}`",
             )
     visibility = job.claim("repository_visibility")
-    if config.signing_config is None and visibility != "public" and not config.public_log:
+    if config.only_public and visibility != "public":
         raise ConfigError(
-            f"identity token: the repository is {visibility}; the public sigstore would write "
-            "its name, workflow and commit into a public log whose entries cannot be deleted",
-            hint="set trust_root and signing_config of your own instance in `[sign]`; "
-            "or allow the publication with `public_log = true` there",
+            f"identity token: the repository is {visibility}; {PRIVATE}", hint=OWN_INSTANCE
         )
 
 

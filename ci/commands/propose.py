@@ -4,6 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
+from build.config import Origin
 from build.errors import ConfigError
 from build.snapshot.lock import Lock, dump_lock
 from ci.config import ReleaseConfig, read_config
@@ -53,7 +54,7 @@ def _propose_lock(config: ReleaseConfig, console: Console) -> int:
         wait=time.sleep,
         permission="contents: write` and `pull-requests: write",
     )
-    proposed = host.propose(_proposal(config, before, lock))
+    proposed = host.propose(_proposal(config, before, lock), commit=head_commit(config))
     console.line(f"{proposed.url}: {proposed.state}")
     write_summary(console.environment, f"## Pull request\n\n{proposed.url}: {proposed.state}")
     console.data({"state": proposed.state, "url": proposed.url})
@@ -72,6 +73,12 @@ def _proposal(config: ReleaseConfig, before: Lock | None, lock: Lock) -> Proposa
         title=f"Pin {version}",
         body="\n\n".join(parts),
     )
+
+
+def head_commit(config: ReleaseConfig) -> str:
+    """Return the commit of the checkout that has the lock."""
+    folder = config.build.lock.parent.resolve()
+    return git("rev-parse", "--verify", "HEAD", folder=folder).text.strip()
 
 
 def _path_in_repository(lock: Path) -> str:
@@ -93,9 +100,11 @@ def _propose_tag(config: ReleaseConfig, console: Console) -> int:
         wait=time.sleep,
         permission="contents: read",
     )
-    if origin.dirty or host.commit_of(origin.version):
-        state = "the working tree has changes" if origin.dirty else "is tagged already"
-        console.line(f"{origin.version}: {state}, no tag is proposed")
+    tagged = host.commit_of(origin.version)
+    if origin.dirty or tagged:
+        state = _why_no_tag(config, origin, tagged)
+        console.line(f"{origin.version}: {state}")
+        write_summary(console.environment, f"## No tag\n\n`{origin.version}`: {state}")
         console.data({"tag": None})
         return 0
     # A workflow's token starts no workflow, and a release is a person's decision.
@@ -110,6 +119,18 @@ def _propose_tag(config: ReleaseConfig, console: Console) -> int:
     write_summary(console.environment, markdown)
     console.data({"tag": origin.version, "commit": origin.commit})
     return 0
+
+
+def _why_no_tag(config: ReleaseConfig, origin: Origin, tagged: str | None) -> str:
+    if origin.dirty:
+        return "the working tree has changes, no tag is proposed"
+    if tagged == origin.commit:
+        return "is tagged already, no tag is proposed"
+    # The version is the day of the newest package: several locks can have one.
+    return (
+        f"is the tag of another commit, no tag is proposed; to release this commit too, set "
+        f"`serial = {config.serial + 1}` in {config.file.name} and commit it"
+    )
 
 
 def _token(config: ReleaseConfig, console: Console, permissions: str) -> str:

@@ -64,6 +64,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             release,
             release_notes(config, release),
             replace=arguments.replace,
+            # In the run of a tag, a tag that is gone was deleted to stop the release.
+            needs_tag=console.environment.get("GITHUB_REF_TYPE") == "tag",
             verify=release_verifier(config, release.manifest.tag),
             progress=console.progress,
         )

@@ -24,6 +24,7 @@ from ci.publish.mirror import open_bucket
 from ci.publish.release_files import ReleaseFile, require_protected
 from ci.release.locks import release_locks
 from ci.release.snapshots import complete_store
+from ci.report.actions import write_summary
 from ci.report.console import Console
 from ci.report.safe_output import read_secret
 from ci.report.table import size_text
@@ -132,6 +133,8 @@ def _push(config: ReleaseConfig, store: Store, console: Console) -> int:
         kept = keep(lock, write_snapshot(folder, lock, store, console.progress))
     console.line(f"{kept.url}: {kept.state}, {size_text(kept.size)}")
     console.line(f"  snapshot {kept.lock}")
+    text = f"## Kept snapshot\n\n{kept.url}: {kept.state}, {size_text(kept.size)}"
+    write_summary(console.environment, text)
     console.data(asdict(kept))
     return 0
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from build.config import Origin
 from build.snapshot.lock import Lock
-from ci.config import ReleaseConfig
+from ci.config import OWN_INSTANCE, PRIVATE, ReleaseConfig
 from ci.preflight.checks import CheckFailed
 from ci.publish.github_release import ReleaseHost
 from ci.release.checkout import fresh_lock, origin_of
@@ -16,6 +16,10 @@ UNCHANGED = "OWNER/REPO"
 """The value in the release.toml that a fork begins with."""
 MAX_MANIFEST = 1 << 20
 NEW_VERSION = "increase `serial` in release.toml, or pin newer packages, and push the new tag"
+KEPT_ELSEWHERE = (
+    "enter a Space in `[spaces]`, or name a place that everyone can read with `kept` in "
+    "`[snapshot]`; with `kept = []` a build has the mirrors alone"
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Planned:
         if self.tag not in (None, origin.version):
             raise CheckFailed(
                 f"tag {self.tag}, but lock and sources give version {origin.version}",
-                hint=f"delete the tag and push `git tag {origin.version}`",
+                hint=f"push the tag `{origin.version}`; the other one gets no release",
             )
         return origin.version
 
@@ -69,20 +73,50 @@ class Planned:
         found, hint = self.config.repository, "correct `github` in [release] and commit it"
         if found == UNCHANGED:
             raise CheckFailed(f"{self.config.file}: release.github = {found}", hint=hint)
-        if self.running_in.lower() not in ("", found.lower()):
+        # A certificate names the repository as GitHub spells it.
+        if self.running_in not in ("", found):
             raise CheckFailed(
                 f"release.github = {found}, but this workflow runs in {self.running_in}", hint=hint
             )
         return found
+
+    def check_visibility(self) -> str:
+        """Return whether the repository is private; a private one needs a log and a place.
+
+        A log that may publish its name, and a place for the kept snapshot: the build job, which
+        runs a privileged container, has no token that could read it at GitHub.
+        """
+        name, private = self.github.name_and_privacy()
+        if name != self.config.repository:
+            raise CheckFailed(
+                f"release.github = {self.config.repository}, but GitHub calls it {name}",
+                hint="correct `github` in [release] and commit it",
+            )
+        if not private:
+            return "public"
+        if self.config.sign.only_public:
+            raise CheckFailed(f"private; {PRIVATE}", hint=OWN_INSTANCE)
+        if self.config.spaces is None and self.config.build.kept is None:
+            raise CheckFailed(
+                "private; the build job has no token for the snapshot that is kept at GitHub",
+                hint=KEPT_ELSEWHERE,
+            )
+        return "private"
 
     def check_branch(self) -> str:
         """Return the default branch, which must have the commit; the tag must name it."""
         tagged = self.github.commit_of(self.tag) if self.tag else None
         commit = self.origin.commit
         if tagged not in (None, commit):
+            moved = "the tag was moved: start again from the commit that it names now"
             raise CheckFailed(
                 f"tag {self.tag} at GitHub names {tagged}, the checkout is {commit}",
-                hint="the tag was moved: start again from the commit that it names now",
+                hint=moved if self.running_in else NEW_VERSION,
+            )
+        if self.tag and self.running_in and tagged is None:
+            raise CheckFailed(
+                f"tag {self.tag}: not at GitHub any more",
+                hint="push it again if this release is still wanted",
             )
         branch = self.github.default_branch()
         if not self.github.contains(branch, commit):
@@ -120,6 +154,7 @@ class Planned:
             ("lock", self.check_lock),
             ("tag and version", self.check_tag),
             ("repository", self.check_repository),
+            ("visibility", self.check_visibility),
             ("default branch", self.check_branch),
             ("earlier release", self.check_unpublished),
         )

@@ -18,11 +18,13 @@ RULES = {"update", "deletion"}
 HINTS = {
     "tags v*": "Settings, Rules, Rulesets: a tag ruleset, active, for `v*`, with "
     "`Restrict updates` and `Restrict deletions`",
-    "environment release": "Settings, Environments: `release`, with deployment tags `v*` (and "
-    "branch `main` for refresh.yml), or with reviewers; SPACES_KEY and SPACES_SECRET belong there",
+    "environment release": "Settings, Environments: `release`, with deployment tags `v*` and the "
+    "default branch (for refresh.yml), or with reviewers; the keys of the Space belong there",
     "immutable releases": "Settings, General, Releases: enable release immutability",
     "actions": "Settings, Actions, General: require actions to be pinned to a full-length commit",
-    "workflow token": "Settings, Actions, General, Workflow permissions: read only",
+    "workflows": "Actions: enable the workflows; each has its own button too",
+    "workflow token": "Settings, Actions, General, Workflow permissions: read only, and allow "
+    "GitHub Actions to create pull requests",
 }
 """What to do, by check."""
 
@@ -41,6 +43,7 @@ def check_settings(open_host: Callable[[], GithubRepository]) -> list[Row]:
         "environment release": _check_environment,
         "immutable releases": _check_immutable,
         "actions": _check_actions,
+        "workflows": _check_workflows,
         "workflow token": _check_workflow_token,
     }
     return [_row(name, check, host.read) for name, check in checks.items()]
@@ -94,7 +97,31 @@ def _check_environment(read: Read) -> str:
     policy = environment.get("deployment_branch_policy")
     if not policy and "required_reviewers" not in rules:
         raise CheckFailed(f"{ENVIRONMENT}: any branch may use its secrets, without a reviewer")
+    if policy and policy["protected_branches"]:
+        raise CheckFailed(f"{ENVIRONMENT}: only protected branches may use its secrets, and no tag")
+    if policy:
+        _check_refs(read)
     return f"rules: {', '.join(rules)}"
+
+
+def _check_refs(read: Read) -> None:
+    """Check that the environment admits tags of releases and the default branch, and no other."""
+    reply = read(f"/environments/{ENVIRONMENT}/deployment-branch-policies?per_page=100")
+    patterns: dict[str, list[str]] = {"branch": [], "tag": []}
+    for policy in reply["branch_policies"]:
+        # GitHub's examples of branches have no type.
+        patterns[policy.get("type", "branch")].append(policy["name"])
+
+    def admits(kind: str, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in patterns[kind])
+
+    if not admits("tag", TAG.removeprefix("refs/tags/")):
+        raise CheckFailed(f"{ENVIRONMENT}: no pattern of a tag admits v3.24.20261123")
+    default = str(read("")["default_branch"])
+    if not admits("branch", default):
+        raise CheckFailed(f"{ENVIRONMENT}: no pattern of a branch admits {default}")
+    if admits("branch", f"not-{default}"):
+        raise CheckFailed(f"{ENVIRONMENT}: other branches than {default} may use its secrets")
 
 
 def _check_immutable(read: Read) -> str:
@@ -116,10 +143,23 @@ def _check_actions(read: Read) -> str:
     return "pinned by commit"
 
 
+def _check_workflows(read: Read) -> str:
+    """Check that GitHub runs each workflow: a fork begins with none, a schedule ends by itself."""
+    listed = read("/actions/workflows?per_page=100")["workflows"]
+    off = [f"{item['path']}: {item['state']}" for item in listed if item["state"] != "active"]
+    if off or not listed:
+        raise CheckFailed(", ".join(off) or "none: GitHub has not been told to run them")
+    return f"active: {', '.join(sorted(item['path'].rpartition('/')[2] for item in listed))}"
+
+
 def _check_workflow_token(read: Read) -> str:
-    default = str(read("/actions/permissions/workflow")["default_workflow_permissions"])
+    found = read("/actions/permissions/workflow")
+    default = str(found["default_workflow_permissions"])
     if default != "read":
         raise CheckFailed(f"{default}, for every job that names no permissions")
+    if not found["can_approve_pull_request_reviews"]:
+        # One setting, "create and approve": refresh.yml creates, and never approves.
+        raise CheckFailed("may not create the pull request of refresh.yml")
     return "reads only, unless a job asks for more"
 
 

@@ -79,7 +79,7 @@ class GithubRepository:
         """
         address = f"/repos/{self.repository}{path}"
         return self.retry(
-            path.partition("?")[0].strip("/"),
+            path.partition("?")[0].strip("/") or "repository",
             lambda: self._github.requester.requestJsonAndCheck("GET", address)[1],
         )
 
@@ -150,7 +150,10 @@ def _pause(error: Exception, attempt: int) -> float | None:
 
 def _exists(error: GithubException) -> bool:
     """Return whether GitHub refuses a thing because there is one of its name."""
-    return error.status == 422 and "already_exists" in [each.get("code") for each in _errors(error)]
+    codes = [each.get("code") for each in _errors(error)]
+    # Of a branch GitHub says so in words only ("Reference already exists").
+    named = "already_exists" in codes or "already exists" in _reason(error)
+    return error.status == 422 and named
 
 
 def _rate_limit(error: GithubException) -> float | None:

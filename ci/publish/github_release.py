@@ -14,6 +14,7 @@ from github.GitReleaseAsset import GitReleaseAsset
 from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import Silent, Step
 from build.errors import RemoteError
+from build.tables import Table
 from ci.publish.github_calls import API_VERSION, GithubRepository, MissingError
 from ci.publish.plan import Present
 from ci.publish.release_files import ReleaseFile
@@ -44,6 +45,11 @@ class ReleaseHost(GithubRepository):
             return target.sha
 
         return self.retry(f"tag {tag}", read)
+
+    def name_and_privacy(self) -> tuple[str, bool]:
+        """Return OWNER/REPO as GitHub spells it, and whether the repository is not public."""
+        found = Table(f"{self.repository} at GitHub", self.read(""), RemoteError)
+        return found.text("full_name"), found.flag("private")
 
     def default_branch(self) -> str:
         """Return the name of the default branch."""

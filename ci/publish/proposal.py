@@ -13,11 +13,16 @@ from github.GitCommit import GitCommit
 from github.PullRequest import PullRequest
 
 from build.errors import RemoteError
-from ci.publish.github_calls import GithubRepository
+from ci.publish.github_calls import GithubRepository, NoRightError
 
 BRANCH = "snowdrop/refresh"
 MAX_BODY = 65_000
 """Characters; GitHub accepts 65 536 of a pull request's text."""
+ALLOW_PULLS = (
+    "in a workflow, also allow GitHub Actions to create pull requests (Settings, Actions, General, "
+    "Workflow permissions)"
+)
+"""GitHub forbids it to a new repository, whatever permissions a job asks for."""
 CUT = "\n\nThe rest is left out: `nox -s diff` shows all of it."
 FILE_MODE = "100644"
 
@@ -44,33 +49,45 @@ class Proposed:
 class ProposalHost(GithubRepository):
     """The repository that gets the pull request."""
 
-    def propose(self, proposal: Proposal) -> Proposed:
+    def propose(self, proposal: Proposal, *, commit: str) -> Proposed:
         """Open the pull request, or bring the open one up to date; a repeated run changes nothing.
 
+        `commit` is the one that the proposal was made from, and must still be the default branch's.
+
         Raises:
-            RemoteError: GitHub refuses, or does not reply.
+            RemoteError: the branch has moved on, or GitHub refuses, or does not reply.
         """
         base = self.retry("repository", lambda: self.remote.default_branch)
         parent = self._head(base)
         if parent is None:
             raise RemoteError(f"{self.repository} at GitHub: no branch {base}")
+        if parent.sha != commit:
+            # An old run that is repeated would propose its older lock, as if it were newer.
+            raise RemoteError(
+                f"{self.repository} at GitHub: {base} is at {parent.sha[:12]}, this lock was "
+                f"pinned at {commit[:12]}",
+                hint="start the workflow again, rather than jobs of this run",
+            )
         moved = self._move_branch(parent, proposal)
         body = cut_body(proposal.body)
         found = self._open_pulls(base)
         if not found:
-            pull = self.retry(
-                "pull request",
-                lambda: self.remote.create_pull(
-                    base=base, head=BRANCH, title=proposal.title, body=body
-                ),
-                lambda: next(iter(self._open_pulls(base)), None),
-            )
-            return Proposed(pull.html_url, "opened")
+            return Proposed(self._open(base, proposal.title, body).html_url, "opened")
         pull = found[0]
         if (pull.title, pull.body) == (proposal.title, body):
             return Proposed(pull.html_url, "updated" if moved else "unchanged")
         self.retry("pull request", lambda: pull.edit(title=proposal.title, body=body))
         return Proposed(pull.html_url, "updated")
+
+    def _open(self, base: str, title: str, body: str) -> PullRequest:
+        try:
+            return self.retry(
+                "pull request",
+                lambda: self.remote.create_pull(base=base, head=BRANCH, title=title, body=body),
+                lambda: next(iter(self._open_pulls(base)), None),
+            )
+        except NoRightError as error:
+            raise NoRightError(str(error), hint=f"{error.hint}; {ALLOW_PULLS}") from error
 
     def _move_branch(self, parent: GitCommit, proposal: Proposal) -> bool:
         """Put the commit on the branch; return whether it was not there already."""

@@ -44,6 +44,7 @@ def publish_release(
     notes: str,
     *,
     replace: bool,
+    needs_tag: bool = False,
     verify: Verify,
     progress: Progress,
 ) -> Published:
@@ -51,13 +52,14 @@ def publish_release(
 
     Bundles that an earlier run uploaded are kept when `verify` accepts them, and replace those in
     dist. `replace` replaces different files of a draft. A published release is never changed.
+    `needs_tag`: the tag must exist; without it, GitHub makes one of the release's commit.
 
     Raises:
         PublishError: the published release or the draft of its tag has other files.
         RemoteError: GitHub refuses or does not reply; running the command again is safe.
     """
     tag = release.manifest.tag
-    tagged = _check_tag(host, release.manifest, required=False)
+    tagged = _check_tag(host, release.manifest, required=needs_tag)
     found = host.releases(tag)
     published = _published(found)
     if published:

@@ -6,6 +6,7 @@ GitHub Actions share theirs. The list of releases has no other address than the 
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from urllib.parse import quote
@@ -21,8 +22,10 @@ OCTETS = {"Accept": "application/octet-stream", "X-GitHub-Api-Version": API_VERS
 """Request an asset's bytes instead of its description."""
 MAX_REPLY = 1 << 24
 """Bytes of a JSON document."""
-LISTED = 20
-"""Releases in one reply, the newest first."""
+PAGE = 100
+"""Releases in one reply, the newest first; the most that GitHub sends."""
+MAX_PAGES = 10
+"""GitHub lists no more than 1 000 releases (REST API, "List releases")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,19 +53,21 @@ class ReleaseReader:
     """None: without an account, which a private repository refuses."""
     downloader: Downloader
 
-    def list(self) -> tuple[ListedRelease, ...]:
-        """Return the newest published releases.
+    def list(self) -> Iterator[ListedRelease]:
+        """Yield the published releases, the newest first; a page is read when it is needed.
 
         Raises:
             RemoteError: GitHub refuses, or does not reply as it documents.
         """
-        reply = self._get(f"/releases?per_page={LISTED}")
-        table = Table("list of releases at GitHub", {"releases": reply}, RemoteError)
-        return tuple(
-            _parse_release(each)
-            for each in table.tables("releases")
-            if not each.flag("draft", default=False)
-        )
+        for page in range(1, MAX_PAGES + 1):
+            reply = self._get(f"/releases?per_page={PAGE}&page={page}")
+            table = Table("list of releases at GitHub", {"releases": reply}, RemoteError)
+            listed = list(table.tables("releases"))
+            for each in listed:
+                if not each.flag("draft", default=False):
+                    yield _parse_release(each)
+            if len(listed) < PAGE:
+                return
 
     def request(self, tag: str, name: str, *, limit: int) -> Request:
         """Return the request for the file `name` of the release `tag`, of at most `limit` bytes.

@@ -5,9 +5,10 @@ is complete, and after `pin -- --package` those of older releases have the packa
 """
 
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 from build.edges.download import Downloader
@@ -143,9 +144,10 @@ class FormerReleases:
             results.append(f"{release.tag}: {result}")
         return "; ".join(results) or "no release with an archive"
 
-    def _releases(self) -> list[ListedRelease]:
+    def _releases(self) -> Iterator[ListedRelease]:
+        # Among them are the prereleases that keep snapshots, up to one for each day.
         listed = self.reader.list()
-        return [each for each in listed if each.archive and LOCK in each.assets][:MAX_RELEASES]
+        return islice((e for e in listed if e.archive and LOCK in e.assets), MAX_RELEASES)
 
     def _take(
         self,

@@ -16,11 +16,13 @@ from tests.publish.release import world_in, write_config
 from tests.snapshot.conftest import lock_of, locked
 
 PROTECTIONS = {
-    *("tags v*", "environment release", "immutable releases", "actions", "workflow token")
+    *("tags v*", "environment release", "immutable releases", "actions", "workflows"),
+    "workflow token",
 }
 OPERATIONS = {
     "repos/get-repo-rulesets",
     "repos/get-environment",
+    "actions/list-repo-workflows",
     "repos/check-immutable-releases",
     "actions/get-github-actions-permissions-repository",
     "actions/get-github-actions-default-workflow-permissions-repository",
@@ -83,7 +85,15 @@ def test_a_protected_repository_is_in_order(ask: Ask) -> None:
         (Settings(protected_tags=("refs/tags/release-*",)), "tags v*"),
         (Settings(tag_rules=("deletion",)), "tags v*"),
         (Settings(environment=False), "environment release"),
-        (Settings(environment_rules=False), "environment release"),
+        (Settings(environment_rules=""), "environment release"),
+        (Settings(environment_rules="protected branches"), "environment release"),
+        (Settings(environment_refs=(("branch", "main"),)), "environment release"),
+        (Settings(environment_refs=(("tag", "v*"),)), "environment release"),
+        (Settings(environment_refs=(("tag", "v*"), ("branch", "*"))), "environment release"),
+        (Settings(environment_refs=(("branch", "v*"), ("branch", "main"))), "environment release"),
+        (Settings(workflows={}), "workflows"),
+        (Settings(workflows={"ci.yml": "active", "refresh.yml": "disabled_fork"}), "workflows"),
+        (Settings(pulls_by_actions=False), "workflow token"),
         (Settings(immutable=False), "immutable releases"),
         (Settings(pinned_actions=False), "actions"),
         (Settings(read_by_default=False), "workflow token"),

@@ -130,6 +130,24 @@ def on_a_branch(scene: Scene) -> None:
     scene.world.branches["main"] = OTHER
 
 
+def in_other_case(scene: Scene) -> None:
+    # A certificate would name the repository as GitHub spells it.
+    scene.config.write_text(scene.config.read_text().replace(REPOSITORY, REPOSITORY.upper()))
+
+
+def private(scene: Scene) -> None:
+    scene.world.settings.private = True
+
+
+def private_log_allowed(scene: Scene) -> None:
+    private(scene)
+    scene.config.write_text(scene.config.read_text() + "\n[sign]\npublic_log = true\n")
+
+
+def deleted(scene: Scene) -> None:
+    del scene.world.tags[scene.tag]
+
+
 def no_rights(scene: Scene) -> None:
     scene.world.refused = {"repos/list-releases"}
 
@@ -142,6 +160,11 @@ def no_rights(scene: Scene) -> None:
         (stale, "lock", "made from another choice of packages"),
         (moved, "default branch", f"names {OTHER}"),
         (on_a_branch, "default branch", "is not on main"),
+        (in_other_case, "repository", f"but this workflow runs in {REPOSITORY}"),
+        (in_other_case, "visibility", f"but GitHub calls it {REPOSITORY}"),
+        (private, "visibility", "would write its name, workflow and commit into a public log"),
+        (private_log_allowed, "visibility", "no token for the snapshot that is kept at GitHub"),
+        (deleted, "default branch", "not at GitHub any more"),
         (no_rights, "earlier release", "403"),
         (lambda scene: scene.publish(commit=OTHER), "earlier release", "published from commit 666"),
     ],
@@ -191,11 +214,28 @@ def test_a_release_that_is_there_already_is_completed_or_left_alone(
         assert check() == {}
 
 
+def test_a_private_repository_with_a_place_for_its_snapshots_is_ready(
+    scene: Scene, check: Callable[..., dict[str, str]]
+) -> None:
+    private_log_allowed(scene)
+    text = scene.config.read_text()
+    scene.config.write_text(text.replace("[snapshot]", "[snapshot]\nkept = []"))
+    assert check() == {}
+
+
+def test_a_tag_is_checked_before_it_is_pushed(
+    scene: Scene, check: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_REPOSITORY")
+    deleted(scene)
+    assert check() == {}
+
+
 def test_a_missing_token_fails_the_checks_that_need_it(
     check: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GITHUB_TOKEN")
-    assert set(check()) == {"default branch", "earlier release"}
+    assert set(check()) == {"visibility", "default branch", "earlier release"}
 
 
 def test_a_later_job_learns_whether_there_is_a_mirror(

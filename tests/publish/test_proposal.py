@@ -27,9 +27,7 @@ Run = Callable[..., str]
 
 @pytest.fixture(name="world")
 def _world(tmp_path: Path) -> World:
-    world = world_in(tmp_path)
-    world.branches["main"] = world.add_commit({"release.lock": "old", "README.md": "text"})
-    return world
+    return world_in(tmp_path)
 
 
 @pytest.fixture(name="config")
@@ -38,11 +36,26 @@ def _config(tmp_path: Path, world: World) -> Iterator[Path]:
     with running(world) as url:
         config = write_config(tmp_path, api=url)
         write(config, "1.0-r0")
-        for words in (["init", "-q"], ["add", "release.lock"], ["commit", "-qm", "lock"]):
-            names = ("-c", "user.name=Tests", "-c", "user.email=tests@example.invalid")
-            subprocess.run(["git", *names, *words], cwd=tmp_path, check=True)
+        git(tmp_path, "init", "-q")
+        commit(config, world, {"release.lock": "old", "README.md": "text"})
         yield config
     assert world.violations == []
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git in the checkout and return its output."""
+    names = ("-c", "user.name=Tests", "-c", "user.email=tests@example.invalid")
+    argv = ["git", *names, *words]
+    return subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def commit(config: Path, world: World, files: dict[str, str]) -> None:
+    """Commit the lock, and give GitHub's main branch the same commit, with `files`."""
+    git(config.parent, "add", "release.lock")
+    git(config.parent, "commit", "--quiet", "--allow-empty", "--message=lock")
+    sha = git(config.parent, "rev-parse", "HEAD").strip()
+    world.commits[sha] = world.commits[world.add_commit(files)]
+    world.branches["main"] = sha
 
 
 def write(config: Path, version: str) -> Lock:
@@ -75,24 +88,33 @@ def test_one_pull_request_is_opened_and_updated_in_place(
     assert pull.title == f"Pin {version_of(lock, serial=0, dirty=False)}"
     assert "| upgraded | musl | 1.0-r0 | 1.1-r0 |" in pull.body
     assert "close and open it once" in pull.body
-    commit = world.commits[world.branches[BRANCH]]
-    assert commit.parents == (world.branches["main"],)
-    assert world.trees[commit.tree] == {
+    proposed = world.commits[world.branches[BRANCH]]
+    assert proposed.parents == (world.branches["main"],)
+    assert world.trees[proposed.tree] == {
         "release.lock": dump_lock(lock).decode(),
         "README.md": "text",
     }
 
     assert run("propose").endswith(": unchanged\n")
-    assert commit is world.commits[world.branches[BRANCH]]
+    assert proposed is world.commits[world.branches[BRANCH]]
 
-    world.branches["main"] = world.add_commit({"release.lock": "old"}, world.branches["main"])
+    commit(config, world, {"release.lock": "old"})
     lock = write(config, "1.2-r0")
     assert run("propose").endswith(": updated\n")
     assert world.pulls == [pull]
     assert "1.2-r0" in pull.body
-    commit = world.commits[world.branches[BRANCH]]
-    assert commit.parents == (world.branches["main"],)
-    assert world.trees[commit.tree] == {"release.lock": dump_lock(lock).decode()}
+    proposed = world.commits[world.branches[BRANCH]]
+    assert proposed.parents == (world.branches["main"],)
+    assert world.trees[proposed.tree] == {"release.lock": dump_lock(lock).decode()}
+
+
+def test_an_old_run_that_is_repeated_proposes_nothing(config: Path, world: World, run: Run) -> None:
+    write(config, "1.1-r0")
+    world.branches["main"] = world.add_commit({"release.lock": "of 1.2-r0"})
+    said = run("propose", status=1)
+    assert f"main is at {world.branches['main'][:12]}, this lock was pinned at " in said
+    assert "start the workflow again" in said
+    assert (world.pulls, BRANCH in world.branches) == ([], False)
 
 
 @pytest.mark.parametrize(
@@ -121,19 +143,21 @@ def test_a_token_without_the_right_is_named(config: Path, world: World, run: Run
     said = run("propose", status=1)
     assert "403" in said
     assert "`pull-requests: write`" in said
+    assert "allow GitHub Actions to create pull requests" in said
 
 
 @pytest.mark.parametrize(
     ("auto", "tagged", "expected"),
     [
-        (False, False, "release.auto is false"),
-        (True, True, "is tagged already"),
-        (True, False, "git push origin v3.24."),
+        (False, "", "release.auto is false"),
+        (True, COMMIT, "is tagged already"),
+        (True, "6" * 40, "is the tag of another commit, no tag is proposed; to release this"),
+        (True, "", "git push origin v3.24."),
     ],
 )
 def test_a_tag_is_proposed_and_pushed_by_a_person(
     auto: bool,
-    tagged: bool,
+    tagged: str,
     expected: str,
     config: Path,
     world: World,
@@ -146,11 +170,14 @@ def test_a_tag_is_proposed_and_pushed_by_a_person(
     monkeypatch.setattr(propose, "origin_of", lambda *_: origin)
     text = config.read_text()
     config.write_text(text.replace("[snapshot]", f"auto = {str(auto).lower()}\n[snapshot]"))
-    world.tags |= {tag: COMMIT} if tagged else {}
+    world.tags |= {tag: tagged} if tagged else {}
     summary = config.with_name("summary.md")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     assert expected in run("propose", "--tag")
-    assert summary.exists() is (auto and not tagged)
+    assert summary.exists() is auto
+    assert not auto or expected in summary.read_text()
+    if tagged and tagged != COMMIT:
+        assert "`serial = 1`" in summary.read_text()
     assert set(world.tags) == ({tag} if tagged else set())
 
 

@@ -45,13 +45,22 @@ CREATE, UPLOAD, UPDATE = (
 def publish(tmp_path: Path, api: str) -> Callable[..., Published]:
     """Return a function that publishes the release in dist without waiting."""
 
-    def publisher(*, replace: bool = False, progress: Counted | None = None) -> Published:
+    def publisher(
+        *, replace: bool = False, needs_tag: bool = False, progress: Counted | None = None
+    ) -> Published:
         progress = progress or Counted()
         release = read_release(read_config(write_config(tmp_path, api=api)), progress)
         host = ReleaseHost(api, REPOSITORY, "token", wait=lambda seconds: None)
         store = AttestationStore(api, REPOSITORY, "token", wait=lambda seconds: None)
         return publish_release(
-            host, store, release, "notes", replace=replace, verify=refuse, progress=progress
+            host,
+            store,
+            release,
+            "notes",
+            replace=replace,
+            needs_tag=needs_tag,
+            verify=refuse,
+            progress=progress,
         )
 
     return publisher
@@ -184,6 +193,18 @@ def test_a_tag_of_another_commit_is_refused(
     publish()
     # A workflow's token may be refused a target whose workflows differ from the main branch's.
     assert release_of(world).commitish == "main"
+
+
+def test_a_tag_that_was_deleted_to_stop_a_release_is_not_made_again(
+    tmp_path: Path, publish: Callable[..., Published], world: World
+) -> None:
+    write_release(tmp_path)
+    with pytest.raises(PublishError, match="names commit nothing, expected"):
+        publish(needs_tag=True)
+    assert (world.releases, world.tags) == ({}, {})
+    world.tags[VERSION] = COMMIT
+    publish(needs_tag=True)
+    assert not release_of(world).draft
 
 
 def test_a_changed_byte_in_dist_is_not_published(

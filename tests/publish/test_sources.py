@@ -1,5 +1,6 @@
 """What a build asks for missing files: release.toml, the folder dist and GitHub decide."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,20 @@ def test_the_archive_of_a_former_release_is_found_by_its_lock(
             "v3.24.20261110: its lock names none of the missing files; "
             "v3.24.20261101: has 3 of 3 missing files"
         )
+
+
+@pytest.mark.parametrize("environment", [{}, TOKEN])
+def test_a_former_release_is_found_behind_the_prereleases_of_a_year(
+    environment: dict[str, str], tmp_path: Path, lock: Lock, world: World, api: str
+) -> None:
+    config = write_config(tmp_path, api=api)
+    add_release(world, tmp_path, "v3.24.20251101", lock)
+    kept = replace(next(iter(world.releases.values())), prerelease=True, assets=[])
+    for day in range(250):
+        number = world.next_number()
+        world.releases[number] = replace(kept, number=number, tag=f"snapshot-{day:064x}")
+    _, former = refill(config, lock, **environment)
+    assert former.endswith(": v3.24.20251101: has 3 of 3 missing files")
 
 
 def test_an_archive_in_dist_is_at_hand(tmp_path: Path, lock: Lock, world: World, api: str) -> None:

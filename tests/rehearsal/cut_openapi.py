@@ -53,6 +53,7 @@ PARTS = {
             *("full-repository-default-response", "commit-comparison", "environment"),
             *("repository-ruleset", "actions-repository-permissions"),
             *("actions-default-workflow-permissions", "pull-request", "pull-request-simple-items"),
+            "workflow-paginated",
         ),
     ),
     "digitalocean": Part(digitalocean.DESCRIPTION, digitalocean.OPERATIONS),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from werkzeug.wrappers import Response
 
 from ci.rehearsal.github.call import Call, not_found, page
-from ci.rehearsal.github.responses import example, json_response
+from ci.rehearsal.github.responses import example, json_response, node
 from ci.rehearsal.github.state import World
 
 RULESET = 42
@@ -50,9 +50,34 @@ def get_environment(world: World, call: Call) -> Response:
     if call.parts["environment_name"] != "release" or not world.settings.environment:
         return not_found()
     found = example("environment") | {"name": "release"}
+    protected = world.settings.environment_rules == "protected branches"
+    policy = {"protected_branches": protected, "custom_branch_policies": not protected}
+    found["deployment_branch_policy"] = policy
     if not world.settings.environment_rules:
         found |= {"protection_rules": [], "deployment_branch_policy": None}
     return json_response(found)
+
+
+def list_refs_of_environment(world: World, call: Call) -> Response:
+    """Respond with the patterns of tags and branches that may use the environment."""
+    if call.parts["environment_name"] != "release" or not world.settings.environment:
+        return not_found()
+    rows = [
+        {"id": number, "node_id": node("Policy", number), "name": name, "type": kind}
+        for number, (kind, name) in enumerate(world.settings.environment_refs, 1)
+    ]
+    return json_response({"total_count": len(rows), "branch_policies": rows})
+
+
+def list_workflows(world: World, call: Call) -> Response:
+    """Respond with the workflows and whether GitHub runs them."""
+    del call
+    model = example("workflow-paginated")["workflows"][0]
+    rows = [
+        model | {"id": number, "name": path, "path": f".github/workflows/{path}", "state": state}
+        for number, (path, state) in enumerate(world.settings.workflows.items(), 1)
+    ]
+    return json_response({"total_count": len(rows), "workflows": rows})
 
 
 def list_rulesets(world: World, call: Call) -> Response:
@@ -92,6 +117,7 @@ def get_default_token(world: World, call: Call) -> Response:
     del call
     found = example("actions-default-workflow-permissions")
     found["default_workflow_permissions"] = "read" if world.settings.read_by_default else "write"
+    found["can_approve_pull_request_reviews"] = world.settings.pulls_by_actions
     return json_response(found)
 
 
@@ -118,6 +144,8 @@ OPERATIONS: Mapping[str, Callable[[World, Call], Response]] = {
     "repos/get": get_repository,
     "repos/compare-commits": compare,
     "repos/get-environment": get_environment,
+    "repos/list-deployment-branch-policies": list_refs_of_environment,
+    "actions/list-repo-workflows": list_workflows,
     "repos/get-repo-rulesets": list_rulesets,
     "repos/get-repo-ruleset": get_ruleset,
     "repos/check-immutable-releases": get_immutable,

@@ -131,7 +131,16 @@ class Settings:
     """Whether every action must be pinned by a commit."""
     environment: bool = True
     """Whether the environment `release` exists."""
-    environment_rules: bool = True
+    environment_rules: str = "patterns"
+    """Who may use its secrets: `patterns`, `protected branches`, or anybody if empty."""
+    environment_refs: tuple[tuple[str, str], ...] = (("tag", "v*"), ("branch", "main"))
+    """Patterns of tags and branches."""
+    workflows: dict[str, str] = field(
+        default_factory=lambda: {"ci.yml": "active", "release.yml": "active"}
+    )
+    """State of each workflow by its file."""
+    pulls_by_actions: bool = True
+    """Whether a workflow may create pull requests."""
     protected_tags: tuple[str, ...] = ("refs/tags/v*",)
     """Patterns of a ruleset for tags; without any there is no ruleset."""
     tag_rules: tuple[str, ...] = ("deletion", "update")
