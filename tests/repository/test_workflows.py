@@ -50,6 +50,8 @@ def test_a_workflow_keeps_every_rule(name: str) -> None:
         ("build.yml", '--check "$BUILT" "$BOOTED"', '--check "$BUILT"', "booted is not compared"),
         ("build.yml", '-s artifacts -- --check "$BUILT"\n', "-s version\n", "has not compared"),
         ("refresh.yml", "    timeout-minutes: 10\n", "", "tag: no timeout"),
+        ("ci.yml", '["**"]', "[main]", "names the branches ['main']"),
+        ("refresh.yml", ".default_branch", ".name", "tag: runs for any branch"),
     ],
 )
 def test_a_changed_workflow_is_refused(file: str, old: str, new: str, problem: str) -> None:
@@ -71,6 +73,7 @@ def test_every_rule_has_a_workflow_that_breaks_it() -> None:
         ("build.yml", "actions/checkout@3", "others/checkout@3"),
         ("build.yml", "id: artifacts", "id: listing"),
         ("build.yml", '--check "$BUILT" "$BOOTED"', '--check "$BUILT"'),
+        ("ci.yml", '["**"]', "[main]"),
     )
     for rule, (file, old, new) in zip(RULES, changed, strict=True):
         text = WORKFLOWS[file].text.replace(old, new)

@@ -284,6 +284,20 @@ def artifacts_are_checked(workflow: Workflow) -> Iterator[str]:
                 yield f"{job.where}: artifact {name} is not compared with {variable}"
 
 
+def no_branch_is_named(workflow: Workflow) -> Iterator[str]:
+    """What a push starts is for the default branch, whatever a fork calls it."""
+    # YAML 1.1 reads the key `on` as true.
+    pushed = (workflow.content[True].get("push") or {}).get("branches")
+    if pushed is None:
+        return
+    if pushed != ["**"]:
+        yield f"{workflow.name}: names the branches {pushed}"
+    for job in workflow.jobs:
+        condition = str(job.content.get("if", ""))
+        if not job.needs and not re.search(r"default_branch|event_name != 'push'$", condition):
+            yield f"{job.where}: runs for any branch"
+
+
 RULES: tuple[Callable[[Workflow], Iterator[str]], ...] = (
     commands_exist,
     nothing_untrusted,
@@ -294,6 +308,7 @@ RULES: tuple[Callable[[Workflow], Iterator[str]], ...] = (
     actions_are_pinned,
     references_exist,
     artifacts_are_checked,
+    no_branch_is_named,
 )
 
 
