@@ -14,6 +14,7 @@ from build.apk.index import INDEX
 from build.apk.writing import write_index
 from build.snapshot.lock_reader import read_lock
 from ci.config import read_config
+from ci.locations import FOLDER_VARIABLE
 from ci.rehearsal.configuration import REPOSITORY, Addresses, Contents, release_toml
 from ci.rehearsal.rehearse import REPOSITORIES, StepFailedError
 from ci.rehearsal.runner import machine
@@ -71,7 +72,8 @@ class Rehearsed:
         done = subprocess.run(
             argv,
             cwd=folder,
-            env={**self.environment, **secrets},
+            # As if typed there, wherever `nox -s act` was typed.
+            env={**self.environment, FOLDER_VARIABLE: str(folder), **secrets},
             stdout=out,
             text=True,
             check=False,

@@ -1,12 +1,19 @@
 """What act reads beside the pushed commit."""
 
+import io
+import json
 import shlex
 import shutil
 from pathlib import Path
 
 import yaml
 
-from ci.rehearsal.runner.pushed import adapt_workflows
+from build.edges.progress import Silent
+from build.snapshot.lock import write_lock
+from ci.locations import FOLDER_VARIABLE
+from ci.rehearsal.runner.pushed import Rehearsed, adapt_workflows
+from ci.report.console import Console
+from tests.snapshot.conftest import lock_of, locked
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,3 +50,17 @@ def test_chosen_scenarios_take_the_place_of_the_table(tmp_path: Path) -> None:
     plain, _, chosen = line.partition(" && ")
     assert plain == "nox -s boot"
     assert shlex.split(chosen)[3:] == ["--", "--only", "no DHCP", "--only", "reboot"]
+
+
+def test_a_command_of_the_maintainer_finds_the_files_of_its_own_clone(tmp_path: Path) -> None:
+    """`nox -s act` was typed in another folder, which nox tells its commands."""
+    clone = tmp_path / "fork"
+    clone.mkdir()
+    for package in ("build", "ci"):
+        (clone / package).symlink_to(ROOT / package)
+    write_lock(clone / "release.lock", lock_of(locked("musl", 1)))
+    environment = {FOLDER_VARIABLE: str(tmp_path), "PATH": "/usr/bin:/bin"}
+    console = Console(io.StringIO(), io.StringIO(), environment, False, Silent())
+    rehearsed = Rehearsed(state=tmp_path, console=console, environment=environment)
+    said = rehearsed.run(clone, "diff", "release.lock", "release.lock", data=True)
+    assert json.loads(said)["different"] is False
