@@ -41,6 +41,7 @@ read_drive() {
 		fail "config drive /dev/$drive: of another droplet than $id; it is left out"
 	fi
 	mv "$WORK/drive.part" "$WORK/drive"
+	forget "config drive /dev/$drive"
 }
 
 # from_drive NAME: as fetch.

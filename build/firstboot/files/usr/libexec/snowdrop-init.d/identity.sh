@@ -45,7 +45,9 @@ host_name() {
 	printf '%s\n' "$called" >"$WORK/name"
 	replace "$WORK/name" /etc/hostname 644 || fail "host name: /etc/hostname cannot be written"
 	hostname "$called" || fail "host name: $called is not accepted by the kernel"
-	hosts_line || fail "host name: /etc/hosts cannot be written; it stays as it was"
+	forget 'host name'
+	# No reason to apply the name again at the next start, over one that the owner has set by then.
+	hosts_line || report 'host name: /etc/hosts cannot be written; it stays as it was'
 	written /etc/hostname
 	remember "$(cat "$STATE/droplet-id" 2>/dev/null)" hostname-done
 }

@@ -21,6 +21,7 @@ ssh_keys() {
 	[ ! -s "$STATE/config-keys" ] || cat "$STATE/config-keys" >>"$WORK/keys"
 	write_keys || fail "SSH keys: $KEYS cannot be written; the former ones stay: $(count_keys)"
 	rm -f "$STATE/keys-of" "$STATE/keys-none"
+	forget 'SSH keys'
 	remember "$(cat "$STATE/droplet-id" 2>/dev/null)" keys-done
 }
 
