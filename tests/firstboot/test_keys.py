@@ -32,7 +32,7 @@ def copy(used_droplet: Droplet) -> Droplet:
 
 
 def with_link(droplet: Droplet) -> Droplet:
-    """Return the droplet, whose owner has made the file of metadata's keys a link to her own."""
+    """Make the file of metadata's keys a link to the owner's own; return the droplet."""
     (droplet.root / droplet.keys).unlink()
     (droplet.root / droplet.keys).symlink_to(f"/{OWN}")
     return droplet
@@ -62,11 +62,11 @@ def test_answer_without_a_key_is_asked_for_again(droplet: Droplet, what: str) ->
     assert droplet.read(droplet.keys) == f"{KEY}\n"
 
 
-def test_copy_keeps_the_former_keys_when_there_is_no_room_to_read_the_answer(
-    copy: Droplet,
-) -> None:
+def test_copy_keeps_the_former_keys_without_room_for_an_answer(copy: Droplet) -> None:
     # As with a full /run: nothing is written, and awk does not say so.
-    copy.write_program("usr/sbin/awk", 'case $* in *type*key*) exit 0 ;; esac; exec busybox awk "$@"')
+    copy.write_program(
+        "usr/sbin/awk", 'case $* in *type*key*) exit 0 ;; esac; exec busybox awk "$@"'
+    )
     assert copy.boot().status == 0
     assert copy.read(copy.keys) == FORMER_KEYS
     assert "SSH keys: no room in /run/snowdrop-init; the former ones stay: 1" in copy.console
