@@ -183,8 +183,7 @@ def test_copy_of_a_droplet_gets_its_own_identity(used_droplet: Droplet) -> None:
     used_droplet.write("sys/class/dmi/id/product_serial", "4712\n")
     assert used_droplet.boot(hostname=[response("copy")]).hostname == "copy"
     second = used_droplet.host_keys()
-    # Of the kinds that a first boot makes: no RSA, whose generation takes most of its time.
-    assert sorted(key.split()[0] for key in second) == ["ecdsa-sha2-nistp256", "ssh-ed25519"]
+    assert kinds(second) == kinds(first)
     assert not second & first
     assert used_droplet.read("etc/hosts").splitlines()[-2:] == [
         "10.0.0.2 database",
@@ -192,6 +191,46 @@ def test_copy_of_a_droplet_gets_its_own_identity(used_droplet: Droplet) -> None:
     ]
     used_droplet.boot()
     assert used_droplet.host_keys() == second
+
+
+def kinds(keys: set[str]) -> list[str]:
+    """Return the kinds of public keys, sorted."""
+    return sorted(key.split()[0] for key in keys)
+
+
+HOST_KEYS = {
+    # No RSA, whose generation takes most of the time of a first boot.
+    "none": ({}, ["ecdsa-sha2-nistp256", "ssh-ed25519"]),
+    "a kind that sshd no longer knows": ({"dsa": ""}, ["ecdsa-sha2-nistp256", "ssh-ed25519"]),
+    "RSA alone": ({"rsa": "rsa"}, ["ssh-rsa"]),
+    "a name of the owner's": ({"mine": "ed25519"}, ["ssh-ed25519"]),
+    "two of one kind": ({"rsa": "rsa", "other": "rsa"}, ["ssh-rsa", "ssh-rsa"]),
+}
+
+
+@pytest.mark.parametrize("what", HOST_KEYS)
+def test_copy_has_the_kinds_of_host_keys_that_were_there(used_droplet: Droplet, what: str) -> None:
+    """An owner's sshd may use one of them only, and does not start without it."""
+    there, expected = HOST_KEYS[what]
+    for name, kind in there.items():
+        file = f"etc/ssh/ssh_host_{name}_key"
+        if kind:
+            argv = ("-q", "-t", kind, "-N", "", "-f", f"/{file}")
+            assert used_droplet.boot("/usr/bin/ssh-keygen", *argv).status == 0
+        else:
+            used_droplet.write(file, "a key of 1999\n")
+    first, names = used_droplet.host_keys(), host_key_names(used_droplet)
+    used_droplet.write("sys/class/dmi/id/product_serial", "4712\n")
+    used_droplet.boot()
+    assert kinds(used_droplet.host_keys()) == expected
+    assert not used_droplet.host_keys() & first
+    if first:
+        assert host_key_names(used_droplet) == names
+
+
+def host_key_names(droplet: Droplet) -> list[str]:
+    """Return the names of the files with host keys, sorted."""
+    return sorted(path.name for path in (droplet.root / "etc/ssh").glob("ssh_host_*"))
 
 
 def test_host_keys_are_kept_when_new_ones_cannot_be_made(used_droplet: Droplet) -> None:

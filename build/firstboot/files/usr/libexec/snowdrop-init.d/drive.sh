@@ -41,6 +41,7 @@ read_drive() {
 		fail "config drive /dev/$drive: of another droplet than $id; it is left out"
 	fi
 	mv "$WORK/drive.part" "$WORK/drive"
+	forget "config drive /dev/$drive"
 }
 
 # from_drive NAME: as fetch.
@@ -50,19 +51,22 @@ from_drive() {
 	oversize=
 	reason='the config drive does not have it'
 	case $1 in
-		v1.json) cp "$WORK/drive" "$WORK/values" ;;
+		v1.json) has_cards "$WORK/drive" && cp "$WORK/drive" "$WORK/values" ;;
 		id) value droplet_id "$WORK/drive" >"$WORK/id" ;;
-		public-keys) drive_keys >"$WORK/public-keys" ;;
+		public-keys)
+			if drive_keys >"$WORK/public-keys"; then
+				take_keys "$WORK/public-keys"
+				return
+			fi
+			absent=yes
+			;;
 		*) value "$(printf '%s' "$1" | tr - _)" "$WORK/drive" >"$WORK/$1" ;;
 	esac || absent=yes
 	[ -z "$absent" ]
 }
 
+# All members: one that is null is no line of the flattened document, and has no successor then.
 drive_keys() {
-	number=0
-	while value "public_keys.$number" "$WORK/drive"; do
-		echo
-		number=$((number + 1))
-	done
-	[ "$number" -gt 0 ]
+	members=$(awk '/^public_keys\.[0-9]+\t/ { print substr($0, index($0, "\t") + 1) }' "$WORK/drive")
+	[ -n "$members" ] && printf '%b\n' "$members"
 }

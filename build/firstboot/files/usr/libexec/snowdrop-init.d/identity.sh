@@ -45,7 +45,9 @@ host_name() {
 	printf '%s\n' "$called" >"$WORK/name"
 	replace "$WORK/name" /etc/hostname 644 || fail "host name: /etc/hostname cannot be written"
 	hostname "$called" || fail "host name: $called is not accepted by the kernel"
-	hosts_line || fail "host name: /etc/hosts cannot be written; it stays as it was"
+	forget 'host name'
+	# No reason to apply the name again at the next start, over one that the owner has set by then.
+	hosts_line || report 'host name: /etc/hosts cannot be written; it stays as it was'
 	written /etc/hostname
 	remember "$(cat "$STATE/droplet-id" 2>/dev/null)" hostname-done
 }
@@ -125,10 +127,15 @@ new_host_keys() {
 	made=$STATE/new-host-keys
 	rm -rf "$made"
 	mkdir -p "$made/etc/ssh" || return 1
-	# Without RSA, as /etc/rc.conf.d/snowdrop.conf has it.
-	for kind in ed25519 ecdsa; do
-		ssh-keygen -q -t "$kind" -N '' -C '' -f "$made/etc/ssh/ssh_host_${kind}_key" || return 1
+	# sshd may be told to use one of them only (HostKey in sshd_config(5)), whatever its name.
+	for key in /etc/ssh/ssh_host_*_key; do
+		[ ! -f "$key" ] || make_host_key "$key" || return 1
 	done
+	set -- "$made"/etc/ssh/*
+	# Without RSA, as /etc/rc.conf.d/snowdrop.conf has it.
+	if [ ! -e "$1" ]; then
+		make_host_key /etc/ssh/ssh_host_ed25519_key && make_host_key /etc/ssh/ssh_host_ecdsa_key || return 1
+	fi
 	for key in "$made"/etc/ssh/ssh_host_*_key; do
 		[ -s "$key" ] && [ -s "$key.pub" ] || return 1
 		chmod 644 "$key.pub"
@@ -139,6 +146,18 @@ new_host_keys() {
 	done
 	mv -f "$made"/etc/ssh/ssh_host_* /etc/ssh/ || return 1
 	rm -rf "$made"
+}
+
+# make_host_key FILE: make one of the same kind, which its content tells, or else its name.
+make_host_key() {
+	kind=$(ssh-keygen -l -f "$1" </dev/null 2>/dev/null | sed 's/.*(//' | lower)
+	case ${kind:-${1##*/}} in
+		*ed25519*) kind=ed25519 ;;
+		*ecdsa*) kind=ecdsa ;;
+		*rsa*) kind=rsa ;;
+		*) return 0 ;;
+	esac
+	ssh-keygen -q -t "$kind" -N '' -C '' -f "$made$1"
 }
 
 # The only way to check the first login: without a password reset, an image has no other witness.

@@ -28,7 +28,7 @@ wait_for() {
 # has_all: whether this droplet has its keys and its name, or their owner wants neither.
 has_all() {
 	{ [ -e "$STATE/hostname-done" ] || ! is_on "$SNOWDROP_HOST_NAME"; } &&
-		{ [ -e "$STATE/keys-done" ] || ! is_on "$SNOWDROP_KEYS"; }
+		{ [ -e "$STATE/keys-done" ] || [ -L "$KEYS" ] || ! is_on "$SNOWDROP_KEYS"; }
 }
 
 # is_settled: the same, or the service has said for its whole patience that there are no keys.
@@ -141,7 +141,7 @@ too_long() {
 	reason="the answer is longer than $limit bytes"
 	[ "$1" = public-keys ] || return 1
 	sed '$d' "$answer" >"$WORK/$1"
-	grep -q ' AAAA' "$WORK/$1" || return 1
+	grep -q ' AAAA' "$WORK/$1" && take_keys "$WORK/$1" || return 1
 	log "SSH keys: $reason; those at its beginning are taken"
 }
 
@@ -153,30 +153,51 @@ take() {
 		return 1
 	fi
 	if [ "$1" = v1.json ]; then
-		flatten "$2" >"$WORK/values.part" && mv -f "$WORK/values.part" "$WORK/values" && return
-		reason='no whole JSON document'
-		return 1
+		take_document "$2"
+		return
 	fi
-	if ! head -c 4096 "$2" | grep -q '[^[:space:]]'; then
+	read_beginning "$2"
+	if [ -z "$beginning" ]; then
 		reason='the answer is empty'
 		absent=yes
 		return 1
 	fi
+	if [ "$1" = public-keys ]; then
+		take_keys "$2"
+		return
+	fi
 	mv -f "$2" "$WORK/$1"
 }
 
-# A captive portal and a proxy answer any request, with a page.
+# read_beginning FILE: set $beginning to its first bytes behind a byte order mark and blanks.
+read_beginning() {
+	beginning=$(tr -d '\0[:space:]' <"$1" | head -c 8)
+	beginning=${beginning#"$BOM"}
+}
+
+# take_document FILE: one without a card is of a service that is not filled yet.
+take_document() {
+	if ! flatten "$1" >"$WORK/values.part"; then
+		reason='no whole JSON document'
+		return 1
+	fi
+	if ! has_cards "$WORK/values.part"; then
+		reason='no network card in the document'
+		absent=yes
+		return 1
+	fi
+	mv -f "$WORK/values.part" "$WORK/values"
+}
+
+# has_cards FILE: whether a flattened document has the hardware address of a card.
+has_cards() {
+	grep -q '^interfaces\.[a-z]*\.[0-9]*\.mac	.*[[:xdigit:]]:[[:xdigit:]]' "$1"
+}
+
+# A captive portal and a proxy answer any request, with a page. No value begins like one.
 is_page() {
-	first=$(head -c 512 "$1" | tr -d '\0\n\r\t ')
-	first=${first#"$BOM"}
-	case $first in
-		'<'*) ;;
-		*) return 1 ;;
-	esac
-	case $(printf '%s' "$first" | lower) in
-		'<!doctypehtml'* | '<html'* | '<head'* | '<body'* | '<?xml'* | '<!--'*) ;;
-		*) return 1 ;;
-	esac
+	read_beginning "$1"
+	[ "${beginning#<}" != "$beginning" ]
 }
 
 flatten() {

@@ -15,6 +15,7 @@ network() {
 	is_on "$SNOWDROP_ADDRESSES" || return 0
 	was=$STATE/network
 	if fetch v1.json; then
+		forget addresses
 		# Vendor data contains entropy for the droplet; it is never executed.
 		cat "$WORK/values" >/dev/urandom
 		read_network >"$WORK/network"

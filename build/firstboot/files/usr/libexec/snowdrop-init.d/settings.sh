@@ -36,17 +36,17 @@ read_settings() {
 	done <"$CONF"
 }
 
-# split_setting LINE: set $name and $value; quotes around a value, and a comment, are left out.
+# split_setting LINE: set $name and $value; a comment, and quotes around a value, are left out. No
+# value has a # of its own.
 split_setting() {
 	name=${1%%=*}
 	[ "$name" != "$1" ] || return 1
-	value=${1#*=}
+	value=$(printf '%s' "${1#*=}" | sed 's/[[:blank:]][[:blank:]]*#.*$//')
 	case $value in
 		\"*\" | \'*\')
 			value=${value#?}
 			value=${value%?}
 			;;
-		*) value=$(printf '%s' "$value" | sed 's/[[:blank:]][[:blank:]]*#.*$//') ;;
 	esac
 }
 
@@ -60,7 +60,15 @@ take_setting() {
 			esac
 			;;
 		SNOWDROP_*) take_switch ;;
-		*) is_number "$value" && take_number ;;
+		*) is_seconds "$value" && take_number ;;
+	esac
+}
+
+# The shell's arithmetic reads 010 as 8, and ends the service at 08.
+is_seconds() {
+	case $1 in
+		0?* | ???????*) return 1 ;;
+		*) is_number "$1" ;;
 	esac
 }
 

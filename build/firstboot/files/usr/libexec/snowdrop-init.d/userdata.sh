@@ -94,9 +94,9 @@ mend_user_data() {
 		skip_bytes 3
 		mended='a byte order mark'
 	fi
-	blank=$(head -c 4096 "$WORK/user-data" | awk '/[^ \t\r]/ { exit } { n += length($0) + 1 }
-		END { print n + 0 }')
-	if [ "$blank" -gt 0 ] && [ -n "$(head -c 4096 "$WORK/user-data" | tr -d ' \t\r\n\0')" ]; then
+	blank=$(awk '/[^ \t\r]/ { exit } { n += length($0) + 1 }
+		END { print n + 0 }' "$WORK/user-data")
+	if [ "$blank" -gt 0 ] && [ -n "$(tr -d ' \t\r\n\0' <"$WORK/user-data" | head -c 1)" ]; then
 		skip_bytes "$blank"
 		mended="${mended:+$mended, }empty lines at the beginning"
 	fi

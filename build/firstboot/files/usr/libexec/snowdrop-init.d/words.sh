@@ -12,7 +12,10 @@ prepare() {
 		mv -f "$LOG" "$LOG.old"
 	fi
 	printf '' 2>/dev/null >>"$LOG"
-	chmod 600 "$LOG" 2>/dev/null
+	# The target of a link, such as /dev/null, is not ours.
+	if [ -f "$LOG" ] && [ ! -L "$LOG" ]; then
+		chmod 600 "$LOG"
+	fi
 	# Standard error of programs goes there too. (A redirection that fails ends the shell.)
 	if (exec 2>>"$LOG") 2>/dev/null; then
 		exec 2>>"$LOG"
@@ -51,6 +54,8 @@ replace() {
 		target=$(readlink -f "$2")
 		[ -n "$target" ] || return 1
 	fi
+	# mv would put the file into it.
+	[ ! -d "$target" ] || return 1
 	if cp "$1" "$target.snowdrop-new" && chmod "$3" "$target.snowdrop-new" && sync &&
 		cmp -s "$1" "$target.snowdrop-new" && mv -f "$target.snowdrop-new" "$target"; then
 		return 0
@@ -91,11 +96,22 @@ now() {
 	fi
 }
 
-# A step that ends here is also listed at logins and by `snowdrop-status`.
 fail() {
-	log "$1"
-	printf '%s\n' "$1" 2>/dev/null >>"$PROBLEMS"
+	report "$1"
 	exit 1
+}
+
+# report TEXT: also list it at logins and by `snowdrop-status`. It begins with the name of its step.
+report() {
+	log "$1"
+	grep -qxF "$1" "$PROBLEMS" 2>/dev/null || printf '%s\n' "$1" 2>/dev/null >>"$PROBLEMS"
+}
+
+# forget STEP: what it reported is solved.
+forget() {
+	[ -e "$PROBLEMS" ] || return 0
+	grep -v "^$1: " "$PROBLEMS" >"$WORK/problems"
+	cat "$WORK/problems" >"$PROBLEMS"
 }
 
 # To the log and to every console: on a droplet the screen of the panel and the serial line.
