@@ -43,7 +43,7 @@ check_interpreter() {
 run_program() {
 	(
 		cd / && umask 022 && exec env -i HOME=/root USER=root LOGNAME=root SHELL=/bin/sh \
-			PATH="$SCRIPT_PATH" "$1"
+			PATH="$SCRIPT_PATH" "$1" </dev/null
 	)
 }
 
