@@ -66,7 +66,7 @@ network_words() {
 		function print_cards(kind,    number, from) {
 			for (number = 0; number < cards; number++) {
 				from = "interfaces." kind "." number "."
-				if (word(from "mac") == "-") return
+				if (word(from "mac") == "-") continue
 				print kind, number, tolower(word(from "mac")), word(from "ipv4.ip_address"),
 					word(from "ipv4.netmask"), word(from "ipv4.gateway"),
 					word(from "anchor_ipv4.ip_address"), word(from "anchor_ipv4.netmask"),
@@ -191,12 +191,16 @@ give_addresses() {
 		nic=$(nic_of "$mac")
 		if [ -z "$nic" ]; then
 			log "$kind address $address: there is no network card $mac"
-		elif is_port "$nic" || owner_names "$nic"; then
+		elif is_owners "$nic"; then
 			note "$kind address $address: $nic is the owner's; left alone"
 		else
 			card_addresses
 		fi
 	done <"$WORK/given"
+}
+
+is_owners() {
+	is_port "$1" || owner_names "$1"
 }
 
 card_addresses() {
@@ -245,7 +249,8 @@ take_back() {
 		esac
 		! grep -qF "$kind $mac $address $prefix" "$WORK/network" || continue
 		nic=$(nic_of "$mac")
-		[ -z "$nic" ] || ip address del "$address/$prefix" dev "$nic" 2>/dev/null
+		[ -z "$nic" ] || is_owners "$nic" ||
+			ip address del "$address/$prefix" dev "$nic" 2>/dev/null
 	done <"$was"
 	return 0
 }
