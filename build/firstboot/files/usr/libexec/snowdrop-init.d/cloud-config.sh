@@ -259,5 +259,9 @@ run_file() {
 		complain "$3: $2 cannot be written"
 		return
 	}
-	run_program "$2" || complain "$3: ended with status $?"
+	if has_interpreter "$(first_line "$2")"; then
+		run_program "$2" || complain "$3: ended with status $?"
+	else
+		complain "$3: not run: $missing"
+	fi
 }
