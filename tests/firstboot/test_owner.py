@@ -159,6 +159,13 @@ def test_search_line_stays_beside_the_name_servers_of_metadata(droplet: Droplet)
         ]
 
 
+def test_file_with_a_name_server_of_the_owner_is_left_alone(used_droplet: Droplet) -> None:
+    text = "nameserver 192.0.2.9 # snowdrop-init\nnameserver 192.0.2.1\n"
+    used_droplet.write("etc/resolv.conf", text)
+    used_droplet.boot()
+    assert used_droplet.read("etc/resolv.conf") == text
+
+
 def on(card: str, found: list[str]) -> list[str]:
     return [line for line in found if line.startswith(f"{card} ")]
 

@@ -258,9 +258,7 @@ take_back() {
 # Servers of DHCP are kept, and so is a file that another program maintains.
 name_servers() {
 	[ ! -L /etc/resolv.conf ] || return 0
-	if grep -q '^nameserver' /etc/resolv.conf 2>/dev/null; then
-		grep -qF "$MARK" /etc/resolv.conf || return 0
-	fi
+	! grep '^nameserver' /etc/resolv.conf 2>/dev/null | grep -qvF "$MARK" || return 0
 	grep '^nameserver ' | head -n "$NAMESERVERS_USED" | sed "s/\$/ $MARK/" >"$WORK/servers"
 	[ -s "$WORK/servers" ] || return 0
 	# Other lines, such as `search`, are not ours.
