@@ -1,4 +1,4 @@
-"""Tests of MIME multi-part user data as other programs write it, and of what its scripts are given."""
+"""Tests of MIME user data as other programs write it, and of what its scripts are given."""
 
 import pytest
 
@@ -45,10 +45,9 @@ def test_scripts_from_an_editor_are_repaired(used_droplet: Droplet) -> None:
     )
     run_user_data(used_droplet, message(*scripts))
     assert used_droplet.read("ran") == "first\nsecond\n"
-    lines = used_droplet.console.splitlines()
-    assert lines[:2] == [
-        "snowdrop-init: user-data: MIME: part 1: repaired: empty lines at the beginning,"
-        " line ends of Windows",
+    mended = "empty lines at the beginning, line ends of Windows"
+    assert used_droplet.console.splitlines()[:2] == [
+        f"snowdrop-init: user-data: MIME: part 1: repaired: {mended}",
         "snowdrop-init: user-data: MIME: part 2: repaired: a byte order mark",
     ]
 

@@ -170,9 +170,7 @@ def on(card: str, found: list[str]) -> list[str]:
     return [line for line in found if line.startswith(f"{card} ")]
 
 
-ETH2, ETH3, ETH4, ETH5 = (
-    {"name": f"eth{n}", "mac": f"52:54:00:00:01:0{n}"} for n in range(2, 6)
-)
+ETH2, ETH3, ETH4, ETH5 = ({"name": f"eth{n}", "mac": f"52:54:00:00:01:0{n}"} for n in range(2, 6))
 OWN_CONFIGURATION = {
     "etc/network/interfaces": (
         f"{INTERFACES}iface eth1 inet static\niface eth3 inet6 auto\ninterface eth4\n"

@@ -152,9 +152,10 @@ def test_copy_does_not_show_how_the_script_of_the_former_droplet_ended(
     run_user_data(used_droplet, f"#!/bin/sh\n{status}\n{login}\nexit 4\n")
     assert "userdata the script was started, and has not ended\n" in used_droplet.read("status")
     assert "user-data:" not in used_droplet.read("login")
-    assert "userdata the script ended with status 4" in used_droplet.boot(
-        "/usr/bin/snowdrop-status"
-    ).output
+    assert (
+        "userdata the script ended with status 4"
+        in used_droplet.boot("/usr/bin/snowdrop-status").output
+    )
 
 
 def test_documented_defaults_name_existing_tests() -> None:
