@@ -88,6 +88,13 @@ def test_twelve_private_cards_get_their_addresses(droplet: Droplet) -> None:
     ]
 
 
+def test_service_that_only_the_last_of_ten_cards_reaches_is_found(droplet: Droplet) -> None:
+    cards = [{"name": f"eth{n}", "mac": f"52:54:00:00:01:{n:02x}"} for n in range(10)]
+    droplet.write_program("usr/sbin/busybox", ASKING.replace("CARD", "eth9"))
+    droplet.boot(interfaces=cards)
+    assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
+
+
 ASKING = """\
 [ "$1" = wget ] || exec /bin/busybox "$@"
 route=$(/bin/busybox ip route show | grep -F 169.254.169.254)
@@ -119,6 +126,44 @@ def test_service_is_asked_by_the_routes_and_then_on_the_link(droplet: Droplet, c
     (droplet.root / "calls").unlink()
     droplet.boot(interfaces=[ETH0, ETH1])
     assert {line.strip() for line in droplet.read("calls").splitlines()} == {link[card]}
+
+
+INTERFACES = "auto eth0\niface eth0 inet dhcp\niface eth1 inet manual\n"
+
+
+def test_card_of_the_owner_is_not_set_up_to_reach_the_service(droplet: Droplet) -> None:
+    droplet.write("etc/network/interfaces", INTERFACES)
+    words = "ip link set eth1 down; /bin/sh /usr/libexec/snowdrop-init; ip link show eth1 >/link"
+    droplet.boot("/bin/sh", "-c", words, listening=False, interfaces=[ETH0, ETH1])
+    assert ",UP" not in droplet.read("link")
+    # With no other card, the service is still asked for as long as a new droplet waits.
+    droplet.write("etc/network/interfaces", INTERFACES.replace("eth1", "eth0"))
+    droplet.write_program("usr/sbin/busybox", ASKING.replace("CARD", "none"))
+    droplet.settings = "patience=1\nfirst_delay=0\n"
+    result = droplet.boot(interfaces=[ETH0_WITHOUT_DHCP])
+    assert result.addresses == ["lo 127.0.0.1/8", "lo 169.254.169.254/32"]
+    assert "no route leads to the service, and eth0 is the owner's; asked again" in droplet.read(
+        droplet.log
+    )
+
+
+def test_static_card_of_a_snapshot_still_reaches_the_service(droplet: Droplet) -> None:
+    """The owner's address is that of the droplet that the disk was copied from."""
+    droplet.write("etc/network/interfaces", "auto eth0\niface eth0 inet static\n")
+    droplet.write_program("usr/sbin/busybox", ASKING.replace("CARD", "eth0"))
+    result = droplet.boot(interfaces=[ETH0])
+    assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
+    assert not [line for line in [*result.addresses, *result.routes] if "169.254.1." in line]
+
+
+@pytest.mark.parametrize("card", ["eth1", "none"])
+def test_route_to_the_service_stays_as_it_was(droplet: Droplet, card: str) -> None:
+    droplet.write_program("usr/sbin/busybox", ASKING.replace("CARD", card))
+    route = "169.254.169.254 via 203.0.112.1 dev eth0"
+    words = f"/bin/busybox ip route add {route}; exec /bin/sh /usr/libexec/snowdrop-init"
+    result = droplet.boot("/bin/sh", "-c", words, interfaces=[ETH0, ETH1])
+    assert [line for line in result.routes if "169.254" in line] == [route]
+    assert droplet.has(droplet.keys) == (card == "eth1")
 
 
 def test_metadata_is_never_requested_from_a_proxy(droplet: Droplet) -> None:

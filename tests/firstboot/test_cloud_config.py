@@ -22,7 +22,11 @@ PACKED = base64.b64encode(gzip.compress(b"packed\n", mtime=0)).decode()
 BOMB = base64.b64encode(gzip.compress(bytes(17 << 20))).decode()
 STANDARD_INPUT = 'while IFS=: read -r user text; do echo "$user:$text" >>/etc/shadow; done'
 STAND_INS = {
-    "adduser": 'for user; do :; done; echo "$user:x:1000:1000::/home/$user:$4" >>/etc/passwd',
+    "adduser": (
+        "for user; do :; done; case \"$*\" in *' -G '*) ;; *) "
+        '! grep -q "^$user:" /etc/group || exit 1; echo "$user:x:1000:" >>/etc/group ;; esac; '
+        'echo "$user:x:1000:1000::/home/$user:$4" >>/etc/passwd'
+    ),
     "addgroup": '[ $# -eq 2 ] && echo "$*" >>/joined || echo "$1:x:2000:" >>/etc/group',
     "chpasswd": STANDARD_INPUT,
 }
@@ -104,6 +108,11 @@ PUBLIC = {
             "apk": "apk update\napk upgrade --update-cache\n"
             "apk add --update-cache nginx curl=8.1-r0\n"
         },
+    ),
+    "a user whose group an earlier user has": config(
+        "users: [{name: joe, groups: kim}, {name: kim}]\nwrite_files:\n"
+        "- {path: /srv/kim, owner: 'kim:kim', defer: true, content: kim}\n",
+        files={"srv/kim": "kim"},
     ),
     "a time zone": config(
         "timezone: Europe/Paris\n", files={"etc/localtime": "TZif", "srv/said": "it's /root\n"}
@@ -319,3 +328,17 @@ def test_shell_that_a_package_brings_is_set_after_it(used_droplet: Droplet) -> N
     used_droplet.boot(*words, user_data=[response(document)])
     [line] = [line for line in used_droplet.read("etc/passwd").splitlines() if "zoe" in line]
     assert line.endswith(":/bin/zsh")
+
+
+def test_name_of_the_document_stays_when_metadata_answers_later(droplet: Droplet) -> None:
+    failing = {"hostname": [response("try later", status=500)]}
+    droplet.settings = "patience=0\npatience_refresh=0\npatience_later=0\n"
+    droplet.boot(**failing)  # type: ignore[arg-type]
+    words = ("/bin/sh", "/usr/libexec/snowdrop-init", "user-data")
+    document = [response("#cloud-config\nhostname: mine\n")]
+    droplet.boot(*words, user_data=document, **failing)  # type: ignore[arg-type]
+    result = droplet.boot()
+    assert (droplet.read("etc/hostname"), result.hostname) == ("mine\n", "as-it-was")
+    # A copy of the disk has a name of its own.
+    droplet.write("sys/class/dmi/id/product_serial", "4712\n")
+    assert droplet.boot().hostname == "web-1.example.org"

@@ -130,6 +130,14 @@ def test_invalid_address_is_ignored_and_the_next_one_is_used(
     assert "private address: '" in droplet.console
 
 
+def test_card_without_a_hardware_address_hides_no_other(droplet: Droplet) -> None:
+    result = droplet.boot(
+        interfaces=[ETH0, ETH1],
+        v1_json=v1_json({"type": "private"}, interface(ETH1["mac"], "10.135.0.7")),
+    )
+    assert "eth1 10.135.0.7/20" in result.addresses
+
+
 def test_missing_interface_is_reported(droplet: Droplet) -> None:
     assert droplet.boot(v1_json=v1_json(interface(ETH1["mac"], "10.135.0.7"))).status == 0
     assert f"10.135.0.7: there is no network card {ETH1['mac']}" in droplet.console

@@ -159,25 +159,36 @@ def test_search_line_stays_beside_the_name_servers_of_metadata(droplet: Droplet)
         ]
 
 
+def test_file_with_a_name_server_of_the_owner_is_left_alone(used_droplet: Droplet) -> None:
+    text = "nameserver 192.0.2.9 # snowdrop-init\nnameserver 192.0.2.1\n"
+    used_droplet.write("etc/resolv.conf", text)
+    used_droplet.boot()
+    assert used_droplet.read("etc/resolv.conf") == text
+
+
 def on(card: str, found: list[str]) -> list[str]:
     return [line for line in found if line.startswith(f"{card} ")]
 
 
-ETH2, ETH3 = ({"name": f"eth{n}", "mac": f"52:54:00:00:00:0{n}"} for n in (2, 3))
+ETH2, ETH3, ETH4, ETH5 = ({"name": f"eth{n}", "mac": f"52:54:00:00:01:0{n}"} for n in range(2, 6))
 OWN_CONFIGURATION = {
-    "etc/network/interfaces": f"{INTERFACES}iface eth1 inet static\niface eth3 inet6 auto\n",
+    "etc/network/interfaces": (
+        f"{INTERFACES}iface eth1 inet static\niface eth3 inet6 auto\ninterface eth4\n"
+        "source-directory /etc/network/interfaces.d\r\nsource /srv/cards\n"
+    ),
     # For ifupdown-ng, and with line ends of Windows.
     "etc/network/interfaces.d/eth2": "\tiface  eth2\r\n\tuse dhcp\r\n",
+    "srv/cards": "iface eth5 inet dhcp\n",
 }
 
 
 def test_cards_that_the_owner_configures_are_left_alone(used_droplet: Droplet) -> None:
     for path, text in OWN_CONFIGURATION.items():
         used_droplet.write(path, text)
-    private = [{**PRIVATE, "mac": card["mac"]} for card in (ETH1, ETH2, ETH3)]
+    cards = [ETH0, ETH1, ETH2, ETH3, ETH4, ETH5]
+    private = [{**PRIVATE, "mac": card["mac"]} for card in cards[1:]]
     public = [{**document()["interfaces"]["public"][0], "anchor_ipv4": ANCHOR}]
     text = json.dumps(document(interfaces={"public": public, "private": private}))
-    cards = [ETH0, ETH1, ETH2, ETH3]
     result = used_droplet.boot(interfaces=cards, v1_json=[response(text)])
     assert [line for line in result.addresses if not line.startswith("lo")] == [
         "eth0 203.0.113.5/20",
@@ -185,6 +196,20 @@ def test_cards_that_the_owner_configures_are_left_alone(used_droplet: Droplet) -
         # Named for IPv6 only.
         "eth3 10.135.0.7/16",
     ]
+
+
+def test_folder_that_ifupdown_does_not_read_names_no_card(used_droplet: Droplet) -> None:
+    used_droplet.write("etc/network/interfaces.d/eth1", "iface eth1 inet static\n")
+    result = used_droplet.boot(interfaces=[ETH0, ETH1], v1_json=V1_JSON)
+    assert on("eth1", result.addresses) == ["eth1 10.135.0.7/16"]
+
+
+def test_address_that_the_owner_took_over_stays(used_droplet: Droplet) -> None:
+    used_droplet.boot(interfaces=[ETH0, ETH1], v1_json=V1_JSON)
+    used_droplet.write("etc/network/interfaces", f"{INTERFACES}iface eth1 inet static\n")
+    # Metadata has no private card any more.
+    result = used_droplet.boot(interfaces=[ETH0, {**ETH1, "address": "10.135.0.7/16"}])
+    assert on("eth1", result.addresses) == ["eth1 10.135.0.7/16"]
 
 
 def test_static_eth0_of_the_owner_is_left_alone(used_droplet: Droplet) -> None:

@@ -70,6 +70,37 @@ def test_copy_is_another_droplet_after_a_power_cut(used_droplet: Droplet, call: 
     check_whole(used_droplet)
 
 
+UNFINISHED = {
+    "a file of write_files": ("srv/app.conf", "write_files: [{path: /srv/app.conf, content: x}]"),
+    "the target of a link": ("srv/hosts", "hostname: mine"),
+    "the accounts": ("etc/passwd", "users: [{name: sshd, shell: /bin/sh}]"),
+    "the time zone": ("etc/localtime", "timezone: UTC"),
+}
+
+
+@pytest.mark.parametrize("what", UNFINISHED)
+def test_file_that_user_data_did_not_finish_is_removed_at_the_next_start(
+    used_droplet: Droplet, what: str
+) -> None:
+    path, document = UNFINISHED[what]
+    used_droplet.write("usr/share/zoneinfo/UTC", "TZif")
+    used_droplet.write("srv/hosts", "127.0.0.1 localhost\n")
+    (used_droplet.root / "etc/hosts").unlink()
+    (used_droplet.root / "etc/hosts").symlink_to("/srv/hosts")
+    kill = 'kill -9 -"$(cat /run/snowdrop-userdata/process)"'
+    used_droplet.write_program(
+        "usr/sbin/mv", f'case "$*" in */{path}) {kill} ;; esac; exec /bin/busybox mv "$@"'
+    )
+    words = ("/bin/sh", "-c", BOOT.replace(" &", " user-data &"))
+    used_droplet.boot(*words, user_data=[response(f"#cloud-config\n{document}\n")])
+    left = used_droplet.root / f"{path}.snowdrop-new"
+    assert left.is_symlink() or left.exists()
+    (used_droplet.root / "usr/sbin/mv").unlink()
+    used_droplet.boot()
+    assert not left.is_symlink()
+    check_whole(used_droplet)
+
+
 def test_cut_kills_the_script(droplet: Droplet) -> None:
     assert boot_with_cut(droplet, 12) == 12
     assert not droplet.has("var/lib/snowdrop/hostname-done")

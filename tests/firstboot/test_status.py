@@ -11,6 +11,7 @@ import pytest
 from build.apk.package import split_members
 from build.firstboot.packages import INIT_VERSION
 from tests.firstboot.conftest import BootResult, Droplet, document, make_packages, response
+from tests.firstboot.test_userdata import run_user_data
 
 LOCKED = ("busybox-1.36.1-r15", "font-dejavu-2.37-r5", "musl-1.2.4_git20230717-r4")
 OWN = (f"snowdrop-init-{INIT_VERSION}", "snowdrop-release-3.24.20261123-r0")
@@ -113,21 +114,48 @@ def test_status_says_what_is_whose_and_what_metadata_said_last(droplet: Droplet)
     }
 
 
+LOGIN = ("/bin/sh", "-i", "-c", ". /etc/profile.d/snowdrop.sh")
+
+
 def test_login_shows_what_failed(droplet: Droplet) -> None:
-    login = ("/bin/sh", "-i", "-c", ". /etc/profile.d/snowdrop.sh")
     droplet.boot()
-    assert "user-data:" not in droplet.boot(*login).output
+    assert "user-data:" not in droplet.boot(*LOGIN).output
     droplet.write("var/lib/snowdrop/user-data-ended", "4711 not run: because\n")
-    output = droplet.boot(*login).output
+    output = droplet.boot(*LOGIN).output
     assert "problem at this start: " not in output
     assert "user-data: not run: because\n" in output
     (droplet.root / "var/lib/snowdrop/hostname-done").unlink()
     droplet.boot(hostname=[response("10.0.0.1")])
-    output = droplet.boot(*login).output
+    output = droplet.boot(*LOGIN).output
     assert "problem at this start: host name: '10.0.0.1' is none; it stays as-it-was\n" in output
     # A start without a problem forgets them.
     droplet.boot()
-    assert "problem" not in droplet.boot(*login).output
+    assert "problem" not in droplet.boot(*LOGIN).output
+
+
+def test_login_says_nothing_of_a_document_that_was_applied(used_droplet: Droplet) -> None:
+    run_user_data(used_droplet, "#cloud-config\nruncmd: [':']\n")
+    assert used_droplet.read("var/lib/snowdrop/user-data-ended").endswith("it was applied\n")
+    assert "user-data:" not in used_droplet.boot(*LOGIN).output
+
+
+def test_copy_does_not_show_how_the_script_of_the_former_droplet_ended(
+    used_droplet: Droplet,
+) -> None:
+    run_user_data(used_droplet, "#!/bin/sh\nexit 3\n")
+    assert "user-data: the script ended with status 3" in used_droplet.boot(*LOGIN).output
+    used_droplet.write("sys/class/dmi/id/product_serial", "4712\n")
+    used_droplet.boot()
+    assert "userdata the" not in used_droplet.boot("/usr/bin/snowdrop-status").output
+    status = "/usr/bin/snowdrop-status >/status 2>&1"
+    login = "sh -i -c '. /etc/profile.d/snowdrop.sh' >/login 2>&1"
+    run_user_data(used_droplet, f"#!/bin/sh\n{status}\n{login}\nexit 4\n")
+    assert "userdata the script was started, and has not ended\n" in used_droplet.read("status")
+    assert "user-data:" not in used_droplet.read("login")
+    assert (
+        "userdata the script ended with status 4"
+        in used_droplet.boot("/usr/bin/snowdrop-status").output
+    )
 
 
 def test_documented_defaults_name_existing_tests() -> None:

@@ -104,6 +104,8 @@ def test_other_bytes_of_a_script_are_not_changed(used_droplet: Droplet) -> None:
         ("/bin/bash", "bash"),
         ("/usr/bin/env bash", "bash"),
         ("/usr/bin/env -S bash -e", "bash"),
+        ("/usr/bin/env -S -i -u HOME FOO=1 bash", "bash"),
+        ("/usr/bin/env -S FOO=1 sh", "coreutils"),
         ("/usr/bin/python3 -I", "python3"),
     ],
 )
@@ -112,9 +114,16 @@ def test_script_for_a_missing_program_says_how_to_add_it(
 ) -> None:
     run_user_data(used_droplet, f"#!{line}\ntouch /ran\n")
     [message] = used_droplet.console.splitlines()
-    assert f"{program}', which is not in this image: begin it with #!/bin/sh" in message
+    asked = "env -S" if program == "coreutils" else program
+    assert f"{asked}', which is not in this image: begin it with #!/bin/sh" in message
     assert f"or `apk add {program}` and `rc-service snowdrop-userdata again`" in message
     assert not used_droplet.has("ran")
+
+
+def test_program_behind_the_words_of_env_is_looked_for(used_droplet: Droplet) -> None:
+    used_droplet.write_program("usr/sbin/env", "exec /bin/busybox env -i PATH=$PATH true")
+    run_user_data(used_droplet, "#!/usr/sbin/env -S -u HOME FOO=1 sh\n")
+    assert "the script came to its end" in used_droplet.console
 
 
 def test_endless_output_is_cut_in_the_middle(used_droplet: Droplet) -> None:

@@ -14,9 +14,14 @@ case $- in
 		fi
 		if [ -r /var/lib/snowdrop/user-data-ended ]; then
 			(
-				read -r _ text </var/lib/snowdrop/user-data-ended
+				read -r id text </var/lib/snowdrop/user-data-ended
+				case $(cat /sys/class/dmi/id/product_serial 2>/dev/null) in
+					"$id" | '' | *[!0-9]*) ;;
+					# The disk was another droplet, whose ending this is.
+					*) text=none ;;
+				esac
 				case $text in
-					none | *'came to its end') ;;
+					none | *'came to its end' | *'it was applied') ;;
 					*) printf 'user-data: %s\n' "$text" ;;
 				esac
 			)

@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 
 METADATA=169.254.169.254
-MAX_WAYS=8
+MAX_WAYS=16
 INTERFACES=/etc/network/interfaces
 
 # The names of the network cards, eth0 first, without bridges, VLANs and ports of a bridge.
@@ -40,11 +40,23 @@ has_any_address() {
 }
 
 # owner_names CARD: whether the owner's configuration of ifupdown names the card. The one line
-# that comes with the image, eth0 by DHCP, does not count.
+# that comes with the image, eth0 by DHCP, does not count. ifupdown-ng reads /etc/network/interfaces.d
+# only if a line asks for it.
 owner_names() {
-	cat "$INTERFACES" "$INTERFACES".d/* 2>/dev/null | awk -v card="$1" '
+	! sources=$(names_card "$1" "$INTERFACES") || return 0
+	# shellcheck disable=SC2086  # files, and patterns of files
+	[ -n "$sources" ] && names_card "$1" $sources >/dev/null
+}
+
+# names_card CARD FILE...: whether a file names the card; write the files that it includes.
+names_card() {
+	named=$1
+	shift
+	cat "$@" 2>/dev/null | awk -v card="$named" '
 		{ gsub(/\r/, "") }
-		$1 == "iface" && $2 == card && $3 != "inet6" &&
+		$1 == "source" { print $2 }
+		$1 == "source-directory" { print $2 "/*" }
+		($1 == "iface" || $1 == "interface") && $2 == card && $3 != "inet6" &&
 			!(card == "eth0" && $3 == "inet" && $4 == "dhcp") { found = 1 }
 		END { exit !found }
 	'
@@ -87,7 +99,15 @@ take_way() {
 }
 
 # link_way CARD: ask on the link, from a link-local address that its hardware address determines.
+# A card that the owner names is not set up for this; one that has an address is asked by, since
+# the static address of a snapshot leads nowhere on another droplet, whose keys must still arrive.
+# A route to the service that is there stays behind ours.
 link_way() {
+	if owner_names "$1" && ! has_address "$1"; then
+		[ -n "$again" ] || reason="no route leads to the service, and $1 is the owner's"
+		again=yes
+		return 1
+	fi
 	mac=$(cat "$NETS/$1/address")
 	is_mac "$mac" || return 1
 	tail=${mac#??:??:??:??:}
@@ -97,13 +117,13 @@ link_way() {
 	printf '%s %s\n' "$1" "$own" >"$LINK"
 	ip link set dev "$1" up
 	ip address add "$own/16" scope link dev "$1"
-	ip route replace "$METADATA/32" dev "$1" src "$own"
+	ip route prepend "$METADATA/32" dev "$1" src "$own"
 }
 
 leave_way() {
 	[ -e "$LINK" ] || return 0
 	read -r card own <"$LINK"
-	ip route del "$METADATA/32" dev "$card" 2>/dev/null
+	ip route del "$METADATA/32" dev "$card" src "$own" 2>/dev/null
 	ip address del "$own/16" dev "$card" 2>/dev/null
 	rm -f "$LINK" "$WORK/taken"
 }

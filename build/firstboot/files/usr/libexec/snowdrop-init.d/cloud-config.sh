@@ -150,7 +150,9 @@ config_host_name() {
 	[ "$called" = "$name" ] || short=$called
 	[ "${#called}" -le 64 ] || called=${called%%.*}
 	printf '%s\n' "$called" >"$WORK/name"
-	replace "$WORK/name" /etc/hostname 644 && hostname "$called" && hosts_line && written /etc/hostname
+	replace "$WORK/name" /etc/hostname 644 && hostname "$called" && hosts_line && written /etc/hostname &&
+		# A name of metadata that comes later does not replace it.
+		remember "$id" hostname-done
 }
 
 # config_time_zone early|late: the package tzdata may be one that the document asks for.
@@ -257,5 +259,9 @@ run_file() {
 		complain "$3: $2 cannot be written"
 		return
 	}
-	run_program "$2" || complain "$3: ended with status $?"
+	if has_interpreter "$(first_line "$2")"; then
+		run_program "$2" || complain "$3: ended with status $?"
+	else
+		complain "$3: not run: $missing"
+	fi
 }

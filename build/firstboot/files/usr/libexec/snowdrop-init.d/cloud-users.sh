@@ -52,8 +52,10 @@ config_user() {
 make_user() {
 	shell=$(wanted_shell "$1")
 	if ! has_user "$user"; then
-		home=/home/$user
-		if ! adduser -D -h "$home" -s "${shell:-/bin/sh}" "$user" ||
+		set -- -D -h "/home/$user" -s "${shell:-/bin/sh}"
+		# A group of that name may be an earlier user's.
+		! has_group "$user" || set -- "$@" -G "$user"
+		if ! adduser "$@" "$user" ||
 			! printf '%s:*\n' "$user" | chpasswd -e; then
 			complain "users: $user: could not be made"
 			return 1

@@ -7,10 +7,8 @@ BEGIN {
 	state = "header"
 }
 
-{ if (NR == 1 && /\r$/) windows = 1 }
-windows { sub(/\r$/, "") }
-
 state == "header" || state == "part header" {
+	sub(/\r$/, "")
 	if ($0 == "") {
 		take_field()
 		begin_body()
@@ -24,13 +22,14 @@ state == "header" || state == "part header" {
 }
 
 # The end of the outer header was seen, and so `mark` is set.
-substr($0, 1, length(mark)) == mark && substr($0, length(mark) + 1) ~ /^(--)?[ \t]*$/ {
+substr($0, 1, length(mark)) == mark && substr($0, length(mark) + 1) ~ /^(--)?[ \t]*\r?$/ {
 	if (state == "end") next
 	if (state == "body") close(file)
 	started = 0
 	if (substr($0, length(mark) + 1) ~ /^--/) state = "end"
 	else {
 		state = "part header"
+		windows = /\r$/
 		type = "text/plain"
 		encoding = "7bit"
 		if (++parts > MAX_PARTS) refuse("more than " MAX_PARTS " parts")
@@ -38,8 +37,10 @@ substr($0, 1, length(mark)) == mark && substr($0, length(mark) + 1) ~ /^(--)?[ \
 	next
 }
 
-# The line break before a boundary belongs to the boundary.
+# The line break before a boundary belongs to the boundary. Terraform mixes line ends: those of a
+# body are as the one of the boundary before it.
 state == "body" {
+	if (windows) sub(/\r$/, "")
 	printf "%s%s", (started ? "\n" : ""), $0 >file
 	started = 1
 }

@@ -11,6 +11,7 @@ mime_parts() {
 	while read -r number type encoding; do
 		decode_part "$WORK/part.$number" || refuse_user_data \
 			"MIME: part $number: not of the encoding $encoding, or that is not supported"
+		mend_file "$WORK/part.$number" "MIME: part $number: "
 		keep_part "$WORK/part.$number"
 	done <"$WORK/parts"
 	if [ -e "$WORK/cloud-config" ]; then

@@ -67,7 +67,7 @@ network_words() {
 		function print_cards(kind,    number, from) {
 			for (number = 0; number < cards; number++) {
 				from = "interfaces." kind "." number "."
-				if (word(from "mac") == "-") return
+				if (word(from "mac") == "-") continue
 				print kind, number, tolower(word(from "mac")), word(from "ipv4.ip_address"),
 					word(from "ipv4.netmask"), word(from "ipv4.gateway"),
 					word(from "anchor_ipv4.ip_address"), word(from "anchor_ipv4.netmask"),
@@ -192,12 +192,16 @@ give_addresses() {
 		nic=$(nic_of "$mac")
 		if [ -z "$nic" ]; then
 			log "$kind address $address: there is no network card $mac"
-		elif is_port "$nic" || owner_names "$nic"; then
+		elif is_owners "$nic"; then
 			note "$kind address $address: $nic is the owner's; left alone"
 		else
 			card_addresses
 		fi
 	done <"$WORK/given"
+}
+
+is_owners() {
+	is_port "$1" || owner_names "$1"
 }
 
 card_addresses() {
@@ -246,7 +250,8 @@ take_back() {
 		esac
 		! grep -qF "$kind $mac $address $prefix" "$WORK/network" || continue
 		nic=$(nic_of "$mac")
-		[ -z "$nic" ] || ip address del "$address/$prefix" dev "$nic" 2>/dev/null
+		[ -z "$nic" ] || is_owners "$nic" ||
+			ip address del "$address/$prefix" dev "$nic" 2>/dev/null
 	done <"$was"
 	return 0
 }
@@ -254,9 +259,7 @@ take_back() {
 # Servers of DHCP are kept, and so is a file that another program maintains.
 name_servers() {
 	[ ! -L /etc/resolv.conf ] || return 0
-	if grep -q '^nameserver' /etc/resolv.conf 2>/dev/null; then
-		grep -qF "$MARK" /etc/resolv.conf || return 0
-	fi
+	! grep '^nameserver' /etc/resolv.conf 2>/dev/null | grep -qvF "$MARK" || return 0
 	grep '^nameserver ' | head -n "$NAMESERVERS_USED" | sed "s/\$/ $MARK/" >"$WORK/servers"
 	[ -s "$WORK/servers" ] || return 0
 	# Other lines, such as `search`, are not ours.

@@ -6,9 +6,9 @@ OUTPUT=/var/log/snowdrop-userdata.log
 OUTPUT_BYTES=262144  # of the beginning, and of the end
 SCRIPT_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-# run_script LINE: run $WORK/user-data; LINE is its first one without #!.
+# run_script LINE: run $WORK/user-data; LINE is its first one.
 run_script() {
-	check_interpreter "$1"
+	has_interpreter "$1" || refuse_user_data "$missing"
 	rm -f "$SCRIPT"
 	replace "$WORK/user-data" "$SCRIPT" 700 || fail "user-data: $SCRIPT cannot be written"
 	if ! remember "$id" user-data-begun || ! sync; then
@@ -22,28 +22,54 @@ run_script() {
 	log 'user-data: the script came to its end'
 }
 
-# A script for bash would end with "not found", which says neither what nor why.
-check_interpreter() {
+# has_interpreter LINE: whether the program of a line #! is there; if not, set $missing. A script for
+# bash would end with "not found", which says neither what nor why.
+has_interpreter() {
 	set -f
 	# shellcheck disable=SC2086  # words of the line
-	set -- $1
+	set -- ${1#??}
 	set +f
 	program=${1-}
-	if [ "${program##*/}" = env ]; then
-		[ "${2-}" != -S ] || shift
-		program=${2-}
+	[ "${program##*/}" != env ] || program_of_env "$@"
+	package=
+	if PATH=$SCRIPT_PATH command -v "$program" >/dev/null; then
+		case ${1##*/}:${2-} in
+			env:-S*) ;;
+			*) return 0 ;;
+		esac
+		# busybox's env does not split its argument.
+		! PATH=$SCRIPT_PATH env -S true 2>/dev/null || return 0
+		program='env -S'
+		package=coreutils
 	fi
-	! PATH=$SCRIPT_PATH command -v "$program" >/dev/null || return 0
 	program=$(printf '%s' "$program" | clean)
-	refuse_user_data "it asks for '$program', which is not in this image: begin it with #!/bin/sh," \
-		"or \`apk add ${program##*/}\` and \`rc-service snowdrop-userdata again\`"
+	missing="it asks for '$program', which is not in this image: begin it with #!/bin/sh,"
+	missing="$missing or \`apk add ${package:-${program##*/}}\` and \`rc-service snowdrop-userdata again\`"
+	return 1
+}
+
+# program_of_env ENV WORD...: set $program to the one that env(1) is asked to run, behind its options
+# and assignments.
+program_of_env() {
+	shift
+	program=
+	before=
+	for word; do
+		case $before:$word in
+			-u:* | -C:* | *:-* | *:*=*) before=$word ;;
+			*)
+				program=$word
+				return
+				;;
+		esac
+	done
 }
 
 # run_program FILE: with the environment of a login of root's.
 run_program() {
 	(
 		cd / && umask 022 && exec env -i HOME=/root USER=root LOGNAME=root SHELL=/bin/sh \
-			PATH="$SCRIPT_PATH" "$1"
+			PATH="$SCRIPT_PATH" "$1" </dev/null
 	)
 }
 

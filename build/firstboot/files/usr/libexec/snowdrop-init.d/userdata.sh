@@ -20,7 +20,7 @@ user_data() {
 		printf '' >"$WORK/user-data"
 	fi
 	open_user_data
-	mend_user_data
+	mend_file "$WORK/user-data" ''
 	by_kind
 }
 
@@ -30,9 +30,9 @@ by_kind() {
 		mark_user_data none
 		return
 	fi
-	line=$(head -c 300 "$WORK/user-data" | head -n 1 | tr -d '\0\n')
+	line=$(first_line "$WORK/user-data")
 	case $line in
-		'#!'*) run_script "${line#??}" ;;
+		'#!'*) run_script "$line" ;;
 		'#cloud-config' | '#cloud-config'[[:space:]]*)
 			read_config "$WORK/user-data"
 			apply_config
@@ -70,7 +70,7 @@ end_user_data() {
 
 # gzip, by its first two bytes (RFC 1952, 2.3.1). A small file may unpack to more than the disk.
 open_user_data() {
-	if [ "$(first_bytes 2)" = 1f8b ]; then
+	if [ "$(first_bytes 2 "$WORK/user-data")" = 1f8b ]; then
 		gzip -dc <"$WORK/user-data" 2>"$WORK/said" |
 			head -c $((USER_DATA_BYTES + 1)) >"$WORK/unpacked"
 		# gzip is ended by SIGPIPE when head has enough; its message would be misleading.
@@ -82,36 +82,42 @@ open_user_data() {
 		refuse_user_data "it is longer than $USER_DATA_BYTES bytes"
 }
 
+# first_bytes NUMBER FILE
 first_bytes() {
-	head -c "$1" "$WORK/user-data" | od -A n -t x1 | tr -d ' \n'
+	head -c "$1" "$2" | od -A n -t x1 | tr -d ' \n'
 }
 
-# What editors and templates add before and after a line, and the kernel does not accept: a byte
-# order mark, empty lines at the beginning, and the line ends of Windows.
-mend_user_data() {
+first_line() {
+	head -c 300 "$1" | head -n 1 | tr -d '\0\n'
+}
+
+# mend_file FILE NAME: take away what editors and templates add before and after a line, and the
+# kernel does not accept: a byte order mark, empty lines at the beginning, the line ends of Windows.
+mend_file() {
 	mended=
-	if [ "$(first_bytes 3)" = efbbbf ]; then
-		skip_bytes 3
+	if [ "$(first_bytes 3 "$1")" = efbbbf ]; then
+		skip_bytes 3 "$1"
 		mended='a byte order mark'
 	fi
 	blank=$(awk '/[^ \t\r]/ { exit } { n += length($0) + 1 }
-		END { print n + 0 }' "$WORK/user-data")
-	if [ "$blank" -gt 0 ] && [ -n "$(tr -d ' \t\r\n\0' <"$WORK/user-data" | head -c 1)" ]; then
-		skip_bytes "$blank"
+		END { print n + 0 }' "$1")
+	if [ "$blank" -gt 0 ] && [ -n "$(tr -d ' \t\r\n\0' <"$1" | head -c 1)" ]; then
+		skip_bytes "$blank" "$1"
 		mended="${mended:+$mended, }empty lines at the beginning"
 	fi
 	return_mark=$(printf '\r')
-	case $(head -c 300 "$WORK/user-data" | head -n 1 | tr -d '\0') in
+	case $(first_line "$1") in
 		'#'*"$return_mark")
-			sed "s/$return_mark\$//" "$WORK/user-data" >"$WORK/mended"
-			mv -f "$WORK/mended" "$WORK/user-data"
+			sed "s/$return_mark\$//" "$1" >"$WORK/mended"
+			mv -f "$WORK/mended" "$1"
 			mended="${mended:+$mended, }line ends of Windows"
 			;;
 	esac
-	[ -z "$mended" ] || log "user-data: repaired: $mended"
+	[ -z "$mended" ] || log "user-data: $2repaired: $mended"
 }
 
+# skip_bytes NUMBER FILE
 skip_bytes() {
-	tail -c +$(($1 + 1)) "$WORK/user-data" >"$WORK/mended"
-	mv -f "$WORK/mended" "$WORK/user-data"
+	tail -c +$(($1 + 1)) "$2" >"$WORK/mended"
+	mv -f "$WORK/mended" "$2"
 }

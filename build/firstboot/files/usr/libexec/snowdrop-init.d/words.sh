@@ -56,12 +56,34 @@ replace() {
 	fi
 	# mv would put the file into it.
 	[ ! -d "$target" ] || return 1
+	note_unfinished "$target.snowdrop-new"
 	if cp "$1" "$target.snowdrop-new" && chmod "$3" "$target.snowdrop-new" && sync &&
 		cmp -s "$1" "$target.snowdrop-new" && mv -f "$target.snowdrop-new" "$target"; then
 		return 0
 	fi
 	rm -f "$target.snowdrop-new"
 	return 1
+}
+
+# note_unfinished FILE: note where a file is about to be, unless it is in a folder that
+# remove_unfinished looks into. A link needs no sync: it is on the disk before what is made later.
+note_unfinished() {
+	case ${1%/*} in
+		"$STATE" | "${KEYS%/*}" | /etc) ;;
+		*) ln -sfn "$1" "$STATE/unfinished.${WORK##*/}" ;;
+	esac
+}
+
+# What a power cut left of files that were being written.
+remove_unfinished() {
+	for left in "$STATE"/unfinished.*; do
+		[ ! -L "$left" ] || rm -f "$(readlink "$left")" "$left"
+	done
+	for left in "$STATE"/*.snowdrop-new "${KEYS%/*}"/*.snowdrop-new /etc/*.snowdrop-new; do
+		if [ -e "$left" ] || [ -L "$left" ]; then
+			rm -f "$left"
+		fi
+	done
 }
 
 # remember TEXT NAME: write a line of text to a file of the state folder atomically.
