@@ -330,6 +330,17 @@ def test_shell_that_a_package_brings_is_set_after_it(used_droplet: Droplet) -> N
     assert line.endswith(":/bin/zsh")
 
 
+def test_name_of_the_document_counts_when_hosts_cannot_be_written(droplet: Droplet) -> None:
+    (droplet.root / "etc/hosts").unlink()
+    (droplet.root / "etc/hosts").symlink_to("/nowhere/hosts")
+    words = ("/bin/sh", "/usr/libexec/snowdrop-init", "user-data")
+    droplet.boot()
+    droplet.boot(*words, user_data=[response("#cloud-config\nhostname: mine\n")])
+    assert "hostname: /etc/hosts cannot be written; it stays as it was" in droplet.console
+    assert droplet.boot().hostname == "as-it-was"
+    assert droplet.read("etc/hostname") == "mine\n"
+
+
 def test_name_of_the_document_stays_when_metadata_answers_later(droplet: Droplet) -> None:
     failing = {"hostname": [response("try later", status=500)]}
     droplet.settings = "patience=0\npatience_refresh=0\npatience_later=0\n"

@@ -104,6 +104,7 @@ def test_link_in_place_of_the_keys_is_left_alone(copy: Droplet, answer: dict[str
     assert copy.read(OWN) == "the owner's\n"
     message = f"SSH keys: /{copy.keys} is a symbolic link, so it is the owner's; it is left alone"
     assert message in copy.console
+    assert "SSH keys from metadata: 0" in copy.console
     assert f"problem  {message}" in copy.boot("/usr/bin/snowdrop-status").output
 
 

@@ -150,9 +150,10 @@ config_host_name() {
 	[ "$called" = "$name" ] || short=$called
 	[ "${#called}" -le 64 ] || called=${called%%.*}
 	printf '%s\n' "$called" >"$WORK/name"
-	replace "$WORK/name" /etc/hostname 644 && hostname "$called" && hosts_line && written /etc/hostname &&
-		# A name of metadata that comes later does not replace it.
-		remember "$id" hostname-done
+	replace "$WORK/name" /etc/hostname 644 && hostname "$called" || return
+	hosts_line || complain 'hostname: /etc/hosts cannot be written; it stays as it was'
+	# A name of metadata that comes later does not replace it.
+	written /etc/hostname && remember "$id" hostname-done
 }
 
 # config_time_zone early|late: the package tzdata may be one that the document asks for.

@@ -109,6 +109,11 @@ remove_empty_keys() {
 		if [ -f "$key" ] && [ ! -s "$key" ]; then
 			rm -f "$key" "$key.pub"
 			log "host keys: $key was empty, a new one is made"
+			# sshd's service makes two kinds alone (/etc/rc.conf.d/snowdrop.conf).
+			case $key in
+				*_ed25519_key | *_ecdsa_key) ;;
+				*) pool_is_ready && made='' && make_host_key "$key" ;;
+			esac
 		elif [ -f "$key.pub" ] && [ ! -s "$key.pub" ]; then
 			ssh-keygen -y -f "$key" </dev/null >"$WORK/public" 2>/dev/null &&
 				replace "$WORK/public" "$key.pub" 644

@@ -136,5 +136,9 @@ are_keys() {
 }
 
 count_keys() {
-	grep -c . "$KEYS" 2>/dev/null || [ -f "$KEYS" ] || echo 0
+	if [ -f "$KEYS" ] && [ ! -L "$KEYS" ]; then
+		grep -c . "$KEYS"
+	else
+		echo 0
+	fi
 }
