@@ -84,18 +84,20 @@ class PackageFetcher:
                     step.advance(count)
 
             pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="fetch")
-            jobs = {
-                key: pool.submit(self._obtain, o.record, group.repositories[o.repository], watch)
-                for key, o in new.items()
-            }
             try:
+                jobs = {
+                    key: pool.submit(
+                        self._obtain, o.record, group.repositories[o.repository], watch
+                    )
+                    for key, o in new.items()
+                }
                 for key, job in jobs.items():
                     package = job.result()
                     self.packages[key] = (new[key].record, package)
                     for note in unusual(package):
                         self.progress.note(f"{key[1]}: {note}")
             finally:
-                # After a failure the downloads that have not started yet are pointless.
+                # After a failure, downloads that have not started yet are pointless.
                 pool.shutdown(cancel_futures=True)
         return keys
 

@@ -34,9 +34,11 @@ def stream(argv: Sequence[str], environment: Mapping[str, str], job: Job) -> Fin
         except FileNotFoundError:
             raise MissingToolError(f"{argv[0]}: no such program on this machine") from None
         timer = threading.Timer(threading.TIMEOUT_MAX if job.timeout is None else job.timeout, kill)
-        timer.start()
+        # An interrupt can come while it starts; Python waits at its end for other kinds of threads.
+        timer.daemon = True
         with process:
             try:
+                timer.start()
                 for line in process.stdout or ():
                     lines.append(line)
                     if job.on_line:
