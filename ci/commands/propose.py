@@ -11,7 +11,7 @@ from ci.config import ReleaseConfig, read_config
 from ci.publish.github_release import ReleaseHost
 from ci.publish.proposal import Proposal, ProposalHost
 from ci.publish.release_files import require_protected
-from ci.release.checkout import fresh_lock, git, origin_of
+from ci.release.checkout import fresh_lock, git, head_commit, origin_of
 from ci.release.lock_diff import compare_locks, format_markdown
 from ci.release.locks import revision_lock
 from ci.release.version import version_of
@@ -54,7 +54,8 @@ def _propose_lock(config: ReleaseConfig, console: Console) -> int:
         wait=time.sleep,
         permission="contents: write` and `pull-requests: write",
     )
-    proposed = host.propose(_proposal(config, before, lock), commit=head_commit(config))
+    commit = head_commit(config.build.lock.parent.resolve())
+    proposed = host.propose(_proposal(config, before, lock), commit=commit)
     console.line(f"{proposed.url}: {proposed.state}")
     write_summary(console.environment, f"## Pull request\n\n{proposed.url}: {proposed.state}")
     console.data({"state": proposed.state, "url": proposed.url})
@@ -73,12 +74,6 @@ def _proposal(config: ReleaseConfig, before: Lock | None, lock: Lock) -> Proposa
         title=f"Pin {version}",
         body="\n\n".join(parts),
     )
-
-
-def head_commit(config: ReleaseConfig) -> str:
-    """Return the commit of the checkout that has the lock."""
-    folder = config.build.lock.parent.resolve()
-    return git("rev-parse", "--verify", "HEAD", folder=folder).text.strip()
 
 
 def _path_in_repository(lock: Path) -> str:

@@ -131,10 +131,10 @@ def _push(config: ReleaseConfig, store: Store, console: Console) -> int:
         stack.enter_context(file_errors(work))
         folder = stack.enter_context(temporary_folder("push-", work))
         kept = keep(lock, write_snapshot(folder, lock, store, console.progress))
-    console.line(f"{kept.url}: {kept.state}, {size_text(kept.size)}")
+    text = f"{kept.url}: {kept.state}, {size_text(kept.size)}"
+    console.line(text)
     console.line(f"  snapshot {kept.lock}")
-    text = f"## Kept snapshot\n\n{kept.url}: {kept.state}, {size_text(kept.size)}"
-    write_summary(console.environment, text)
+    write_summary(console.environment, f"## Kept snapshot\n\n{text}")
     console.data(asdict(kept))
     return 0
 

@@ -16,6 +16,7 @@ UNCHANGED = "OWNER/REPO"
 """The value in the release.toml that a fork begins with."""
 MAX_MANIFEST = 1 << 20
 NEW_VERSION = "increase `serial` in release.toml, or pin newer packages, and push the new tag"
+CORRECT = "correct `github` in [release] and commit it"
 KEPT_ELSEWHERE = (
     "enter a Space in `[spaces]`, or name a place that everyone can read with `kept` in "
     "`[snapshot]`; with `kept = []` a build has the mirrors alone"
@@ -70,13 +71,14 @@ class Planned:
 
     def check_repository(self) -> str:
         """Return the repository of release.toml; a workflow must run in it."""
-        found, hint = self.config.repository, "correct `github` in [release] and commit it"
+        found = self.config.repository
         if found == UNCHANGED:
-            raise CheckFailed(f"{self.config.file}: release.github = {found}", hint=hint)
+            raise CheckFailed(f"{self.config.file}: release.github = {found}", hint=CORRECT)
         # A certificate names the repository as GitHub spells it.
         if self.running_in not in ("", found):
             raise CheckFailed(
-                f"release.github = {found}, but this workflow runs in {self.running_in}", hint=hint
+                f"release.github = {found}, but this workflow runs in {self.running_in}",
+                hint=CORRECT,
             )
         return found
 
@@ -90,7 +92,7 @@ class Planned:
         if name != self.config.repository:
             raise CheckFailed(
                 f"release.github = {self.config.repository}, but GitHub calls it {name}",
-                hint="correct `github` in [release] and commit it",
+                hint=CORRECT,
             )
         if not private:
             return "public"

@@ -115,8 +115,9 @@ def _check_refs(read: Read) -> None:
     def admits(kind: str, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in patterns[kind])
 
-    if not admits("tag", TAG.removeprefix("refs/tags/")):
-        raise CheckFailed(f"{ENVIRONMENT}: no pattern of a tag admits v3.24.20261123")
+    tag = TAG.removeprefix("refs/tags/")
+    if not admits("tag", tag):
+        raise CheckFailed(f"{ENVIRONMENT}: no pattern of a tag admits {tag}")
     default = str(read("")["default_branch"])
     if not admits("branch", default):
         raise CheckFailed(f"{ENVIRONMENT}: no pattern of a branch admits {default}")
@@ -148,7 +149,7 @@ def _check_workflows(read: Read) -> str:
     listed = read("/actions/workflows?per_page=100")["workflows"]
     off = [f"{item['path']}: {item['state']}" for item in listed if item["state"] != "active"]
     if off or not listed:
-        raise CheckFailed(", ".join(off) or "none: GitHub has not been told to run them")
+        raise CheckFailed(", ".join(off) or "GitHub lists none")
     return f"active: {', '.join(sorted(item['path'].rpartition('/')[2] for item in listed))}"
 
 

@@ -42,6 +42,15 @@ def release_tags(folder: Path, *filters: str) -> list[str]:
     return listed.text.split() if listed.status == 0 else []
 
 
+def head_commit(folder: Path = ROOT) -> str:
+    """Return the commit of the checkout in `folder`.
+
+    Raises:
+        ProcessError: it is no git work tree with a commit.
+    """
+    return git("rev-parse", "--verify", "HEAD", folder=folder).text.strip()
+
+
 def origin_of(config: ReleaseConfig, lock: Lock) -> Origin:
     """Return the name, version and source of a release built from this checkout.
 
@@ -49,7 +58,7 @@ def origin_of(config: ReleaseConfig, lock: Lock) -> Origin:
         ConfigError: ROOT is no git work tree with a commit.
     """
     try:
-        commit = git("rev-parse", "--verify", "HEAD").text.strip()
+        commit = head_commit()
         dirty = bool(git("status", "--porcelain").text.strip())
     except SnowdropError as error:
         raise ConfigError(

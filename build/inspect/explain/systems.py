@@ -80,13 +80,13 @@ def compare_packages(pair: TreePair) -> Iterator[Difference]:
         if left and right:
             count = sum(pair.owner(path) == name for path in pair.common)
             text, cause = (
-                f"{format_pair(left, right)}, {_of_both(count)}",
+                f"{format_pair(left, right)}, {_counted_entries(count)}",
                 OTHER_PACKAGE,
             )
         else:
             tree, side = (pair.one, "first") if left else (pair.other, "second")
             count = sum(pair.owner(path) == name for path in tree.entries)
-            text = f"{left or right} in the {side} only, {_of_both(count)}"
+            text = f"{left or right} in the {side} only, {_counted_entries(count)}"
             cause = PACKAGES
         yield Difference("packages", f"package {name}", text, cause)
     if found := first_reordered(pair.first.installed, pair.second.installed):
@@ -127,7 +127,7 @@ def unowned_cause(pair: TreePair, path: str) -> str:
     return reason or "a script or a program that ran in one build only"
 
 
-def _of_both(count: int) -> str:
+def _counted_entries(count: int) -> str:
     return counted(count, "file or folder", "files and folders")
 
 

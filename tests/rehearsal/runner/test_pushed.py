@@ -53,7 +53,7 @@ def test_chosen_scenarios_take_the_place_of_the_table(tmp_path: Path) -> None:
 
 
 def test_a_command_of_the_maintainer_finds_the_files_of_its_own_clone(tmp_path: Path) -> None:
-    """`nox -s act` was typed in another folder, which nox tells its commands."""
+    """The variable of nox names another folder, the one in which `nox -s act` was started."""
     clone = tmp_path / "fork"
     clone.mkdir()
     for package in ("build", "ci"):

@@ -112,7 +112,7 @@ remove_empty_keys() {
 			# sshd's service makes two kinds alone (/etc/rc.conf.d/snowdrop.conf).
 			case $key in
 				*_ed25519_key | *_ecdsa_key) ;;
-				*) pool_is_ready && made='' && make_host_key "$key" ;;
+				*) pool_is_ready && make_host_key "$key" "$key" ;;
 			esac
 		elif [ -f "$key.pub" ] && [ ! -s "$key.pub" ]; then
 			ssh-keygen -y -f "$key" </dev/null >"$WORK/public" 2>/dev/null &&
@@ -132,14 +132,16 @@ new_host_keys() {
 	made=$STATE/new-host-keys
 	rm -rf "$made"
 	mkdir -p "$made/etc/ssh" || return 1
-	# sshd may be told to use one of them only (HostKey in sshd_config(5)), whatever its name.
+	# sshd can be configured to use one of them alone (HostKey in sshd_config(5)), under any name.
 	for key in /etc/ssh/ssh_host_*_key; do
-		[ ! -f "$key" ] || make_host_key "$key" || return 1
+		[ ! -f "$key" ] || make_host_key "$key" "$made$key" || return 1
 	done
 	set -- "$made"/etc/ssh/*
 	# Without RSA, as /etc/rc.conf.d/snowdrop.conf has it.
 	if [ ! -e "$1" ]; then
-		make_host_key /etc/ssh/ssh_host_ed25519_key && make_host_key /etc/ssh/ssh_host_ecdsa_key || return 1
+		for key in /etc/ssh/ssh_host_ed25519_key /etc/ssh/ssh_host_ecdsa_key; do
+			make_host_key "$key" "$made$key" || return 1
+		done
 	fi
 	for key in "$made"/etc/ssh/ssh_host_*_key; do
 		[ -s "$key" ] && [ -s "$key.pub" ] || return 1
@@ -153,7 +155,7 @@ new_host_keys() {
 	rm -rf "$made"
 }
 
-# make_host_key FILE: make one of the same kind, which its content tells, or else its name.
+# make_host_key OLD NEW: make the key NEW of the kind of OLD, by its content, or without by its name.
 make_host_key() {
 	kind=$(ssh-keygen -l -f "$1" </dev/null 2>/dev/null | sed 's/.*(//' | lower)
 	case ${kind:-${1##*/}} in
@@ -162,7 +164,7 @@ make_host_key() {
 		*rsa*) kind=rsa ;;
 		*) return 0 ;;
 	esac
-	ssh-keygen -q -t "$kind" -N '' -C '' -f "$made$1"
+	ssh-keygen -q -t "$kind" -N '' -C '' -f "$2"
 }
 
 # The only way to check the first login: without a password reset, an image has no other witness.

@@ -70,7 +70,7 @@ write_keys() {
 	replace "$WORK/keys" "$KEYS" 644 && written "$KEYS"
 }
 
-# Its absence shows that there was no room for all lines: awk does not tell.
+# The last line that awk writes. Without it the disk was full, which awk does not report.
 KEYS_END='# end'
 
 # Lines of type, key and comment, for all keys at once: a program for each would take seconds.

@@ -147,7 +147,9 @@ too_long() {
 
 # take NAME FILE: rename a complete answer.
 take() {
-	if is_page "$2"; then
+	read_beginning "$2"
+	# A captive portal and a proxy answer any request, with a page. No value begins like one.
+	if [ "${beginning#<}" != "$beginning" ]; then
 		reason='a web page answers in place of the service'
 		unreached=yes
 		return 1
@@ -156,7 +158,6 @@ take() {
 		take_document "$2"
 		return
 	fi
-	read_beginning "$2"
 	if [ -z "$beginning" ]; then
 		reason='the answer is empty'
 		absent=yes
@@ -192,12 +193,6 @@ take_document() {
 # has_cards FILE: whether a flattened document has the hardware address of a card.
 has_cards() {
 	grep -q '^interfaces\.[a-z]*\.[0-9]*\.mac	.*[[:xdigit:]]:[[:xdigit:]]' "$1"
-}
-
-# A captive portal and a proxy answer any request, with a page. No value begins like one.
-is_page() {
-	read_beginning "$1"
-	[ "${beginning#<}" != "$beginning" ]
 }
 
 flatten() {
