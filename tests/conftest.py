@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +12,7 @@ from build.errors import ConfigError, RemoteError
 from ci.rehearsal.sample.debian import Deb, fetch
 from ci.rehearsal.sample.make import Sample, make_sample
 from ci.rehearsal.sample.recipes import read_table
+from ci.report.actions import OUTPUT, SUMMARY, write_summary
 from tests import skips
 from tests.alpine import SMALL
 from tests.distribution import (
@@ -20,6 +21,7 @@ from tests.distribution import (
     alpine_distribution,
     sample_distribution,
 )
+from tests.summary import summarize
 
 QEMU = "qemu-system-x86_64"
 settings.register_profile(
@@ -29,11 +31,17 @@ settings.register_profile(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the skip reasons of one run."""
+    """Keep the skip reasons of one run, and the files of a step of GitHub Actions for its end.
+
+    The commands that the tests run would otherwise write their own summaries there.
+    """
     config.stash[UNKNOWN] = set()
+    names = [name for name in (OUTPUT, SUMMARY) if name in os.environ]
+    config.stash[STEP] = {name: os.environ.pop(name) for name in names}
 
 
 UNKNOWN = pytest.StashKey[set[str]]()
+STEP = pytest.StashKey[Mapping[str, str]]()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -68,7 +76,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Name the tests that were skipped for another reason."""
+    """Name the tests that were skipped for another reason; write the summary of the job."""
+    chosen = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else ()
+    write_summary(config.stash[STEP], summarize(terminalreporter.stats, chosen))
     unknown = config.stash[UNKNOWN]
     for line in sorted(unknown):
         terminalreporter.write_line(f"skipped for a reason that tests/skips.py lacks: {line}")

@@ -52,6 +52,7 @@ def test_a_workflow_keeps_every_rule(name: str) -> None:
         ("refresh.yml", "    timeout-minutes: 10\n", "", "tag: no timeout"),
         ("ci.yml", '["**"]', "[main]", "names the branches ['main']"),
         ("refresh.yml", ".default_branch", ".name", "tag: runs for any branch"),
+        ("ci.yml", "sudo --preserve-env=GITHUB_STEP_SUMMARY .venv", "sudo .venv", "is missing in"),
     ],
 )
 def test_a_changed_workflow_is_refused(file: str, old: str, new: str, problem: str) -> None:
@@ -74,6 +75,7 @@ def test_every_rule_has_a_workflow_that_breaks_it() -> None:
         ("build.yml", "id: artifacts", "id: listing"),
         ("build.yml", '--check "$BUILT" "$BOOTED"', '--check "$BUILT"'),
         ("ci.yml", '["**"]', "[main]"),
+        ("ci.yml", "--preserve-env=GITHUB_STEP_SUMMARY", "--set-home"),
     )
     for rule, (file, old, new) in zip(RULES, changed, strict=True):
         text = WORKFLOWS[file].text.replace(old, new)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ci.environment import TOOLS, session_tools
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github" / "workflows"
+KEEP_SUMMARY = "--preserve-env=GITHUB_STEP_SUMMARY"
 INSTALL_NOX = "pip install --require-hashes -r requirements/nox.txt"
 ON_THE_RUNNER = {"engine", "git", "ssh", "dpkg", "e2fsck"}
 """Tools in the published list of programs of ubuntu-24.04, which has no QEMU of any kind."""
@@ -107,9 +109,16 @@ def commands_of(step: Mapping[str, Any]) -> list[list[str]]:
     return [shlex.split(command) for command in step.get("run", "").split(" && ") if command]
 
 
+def without_sudo(words: list[str]) -> list[str]:
+    """Return a command without `sudo` and the options of sudo."""
+    if words[:1] != ["sudo"]:
+        return words
+    return list(dropwhile(lambda word: word.startswith("-"), words[1:]))
+
+
 def session_of(words: list[str]) -> tuple[str, list[str]] | None:
     """Return the session that a command runs, and its arguments."""
-    words = [word for word in words if word != "sudo"]
+    words = without_sudo(words)
     if not words or not words[0].endswith("nox") or "-s" not in words:
         return None
     more = words[words.index("--") + 1 :] if "--" in words else []
@@ -142,7 +151,7 @@ def commands_exist(workflow: Workflow) -> Iterator[str]:
             line = " ".join(words)
             found = session_of(words)
             if found is None:
-                first = words[1] if words[0] == "sudo" else words[0]
+                first = without_sudo(words)[0]
                 if line.removeprefix(".venv/bin/") != INSTALL_NOX and (
                     first != "apt-get" and line != "python3 -m venv .venv"
                 ):
@@ -298,6 +307,14 @@ def no_branch_is_named(workflow: Workflow) -> Iterator[str]:
             yield f"{job.where}: runs for any branch"
 
 
+def summaries_are_written(workflow: Workflow) -> Iterator[str]:
+    """A session that root runs has the file of the job's summary, which sudo takes away."""
+    for job in workflow.jobs:
+        for words in job.commands:
+            if words[0] == "sudo" and session_of(words) and KEEP_SUMMARY not in words:
+                yield f"{job.where}: {KEEP_SUMMARY} is missing in `{' '.join(words)}`"
+
+
 RULES: tuple[Callable[[Workflow], Iterator[str]], ...] = (
     commands_exist,
     nothing_untrusted,
@@ -309,6 +326,7 @@ RULES: tuple[Callable[[Workflow], Iterator[str]], ...] = (
     references_exist,
     artifacts_are_checked,
     no_branch_is_named,
+    summaries_are_written,
 )
 
 

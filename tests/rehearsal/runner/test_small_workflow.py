@@ -102,6 +102,8 @@ SECOND = """
 test "$(cat dist/file)" = bytes && test "$WORD" = given
 test ! -e ~/left && test ! -e /tmp/left && test ! -e /usr/bin/qemu-img
 test "$(sudo id -u)" = 0 && ! sudo sh -c "exit 3"
+test -z "$(sudo printenv GITHUB_SHA)" && test "$(sudo printenv HOME)" = /root
+test "$(sudo --preserve-env=GITHUB_SHA,WORD printenv WORD)" = given
 """
 
 
