@@ -143,3 +143,9 @@ def test_keys_behind_an_empty_member_of_the_drive_are_taken(
     add_config_drive(droplet, public_keys=[first, KEY, None, OTHER_KEY])
     droplet.boot(listening=False)
     assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"
+
+
+def test_keys_of_the_drive_may_be_one_text(droplet: Droplet) -> None:
+    add_config_drive(droplet, public_keys=f"{KEY}\r\n{OTHER_KEY}\n")
+    droplet.boot(listening=False)
+    assert droplet.read(droplet.keys) == f"{KEY}\n{OTHER_KEY}\n"

@@ -166,6 +166,33 @@ def test_file_with_a_name_server_of_the_owner_is_left_alone(used_droplet: Drople
     assert used_droplet.read("etc/resolv.conf") == text
 
 
+@pytest.mark.parametrize(
+    ("lines", "owned"),
+    [
+        ("auto eth1", False),
+        ("auto eth1\n\n# use dhcp", False),
+        ("auto eth1\n\tuse dhcp", True),
+        ("auto eth1\n# of the office\n\taddress 192.0.2.7/24", True),
+        ("auto eth1\niface eth1 inet6 static\n\taddress 2001:db8::1/64", False),
+        ("auto eth1\niface eth2\n\taddress 192.0.2.7/24", False),
+        ("auto eth2\n\tuse dhcp", False),
+    ],
+)
+def test_settings_behind_auto_are_the_owners(
+    used_droplet: Droplet, lines: str, *, owned: bool
+) -> None:
+    """As ifupdown-ng reads them: `auto CARD` alone makes the link up and gives no address."""
+    used_droplet.write("etc/network/interfaces", f"{INTERFACES}{lines}\n")
+    private = {**PRIVATE, "mac": ETH1["mac"]}
+    text = json.dumps(
+        document(
+            interfaces={"public": document()["interfaces"]["public"], "private": [private]},
+        )
+    )
+    result = used_droplet.boot(interfaces=[ETH0, ETH1], v1_json=[response(text)])
+    assert on("eth1", result.addresses) == ([] if owned else ["eth1 10.135.0.7/16"])
+
+
 def on(card: str, found: list[str]) -> list[str]:
     return [line for line in found if line.startswith(f"{card} ")]
 
@@ -292,7 +319,7 @@ def test_settings_are_read_and_not_run(droplet: Droplet) -> None:
 def test_settings_have_quotes_comments_and_line_ends_of_windows(droplet: Droplet) -> None:
     droplet.settings = (
         '\tSNOWDROP_KEYS="no"\r\npatience=0 # seconds\r\n'
-        "SNOWDROP_HOST_NAME='no'\r\nrc_need=net\r\n\r\npatience_refresh=0"
+        "SNOWDROP_HOST_NAME='no' \t # mine\r\nrc_need=net\r\n\r\npatience_refresh=0"
     )
     result = droplet.boot()
     assert not droplet.has(droplet.keys)

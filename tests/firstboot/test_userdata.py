@@ -296,3 +296,12 @@ def test_other_machine_than_a_droplet_requests_no_user_data(used_droplet: Drople
     used_droplet.write("sys/class/dmi/id/sys_vendor", "QEMU\n")
     assert run_user_data(used_droplet, SCRIPT).requests == []
     assert not used_droplet.has("ran")
+
+
+def test_a_problem_is_forgotten_when_user_data_is_looked_at_again(used_droplet: Droplet) -> None:
+    """As by `rc-service snowdrop-userdata again`, behind a failure of the service."""
+    run_user_data(used_droplet, user_data=[response("try later", status=500)])
+    problems = "run/snowdrop-init.problems"
+    assert used_droplet.read(problems).startswith("user-data: ")
+    run_user_data(used_droplet, SCRIPT)
+    assert used_droplet.read(problems) == ""

@@ -48,7 +48,8 @@ owner_names() {
 	[ -n "$sources" ] && names_card "$1" $sources >/dev/null
 }
 
-# names_card CARD FILE...: whether a file names the card; write the files that it includes.
+# names_card CARD FILE...: whether a file names the card; write the files that it includes. For
+# ifupdown-ng, settings may follow `auto CARD` too; alone it makes the link up, without addresses.
 names_card() {
 	named=$1
 	shift
@@ -56,6 +57,11 @@ names_card() {
 		{ gsub(/\r/, "") }
 		$1 == "source" { print $2 }
 		$1 == "source-directory" { print $2 "/*" }
+		$1 ~ /^(auto|iface|interface|template|source|source-directory)$/ { automatic = "" }
+		automatic == card && $1 ~ /^[a-z]/ && !(card == "eth0" && $1 == "use" && $2 == "dhcp") {
+			found = 1
+		}
+		$1 == "auto" { automatic = $2 }
 		($1 == "iface" || $1 == "interface") && $2 == card && $3 != "inet6" &&
 			!(card == "eth0" && $3 == "inet" && $4 == "dhcp") { found = 1 }
 		END { exit !found }

@@ -65,8 +65,9 @@ from_drive() {
 	[ -z "$absent" ]
 }
 
-# All members: one that is null is no line of the flattened document, and has no successor then.
+# All members, or the text with a key on each line. A member that is null is no line of the
+# flattened document, and has no successor then.
 drive_keys() {
-	members=$(awk '/^public_keys\.[0-9]+\t/ { print substr($0, index($0, "\t") + 1) }' "$WORK/drive")
+	members=$(awk '/^public_keys(\.[0-9]+)?\t/ { print substr($0, index($0, "\t") + 1) }' "$WORK/drive")
 	[ -n "$members" ] && printf '%b\n' "$members"
 }

@@ -41,7 +41,9 @@ read_settings() {
 split_setting() {
 	name=${1%%=*}
 	[ "$name" != "$1" ] || return 1
-	value=$(printf '%s' "${1#*=}" | sed 's/[[:blank:]][[:blank:]]*#.*$//')
+	value=${1#*=}
+	value=${value%%[[:blank:]]#*}
+	value=${value%"${value##*[![:blank:]]}"}
 	case $value in
 		\"*\" | \'*\')
 			value=${value#?}

@@ -6,6 +6,8 @@
 # shellcheck shell=sh
 
 user_data() {
+	# It is looked at again: what is still wrong is reported again.
+	forget user-data
 	is_on "$SNOWDROP_USER_DATA" || return 0
 	id=$(cat "$DMI/product_serial" 2>/dev/null)
 	is_number "$id" || id=$(cat "$STATE/droplet-id" 2>/dev/null)
