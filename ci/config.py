@@ -16,6 +16,8 @@ CANDIDATE = "rc(?P<rc>[1-9][0-9]?)"
 URL = re.compile(r"https?://[^\s?#]+[^\s?#/]")
 ISSUER = "https://token.actions.githubusercontent.com"
 """The issuer of GitHub Actions' identity tokens."""
+UNNAMED_REPOSITORY = "OWNER/REPO"
+"""Value of `github` in the release.toml of a fresh clone; to be replaced by the maintainer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,12 @@ from functools import cached_property
 
 from build.config import Origin
 from build.snapshot.lock import Lock
-from ci.config import OWN_INSTANCE, PRIVATE, ReleaseConfig
+from ci.config import OWN_INSTANCE, PRIVATE, UNNAMED_REPOSITORY, ReleaseConfig
 from ci.preflight.checks import CheckFailed
 from ci.publish.github_release import ReleaseHost
 from ci.release.checkout import fresh_lock, origin_of
 from ci.release.manifest import MANIFEST, parse_manifest
 
-UNCHANGED = "OWNER/REPO"
-"""The value in the release.toml that a fork begins with."""
 MAX_MANIFEST = 1 << 20
 NEW_VERSION = "increase `serial` in release.toml, or pin newer packages, and push the new tag"
 CORRECT = "correct `github` in [release] and commit it"
@@ -72,7 +70,7 @@ class Planned:
     def check_repository(self) -> str:
         """Return the repository of release.toml; a workflow must run in it."""
         found = self.config.repository
-        if found == UNCHANGED:
+        if found == UNNAMED_REPOSITORY:
             raise CheckFailed(f"{self.config.file}: release.github = {found}", hint=CORRECT)
         # A certificate names the repository as GitHub spells it.
         if self.running_in not in ("", found):

@@ -1,11 +1,11 @@
 """The settings at GitHub that protect a release, as far as a token may read them."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from build.errors import ConfigError, RemoteError, SnowdropError
+from ci.config import UNNAMED_REPOSITORY
 from ci.preflight.checks import CheckFailed, Row
 from ci.publish.github_calls import GithubRepository, MissingError, NoRightError
 
@@ -170,7 +170,7 @@ def require_named_repository(repository: str) -> None:
     Raises:
         ConfigError: it has the value that a fork begins with.
     """
-    if re.fullmatch("OWNER/REPO", repository):
+    if repository == UNNAMED_REPOSITORY:
         raise ConfigError(
             f"release.github = {repository}", hint="name your repository in [release]"
         )

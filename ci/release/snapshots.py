@@ -27,7 +27,7 @@ from build.snapshot.lock import Lock
 from build.snapshot.lock_reader import parse_lock
 from build.snapshot.restore import fill_store, names_of
 from build.snapshot.store import Store
-from ci.config import ReleaseConfig, SpacesConfig
+from ci.config import UNNAMED_REPOSITORY, ReleaseConfig, SpacesConfig
 from ci.release.github import ListedRelease, ReleaseReader
 from ci.release.locks import MAX_LOCK
 from ci.release.manifest import ARCHIVE_SUFFIX, LOCK
@@ -39,8 +39,6 @@ MAX_RELEASES = 5
 """Former releases whose locks are read, the newest first."""
 MAX_ASSET = 1 << 31
 """Bytes of a file of a release (GitHub, about releases): a lock of elsewhere may name any size."""
-NO_REPOSITORY = "OWNER/REPO"
-"""Value of `github` in the release.toml of a fresh clone."""
 
 
 def kept_tag(lock_id: str) -> str:
@@ -83,7 +81,7 @@ def snapshot_sources(
         token=read_secret(environment, "GITHUB_TOKEN") or None,
         downloader=downloader,
     )
-    known = config.repository != NO_REPOSITORY
+    known = config.repository != UNNAMED_REPOSITORY
     kept = build.kept
     if kept is None and config.spaces:
         kept = (f"{config.spaces.public_url}/{kept_prefix(config.spaces)}",)

@@ -85,7 +85,7 @@ def test_a_protected_repository_is_in_order(ask: Ask) -> None:
         (Settings(protected_tags=("refs/tags/release-*",)), "tags v*"),
         (Settings(tag_rules=("deletion",)), "tags v*"),
         (Settings(environment=False), "environment release"),
-        (Settings(environment_rules=""), "environment release"),
+        (Settings(environment_rules="none"), "environment release"),
         (Settings(environment_rules="protected branches"), "environment release"),
         (Settings(environment_refs=(("branch", "main"),)), "environment release"),
         (Settings(environment_refs=(("tag", "v*"),)), "environment release"),

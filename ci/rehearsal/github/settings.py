@@ -53,7 +53,7 @@ def get_environment(world: World, call: Call) -> Response:
     protected = world.settings.environment_rules == "protected branches"
     policy = {"protected_branches": protected, "custom_branch_policies": not protected}
     found["deployment_branch_policy"] = policy
-    if not world.settings.environment_rules:
+    if world.settings.environment_rules == "none":
         found |= {"protection_rules": [], "deployment_branch_policy": None}
     return json_response(found)
 

@@ -131,8 +131,8 @@ class Settings:
     """Whether every action must be pinned by a commit."""
     environment: bool = True
     """Whether the environment `release` exists."""
-    environment_rules: str = "patterns"
-    """Who may use its secrets: `patterns`, `protected branches`, or anybody if empty."""
+    environment_rules: Literal["patterns", "protected branches", "none"] = "patterns"
+    """Who may use its secrets; with `none`, anybody."""
     environment_refs: tuple[tuple[str, str], ...] = (("tag", "v*"), ("branch", "main"))
     """Patterns of tags and branches."""
     workflows: dict[str, str] = field(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from build.edges.files import hash_file
 from build.errors import NotReproducibleError
-from ci.preflight.release import UNCHANGED
+from ci.config import UNNAMED_REPOSITORY
 from ci.rehearsal import s3
 from ci.rehearsal.configuration import BUCKET, REPOSITORY, Addresses, Contents
 from ci.rehearsal.github.state import PUSHED
@@ -100,7 +100,7 @@ def check_branch(
     """
     fork = clone(ROOT, rehearsed.state / "fork", REPOSITORY)
     config = fork.folder / "release.toml"
-    config.write_text(config.read_text().replace(UNCHANGED, REPOSITORY))
+    config.write_text(config.read_text().replace(UNNAMED_REPOSITORY, REPOSITORY))
     fork.commit_all("Configure the fork")
     machine.prepare(rehearsed.machine, programs.runner_programs(programs.read_list()))
     fork.push(rehearsed.machine / "origin.git")
