@@ -132,7 +132,8 @@ def test_a_mistake_in_release_toml(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (old, new), message = IN_CONFIG[name]
-    text = (ROOT / "release.toml").read_text()
+    # That of the tests: a maintainer edits the one of the repository.
+    text = (ROOT / "tests" / "assets" / "release.toml").read_text()
     assert old in text
     config = tmp_path / "release.toml"
     config.write_text(text.replace(old, new, 1))

@@ -123,7 +123,8 @@ def proxied(proxy: str) -> Callable[[Place], Result]:
         place.netrc.write_text("")
         address = proxy.replace("MIRROR", place.mirror.url.removeprefix("http://"))
         place.environment.setenv("http_proxy", address.replace("PW", quote(PASSWORD, safe="")))
-        place.environment.setenv("no_proxy", "")
+        for variable in ("no_proxy", "NO_PROXY"):
+            place.environment.setenv(variable, "")
         return place.ci("pin", "--debug")
 
     return run

@@ -95,12 +95,13 @@ test -e /usr/sbin/e2fsck && test ! -e /usr/sbin/debootstrap
 sudo apt-get update && sudo apt-get install --yes qemu-utils && qemu-img --version
 # As a compiled module and a folder of pytest's of root: only their owner can remove them.
 sudo sh -c 'mkdir -m 700 __pycache__ /tmp/root && touch __pycache__/module /tmp/root/file'
+mkdir -p /tmp/closed/folder && chmod 000 /tmp/closed/folder
 touch ~/left /tmp/left && mkdir dist && echo bytes > dist/file
 echo "word=given" >> "$GITHUB_OUTPUT"
 """
 SECOND = """
 test "$(cat dist/file)" = bytes && test "$WORD" = given
-test ! -e ~/left && test ! -e /tmp/left && test ! -e /usr/bin/qemu-img
+test ! -e ~/left && test ! -e /tmp/left && test ! -e /tmp/closed && test ! -e /usr/bin/qemu-img
 test "$(sudo id -u)" = 0 && ! sudo sh -c "exit 3"
 test -z "$(sudo printenv GITHUB_SHA)" && test "$(sudo printenv HOME)" = /root
 test "$(sudo --preserve-env=GITHUB_SHA,WORD printenv WORD)" = given
