@@ -1,4 +1,7 @@
-"""`propose`: one pull request with the new lock, updated in place; or the tag to push."""
+"""`propose`: one pull request with the new lock, updated in place; or the tag to push.
+
+With `--compare`, tell before anything is kept whether the open pull request has the packages.
+"""
 
 import argparse
 import time
@@ -7,15 +10,16 @@ from pathlib import Path
 from build.config import Origin
 from build.errors import ConfigError
 from build.snapshot.lock import Lock, dump_lock
+from build.snapshot.lock_reader import parse_lock
 from ci.config import ReleaseConfig, read_config
 from ci.publish.github_release import ReleaseHost
-from ci.publish.proposal import Proposal, ProposalHost
+from ci.publish.proposal import OpenProposal, Proposal, ProposalHost
 from ci.publish.release_files import require_protected
 from ci.release.checkout import fresh_lock, git, head_commit, origin_of
-from ci.release.lock_diff import compare_locks, format_markdown
-from ci.release.locks import revision_lock
+from ci.release.lock_diff import compare_locks, format_markdown, is_same_choice
+from ci.release.locks import MAX_LOCK, revision_lock
 from ci.release.version import version_of
-from ci.report.actions import write_summary
+from ci.report.actions import write_outputs, write_summary
 from ci.report.console import Console
 from ci.report.safe_output import read_secret
 
@@ -27,7 +31,13 @@ workflow's token: close and open it once, and the checks run."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `propose`."""
-    parser.add_argument(
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--compare",
+        action="store_true",
+        help="tell whether the open pull request has the packages of the new lock; change nothing",
+    )
+    chosen.add_argument(
         "--tag",
         action="store_true",
         help="print the commands that release this commit, if release.toml has `auto = true`",
@@ -35,8 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Open or update the pull request, or print the tag."""
+    """Open or update the pull request, compare with it, or print the tag."""
     config = read_config(arguments.config)
+    if arguments.compare:
+        return _compare(config, console)
     return _propose_tag(config, console) if arguments.tag else _propose_lock(config, console)
 
 
@@ -62,12 +74,55 @@ def _propose_lock(config: ReleaseConfig, console: Console) -> int:
     return 0
 
 
+def _compare(config: ReleaseConfig, console: Console) -> int:
+    """Tell later jobs whether the lock is to be kept and proposed."""
+    lock = fresh_lock(config.build)
+    host = ProposalHost(
+        config.github_api,
+        config.repository,
+        _token(config, console, "contents: read, pull-requests: read"),
+        wait=time.sleep,
+        permission="contents: read` and `pull-requests: read",
+    )
+    found = host.find_open()
+    reason = _why_other(config, lock, host, found) if found else "no pull request is open"
+    url = found.url if found else None
+    text = f"changed: {reason}" if reason else f"unchanged: {url} has these packages"
+    write_outputs(console.environment, {"changed": "true" if reason else "false"})
+    write_summary(console.environment, f"## Comparison\n\n{text}")
+    console.line(text)
+    console.data({"changed": bool(reason), "url": url})
+    return 0
+
+
+def _why_other(
+    config: ReleaseConfig, lock: Lock, host: ProposalHost, found: OpenProposal
+) -> str | None:
+    """Return why the open pull request is not one of `lock`, None when it is."""
+    if found.parents != (head_commit(config.build.lock.parent.resolve()),):
+        return f"{found.url} was made from another commit"
+    path = _path_in_repository(config.build.lock)
+    content = host.read_file(found.tree, path, limit=MAX_LOCK)
+    if content is None:
+        return f"{found.url} has no {path} of at most {MAX_LOCK} bytes"
+    try:
+        proposed = parse_lock(content, where=path)
+    except ConfigError:
+        # The branch may have any text, so no part of it is printed.
+        return f"{found.url} has a {path} that `nox -s pin` did not write"
+    if not is_same_choice(proposed, lock):
+        return f"{found.url} has other packages"
+    # Of a run that failed after it had moved the branch, the text is the former one.
+    return None if proposed.id in found.body else f"{found.url} does not describe its lock"
+
+
 def _proposal(config: ReleaseConfig, before: Lock | None, lock: Lock) -> Proposal:
     version = version_of(lock, serial=0, dirty=False)
-    parts = [NOTES, f"The lock has sha256 `{lock.id}`."]
+    # The end may be cut off; `--compare` looks for the digest.
+    parts = [f"The lock has sha256 `{lock.id}`.", NOTES]
     if before is not None:
         difference = compare_locks(before, lock, names=("committed", "new"))
-        parts.insert(0, format_markdown(difference))
+        parts.insert(1, format_markdown(difference))
     return Proposal(
         path=_path_in_repository(config.build.lock),
         content=dump_lock(lock).decode(),

@@ -12,7 +12,7 @@ from build.snapshot.lock_reader import read_lock
 from build.snapshot.store import Store
 from ci.commands import archive, pin
 from ci.config import ReleaseConfig, read_config
-from ci.release.lock_diff import compare_locks, format_markdown
+from ci.release.lock_diff import compare_locks, format_markdown, is_same_choice
 from ci.release.manifest import LOCK
 from ci.report.actions import write_outputs, write_summary
 from ci.report.console import Console
@@ -54,12 +54,6 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     _run_command(archive.add_arguments, archive.run, arguments.config, console, *words)
     write_lock(config.dist / LOCK, lock)
     return _finish(config, console, lock, _describe(before, lock))
-
-
-def is_same_choice(before: Lock, lock: Lock) -> bool:
-    """Return whether both locks give the same images: only the indexes may differ."""
-    same = (before.choice_sha256, before.apk_version) == (lock.choice_sha256, lock.apk_version)
-    return same and not compare_locks(before, lock, names=("before", "now")).different
 
 
 def _finish(config: ReleaseConfig, console: Console, lock: Lock | None, text: str) -> int:

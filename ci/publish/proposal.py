@@ -4,12 +4,14 @@ The commit is made by the API, so that no job needs a checkout with credentials.
 to this project: it always has one commit on top of the default branch.
 """
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from github import InputGitTreeElement, UnknownObjectException
 from github.GitCommit import GitCommit
+from github.GitTreeElement import GitTreeElement
 from github.PullRequest import PullRequest
 
 from build.errors import RemoteError
@@ -46,6 +48,18 @@ class Proposed:
     state: Literal["opened", "updated", "unchanged"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenProposal:
+    """The open pull request, and the commit on its branch."""
+
+    url: str
+    body: str
+    parents: tuple[str, ...]
+    """Commits that it was made from: one, unless a person has changed the branch."""
+    tree: str
+    """Of the commit, for `ProposalHost.read_file`."""
+
+
 class ProposalHost(GithubRepository):
     """The repository that gets the pull request."""
 
@@ -78,6 +92,54 @@ class ProposalHost(GithubRepository):
             return Proposed(pull.html_url, "updated" if moved else "unchanged")
         self.retry("pull request", lambda: pull.edit(title=proposal.title, body=body))
         return Proposed(pull.html_url, "updated")
+
+    def find_open(self) -> OpenProposal | None:
+        """Return the open pull request of the default branch, None when there is none.
+
+        Raises:
+            RemoteError: GitHub refuses, or does not reply.
+        """
+        base = self.retry("repository", lambda: self.remote.default_branch)
+        pull = next(iter(self._open_pulls(base)), None)
+        commit = self._head(BRANCH) if pull else None
+        if pull is None or commit is None:
+            return None
+        return OpenProposal(
+            url=pull.html_url,
+            body=pull.body or "",  # GitHub's null, of a text that a person emptied
+            parents=tuple(each.sha for each in commit.parents),
+            tree=commit.tree.sha,
+        )
+
+    def read_file(self, tree: str, path: str, *, limit: int) -> bytes | None:
+        """Return the content of the file `path` in a commit's tree.
+
+        Returns None when there is no such file, or it has more than `limit` bytes: a tree tells
+        the size before the content is read.
+
+        Raises:
+            RemoteError: GitHub refuses, or does not reply.
+        """
+        *folders, name = path.split("/")
+        for folder in folders:
+            entry = self._entry(tree, folder)
+            if entry is None or entry.type != "tree":
+                return None
+            tree = entry.sha
+        file = self._entry(tree, name)
+        if file is None or file.type != "blob":
+            return None
+
+        def read() -> bytes | None:
+            if file.size > limit:
+                return None
+            return base64.b64decode(self.remote.get_git_blob(file.sha).content)
+
+        return self.retry(path, read)
+
+    def _entry(self, tree: str, name: str) -> GitTreeElement | None:
+        listed = self.retry("tree", lambda: self.remote.get_git_tree(tree).tree)
+        return next((each for each in listed if each.path == name), None)
 
     def _open(self, base: str, title: str, body: str) -> PullRequest:
         try:

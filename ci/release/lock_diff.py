@@ -50,6 +50,12 @@ def compare_locks(old: Lock, new: Lock, *, names: tuple[str, str]) -> Difference
     )
 
 
+def is_same_choice(before: Lock, lock: Lock) -> bool:
+    """Return whether both locks give the same images: only the indexes may differ."""
+    same = (before.choice_sha256, before.apk_version) == (lock.choice_sha256, lock.apk_version)
+    return same and not compare_locks(before, lock, names=("before", "now")).different
+
+
 def rows(difference: Difference) -> list[list[str]]:
     """Return a row for every change, with the columns of HEADER."""
     return [

@@ -15,9 +15,11 @@ from build.snapshot.lock_reader import read_lock
 from ci.__main__ import main
 from ci.commands import pin, propose, refresh
 from ci.config import read_config
-from ci.publish.proposal import BRANCH
+from ci.publish.proposal import BRANCH, CUT, ProposalHost
+from ci.publish.transfer import TRIES
 from ci.rehearsal.github.server import running
 from ci.rehearsal.github.state import Fault, Kind, World
+from ci.release.locks import MAX_LOCK
 from ci.release.version import version_of
 from tests.publish.release import COMMIT, world_in, write_config
 from tests.snapshot.conftest import lock_of, locked
@@ -63,6 +65,16 @@ def write(config: Path, version: str) -> Lock:
     build = read_config(config).build
     lock = replace(lock_of(locked("musl", 1, version)), choice_sha256=build.choice_sha256)
     write_lock(build.lock, lock)
+    return lock
+
+
+def sign_again(config: Path) -> Lock:
+    """Write the lock of the same packages, with an index that was signed again."""
+    path = read_config(config).build.lock
+    lock = read_lock(path)
+    index = replace(lock.repositories[0], index_sha256="e" * 64)
+    lock = replace(lock, repositories=(index, *lock.repositories[1:]))
+    write_lock(path, lock)
     return lock
 
 
@@ -135,6 +147,146 @@ def test_a_lost_reply_makes_no_second_one(
     assert run("propose").endswith(": opened\n")
     assert not world.faults
     assert len(world.pulls) == 1
+
+
+@pytest.fixture(name="told")
+def _told(config: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[str, str]]:
+    """Outputs and summary of the step, as far as they are written."""
+    files = [config.with_name("output"), config.with_name("summary.md")]
+    for variable, file in zip(("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"), files, strict=True):
+        monkeypatch.setenv(variable, str(file))
+
+    def told() -> tuple[str, str]:
+        output, summary = (each.read_text() if each.exists() else "" for each in files)
+        return output, summary
+
+    return told
+
+
+@pytest.mark.parametrize("packages", [1, 2000])
+def test_the_second_night_finds_the_packages_in_the_open_pull_request(
+    packages: int,
+    config: Path,
+    world: World,
+    run: Run,
+    told: Callable[[], tuple[str, str]],
+) -> None:
+    world.settings.private = True
+    lock = write(config, "1.1-r0")
+    names = [f"name-{number:04}" for number in range(packages)]
+    found = [locked(name, number, "1.1-r0") for number, name in enumerate(names, 1)]
+    write_lock(config.with_name("release.lock"), replace(lock, packages=tuple(found)))
+    opened = run("propose").removesuffix(": opened\n")
+    assert world.pulls[0].body.endswith(CUT) is (packages > 1)
+    first = world.branches[BRANCH]
+    sign_again(config)
+    assert run("propose", "--compare") == f"unchanged: {opened} has these packages\n"
+    output, summary = told()
+    assert output == "changed=false\n"
+    assert f"unchanged: {opened} has these packages" in summary
+    assert world.branches[BRANCH] == first
+
+
+def on_the_branch(files: dict[str, str], *, behind: bool = False) -> Callable[[Path, World], None]:
+    """Return a change of the branch: another commit in place of the proposal, or after it."""
+
+    def change(config: Path, world: World) -> None:
+        del config
+        parent = world.branches[BRANCH if behind else "main"]
+        world.branches[BRANCH] = world.add_commit(files, parent)
+
+    return change
+
+
+def move_on(config: Path, world: World) -> None:
+    """Give the default branch another commit."""
+    del world
+    git(config.parent, "commit", "--quiet", "--allow-empty", "--message=another")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda config, _: write(config, "1.2-r0"), "pull/1 has other packages"),
+        (move_on, "pull/1 was made from another commit"),
+        (on_the_branch({}, behind=True), "pull/1 was made from another commit"),
+        (lambda _, world: setattr(world.pulls[0], "state", "closed"), "no pull request is open"),
+        (lambda _, world: world.branches.pop(BRANCH), "no pull request is open"),
+        (on_the_branch({}), f"pull/1 has no release.lock of at most {MAX_LOCK} bytes"),
+        (on_the_branch({"release.lock": "x" * (MAX_LOCK + 1)}), "pull/1 has no release.lock of"),
+        (on_the_branch({"release.lock/a": ""}), "pull/1 has no release.lock of"),
+        (
+            on_the_branch({"release.lock": "format = 1\n::error::an intruder\n"}),
+            "pull/1 has a release.lock that `nox -s pin` did not write",
+        ),
+        (
+            lambda _, world: setattr(world.pulls[0], "body", "of the night before"),
+            "pull/1 does not describe its lock",
+        ),
+    ],
+)
+def test_another_proposal_is_made_unless_an_open_one_has_these_packages(
+    change: Callable[[Path, World], None],
+    reason: str,
+    config: Path,
+    world: World,
+    run: Run,
+    told: Callable[[], tuple[str, str]],
+) -> None:
+    write(config, "1.1-r0")
+    run("propose")
+    sign_again(config)
+    change(config, world)
+    said = run("propose", "--compare")
+    assert said.startswith("changed: ")
+    assert reason in said
+    output, summary = told()
+    assert output == "changed=true\n"
+    assert reason in summary
+    assert "intruder" not in said + output + summary
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind", "expected"),
+    [
+        ("repos/get", "404", "repository: 404 Not Found"),
+        ("pulls/list", "404", "list of pull requests: 404 Not Found"),
+        ("pulls/list", "403", "give GITHUB_TOKEN the permission `contents: read` and `pull-"),
+        ("git/get-ref", "500-before", f"branch {BRANCH}: 500 Server Error"),
+        ("git/get-tree", "404", "tree: 404 Not Found"),
+        ("git/get-blob", "500-before", "release.lock: 500 Server Error"),
+    ],
+)
+def test_a_comparison_that_github_does_not_allow_decides_nothing(
+    operation: str,
+    kind: Kind,
+    expected: str,
+    config: Path,
+    world: World,
+    run: Run,
+    told: Callable[[], tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    write(config, "1.1-r0")
+    run("propose")
+    world.faults += [Fault(operation, kind)] * TRIES
+    assert expected in run("propose", "--compare", status=1)
+    assert told()[0] == ""
+
+
+def test_a_lock_in_a_folder_is_read(world: World, config: Path) -> None:
+    api = read_config(config).github_api
+    host = ProposalHost(api, world.repository, "token", wait=lambda _: None)
+    tree = world.add_tree({"a/b/release.lock": "text", "c": "", "release.lock": "other"})
+
+    def read(path: str, limit: int = 4) -> bytes | None:
+        return host.read_file(tree, path, limit=limit)
+
+    assert read("a/b/release.lock") == b"text"
+    assert read("a/b/release.lock", limit=3) is None
+    missing = ("a/release.lock", "c/release.lock", "d/release.lock", "a/b")
+    assert [read(path) for path in missing] == [None] * 4
 
 
 def test_a_token_without_the_right_is_named(config: Path, world: World, run: Run) -> None:
@@ -210,9 +362,7 @@ def test_an_unchanged_lock_is_nothing_and_a_new_one_is_handed_on(
         del words
         called.append("pin" if command is pin.run else "archive")
         if called == ["pin"]:
-            build = read_config(config).build
-            signed_again = replace(read_lock(build.lock).repositories[0], index_sha256="e" * 64)
-            write_lock(build.lock, replace(read_lock(build.lock), repositories=(signed_again,)))
+            sign_again(config)
         if called == ["pin", "pin"]:
             write(config, "1.1-r0")
 

@@ -50,6 +50,7 @@ PARTS = {
         OPERATIONS,
         (
             *("release", "release-asset", "git-ref", "git-tag", "git-tree", "git-commit"),
+            "blob",
             *("full-repository-default-response", "commit-comparison", "environment"),
             *("repository-ruleset", "actions-repository-permissions"),
             *("actions-default-workflow-permissions", "pull-request", "pull-request-simple-items"),

@@ -49,6 +49,8 @@ def test_a_workflow_keeps_every_rule(name: str) -> None:
         ("ci.yml", "permissions: {}", "permissions: {actions: write}", "outside of its jobs"),
         ("build.yml", '--check "$BUILT" "$BOOTED"', '--check "$BUILT"', "booted is not compared"),
         ("build.yml", '-s artifacts -- --check "$BUILT"\n', "-s version\n", "has not compared"),
+        ("refresh.yml", "id: compare", "id: other", "no step compare with the output changed"),
+        ("refresh.yml", "[pin, compare]", "[pin]", "no output changed of a job compare"),
         ("refresh.yml", "    timeout-minutes: 10\n", "", "tag: no timeout"),
         ("ci.yml", '["**"]', "[main]", "names the branches ['main']"),
         ("refresh.yml", ".default_branch", ".name", "tag: runs for any branch"),
@@ -100,6 +102,22 @@ def test_a_release_runs_every_step_in_order() -> None:
     needs = {job.name: job.needs for job in WORKFLOWS["release.yml"].jobs}
     assert needs["build"] == ["preflight", "bucket"]
     assert needs["verify"] == ["publish"]
+
+
+def test_a_refresh_keeps_and_proposes_only_what_no_pull_request_has() -> None:
+    jobs = {job.name: job for job in WORKFLOWS["refresh.yml"].jobs}
+    order = ["pin", "compare", "keep"]
+    assert [jobs[name].needs for name in ("compare", "keep", "propose")] == [
+        order[:1],
+        order[:2],
+        order,
+    ]
+    assert jobs["compare"].content["outputs"] == {"changed": "${{ steps.compare.outputs.changed }}"}
+    for name in ("keep", "propose"):
+        condition = jobs[name].content["if"]
+        assert "needs.compare.outputs.changed == 'true'" in condition
+        # `changed` of the job `pin` is a comparison with the committed lock only.
+        assert "pin.outputs.changed" not in condition
 
 
 def test_pull_requests_from_forks_need_no_variable_and_no_secret() -> None:

@@ -26,6 +26,7 @@ PERMISSIONS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("build.yml", "attest"): {**READ, "id-token": "write"},
     ("release.yml", "build"): {**READ, "id-token": "write"},
     ("release.yml", "publish"): {"contents": "write", "attestations": "write"},
+    ("refresh.yml", "compare"): {**READ, "pull-requests": "read"},
     ("refresh.yml", "propose"): {"contents": "write", "pull-requests": "write"},
 }
 """By file and job; every other job may read the contents and nothing else."""
@@ -37,11 +38,17 @@ SECRETS: Mapping[tuple[str, str], set[str]] = {
     ("release.yml", "mirror"): BUCKET,
     ("release.yml", "verify"): {"GITHUB_TOKEN"},
     ("refresh.yml", "keep"): BUCKET,
+    ("refresh.yml", "compare"): {"GITHUB_TOKEN"},
     ("refresh.yml", "propose"): {"GITHUB_TOKEN"},
     ("refresh.yml", "tag"): {"GITHUB_TOKEN"},
 }
 """By file and job; no other job has a secret."""
-OUTPUTS = {"artifacts": {"files"}, "preflight": {"mirror"}, "refresh": {"changed", "mirror"}}
+OUTPUTS = {
+    "artifacts": {"files"},
+    "preflight": {"mirror"},
+    "refresh": {"changed", "mirror"},
+    "propose": {"changed"},
+}
 """Outputs that the command of a session writes."""
 
 

@@ -1,5 +1,6 @@
-"""Operations that write commits, branches and pull requests (GitHub REST API, 2022-11-28)."""
+"""Operations on commits, files, branches and pull requests (GitHub REST API, 2022-11-28)."""
 
+import base64
 from collections.abc import Callable, Mapping
 
 from werkzeug.wrappers import Response
@@ -21,6 +22,44 @@ def get_commit(world: World, call: Call) -> Response:
     """Respond with a commit."""
     sha = call.parts["commit_sha"]
     return json_response(_commit(world, call, sha)) if sha in world.commits else not_found()
+
+
+def get_tree(world: World, call: Call) -> Response:
+    """Respond with the files and folders in one folder of a commit."""
+    sha, api = call.parts["tree_sha"], _git(world, call)
+    if sha not in world.trees:
+        return not_found()
+    entries: list[dict[str, object]] = []
+    folders: dict[str, dict[str, str]] = {}
+    for path, content in world.trees[sha].items():
+        name, slash, rest = path.partition("/")
+        if slash:
+            folders.setdefault(name, {})[rest] = content
+            continue
+        blob = world.blob_id(content)
+        entry = {"path": name, "mode": "100644", "type": "blob", "size": len(content.encode())}
+        entries.append({**entry, "sha": blob, "url": f"{api}/blobs/{blob}"})
+    for name, files in folders.items():
+        tree = world.add_tree(files)
+        entry = {"path": name, "mode": "040000", "type": "tree"}
+        entries.append({**entry, "sha": tree, "url": f"{api}/trees/{tree}"})
+    found = example("git-tree")
+    found |= {"sha": sha, "url": f"{api}/trees/{sha}", "tree": entries, "truncated": False}
+    return json_response(found)
+
+
+def get_blob(world: World, call: Call) -> Response:
+    """Respond with the content of a file, in lines of base64."""
+    sha = call.parts["file_sha"]
+    for files in world.trees.values():
+        for content in files.values():
+            if world.blob_id(content) == sha:
+                raw = content.encode()
+                found = example("blob")
+                found |= {"sha": sha, "url": f"{_git(world, call)}/blobs/{sha}", "size": len(raw)}
+                found |= {"node_id": node("Blob", sha), "encoding": "base64"}
+                return json_response({**found, "content": base64.encodebytes(raw).decode()})
+    return not_found()
 
 
 def create_tree(world: World, call: Call) -> Response:
@@ -151,6 +190,8 @@ def _pull(world: World, call: Call, pull: StoredPull, name: str) -> dict[str, ob
 
 OPERATIONS: Mapping[str, Callable[[World, Call], Response]] = {
     "git/get-commit": get_commit,
+    "git/get-tree": get_tree,
+    "git/get-blob": get_blob,
     "git/create-tree": create_tree,
     "git/create-commit": create_commit,
     "git/create-ref": create_ref,

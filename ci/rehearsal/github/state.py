@@ -218,6 +218,10 @@ class World:
         self.trees[sha] = dict(files)
         return sha
 
+    def blob_id(self, content: str) -> str:
+        """Return the id of a file's content, the same for the same content."""
+        return _object_id("blob", content)
+
     def ancestors(self, commit: str) -> set[str]:
         """Return `commit` and all commits before it."""
         found: set[str] = set()

@@ -1,5 +1,6 @@
 """The double's operations on the repository, its settings, commits and pull requests."""
 
+import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +67,20 @@ def test_commits_are_compared(world: World, api: str, owner: requests.Session) -
 
     assert [status(each) for each in (first, second, side)] == ["behind", "identical", "diverged"]
     assert owner.get(f"{api}/compare/main...{'9' * 40}").status_code == 404
+
+
+def test_the_files_of_a_commit_are_read(world: World, api: str, owner: requests.Session) -> None:
+    commit = world.add_commit({"folder/release.lock": "é" * 99, "README.md": "text"})
+    tree = owner.get(f"{api}/git/commits/{commit}").json()["tree"]["sha"]
+    readme, folder = owner.get(f"{api}/git/trees/{tree}").json()["tree"]
+    assert [readme[key] for key in ("path", "type", "size")] == ["README.md", "blob", 4]
+    assert [folder[key] for key in ("path", "type")] == ["folder", "tree"]
+    (lock,) = owner.get(f"{api}/git/trees/{folder['sha']}").json()["tree"]
+    assert [lock[key] for key in ("path", "type", "size")] == ["release.lock", "blob", 198]
+    blob = owner.get(f"{api}/git/blobs/{lock['sha']}").json()
+    assert base64.b64decode(blob["content"]).decode() == "é" * 99
+    for path in ("trees", "blobs"):
+        assert owner.get(f"{api}/git/{path}/{'9' * 40}").status_code == 404
 
 
 def test_a_commit_goes_to_a_branch_and_into_a_pull_request(
