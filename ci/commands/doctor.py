@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             ("lock", lambda: fresh_lock(config.build).id),
         ]
     )
-    rows += check_settings(partial(_open, config, console))
+    rows += check_settings(partial(_open, config, console), config.build.branch)
     console.table(table_rows(rows))
     wrong = sum(row.state in ("FAILED", "missing") for row in rows)
     unknown = sum(row.state == "unknown" for row in rows)

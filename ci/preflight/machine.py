@@ -11,7 +11,7 @@ from ci.report.table import size_text
 
 BUILD_SESSIONS = ("build", "archive", "sign")
 """Sessions of the jobs that install no programs; the job that boots installs QEMU."""
-RELEASE_SESSIONS = ("pin", *BUILD_SESSIONS, "boot")
+RELEASE_SESSIONS = ("pin", *BUILD_SESSIONS, "boot --faults")
 COPIES = 3
 """The raw disk, the qcow2 file and a second build, each at most as large as the disk."""
 OTHER_ROOM = 2 * 1024**3
@@ -19,12 +19,13 @@ OTHER_ROOM = 2 * 1024**3
 
 
 def check_tools(sessions: Iterable[str]) -> str:
-    """Return the names of the programs that the sessions need.
+    """Return the names of the programs that the sessions need, each with its options if any.
 
     Raises:
         CheckFailed: some are not installed.
     """
-    names = dict.fromkeys(tool for session in sessions for tool in session_tools(session))
+    commands = ((name, words) for name, *words in map(str.split, sessions))
+    names = dict.fromkeys(tool for name, words in commands for tool in session_tools(name, words))
     missing = [name for name in names if not is_installed(name)]
     if missing:
         packages = sorted({word for name in missing for word in TOOLS[name].packages})

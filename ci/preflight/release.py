@@ -8,8 +8,10 @@ from build.config import Origin
 from build.snapshot.lock import Lock
 from ci.config import OWN_INSTANCE, PRIVATE, UNNAMED_REPOSITORY, ReleaseConfig
 from ci.preflight.checks import CheckFailed
+from ci.preflight.kept import check_kept
+from ci.preflight.workflow import check_workflow
 from ci.publish.github_release import ReleaseHost
-from ci.release.checkout import fresh_lock, origin_of
+from ci.release.checkout import ROOT, fresh_lock, origin_of
 from ci.release.manifest import MANIFEST, parse_manifest
 
 MAX_MANIFEST = 1 << 20
@@ -132,7 +134,9 @@ class Planned:
         found = self.github.releases(tag)
         published = next((each for each in found if not each.draft), None)
         if published is None:
-            return f"{tag}: a draft, which `publish` completes" if found else f"{tag}: none yet"
+            # GitHub shows drafts to a token that may write, which this job of a workflow has not.
+            drafts = f"{tag}: a draft, which `publish` completes if it is of the same release"
+            return drafts if found else f"{tag}: none published"
         present = next((e for e in self.github.present(published) if e.name == MANIFEST), None)
         if present is None:
             raise CheckFailed(
@@ -153,10 +157,12 @@ class Planned:
         return (
             ("lock", self.check_lock),
             ("tag and version", self.check_tag),
+            ("workflows", lambda: check_workflow(self.config, self.origin.version, ROOT)),
             ("repository", self.check_repository),
             ("visibility", self.check_visibility),
             ("default branch", self.check_branch),
             ("earlier release", self.check_unpublished),
+            ("kept snapshot", lambda: check_kept(self.config, self.lock, lambda: self.github)),
         )
 
 

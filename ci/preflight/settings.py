@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 from build.errors import ConfigError, RemoteError, SnowdropError
@@ -11,70 +12,87 @@ from ci.publish.github_calls import GithubRepository, MissingError, NoRightError
 
 PERMISSION = "administration: read"
 ENVIRONMENT = "release"
-TAG = "refs/tags/v3.24.20261123"
-"""A tag that must be protected, for the patterns of rulesets."""
-RULES = {"update", "deletion"}
-"""Rules of a ruleset without which a tag can be moved, or deleted and made again."""
+RULES = {"creation", "update", "deletion"}
+"""Rules of tags: who may create one decides whose commits are released and signed; without the
+others a tag can be moved, or deleted and made again."""
 HINTS = {
-    "tags v*": "Settings, Rules, Rulesets: a tag ruleset, active, for `v*`, with "
-    "`Restrict updates` and `Restrict deletions`",
-    "environment release": "Settings, Environments: `release`, with deployment tags `v*` and the "
-    "default branch (for refresh.yml), or with reviewers; the keys of the Space belong there",
+    "tags": "Settings, Rules, Rulesets: two tag rulesets, active, for `{tags}`: `Restrict "
+    "creations` with the people who may release as its bypass list; `Restrict updates` and "
+    "`Restrict deletions` without one",
+    "environment release": "Settings, Environments: `release`, with deployment tags `{tags}` and "
+    "the default branch (for refresh.yml), or with reviewers; the keys of the Space belong there",
     "immutable releases": "Settings, General, Releases: enable release immutability",
     "actions": "Settings, Actions, General: require actions to be pinned to a full-length commit",
     "workflows": "Actions: enable the workflows; each has its own button too",
     "workflow token": "Settings, Actions, General, Workflow permissions: read only, and allow "
     "GitHub Actions to create pull requests",
 }
-"""What to do, by check."""
+"""What to do, by check; `{tags}` is the pattern of the tags of releases."""
 
 Read = Callable[[str], Any]
 """Returns the JSON below the repository's address."""
 
 
-def check_settings(open_host: Callable[[], GithubRepository]) -> list[Row]:
-    """Return a row for each protection: there, missing, or not to be read by this token."""
+def tag_pattern(branch: str) -> str:
+    """Return the pattern of the tags of releases of Alpine's branch.
+
+    >>> tag_pattern("v3.24"), tag_pattern("edge")
+    ('v*', 'edge.*')
+    """
+    return "v*" if branch.startswith("v") else f"{branch}.*"
+
+
+def check_settings(open_host: Callable[[], GithubRepository], branch: str) -> list[Row]:
+    """Return a row for each protection: there, missing, or not to be read by this token.
+
+    `branch` is Alpine's, with which the tags begin.
+    """
     try:
         host = open_host()
     except SnowdropError as error:
         return [Row(name, "unknown", str(error), error.hint) for name in HINTS]
+    tag = f"{branch}.20261123"
     checks: Mapping[str, Callable[[Read], str]] = {
-        "tags v*": _check_tags,
-        "environment release": _check_environment,
+        "tags": partial(_check_tags, tag),
+        "environment release": partial(_check_environment, tag),
         "immutable releases": _check_immutable,
         "actions": _check_actions,
         "workflows": _check_workflows,
         "workflow token": _check_workflow_token,
     }
-    return [_row(name, check, host.read) for name, check in checks.items()]
+    hints = {name: hint.format(tags=tag_pattern(branch)) for name, hint in HINTS.items()}
+    return [_row(name, check, host.read, hints[name]) for name, check in checks.items()]
 
 
-def _row(name: str, check: Callable[[Read], str], read: Read) -> Row:
+def _row(name: str, check: Callable[[Read], str], read: Read, hint: str) -> Row:
     try:
         return Row(name, "ok", check(read))
     except CheckFailed as error:
-        return Row(name, "missing", str(error), HINTS[name])
+        return Row(name, "missing", str(error), hint)
     except NoRightError as error:
-        hint = f"use a token with `{PERMISSION}`, or look yourself: {HINTS[name]}"
-        return Row(name, "unknown", str(error), hint)
+        look = f"use a token with `{PERMISSION}`, or look yourself: {hint}"
+        return Row(name, "unknown", str(error), look)
     except RemoteError as error:
-        return Row(name, "unknown", str(error), error.hint or HINTS[name])
+        return Row(name, "unknown", str(error), error.hint or hint)
     except (LookupError, TypeError, AttributeError) as error:
-        return Row(name, "unknown", f"malformed reply ({error!r})", HINTS[name])
+        return Row(name, "unknown", f"malformed reply ({error!r})", hint)
 
 
-def _check_tags(read: Read) -> str:
-    partial = []
+def _check_tags(tag: str, read: Read) -> str:
+    """Check that the rulesets for the tag have all rules, in one or in several."""
+    found: dict[str, set[str]] = {}
     for listed in read("/rulesets?includes_parents=true&targets=tag&per_page=100"):
         ruleset = read(f"/rulesets/{listed['id']}")
         names = ruleset.get("conditions", {}).get("ref_name", {})
-        if ruleset["enforcement"] != "active" or not _covers(names, TAG):
-            continue
-        rules = {rule["type"] for rule in ruleset.get("rules", [])}
-        if rules >= RULES:
-            return f"ruleset {ruleset['name']!r}: {', '.join(sorted(rules))}"
-        partial.append(f"{ruleset['name']!r} lacks {', '.join(sorted(RULES - rules))}")
-    raise CheckFailed("; ".join(partial) or "no active ruleset for tags like v3.24.20261123")
+        if ruleset["enforcement"] == "active" and _covers(names, f"refs/tags/{tag}"):
+            rules = {rule["type"] for rule in ruleset.get("rules", [])} & RULES
+            found.setdefault(str(ruleset["name"]), set()).update(rules)
+    if not found:
+        raise CheckFailed(f"no active ruleset for tags like {tag}")
+    described = "; ".join(f"{name!r}: {', '.join(sorted(rules))}" for name, rules in found.items())
+    if missing := RULES - set().union(*found.values()):
+        raise CheckFailed(f"{described}; without {', '.join(sorted(missing))}")
+    return f"rulesets {described}"
 
 
 def _covers(names: Mapping[str, Sequence[str]], ref: str) -> bool:
@@ -86,7 +104,7 @@ def _covers(names: Mapping[str, Sequence[str]], ref: str) -> bool:
     return included and not any(map(matches, names.get("exclude", ())))
 
 
-def _check_environment(read: Read) -> str:
+def _check_environment(tag: str, read: Read) -> str:
     try:
         environment = read(f"/environments/{ENVIRONMENT}")
     except MissingError:
@@ -100,11 +118,11 @@ def _check_environment(read: Read) -> str:
     if policy and policy["protected_branches"]:
         raise CheckFailed(f"{ENVIRONMENT}: only protected branches may use its secrets, and no tag")
     if policy:
-        _check_refs(read)
+        _check_refs(tag, read)
     return f"rules: {', '.join(rules)}"
 
 
-def _check_refs(read: Read) -> None:
+def _check_refs(tag: str, read: Read) -> None:
     """Check that the environment admits tags of releases and the default branch, and no other."""
     reply = read(f"/environments/{ENVIRONMENT}/deployment-branch-policies?per_page=100")
     patterns: dict[str, list[str]] = {"branch": [], "tag": []}
@@ -115,7 +133,6 @@ def _check_refs(read: Read) -> None:
     def admits(kind: str, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in patterns[kind])
 
-    tag = TAG.removeprefix("refs/tags/")
     if not admits("tag", tag):
         raise CheckFailed(f"{ENVIRONMENT}: no pattern of a tag admits {tag}")
     default = str(read("")["default_branch"])

@@ -1,7 +1,7 @@
 """The release that this checkout builds: its source commit, lock and records."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,27 @@ def head_commit(folder: Path = ROOT) -> str:
     return git("rev-parse", "--verify", "HEAD", folder=folder).text.strip()
 
 
+def changes(folder: Path, outputs: Iterable[Path] = ()) -> list[str]:
+    """Return what differs from the commit of the checkout `folder`, as git-status(1) writes it.
+
+    New files in the folders `outputs` do not count, unless files of such a folder are committed:
+    then it has sources, too.
+
+    Raises:
+        ProcessError: it is no git work tree.
+    """
+    prefix = git("rev-parse", "--show-prefix", folder=folder).text.strip()
+    own = []
+    for output in outputs:
+        path = output.resolve()
+        if path != folder and path.is_relative_to(folder):
+            name = str(path.relative_to(folder))
+            if not git("ls-files", "--", f":(literal){name}", folder=folder).text:
+                own.append(f"?? {prefix}{name}/")
+    listed = git("status", "--porcelain", "-z", "--untracked-files=all", folder=folder).text
+    return [entry for entry in listed.split("\0") if entry and not entry.startswith(tuple(own))]
+
+
 def origin_of(config: ReleaseConfig, lock: Lock) -> Origin:
     """Return the name, version and source of a release built from this checkout.
 
@@ -59,7 +80,7 @@ def origin_of(config: ReleaseConfig, lock: Lock) -> Origin:
     """
     try:
         commit = head_commit()
-        dirty = bool(git("status", "--porcelain").text.strip())
+        dirty = bool(changes(ROOT, (config.dist, config.build.store, config.build.work)))
     except SnowdropError as error:
         raise ConfigError(
             f"{ROOT}: git does not report the source commit: {error}",

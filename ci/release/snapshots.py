@@ -51,6 +51,16 @@ def kept_prefix(spaces: SpacesConfig) -> str:
     return f"{spaces.prefix}snapshots/"
 
 
+def kept_places(config: ReleaseConfig) -> tuple[str, ...] | None:
+    """Return where snapshots are kept: URLs and folders, None for prereleases at GitHub.
+
+    That is `kept` of release.toml; without that key its Space.
+    """
+    if config.build.kept is None and config.spaces:
+        return (f"{config.spaces.public_url}/{kept_prefix(config.spaces)}",)
+    return config.build.kept
+
+
 def complete_store(config: ReleaseConfig, lock: Lock, store: Store, console: Console) -> None:
     """Put what `lock` names and `store` lacks into it, from any source; see `fill_store`.
 
@@ -82,9 +92,7 @@ def snapshot_sources(
         downloader=downloader,
     )
     known = config.repository != UNNAMED_REPOSITORY
-    kept = build.kept
-    if kept is None and config.spaces:
-        kept = (f"{config.spaces.public_url}/{kept_prefix(config.spaces)}",)
+    kept = kept_places(config)
     sources: list[SnapshotSource] = [
         kept_source(each, build.file.parent, downloader, build.work) for each in kept or ()
     ]

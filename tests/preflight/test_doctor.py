@@ -16,7 +16,7 @@ from tests.publish.release import world_in, write_config
 from tests.snapshot.conftest import lock_of, locked
 
 PROTECTIONS = {
-    *("tags v*", "environment release", "immutable releases", "actions", "workflows"),
+    *("tags", "environment release", "immutable releases", "actions", "workflows"),
     "workflow token",
 }
 OPERATIONS = {
@@ -81,9 +81,10 @@ def test_a_protected_repository_is_in_order(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("settings", "missing"),
     [
-        (Settings(protected_tags=()), "tags v*"),
-        (Settings(protected_tags=("refs/tags/release-*",)), "tags v*"),
-        (Settings(tag_rules=("deletion",)), "tags v*"),
+        (Settings(protected_tags=()), "tags"),
+        (Settings(protected_tags=("refs/tags/release-*",)), "tags"),
+        (Settings(tag_rules=(("deletion", "update"),)), "tags"),
+        (Settings(tag_rules=(("creation",), ("deletion",))), "tags"),
         (Settings(environment=False), "environment release"),
         (Settings(environment_rules="none"), "environment release"),
         (Settings(environment_rules="protected branches"), "environment release"),

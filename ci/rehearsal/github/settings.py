@@ -9,7 +9,7 @@ from ci.rehearsal.github.responses import example, json_response, node
 from ci.rehearsal.github.state import World
 
 RULESET = 42
-"""Number of the only ruleset."""
+"""Number of the first ruleset."""
 
 
 def get_repository(world: World, call: Call) -> Response:
@@ -82,8 +82,7 @@ def list_workflows(world: World, call: Call) -> Response:
 
 def list_rulesets(world: World, call: Call) -> Response:
     """Respond with the rulesets, without their rules."""
-    ruleset = _ruleset(world)
-    rows = [{**ruleset}] if world.settings.protected_tags else []
+    rows = _rulesets(world)
     for row in rows:
         row.pop("rules"), row.pop("conditions")
     return page(call, rows)
@@ -91,9 +90,10 @@ def list_rulesets(world: World, call: Call) -> Response:
 
 def get_ruleset(world: World, call: Call) -> Response:
     """Respond with one ruleset and its rules."""
-    if call.parts["ruleset_id"] != RULESET or not world.settings.protected_tags:
-        return not_found()
-    return json_response(_ruleset(world))
+    for ruleset in _rulesets(world):
+        if ruleset["id"] == call.parts["ruleset_id"]:
+            return json_response(ruleset)
+    return not_found()
 
 
 def get_immutable(world: World, call: Call) -> Response:
@@ -121,17 +121,23 @@ def get_default_token(world: World, call: Call) -> Response:
     return json_response(found)
 
 
-def _ruleset(world: World) -> dict[str, object]:
-    ruleset: dict[str, object] = example("repository-ruleset")
-    return ruleset | {
-        "id": RULESET,
-        "name": "release tags",
-        "target": "tag",
-        "source": world.repository,
-        "enforcement": "active",
-        "conditions": {"ref_name": {"include": list(world.settings.protected_tags), "exclude": []}},
-        "rules": [{"type": kind} for kind in world.settings.tag_rules],
-    }
+def _rulesets(world: World) -> list[dict[str, object]]:
+    model: dict[str, object] = example("repository-ruleset")
+    patterns = list(world.settings.protected_tags)
+    return [
+        model
+        | {
+            "id": number,
+            "name": f"tags: {', '.join(kinds)}",
+            "target": "tag",
+            "source": world.repository,
+            "enforcement": "active",
+            "conditions": {"ref_name": {"include": patterns, "exclude": []}},
+            "rules": [{"type": kind} for kind in kinds],
+        }
+        for number, kinds in enumerate(world.settings.tag_rules, RULESET)
+        if patterns
+    ]
 
 
 def _commit(world: World, name: str) -> str | None:

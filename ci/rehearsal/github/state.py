@@ -142,8 +142,9 @@ class Settings:
     pulls_by_actions: bool = True
     """Whether a workflow may create pull requests."""
     protected_tags: tuple[str, ...] = ("refs/tags/v*",)
-    """Patterns of a ruleset for tags; without any there is no ruleset."""
-    tag_rules: tuple[str, ...] = ("deletion", "update")
+    """Patterns of the rulesets for tags; without any there is no ruleset."""
+    tag_rules: tuple[tuple[str, ...], ...] = (("creation",), ("deletion", "update"))
+    """Rules of each ruleset."""
 
 
 PUSHED = "pushed.json"
