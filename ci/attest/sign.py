@@ -23,7 +23,6 @@ from ci.attest.collect import (
     complete_manifest,
     start_manifest,
 )
-from ci.attest.predicates.difference import previous_release
 from ci.attest.predicates.provenance import shape_sha256
 from ci.attest.predicates.release import ReleaseInputs, release_statements
 from ci.attest.predicates.sbom import Group, builder_sbom, image_sbom, locked_parts, own_parts
@@ -45,6 +44,7 @@ from ci.release.manifest import (
     image_sbom_name,
     source_name,
 )
+from ci.release.previous import previous_release
 
 STAGING = ".signing"
 
@@ -66,22 +66,26 @@ def sign_release(
     progress: Progress,
     checkout: Path = ROOT,
     check: Callable[[Manifest, Path, str | None], object] | None = None,
+    previous: str | None = None,
 ) -> Signed:
     """Write lock, sources, SBOMs, release.json, SHA256SUMS and all bundles into dist.
 
     `records`: the build records of the release; `checkout`: the folder of its sources; `check`:
-    the check of each new bundle of the release, as in `sigstore_client`. Running it again gives
-    the same files with new bundles.
+    the check of each new bundle of the release, as in `sigstore_client`; `previous`: the tag of
+    the previous release, as `wanted` of `previous_release`. Running it again gives the same files
+    with new bundles.
 
     Raises:
-        ConfigError: there is no identity token, or it is not of this release's run.
+        ConfigError: there is no identity token, or it is not of this release's run; `previous` is
+            no tag of an earlier release.
         VerificationError: a file is not the one that was built and booted; nothing is signed.
         RemoteError: sigstore did not answer, or refused.
     """
-    inputs, archive = _read_inputs(config, records, checkout, progress)
-    previous = inputs.previous.tag if inputs.previous else None
+    inputs, archive = _read_inputs(config, records, checkout, progress, previous)
     manifest = start_manifest(
-        inputs.built[0].origin, repository=config.repository, previous=previous
+        inputs.built[0].origin,
+        repository=config.repository,
+        previous=inputs.previous.tag if inputs.previous else None,
     )
     job = job_of(environment)
     check_job(job, manifest, config.sign)
@@ -104,7 +108,11 @@ def sign_release(
 
 
 def _read_inputs(
-    config: ReleaseConfig, records: Sequence[Path], checkout: Path, progress: Progress
+    config: ReleaseConfig,
+    records: Sequence[Path],
+    checkout: Path,
+    progress: Progress,
+    previous: str | None,
 ) -> tuple[ReleaseInputs, Artifact]:
     """Return the checked inputs of the release, and its snapshot archive."""
     with progress.step("Hash the artifacts again", total=len(records), unit="images") as step:
@@ -120,7 +128,11 @@ def _read_inputs(
         lock=lock,
         snapshot=snapshot,
         previous=previous_release(
-            config.build.lock, checkout=checkout, commit=origin.commit, progress=progress
+            config.build.lock,
+            checkout=checkout,
+            commit=origin.commit,
+            progress=progress,
+            wanted=previous,
         ),
         shape_sha256=shape_sha256(read_toml(config.file).values),
     )

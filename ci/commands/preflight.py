@@ -9,10 +9,14 @@ from build.errors import ConfigError
 from ci.config import ReleaseConfig, read_config
 from ci.preflight.bucket import check_bucket
 from ci.preflight.checks import Row, require, run_checks, table_rows
+from ci.preflight.kept import check_kept
 from ci.preflight.machine import BUILD_SESSIONS, check_room, check_tools
+from ci.preflight.previous import PreviousRelease
 from ci.preflight.release import Planned, workflow_repository
+from ci.preflight.workflow import check_workflow
 from ci.publish.github_release import ReleaseHost
 from ci.publish.release_files import require_protected
+from ci.release.checkout import ROOT
 from ci.report.actions import write_outputs, write_summary
 from ci.report.console import Console
 from ci.report.safe_output import read_secret
@@ -38,8 +42,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.tag and arguments.part == "bucket":
         raise ConfigError("--part bucket: takes no tag")
     rows: list[Row] = []
+    planned = _plan_release(config, arguments.tag, console.environment)
+    previous = PreviousRelease(planned, ROOT, console.progress)
     if arguments.part != "bucket":
-        rows += _check_release(config, arguments.tag, console.environment)
+        rows += _check_release(planned, previous)
     if arguments.part != "release":
         rows += run_checks([("bucket", partial(check_bucket, config.spaces, console.environment))])
     failed = sum(row.state != "ok" for row in rows)
@@ -50,21 +56,30 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     write_summary(console.environment, f"## Preflight\n\n{markdown_table(cells, header)}")
     console.data({"checks": [row.document() for row in rows], "mirror": config.spaces is not None})
     # A later job of the workflow runs only when there is a bucket.
-    write_outputs(console.environment, {"mirror": "true" if config.spaces else "false"})
+    outputs = {"mirror": "true" if config.spaces else "false"}
+    if arguments.part != "bucket" and not failed:
+        outputs["previous"] = previous.tag or ""
+    write_outputs(console.environment, outputs)
     return 1 if failed else 0
 
 
-def _check_release(
+def _plan_release(
     config: ReleaseConfig, tag: str | None, environment: Mapping[str, str]
-) -> list[Row]:
-    planned = Planned(
-        config, tag, workflow_repository(environment), partial(_open_host, config, environment)
-    )
-    machine: tuple[tuple[str, Callable[[], str]], ...] = (
+) -> Planned:
+    running_in = workflow_repository(environment)
+    return Planned(config, tag, running_in, partial(_open_host, config, environment))
+
+
+def _check_release(planned: Planned, previous: PreviousRelease) -> list[Row]:
+    config = planned.config
+    others: tuple[tuple[str, Callable[[], str]], ...] = (
+        ("previous release", previous.check),
+        ("workflows", lambda: check_workflow(config, planned.origin.version, ROOT)),
+        ("kept snapshot", lambda: check_kept(config, planned.lock, lambda: planned.github)),
         ("programs", partial(check_tools, BUILD_SESSIONS)),
         ("room", partial(check_room, config)),
     )
-    return run_checks([*planned.checks(), *machine])
+    return run_checks([*planned.checks(), *others])
 
 
 def _open_host(config: ReleaseConfig, environment: Mapping[str, str]) -> ReleaseHost:

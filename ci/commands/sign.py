@@ -19,7 +19,13 @@ HELP = "Sign the artifacts, SHA256SUMS, provenance, SBOMs and the records of bui
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare no arguments: release.toml and the checkout determine what is signed."""
+    """Declare the arguments of `sign`: all else follows from release.toml and the checkout."""
+    parser.add_argument(
+        "--previous",
+        metavar="TAG",
+        help="tag of the release to compare with, empty for none "
+        "(default: the newest tag of a release before the commit that has a lock)",
+    )
 
 
 def check_with(trust: Trust, issuer: str) -> Callable[[Manifest, Path, str | None], None]:
@@ -53,6 +59,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             progress=console.progress,
             checkout=ROOT,
             check=check_with(Trust(config.sign.trust_root or PUBLIC_ROOT), config.sign.issuer),
+            previous=arguments.previous,
         )
     manifest = signed.manifest
     console.table(sorted(signed.sums.items()), header=("signed", "sha256"))

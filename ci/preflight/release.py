@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from github.GitRelease import GitRelease
+
 from build.config import Origin
 from build.snapshot.lock import Lock
 from ci.config import OWN_INSTANCE, PRIVATE, UNNAMED_REPOSITORY, ReleaseConfig
 from ci.preflight.checks import CheckFailed
-from ci.preflight.kept import check_kept
-from ci.preflight.workflow import check_workflow
 from ci.publish.github_release import ReleaseHost
-from ci.release.checkout import ROOT, fresh_lock, origin_of
-from ci.release.manifest import MANIFEST, parse_manifest
+from ci.release.checkout import fresh_lock, origin_of
+from ci.release.manifest import MANIFEST, Manifest, parse_manifest
 
 MAX_MANIFEST = 1 << 20
 NEW_VERSION = "increase `serial` in release.toml, or pin newer packages, and push the new tag"
@@ -137,12 +137,11 @@ class Planned:
             # GitHub shows drafts to a token that may write, which this job of a workflow has not.
             drafts = f"{tag}: a draft, which `publish` completes if it is of the same release"
             return drafts if found else f"{tag}: none published"
-        present = next((e for e in self.github.present(published) if e.name == MANIFEST), None)
-        if present is None:
+        manifest = published_manifest(self.github, published)
+        if manifest is None:
             raise CheckFailed(
                 f"{published.html_url}: published, without {MANIFEST}", hint=NEW_VERSION
             )
-        manifest = parse_manifest(self.github.read_small(present, MAX_MANIFEST))
         expected = (self.lock.id, self.origin.commit)
         if (manifest.lock_id, manifest.commit) != expected:
             raise CheckFailed(
@@ -157,13 +156,17 @@ class Planned:
         return (
             ("lock", self.check_lock),
             ("tag and version", self.check_tag),
-            ("workflows", lambda: check_workflow(self.config, self.origin.version, ROOT)),
             ("repository", self.check_repository),
             ("visibility", self.check_visibility),
             ("default branch", self.check_branch),
             ("earlier release", self.check_unpublished),
-            ("kept snapshot", lambda: check_kept(self.config, self.lock, lambda: self.github)),
         )
+
+
+def published_manifest(host: ReleaseHost, release: GitRelease) -> Manifest | None:
+    """Return the manifest of a release at GitHub, None when it has none."""
+    present = next((each for each in host.present(release) if each.name == MANIFEST), None)
+    return parse_manifest(host.read_small(present, MAX_MANIFEST)) if present else None
 
 
 def workflow_repository(environment: Mapping[str, str]) -> str:

@@ -74,6 +74,13 @@ class ReleaseHost(GithubRepository):
         )
         return sorted(found, key=lambda item: item.id)
 
+    def published(self) -> dict[str, GitRelease]:
+        """Return all releases that are no drafts, by tag."""
+        return self.retry(
+            "list of releases",
+            lambda: {item.tag_name: item for item in self.remote.get_releases() if not item.draft},
+        )
+
     def create_draft(
         self, tag: str, commit: str | None, notes: str, *, mark: str = ""
     ) -> GitRelease:

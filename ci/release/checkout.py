@@ -12,7 +12,7 @@ from build.snapshot.lock import Lock, check_fresh
 from build.snapshot.lock_reader import read_lock
 from build.words import did_you_mean
 from ci.config import ReleaseConfig
-from ci.release.version import version_of
+from ci.release.version import parse_tag, version_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,14 +32,14 @@ def git(*words: str, folder: Path = ROOT, check: bool = True, stdin: bytes = b""
 
 
 def release_tags(folder: Path, *filters: str) -> list[str]:
-    """Return the tags `v*` of the checkout in `folder`, the newest first.
+    """Return the tags of the checkout in `folder` that may be of releases, the newest first.
 
     `filters` are options of git-for-each-ref(1). Outside a checkout there are no tags.
     """
     # The last --sort is the primary key: the version decides between tags of one second.
     words = ("--sort=-version:refname", "--sort=-creatordate", "--format=%(refname:strip=2)")
-    listed = git("for-each-ref", *words, *filters, "refs/tags/v*", folder=folder, check=False)
-    return listed.text.split() if listed.status == 0 else []
+    listed = git("for-each-ref", *words, *filters, "refs/tags", folder=folder, check=False)
+    return [tag for tag in listed.text.split() if parse_tag(tag)] if listed.status == 0 else []
 
 
 def head_commit(folder: Path = ROOT) -> str:

@@ -68,7 +68,7 @@ def revision_lock(revision: str, lock: Path) -> Lock | None:
 
 
 def release_locks(lock: Path, count: int) -> Iterator[tuple[str, Lock]]:
-    """Yield tag and lock of the `count` newest releases: the tags `v*` that have a lock.
+    """Yield tag and lock of the `count` newest releases: the tags of releases that have a lock.
 
     Outside a git checkout there are none.
 

@@ -199,10 +199,15 @@ class Workspace:
         """The snapshot archive."""
         return self.dist / f"snowdrop-{VERSION}-snapshot.tar"
 
-    def sign(self) -> Signed:
-        """Sign what is there."""
+    def sign(self, previous: str | None = None) -> Signed:
+        """Sign what is there; `previous` as in `sign -- --previous`."""
         return sign_release(
-            self.config, [self.record], environment={}, progress=Silent(), checkout=self.root
+            self.config,
+            [self.record],
+            environment={},
+            progress=Silent(),
+            checkout=self.root,
+            previous=previous,
         )
 
     def change(self, path: Path, **values: object) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from sigstore.verify import Verifier, policy
 from sigstore_models.common.v1 import HashAlgorithm
 
 from build.edges.progress import Silent
-from build.errors import PublishError, RemoteError, VerificationError
+from build.errors import ConfigError, PublishError, RemoteError, VerificationError
 from build.snapshot.archive import write_archive
 from build.snapshot.lock import write_lock
 from build.snapshot.store import Store
@@ -35,6 +35,7 @@ from ci.rehearsal.sigstore.server import Running, Sigstore
 from ci.release.checksums import parse_checksums
 from ci.release.manifest import (
     DIFFERENCE_BUNDLE,
+    MANIFEST,
     PROVENANCE_BUNDLE,
     SNAPSHOT_BUNDLE,
     bundle_name,
@@ -192,32 +193,96 @@ def test_after_an_interruption_there_is_no_release_and_a_second_run_completes_it
     assert read_release(workspace.config, Silent()).manifest == before.manifest
 
 
-def test_the_previous_release_is_compared_package_by_package(
-    workspace: Workspace, enter: Callable[[Mapping[str, str]], None]
-) -> None:
-    older = replace(LOCK, packages=LOCK.packages[:-1], epoch=LOCK.epoch - 86_400)
-    write_lock(workspace.config.build.lock, older)
+OLDER = replace(LOCK, packages=LOCK.packages[:-1], epoch=LOCK.epoch - 86_400)
+"""The lock of the tag FORMER."""
+WITHOUT_LOCK, FORMER, FAILED = "v3.24.20261121", "v3.24.20261122", "v3.24.20261122.1"
+LATER = "v3.24.20261124"
+
+
+@pytest.fixture(name="history")
+def _history(workspace: Workspace, enter: Callable[[Mapping[str, str]], None]) -> Iterator[Running]:
+    """Give tags before and after this release, and the sigstore of its commit.
+
+    FAILED has the lock of this release, as a tag whose workflow failed.
+    """
+    git(workspace.root, "tag", WITHOUT_LOCK)
+    write_lock(workspace.config.build.lock, OLDER)
     git(workspace.root, "add", "release.lock")
     git(workspace.root, "commit", "-qm", "The previous release")
-    git(workspace.root, "tag", "v3.24.20261122")
+    git(workspace.root, "tag", FORMER)
     write_lock(workspace.config.build.lock, LOCK)
-    git(workspace.root, "commit", "-qam", "This release")
+    git(workspace.root, "commit", "-qam", "It failed")
+    git(workspace.root, "tag", FAILED)
+    git(workspace.root, "commit", "-qm", "This release", "--allow-empty")
     git(workspace.root, "tag", VERSION)
     commit = git(workspace.root, "rev-parse", "HEAD")
     git(workspace.root, "commit", "-qm", "A later one", "--allow-empty")
-    git(workspace.root, "tag", "v3.24.20261124")
+    git(workspace.root, "tag", LATER)
     workspace.change(workspace.record, source={"commit": commit, "dirty": False})
     instance = Sigstore.open(workspace.root / "sigstore", replace(JOB, commit=commit))
     with instance.serve() as running:
         enter(running.environment)
-        signed = workspace.sign()
-    assert signed.manifest.previous == "v3.24.20261122"
-    statement = statement_in(workspace.dist / DIFFERENCE_BUNDLE, running.trusted_root)
+        yield running
+
+
+def test_the_previous_release_is_compared_package_by_package(
+    workspace: Workspace, history: Running
+) -> None:
+    signed = workspace.sign(previous=FORMER)
+    assert signed.manifest.previous == FORMER
+    statement = statement_in(workspace.dist / DIFFERENCE_BUNDLE, history.trusted_root)
     assert statement["subject"] == [{"name": "release.lock", "digest": {"sha256": LOCK.id}}]
     predicate = statement["predicate"]
-    assert predicate["old"] == {"name": "v3.24.20261122", "lock": older.id}
+    assert predicate["old"] == {"name": FORMER, "lock": OLDER.id}
     (change,) = predicate["closures"]["builder"]["changes"]
     assert (change["kind"], change["name"]) == ("added", "python3")
+
+
+def test_without_a_name_the_newest_tag_counts_as_the_previous_release(
+    workspace: Workspace, history: Running
+) -> None:
+    assert workspace.sign().manifest.previous == FAILED
+    statement = statement_in(workspace.dist / DIFFERENCE_BUNDLE, history.trusted_root)
+    assert statement["predicate"]["different"] is False
+
+
+@pytest.mark.usefixtures("history")
+def test_without_a_previous_release_nothing_is_compared(workspace: Workspace) -> None:
+    assert workspace.sign(previous="").manifest.previous is None
+    assert not (workspace.dist / DIFFERENCE_BUNDLE).exists()
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        (VERSION, f"previous release {VERSION}: no tag of a release"),
+        (LATER, f"previous release {LATER}: no tag of a release"),
+        ("HEAD^", r"previous release HEAD\^: no tag of a release"),
+        (WITHOUT_LOCK, f"previous release {WITHOUT_LOCK}: has no release.lock"),
+    ],
+)
+def test_what_is_no_earlier_release_is_refused(
+    workspace: Workspace, tag: str, message: str
+) -> None:
+    before = workspace.snapshot()
+    with pytest.raises(ConfigError, match=message) as refused:
+        workspace.sign(previous=tag)
+    assert refused.value.hint
+    assert workspace.snapshot() == before
+
+
+@pytest.mark.usefixtures("history")
+def test_in_a_shallow_checkout_a_named_release_is_refused(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """It would be compared with nothing, though the caller knows a release before it."""
+    shallow = tmp_path / "shallow"
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{workspace.root}", str(shallow))
+    workspace = replace(workspace, root=shallow)
+    with pytest.raises(ConfigError, match=f"previous release {FORMER}: a shallow") as refused:
+        workspace.sign(previous=FORMER)
+    assert "--unshallow" in refused.value.hint
 
 
 def test_signing_again_gives_the_same_files_with_new_bundles(
@@ -383,19 +448,37 @@ def test_a_service_that_is_down_is_named_and_leaves_dist_unchanged(
     assert not (workspace.dist / ".signing").exists()
 
 
-def test_the_command_lists_what_it_signed(
-    workspace: Workspace, sigstore: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(name="run")
+def _run(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return what runs the command, and returns what it prints."""
     monkeypatch.setattr(command, "build_records", lambda config: [workspace.record])
     monkeypatch.setattr(command, "ROOT", workspace.root)
-    for as_json in (False, True):
+
+    def run(*argv: str, as_json: bool = False) -> str:
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        given = argparse.Namespace(config=workspace.root / "release.toml", json=as_json)
         out = io.StringIO()
         console = Console(out, io.StringIO(), {}, as_json, Silent())
-        arguments = argparse.Namespace(config=workspace.root / "release.toml", json=as_json)
-        assert command.run(arguments, console) == 0
-        if as_json:
-            data = json.loads(out.getvalue())
-            assert (data["version"], len(data["bundles"])) == (VERSION, 15)
-        else:
-            assert "SHA256SUMS" in out.getvalue()
-            assert f"15 bundles of {VERSION}" in out.getvalue()
+        assert command.run(parser.parse_args(argv, given), console) == 0
+        return out.getvalue()
+
+    return run
+
+
+@pytest.mark.usefixtures("sigstore")
+def test_the_command_lists_what_it_signed(run: Callable[..., str]) -> None:
+    said = run()
+    assert "SHA256SUMS" in said
+    assert f"15 bundles of {VERSION}" in said
+    data = json.loads(run(as_json=True))
+    assert (data["version"], len(data["bundles"])) == (VERSION, 15)
+
+
+@pytest.mark.usefixtures("history")
+def test_the_command_takes_the_name_of_the_previous_release(
+    workspace: Workspace, run: Callable[..., str]
+) -> None:
+    for words, previous in ((("--previous", FORMER), FORMER), (("--previous", ""), None)):
+        run(*words)
+        assert parse_manifest((workspace.dist / MANIFEST).read_bytes()).previous == previous

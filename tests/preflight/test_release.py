@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 
 from build.config import Origin
+from build.snapshot.kept import kept_name
 from build.snapshot.lock import write_lock
 from ci.__main__ import main
+from ci.commands import preflight as command
 from ci.config import read_config
 from ci.preflight import machine, release
 from ci.rehearsal.github.server import running
 from ci.rehearsal.github.state import StoredAsset, StoredRelease, World
 from ci.release.manifest import MANIFEST, dump_manifest, parse_manifest
+from ci.release.snapshots import kept_tag
 from ci.release.version import version_of
+from tests.attest.conftest import git
 from tests.publish.release import COMMIT, REPOSITORY, world_in, write_config, write_release
 from tests.snapshot.conftest import lock_of, locked
 
@@ -32,16 +36,34 @@ class Scene:
     tag: str
     origin: Origin
 
-    def publish(self, *, commit: str = COMMIT, draft: bool = False) -> None:
-        """Put a release of the tag at GitHub; its manifest names `commit`."""
-        dist = write_release(self.folder, version=self.tag)
+    def publish(
+        self,
+        *,
+        tag: str = "",
+        commit: str = "",
+        previous: str | None = None,
+        draft: bool = False,
+        name: str = MANIFEST,
+    ) -> None:
+        """Put a release at GitHub, by default of this tag; its manifest is a file called `name`."""
+        tag = tag or self.tag
+        dist = write_release(self.folder, version=tag)
         manifest = parse_manifest((dist / MANIFEST).read_bytes())
-        content = dump_manifest(replace(manifest, commit=commit, lock_id=self.lock_id))
+        commit = commit or self.origin.commit
+        manifest = replace(manifest, commit=commit, lock_id=self.lock_id, previous=previous)
+        self._put(tag, name, dump_manifest(manifest), draft=draft)
+
+    def keep(self) -> None:
+        """Put the prerelease at GitHub that keeps the snapshot of the lock."""
+        self._put(kept_tag(self.lock_id), kept_name(self.lock_id), b"an archive")
+
+    def _put(self, tag: str, name: str, content: bytes, *, draft: bool = False) -> None:
+        """Put a release with one file at GitHub."""
         number = self.world.next_number()
         self.world.blob(number).write_bytes(content)
         asset = StoredAsset(
             number=number,
-            name=MANIFEST,
+            name=name,
             label="",
             content_type="application/json",
             size=len(content),
@@ -49,11 +71,13 @@ class Scene:
             state="uploaded",
             created=self.world.now(),
         )
-        self.world.releases[1000] = StoredRelease(
-            number=1000,
-            tag=self.tag,
+        known = [each.number for each in self.world.releases.values() if each.tag == tag]
+        release_number = known[0] if known else 1000 + number
+        self.world.releases[release_number] = StoredRelease(
+            number=release_number,
+            tag=tag,
             commitish="main",
-            name=self.tag,
+            name=tag,
             body="",
             draft=draft,
             prerelease=False,
@@ -63,6 +87,11 @@ class Scene:
         )
 
     lock_id: str = ""
+
+    def at(self, commit: str) -> None:
+        """Let the checkout and GitHub's branch and tag be at `commit`."""
+        self.origin = replace(self.origin, commit=commit)
+        self.world.branches["main"] = self.world.tags[self.tag] = commit
 
 
 @pytest.fixture
@@ -78,6 +107,9 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
         origin = Origin(name="snowdrop", version=tag, commit=COMMIT, dirty=False)
         scene = Scene(tmp_path, config, world, tag, origin, lock.id)
         monkeypatch.setattr(release, "origin_of", lambda *_: scene.origin)
+        scene.keep()
+        git(tmp_path, "init", "--quiet")
+        monkeypatch.setattr(command, "ROOT", tmp_path)
         monkeypatch.setattr(machine, "is_installed", lambda _: True)
         monkeypatch.setenv("GITHUB_TOKEN", "token-of-a-test")
         monkeypatch.setenv("GITHUB_REPOSITORY", REPOSITORY)
@@ -148,6 +180,16 @@ def deleted(scene: Scene) -> None:
     del scene.world.tags[scene.tag]
 
 
+def not_kept(scene: Scene) -> None:
+    scene.world.releases.clear()
+
+
+def kept_elsewhere(scene: Scene) -> None:
+    (scene.folder / "kept").mkdir()
+    text = scene.config.read_text()
+    scene.config.write_text(text.replace("[snapshot]", '[snapshot]\nkept = ["kept"]'))
+
+
 def no_rights(scene: Scene) -> None:
     scene.world.refused = {"repos/list-releases"}
 
@@ -166,6 +208,8 @@ def no_rights(scene: Scene) -> None:
         (private_log_allowed, "visibility", "no token for the snapshot that is kept at GitHub"),
         (deleted, "default branch", "not at GitHub any more"),
         (no_rights, "earlier release", "403"),
+        (not_kept, "kept snapshot", "GitHub has no prerelease snapshot-"),
+        (kept_elsewhere, "kept snapshot", ".tar is not in kept"),
         (lambda scene: scene.publish(commit=OTHER), "earlier release", "published from commit 666"),
     ],
 )
@@ -235,7 +279,8 @@ def test_a_missing_token_fails_the_checks_that_need_it(
     check: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GITHUB_TOKEN")
-    assert set(check()) == {"visibility", "default branch", "earlier release"}
+    needing = {"visibility", "default branch", "earlier release", "previous release"}
+    assert set(check()) == {*needing, "kept snapshot"}
 
 
 def test_a_later_job_learns_whether_there_is_a_mirror(
@@ -244,4 +289,92 @@ def test_a_later_job_learns_whether_there_is_a_mirror(
     output = scene.folder / "output"
     monkeypatch.setenv("GITHUB_OUTPUT", str(output))
     check()
-    assert output.read_text() == "mirror=false\n"
+    assert "mirror=false\n" in output.read_text()
+
+
+FIRST, FAILED = "v3.24.20251101", "v3.24.20251102"
+
+
+@pytest.fixture
+def previous(
+    scene: Scene, check: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], str]:
+    """Return what runs the session after two tags and returns its output for the attest job."""
+    output = scene.folder / "output"
+    monkeypatch.setenv("GITHUB_OUTPUT", str(output))
+    git(scene.folder, "add", "release.lock")
+    for tag in (FIRST, FAILED, scene.tag):
+        git(scene.folder, "commit", "-qm", tag, "--allow-empty")
+        git(scene.folder, "tag", tag)
+    scene.at(git(scene.folder, "rev-parse", "HEAD"))
+
+    def run() -> str:
+        output.unlink(missing_ok=True)
+        assert check() == {}
+        lines = dict(line.split("=", 1) for line in output.read_text().splitlines())
+        return lines["previous"]
+
+    return run
+
+
+def test_a_tag_that_became_no_release_is_not_the_previous_release(
+    scene: Scene, previous: Callable[[], str]
+) -> None:
+    scene.publish(tag=FIRST)
+    assert previous() == FIRST
+    scene.publish(tag=FAILED, draft=True)
+    assert previous() == FIRST
+    scene.publish(tag=FAILED, name="notes.txt")
+    assert previous() == FIRST
+    scene.publish(tag=FAILED)
+    assert previous() == FAILED
+
+
+def test_without_a_published_release_there_is_no_previous_one(
+    scene: Scene, previous: Callable[[], str]
+) -> None:
+    """As in a fork, which has the tags of the repository that it was made from."""
+    assert previous() == ""
+    git(scene.folder, "tag", "v3.25.20251201")  # of the same commit
+    git(scene.folder, "commit", "-qm", "A later one", "--allow-empty")
+    git(scene.folder, "tag", "v3.25.20251202")
+    for tag in ("v3.25.20251201", "v3.25.20251202"):
+        scene.publish(tag=tag)
+    assert previous() == ""
+
+
+def test_a_release_that_is_published_keeps_its_previous_release(
+    scene: Scene, previous: Callable[[], str]
+) -> None:
+    """A failed tag may become a release after this one; a repeated run must sign the same."""
+    for tag in (FIRST, FAILED):
+        scene.publish(tag=tag)
+    for kept in (FIRST, None):
+        scene.publish(previous=kept)
+        assert previous() == (kept or "")
+
+
+def test_a_previous_release_whose_tag_is_gone_is_named(
+    scene: Scene, previous: Callable[[], str], check: Callable[..., dict[str, str]]
+) -> None:
+    scene.publish(previous=FIRST)
+    assert previous() == FIRST
+    git(scene.folder, "tag", "--delete", FIRST)
+    assert f"previous release {FIRST}: no tag of a release" in check()["previous release"]
+
+
+def test_without_the_history_there_is_no_answer(
+    scene: Scene,
+    previous: Callable[[], str],
+    check: Callable[..., dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene.publish(tag=FIRST)
+    assert previous() == FIRST
+    shallow = scene.folder / "shallow"
+    git(scene.folder, "clone", "-q", "--depth=1", f"file://{scene.folder}", str(shallow))
+    monkeypatch.setattr(command, "ROOT", shallow)
+    output = scene.folder / "output"
+    output.unlink()
+    assert "a shallow checkout" in check()["previous release"]
+    assert "previous=" not in output.read_text()

@@ -45,7 +45,7 @@ SECRETS: Mapping[tuple[str, str], set[str]] = {
 """By file and job; no other job has a secret."""
 OUTPUTS = {
     "artifacts": {"files"},
-    "preflight": {"mirror"},
+    "preflight": {"mirror", "previous"},
     "refresh": {"changed", "mirror"},
     "propose": {"changed"},
 }
@@ -104,6 +104,14 @@ class Workflow:
         """The file as YAML."""
         content: Mapping[Any, Any] = yaml.safe_load(self.text)
         return content
+
+    @property
+    def inputs(self) -> set[str]:
+        """Names of the inputs that a caller hands over."""
+        # YAML 1.1 reads the key `on` as true.
+        events = self.content[True]
+        call = events.get("workflow_call") if isinstance(events, dict) else None
+        return set((call or {}).get("inputs", {}))
 
     @property
     def jobs(self) -> list[Job]:
@@ -261,7 +269,7 @@ def actions_are_pinned(workflow: Workflow) -> Iterator[str]:
 
 
 def references_exist(workflow: Workflow) -> Iterator[str]:
-    """Every output that is read is written by a step or a job before."""
+    """Every output or input that is read is written by a step, a job before or the caller."""
     jobs = {job.name: job for job in workflow.jobs}
     for job in workflow.jobs:
         text = str(job.content)
@@ -278,10 +286,32 @@ def references_exist(workflow: Workflow) -> Iterator[str]:
             known = jobs[name].content.get("outputs", {}) if name in jobs else {}
             if name not in job.needs or not (called or output in known):
                 yield f"{job.where}: no output {output} of a job {name} that it needs"
+        for name in re.findall(r"inputs\.(\w+)", text):
+            if name not in workflow.inputs:
+                yield f"{job.where}: no input {name}"
+        called_file = FOLDER / Path(job.content.get("uses", "")).name
+        if "uses" in job.content and called_file.is_file():
+            expected = Workflow(called_file.name, called_file.read_text()).inputs
+            if (handed := set(job.content.get("with", {}))) != expected:
+                yield f"{job.where}: hands over {sorted(handed)}, expected {sorted(expected)}"
         if missing := set(job.needs) - set(jobs):
             yield f"{job.where}: needs {sorted(missing)}"
         if "uses" not in job.content and "timeout-minutes" not in job.content:
             yield f"{job.where}: no timeout"
+
+
+def history_is_there(workflow: Workflow) -> Iterator[str]:
+    """A job that looks for the previous release has the tags and commits before its own."""
+    for job in workflow.jobs:
+        depths = [
+            step.get("with", {}).get("fetch-depth")
+            for step in job.steps
+            if "actions/checkout" in step.get("uses", "")
+        ]
+        for name, words in job.sessions:
+            needed = name == "sign" or (name == "preflight" and "bucket" not in words)
+            if needed and depths != [0]:
+                yield f"{job.where}: {name} needs a checkout with fetch-depth 0"
 
 
 def artifacts_are_checked(workflow: Workflow) -> Iterator[str]:
@@ -331,6 +361,7 @@ RULES: tuple[Callable[[Workflow], Iterator[str]], ...] = (
     privileged_jobs_have_no_credential,
     actions_are_pinned,
     references_exist,
+    history_is_there,
     artifacts_are_checked,
     no_branch_is_named,
     summaries_are_written,

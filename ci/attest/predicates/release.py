@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from build.snapshot.lock import Lock
 from ci.attest.collect import BuiltImage
 from ci.attest.predicates.boot import boot_predicate
-from ci.attest.predicates.difference import Previous, difference_predicate
+from ci.attest.predicates.difference import difference_predicate
 from ci.attest.predicates.provenance import Run, build_provenance
 from ci.attest.predicates.snapshot import VerifiedSnapshot, snapshot_predicate
 from ci.attest.statements import (
@@ -30,6 +30,7 @@ from ci.release.manifest import (
     image_sbom_name,
     sbom_bundle,
 )
+from ci.release.previous import Previous
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,7 @@ def test_a_secret_reaches_a_called_workflow_only_when_it_is_handed_over(tmp_path
     copy(
         tmp_path,
         "build.yml",
-        lambda text: text.replace("run: nox -s sign\n", f"run: nox -s sign\n        env:\n{KEY}"),
+        lambda text: text.replace("          PREVIOUS:", f"{KEY}          PREVIOUS:"),
     )
     jobs = {job.key: job for job in read_jobs(tmp_path / "release.yml")}
     assert jobs["build/attest"].secrets == frozenset()
