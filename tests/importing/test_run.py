@@ -119,7 +119,7 @@ def test_an_api_that_is_gone_half_way_is_continued_where_it_was(
 ) -> None:
     real, count = send, 0
 
-    def gone(*args: str, **options: Any) -> Reply:
+    def gone(*args: str, **options: Any) -> Reply:  # noqa: ANN401
         nonlocal count
         count += 1
         if count > last:
@@ -221,7 +221,7 @@ def test_kills_at_each_request_are_followed_by_one_plain_run(
     for number in range(1, 60):
         count = 0
 
-        def killed(*args: str, last: int = number, **options: Any) -> Reply:
+        def killed(*args: str, last: int = number, **options: Any) -> Reply:  # noqa: ANN401
             nonlocal count
             count += 1
             answer = real(*args, **options)
