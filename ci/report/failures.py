@@ -1,7 +1,10 @@
 """Failures that no code expected, as errors of one line."""
 
+import os
 import sys
+from pathlib import Path
 
+from build.edges.owners import chown_hint
 from build.errors import ConfigError, SnowdropError
 
 INTERNAL = 70
@@ -18,7 +21,9 @@ def unexpected(error: Exception) -> SnowdropError:
 def _failure(error: Exception) -> SnowdropError:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         # Permissions and names are the user's: a folder that cannot be read, a name too long.
-        return SnowdropError(f"{error.filename}: {error.strerror}")
+        denied = isinstance(error, PermissionError)
+        hint = chown_hint(Path(os.fsdecode(error.filename)), os.geteuid()) if denied else ""
+        return SnowdropError(f"{error.filename}: {error.strerror}", hint=hint)
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith(("build", "ci")):
         return ConfigError(
             f"{sys.executable}: this Python has no package {error.name}",
