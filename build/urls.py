@@ -1,6 +1,7 @@
-"""URLs without the user name, password or token that some of them hold (RFC 3986, 3.2.1)."""
+"""URLs: the address of a server in them, and the password that some hold (RFC 3986, 3.2)."""
 
 import re
+from urllib.parse import SplitResult, urlsplit
 
 USERINFO = re.compile(
     r"""
@@ -16,6 +17,21 @@ NETRC_HINT = (
     "remove it: a URL is printed and published; credentials of a private mirror belong into "
     "~/.netrc, for exactly that host"
 )
+
+
+def split_address(url: str) -> SplitResult | None:
+    """Return the parts of an http(s) URL, None if its host or port cannot be that of a server.
+
+    >>> split_address("https://files.example:8443").port, split_address("https://:8443")
+    (8443, None)
+    """
+    try:
+        parts = urlsplit(url)
+        # Reading the port raises ValueError, too: one that is no number, or above 65535.
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None
 
 
 def has_userinfo(text: str) -> bool:

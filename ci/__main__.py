@@ -21,9 +21,10 @@ from build.words import did_you_mean
 from ci.commands import COMMANDS, Command, load_command, parse_path, parse_target
 from ci.locations import folder_of_caller, resolve_location, resolve_path
 from ci.report.console import Console, open_console
+from ci.report.failures import unexpected
 
-INTERRUPTED, INTERNAL = 130, 70
-"""Exit codes: 128 and the number of SIGINT, as in shells; EX_SOFTWARE of sysexits.h."""
+INTERRUPTED = 130
+"""Exit code: 128 and the number of SIGINT, as in shells."""
 
 
 EXIT_CODES = (
@@ -53,8 +54,7 @@ def main(argv: Sequence[str]) -> int:
             failure = SnowdropError("interrupted")
             failure.exit_code = INTERRUPTED
         except Exception as error:  # noqa: BLE001  # the last place that can report it
-            failure = _unexpected(error)
-            failure.__cause__ = error  # for the traceback
+            failure = unexpected(error)
         if "--debug" in options:
             traceback.print_exception(failure)
         console.error(failure)
@@ -149,24 +149,6 @@ class _Parser(argparse.ArgumentParser):
         if not prefix and words:
             message += did_you_mean(words.split()[0].partition("=")[0], options)
         raise ConfigError(message, hint=f"`{self.prog} --help` explains the arguments")
-
-
-def _unexpected(error: Exception) -> SnowdropError:
-    """Return the failure that stands for an exception of Python or of a library."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        # Permissions and names are the user's: a folder that cannot be read, a name too long.
-        return SnowdropError(f"{error.filename}: {error.strerror}")
-    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith(("build", "ci")):
-        return ConfigError(
-            f"{sys.executable}: this Python has no package {error.name}",
-            hint="run the command as `nox -s COMMAND -- ...`, which installs .nox/release, or "
-            "with .nox/release/bin/python",
-        )
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    hint = "add the output of the same command with `--debug` to the report"
-    failure = SnowdropError(f"internal error: {text}, please report it", hint=hint)
-    failure.exit_code = INTERNAL
-    return failure
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -1,19 +1,30 @@
 """The tables of release.toml about releases, as frozen values; every error is one line."""
 
+import ipaddress
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from build.config import BuildConfig, read_build_config
 from build.errors import ConfigError
-from build.tables import Table, read_toml
+from build.tables import REQUIRED, Table, read_toml
+from build.urls import split_address
 from ci.regions import SPACES, check_regions
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 CANDIDATE = "rc(?P<rc>[1-9][0-9]?)"
 """Pattern of the mark of a prerelease, also in its tag."""
 URL = re.compile(r"https?://[^\s?#]+[^\s?#/]")
+ADDRESS = "an http(s) URL with a host, and a port up to 65535"
+LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+REGION = re.compile(LABEL)
+"""The form that boto3 demands, whatever a service calls its regions."""
+HOST = re.compile(rf"(?:{LABEL}\.)*{LABEL}\.?")
+MAX_HOST = 255
+ENDPOINT = "an http(s) URL whose host has letters, digits, dashes and dots, and a port up to 65535"
+"""What is expected; boto3 refuses a host of another form, one with an underscore too."""
 ISSUER = "https://token.actions.githubusercontent.com"
 """The issuer of GitHub Actions' identity tokens."""
 UNNAMED_REPOSITORY = "OWNER/REPO"
@@ -124,14 +135,27 @@ def read_config(file: Path) -> ReleaseConfig:
             default="",
         ),
         dist=release.path("dist", expected="a path", default="dist"),
-        github_api=github.text(
-            "api", expected="an http(s) URL", default="https://api.github.com", pattern=URL
-        ),
+        github_api=_address(github, "api", default="https://api.github.com"),
         build=read_build_config(file),
         sign=_sign(top.table("sign", required=False)),
         spaces=_spaces(top.table("spaces")) if "spaces" in top.values else None,
         imports=_import(top.table("import")) if "import" in top.values else None,
     )
+
+
+def is_endpoint(url: str) -> bool:
+    """Return whether boto3 takes `url` as an endpoint, and can connect to its port.
+
+    >>> is_endpoint("http://127.0.0.1:9000"), is_endpoint("https://my_minio.example")
+    (True, False)
+    """
+    parts = split_address(url)
+    if parts is None or parts.hostname is None:
+        return False
+    with suppress(ValueError):
+        ipaddress.ip_address(parts.hostname)
+        return True
+    return len(parts.hostname) <= MAX_HOST and HOST.fullmatch(parts.hostname) is not None
 
 
 def _sign(section: Table) -> SignConfig:
@@ -157,16 +181,18 @@ def _spaces(section: Table) -> SpacesConfig:
             expected="3 to 63 lower-case letters, digits and dashes",
             pattern=re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"),
         ),
-        region=section.text("region", expected="a region such as fra1"),
+        region=section.text("region", expected="a region such as fra1", pattern=REGION),
         prefix=section.text(
             "prefix",
             expected="empty, or a path that ends in a slash",
             default="",
             pattern=re.compile(r"(?:[A-Za-z0-9._-]+/)*"),
         ),
-        endpoint=section.text("endpoint", expected="an http(s) URL", pattern=URL),
-        public_url=section.text("public_url", expected="an http(s) URL", pattern=URL),
+        endpoint=section.text("endpoint", expected=ENDPOINT, pattern=URL),
+        public_url=_address(section, "public_url"),
     )
+    if not is_endpoint(config.endpoint):
+        raise section.fail("endpoint", ENDPOINT)
     unlisted = section.flag("unlisted_region", default=False)
     if SPACES.fullmatch(config.endpoint):
         _check_regions(section, "region", (config.region,), unlisted=unlisted)
@@ -179,13 +205,19 @@ def _import(section: Table) -> ImportConfig:
     unlisted = section.flag("unlisted_region", default=False)
     _check_regions(section, "regions", regions, unlisted=unlisted)
     return ImportConfig(
-        api=section.text(
-            "api", expected="an http(s) URL", default="https://api.digitalocean.com", pattern=URL
-        ),
+        api=_address(section, "api", default="https://api.digitalocean.com"),
         regions=regions,
         name=section.text("name", expected="a name"),
         tags=section.strings("tags", expected="a list of words", default=()),
     )
+
+
+def _address(section: Table, key: str, *, default: str = REQUIRED) -> str:
+    """Return the URL of a server, to which paths are appended."""
+    url = section.text(key, expected=ADDRESS, default=default, pattern=URL)
+    if split_address(url) is None:
+        raise section.fail(key, ADDRESS)
+    return url
 
 
 def _check_regions(section: Table, key: str, regions: Sequence[str], *, unlisted: bool) -> None:

@@ -1,6 +1,7 @@
 """The environment of a session: Python packages installed with hashes, and programs of the host.
 
-Standard library only: the noxfile imports this module before anything is installed.
+Standard library only, and what needs no more: the noxfile imports this module before anything is
+installed.
 """
 
 import fcntl
@@ -16,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from build.edges.owners import chown_hint, owner_problem
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".nox"
@@ -121,9 +124,30 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class EnvironmentProblem(Exception):  # noqa: N818 - the user has to act, nothing failed
-    """The missing programs, and the command that installs them."""
+    """What is missing or in the way, and after a line `hint: ` the command that helps."""
 
 
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn an OSError into an EnvironmentProblem: the noxfile prints no other without traceback."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        path, user = Path(os.fsdecode(error.filename)), os.geteuid()
+        shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+        problem, hint = "", ""
+        if isinstance(error, PermissionError):
+            problem, hint = owner_problem(path, user), chown_hint(path, user)
+        raise EnvironmentProblem(
+            f"{shown}: {error.strerror}"
+            + (f", {problem}" if problem else "")
+            + (f"\nhint: {hint}" if hint else "")
+        ) from None
+
+
+@_one_line_errors()
 def ensure_python(name: str, *, install: bool = True) -> Path:
     """Return the python of the environment `name`, installed from `requirements/NAME.txt`.
 
@@ -132,7 +156,7 @@ def ensure_python(name: str, *, install: bool = True) -> Path:
 
     Raises:
         EnvironmentProblem: pip could not install, with its last lines in the message; or there is
-            no such environment, and `install` is false.
+            no such environment, and `install` is false; or this user cannot write there.
     """
     folder = ENVIRONMENTS / name
     requirements = ROOT / "requirements" / f"{name}.txt"

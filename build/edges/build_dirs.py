@@ -1,6 +1,7 @@
 """Temporary folders of one build, and errors of the file system they are on."""
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from build.config import MIB
 from build.edges.container import Mount
+from build.edges.owners import chown_hint
 from build.edges.temporary import temporary_folder
 from build.errors import BuildError
 
@@ -76,9 +78,10 @@ def file_errors(work: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = NOT_A_FOLDER.get(error.errno or 0, error.strerror)
-        raise BuildError(
-            f"{error.filename or work}: {reason}", hint=HINTS.get(error.errno or 0, "")
-        ) from None
+        hint = HINTS.get(error.errno or 0, "")
+        if isinstance(error, PermissionError):
+            hint = chown_hint(Path(os.fsdecode(error.filename or work)), os.geteuid())
+        raise BuildError(f"{error.filename or work}: {reason}", hint=hint) from None
 
 
 def check_free_space(folder: Path, needed: int) -> None:

@@ -77,7 +77,10 @@ def locate(repository: str, base: Path) -> str | Path:
     Raises:
         ConfigError: it is another kind of URL.
     """
-    parts = urlsplit(repository)
+    try:
+        parts = urlsplit(repository)
+    except ValueError as error:  # as `http://[::1`
+        raise ConfigError(f"repository {repository!r}: {error}, expected a URL") from None
     if parts.scheme in ("http", "https") and parts.netloc:
         return repository.rstrip("/")
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):

@@ -5,7 +5,7 @@ import time
 from functools import partial
 
 from ci.config import ReleaseConfig, read_config
-from ci.preflight.checks import require, run_checks, table_rows
+from ci.preflight.checks import print_document, require, run_checks, table_rows
 from ci.preflight.machine import RELEASE_SESSIONS, check_room, check_tools
 from ci.preflight.settings import PERMISSION, check_settings, require_named_repository
 from ci.publish.github_calls import GithubRepository
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     wrong = sum(row.state in ("FAILED", "missing") for row in rows)
     unknown = sum(row.state == "unknown" for row in rows)
     console.line(f"{wrong} of {len(rows)} to mend, {unknown} cannot be read with this token")
-    console.data({"checks": [row.document() for row in rows]})
+    print_document(rows, {}, console)
     return 1 if wrong else 0
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from build.errors import ConfigError
 from ci.config import ReleaseConfig, read_config
 from ci.preflight.bucket import check_bucket
-from ci.preflight.checks import Row, require, run_checks, table_rows
+from ci.preflight.checks import Row, print_document, require, run_checks, table_rows
 from ci.preflight.kept import check_kept
 from ci.preflight.machine import BUILD_SESSIONS, check_room, check_tools
 from ci.preflight.previous import PreviousRelease
@@ -54,12 +54,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     cells = [[row.state, row.name, escape(row.found), row.hint] for row in rows]
     header = ["", "check", "found", "what to do"]
     write_summary(console.environment, f"## Preflight\n\n{markdown_table(cells, header)}")
-    console.data({"checks": [row.document() for row in rows], "mirror": config.spaces is not None})
     # A later job of the workflow runs only when there is a bucket.
     outputs = {"mirror": "true" if config.spaces else "false"}
     if arguments.part != "bucket" and not failed:
         outputs["previous"] = previous.tag or ""
     write_outputs(console.environment, outputs)
+    print_document(rows, {"mirror": config.spaces is not None}, console)
     return 1 if failed else 0
 
 

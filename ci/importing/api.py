@@ -12,6 +12,7 @@ from urllib.parse import quote
 import requests
 
 from build.edges.download import bearer, retry_after
+from build.edges.replies import Reply, send
 from build.errors import ConfigError, RemoteError, VerificationError
 from build.tables import Table
 from ci.regions import REGION
@@ -164,17 +165,10 @@ class Api:
             raise UncertainError(f"{self._url}{path}: {_reason(answer)}", hint=AGAIN)
         return self._table(answer, path)
 
-    def _send(self, method: str, path: str, body: object) -> requests.Response:
-        return requests.request(
-            method,
-            self._url + path,
-            json=body,
-            auth=self._auth,
-            timeout=SECONDS,
-            allow_redirects=False,
-        )
+    def _send(self, method: str, path: str, body: object) -> Reply:
+        return send(method, self._url + path, json=body, auth=self._auth, timeout=SECONDS)
 
-    def _table(self, answer: requests.Response, path: str) -> Table:
+    def _table(self, answer: Reply, path: str) -> Table:
         if answer.status_code not in {200, 201, 202}:
             hint = {
                 401: f"check {TOKEN}: the service does not accept it",
@@ -199,7 +193,7 @@ def _image(table: Table) -> CustomImage:
     )
 
 
-def _reason(answer: requests.Response) -> str:
+def _reason(answer: Reply) -> str:
     """Return the status and the reason that the service gives."""
     try:
         message = answer.json().get("message")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from build.edges.progress import Progress
 from build.errors import ConfigError
-from ci.config import SpacesConfig
+from ci.config import ENDPOINT, SpacesConfig, is_endpoint
 from ci.spaces.errors import FAILURES, remote_error
 
 if TYPE_CHECKING:
@@ -36,12 +36,14 @@ def private_bucket(address: str, *, region: str, endpoint: str | None) -> Spaces
     """Return the bucket that `s3://BUCKET` names; the endpoint is that of Spaces by default.
 
     Raises:
-        ConfigError: the address has another form.
+        ConfigError: the address or the endpoint has another form.
     """
     match = BUCKET.fullmatch(address)
     if match is None:
         raise ConfigError(f"--via {address}: expected s3://BUCKET")
     bucket, url = match["bucket"], endpoint or f"https://{region}.digitaloceanspaces.com"
+    if not is_endpoint(url):
+        raise ConfigError(f"--endpoint {url}: expected {ENDPOINT}")
     return SpacesConfig(
         bucket=bucket,
         region=region,

@@ -1,11 +1,13 @@
 """What this user can do on this machine, checked before anything is made."""
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
 from build.edges.container import client_environment, one_line
+from build.edges.owners import chown_hint
 from build.edges.process import run
 from build.errors import SnowdropError
 from ci.config import ReleaseConfig
@@ -36,10 +38,13 @@ def check_writable(folders: Iterable[Path]) -> str:
     for folder in folders:
         nearest = existing_folder(folder)
         if not os.access(nearest, os.W_OK | os.X_OK):
-            where = "" if nearest == folder else f", where {folder} is to be"
+            where = "" if nearest == folder.absolute() else f", where {folder} is to be"
+            read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
+            reason = os.strerror(errno.EROFS) if read_only else "this user cannot write there"
             raise CheckFailed(
-                f"{nearest}: this user cannot write there{where}",
-                hint="work in a clone of your own, or name other folders in release.toml",
+                f"{nearest}: {reason}{where}",
+                hint=chown_hint(nearest, os.geteuid())
+                or "work in a clone of your own, or name other folders in release.toml",
             )
         names.append(str(folder))
     return ", ".join(names)

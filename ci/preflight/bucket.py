@@ -1,21 +1,21 @@
 """The bucket takes an object, gives it to a stranger, and lets it be removed."""
 
 import secrets
+import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from http import HTTPStatus
+from io import BytesIO
 from typing import TYPE_CHECKING
 
-import requests
 from botocore.exceptions import ClientError
 
-from build.edges.download import bearer
-from build.errors import RemoteError
+from build.edges.download import Downloader, RefusedError, Request, SizeError, bearer
 from ci.config import SpacesConfig
 from ci.preflight.checks import CheckFailed
 from ci.publish.mirror import open_bucket
 from ci.publish.release_files import require_protected
-from ci.publish.transfer import CONNECT, SILENCE
+from ci.publish.transfer import Wait
 from ci.spaces.errors import FAILURES, remote_error, status_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,12 @@ FOLDER = "preflight/"
 PROBE = b"A probe of `nox -s preflight`; it may be deleted.\n"
 
 
-def check_bucket(spaces: SpacesConfig | None, environment: Mapping[str, str]) -> str:
+def check_bucket(
+    spaces: SpacesConfig | None, environment: Mapping[str, str], wait: Wait = time.sleep
+) -> str:
     """Return what the bucket did with a probe: written once, read by a stranger, removed.
+
+    `wait` sleeps between two tries of the download.
 
     Raises:
         ConfigError: a key is missing.
@@ -43,7 +47,7 @@ def check_bucket(spaces: SpacesConfig | None, environment: Mapping[str, str]) ->
         try:
             _put(client, spaces.bucket, key)
             conditional = _is_conditional(client, spaces.bucket, key)
-            _read_as_stranger(f"{spaces.public_url}/{key}")
+            _read_as_stranger(f"{spaces.public_url}/{key}", wait)
         except BaseException:
             # The first failure is the one to report.
             with suppress(*FAILURES):
@@ -88,15 +92,19 @@ def _is_conditional(client: "S3Client", bucket: str, key: str) -> bool:
     return False
 
 
-def _read_as_stranger(url: str) -> None:
+def _read_as_stranger(url: str, wait: Wait) -> None:
+    # A redirect is refused, as by the mirror. Whoever answers there need not be the bucket.
+    request = Request(url=url, limit=len(PROBE), auth=bearer(None), redirects=0)
+    found = BytesIO()
+    status: int = HTTPStatus.OK
     try:
-        answer = requests.get(
-            url, auth=bearer(None), timeout=(CONNECT, SILENCE), allow_redirects=False
-        )
-    except requests.RequestException as error:
-        raise RemoteError(f"{url}: {error}", hint="check spaces.public_url") from None
-    if answer.status_code != HTTPStatus.OK or answer.content != PROBE:
+        Downloader(wait, "check spaces.public_url").fetch(request, into=found)
+    except RefusedError as error:
+        status = error.status
+    except SizeError:
+        found = BytesIO()  # no probe, even if it begins like it
+    if status != HTTPStatus.OK or found.getvalue() != PROBE:
         raise CheckFailed(
-            f"{url}: GET without an account returns {answer.status_code}, expected the probe",
+            f"{url}: GET without an account returns {status}, expected the probe",
             hint="make the bucket's objects publicly readable, and check spaces.public_url",
         )

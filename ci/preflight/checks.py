@@ -1,10 +1,12 @@
 """One check as a row of a table, and the runner that turns errors into rows."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from build.errors import ConfigError, SnowdropError
+from ci.report.console import Console
+from ci.report.failures import INTERNAL, unexpected
 
 State = Literal["ok", "FAILED", "missing", "unknown"]
 """`missing`: a protection that is not there; `unknown`: the token may not read it."""
@@ -18,6 +20,8 @@ class Row:
     state: State
     found: str
     hint: str = ""
+    internal: SnowdropError | None = field(default=None, compare=False)
+    """The internal error that ended the check."""
 
     def document(self) -> dict[str, str]:
         """Return the row as values for JSON."""
@@ -31,20 +35,23 @@ class CheckFailed(SnowdropError):  # noqa: N818 - not an error of the program
 def run_checks(checks: Sequence[tuple[str, Callable[[], str]]]) -> list[Row]:
     """Return a row for each check: a function that returns what it found, or raises.
 
-    Every check runs, whatever the others gave: a maintainer mends all faults at once.
+    Every check runs, whatever the others gave, even an internal error: a maintainer mends all
+    faults at once.
     """
     rows: list[Row] = []
     causes: dict[str, str] = {}
     for name, check in checks:
         try:
             rows.append(Row(name, "ok", check()))
-        except SnowdropError as error:
+        except Exception as raised:  # noqa: BLE001 - the other rows are of use all the same
+            error = raised if isinstance(raised, SnowdropError) else unexpected(raised)
             text = " ".join(str(error).split())
             cause = causes.setdefault(text, name)
             if cause != name:
                 # They need the same thing, such as the lock, which is to be mended once.
                 text = f"not checked: the check `{cause}` failed"
-            rows.append(Row(name, "FAILED", text, error.hint or "see the message"))
+            internal = error if error.exit_code == INTERNAL else None
+            rows.append(Row(name, "FAILED", text, error.hint or "see the message", internal))
     return rows
 
 
@@ -60,6 +67,20 @@ def table_rows(rows: Sequence[Row]) -> list[list[str]]:
         if row.state != "ok" and row.hint and not (same and row.state == "unknown"):
             lines.append(["", "", f"do: {row.hint}"])
     return lines
+
+
+def print_document(rows: Sequence[Row], values: Mapping[str, object], console: Console) -> None:
+    """Print the rows and `values` as JSON, after everything else of the command.
+
+    Raises:
+        SnowdropError: the internal error of a row, which the command line reports as such.
+    """
+    document = {"checks": [row.document() for row in rows], **values}
+    for row in rows:
+        if row.internal:
+            row.internal.data = document
+            raise row.internal
+    console.data(document)
 
 
 def require(name: str, value: str, *, hint: str) -> str:

@@ -13,6 +13,7 @@ from github.GitReleaseAsset import GitReleaseAsset
 
 from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import Silent, Step
+from build.edges.replies import Reply, send
 from build.errors import RemoteError
 from build.tables import Table
 from ci.publish.github_calls import API_VERSION, GithubRepository, MissingError
@@ -206,7 +207,8 @@ class ReleaseHost(GithubRepository):
         url = release.upload_url.split("{")[0]
         _check_upload_host(self._api, url)
         with file.path.open("rb") as opened:
-            answer = requests.post(
+            answer = send(
+                "POST",
                 url,
                 params={"name": file.name},
                 data=UploadBody(opened, file.size, counter),
@@ -217,8 +219,6 @@ class ReleaseHost(GithubRepository):
                     "X-GitHub-Api-Version": API_VERSION,
                 },
                 timeout=(CONNECT, SILENCE),
-                # A redirect could lead the token and the file to another host.
-                allow_redirects=False,
             )
         arrived = _json(answer)
         if answer.status_code != 201:
@@ -251,7 +251,7 @@ def _check_upload_host(api: str, url: str) -> None:
         raise RemoteError(f"{api}: uploads would go to {found.netloc}, expected {expected}")
 
 
-def _json(answer: requests.Response) -> dict[str, object]:
+def _json(answer: Reply) -> dict[str, object]:
     try:
         value = answer.json()
     except ValueError:

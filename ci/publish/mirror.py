@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import boto3
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 from build.edges.download import Downloader, Request, bearer
 from build.edges.progress import Progress, Step
@@ -60,33 +61,42 @@ def open_bucket(spaces: SpacesConfig, environment: Mapping[str, str]) -> "S3Clie
     """Return a client for the bucket's service, with the keys in `environment`.
 
     Raises:
-        ConfigError: a key is missing or malformed; the message names the variable.
+        ConfigError: a key is missing or malformed; the message names the variable. Or boto3
+            refuses the endpoint, the region or another setting of the environment.
     """
     keys = {name: read_secret(environment, name) for name in ("SPACES_KEY", "SPACES_SECRET")}
     for name, value in keys.items():
         if not value:
             raise ConfigError(
                 f"{name}: not in the environment, expected a key of the bucket",
-                hint="make one in DigitalOcean's control panel: Spaces, Access Keys",
+                hint="make one in DigitalOcean's control panel: Spaces, Access Keys; a workflow "
+                "gets it as a secret of its environment `release`",
             )
-    client = boto3.client(
-        "s3",
-        endpoint_url=spaces.endpoint,
-        region_name=spaces.region,
-        aws_access_key_id=keys["SPACES_KEY"],
-        aws_secret_access_key=keys["SPACES_SECRET"],
-        config=Config(
-            signature_version="s3v4",
-            # The signature covers the body: the service refuses a damaged upload.
-            s3={"addressing_style": "path", "payload_signing_enabled": True},
-            # boto3 1.36 sends checksum trailers by default, which other S3 services refuse.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            retries={"mode": "standard", "total_max_attempts": 4},
-            connect_timeout=CONNECT,
-            read_timeout=SILENCE,
-        ),
-    )
+    try:
+        client = boto3.client(
+            "s3",
+            endpoint_url=spaces.endpoint,
+            region_name=spaces.region,
+            aws_access_key_id=keys["SPACES_KEY"],
+            aws_secret_access_key=keys["SPACES_SECRET"],
+            config=Config(
+                signature_version="s3v4",
+                # The signature covers the body: the service refuses a damaged upload.
+                s3={"addressing_style": "path", "payload_signing_enabled": True},
+                # boto3 1.36 sends checksum trailers by default, which other S3 services refuse.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                retries={"mode": "standard", "total_max_attempts": 4},
+                connect_timeout=CONNECT,
+                read_timeout=SILENCE,
+            ),
+        )
+    except (ValueError, BotoCoreError) as error:
+        raise ConfigError(
+            f"S3 service at endpoint {spaces.endpoint}, region {spaces.region}: {error}",
+            hint="write both as the service's documentation does; AWS_PROFILE and other variables "
+            "of boto3 count as well",
+        ) from None
     for operation in ("PutObject", "UploadPart"):
         client.meta.events.register(f"before-send.s3.{operation}", _start_counting)
     return client

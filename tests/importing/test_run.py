@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from build.edges.progress import Silent
+from build.edges.replies import Reply, send
 from build.errors import ConfigError, PublishError, RemoteError, SnowdropError
 from ci.importing.api import Api, NewImage
 from ci.importing.plan import Wanted
@@ -19,6 +21,7 @@ from ci.rehearsal.digitalocean.state import LOG, Account, Fault
 from tests.importing.conftest import TOKEN, Host
 
 REGIONS = ("fra1", "nyc3", "sgp1")
+SEND = "ci.importing.api.send"
 TAG = "snowdrop-sha256-" + "5" * 64
 
 
@@ -114,17 +117,17 @@ def test_after_a_fault_one_plain_run_completes_the_import(
 def test_an_api_that_is_gone_half_way_is_continued_where_it_was(
     last: int, job: ImportJob, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, count = requests.request, 0
+    real, count = send, 0
 
-    def gone(*args: object, **options: object) -> requests.Response:
+    def gone(*args: str, **options: Any) -> Reply:  # noqa: ANN401
         nonlocal count
         count += 1
         if count > last:
             raise requests.ConnectionError("the service is gone")
-        return real(*args, **options)  # type: ignore[arg-type]
+        return real(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(requests, "request", gone)
+        patch.setattr(SEND, gone)
         with pytest.raises(RemoteError, match="the service is gone") as failed:
             run_import(job)
     assert "run the same command again" in failed.value.hint
@@ -214,28 +217,29 @@ def test_kills_at_each_request_are_followed_by_one_plain_run(
     job: ImportJob, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process ends after each of its requests in turn, as by SIGKILL."""
-    real = requests.request
+    real = send
     for number in range(1, 60):
         count = 0
 
-        def killed(*args: object, last: int = number, **options: object) -> requests.Response:
+        def killed(*args: str, last: int = number, **options: Any) -> Reply:  # noqa: ANN401
             nonlocal count
             count += 1
-            answer = real(*args, **options)  # type: ignore[arg-type]
+            answer = real(*args, **options)
             if count == last:
                 raise SystemExit(137)
             return answer
 
         with account.lock:
             account.images.clear()
-        monkeypatch.setattr(requests, "request", killed)
+        monkeypatch.setattr(SEND, killed)
         try:
             run_import(job)
         except SystemExit:
-            monkeypatch.setattr(requests, "request", real)
+            monkeypatch.setattr(SEND, real)
             run_import(job)
             assert len(usable(account)) == 1, number
         else:
+            assert number > len(REGIONS)
             return
     pytest.fail("the import needs more requests than expected")
 

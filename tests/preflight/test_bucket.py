@@ -9,9 +9,10 @@ import pytest
 from build.errors import ConfigError, RemoteError
 from ci.__main__ import main
 from ci.config import SpacesConfig
-from ci.preflight.bucket import check_bucket
+from ci.preflight.bucket import PROBE, check_bucket
 from ci.preflight.checks import CheckFailed
 from ci.rehearsal.s3 import ObjectStore, running
+from tests.edges.hostile import OK, Behaviour, Connection, redirect, says, serving
 from tests.publish.release import write_config
 
 Check = Callable[[SpacesConfig], str]
@@ -62,6 +63,52 @@ def test_a_fault_is_named_and_the_probe_removed(
     with pytest.raises(ConfigError, match=r"^SPACES_SECRET"):
         check_bucket(spaces, {"SPACES_KEY": store.key})
     assert left(store) == 0
+
+
+@pytest.mark.parametrize(
+    ("start", "status"),
+    [(OK + b"\r\n", 200), (b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n\r\n", 302)],
+    ids=["a file", "a redirect"],
+)
+def test_an_endless_body_at_the_public_address_is_not_read(
+    store: ObjectStore, spaces: SpacesConfig, keys: dict[str, str], start: bytes, status: int
+) -> None:
+    sent = 0
+
+    def behave(connection: Connection) -> None:
+        nonlocal sent
+        connection.send(start + PROBE)
+        for _ in range(64):
+            connection.send(bytes(1 << 20))
+            sent += 1 << 20
+
+    with serving(behave) as server:
+        other = replace(spaces, public_url=f"http://{server.address}")
+        with pytest.raises(CheckFailed, match=f"GET without an account returns {status}, expected"):
+            check_bucket(other, keys, lambda _: None)
+    # The kernel's buffers of the connection hold a few of them.
+    assert sent < 32 << 20
+    assert left(store) == 0
+
+
+@pytest.mark.parametrize(
+    ("behave", "message"),
+    [
+        (says(OK, b"Content-Length: 4\r\n\r\nfile"), "account returns 200, expected the probe"),
+        (says(OK, b"Content-Length: 0\r\n\r\n"), "account returns 200, expected the probe"),
+        (redirect(b"/elsewhere"), "account returns 302, expected the probe"),
+        (says(b"HTTP/1.1 404 Not Found\r\n\r\n"), "account returns 404, expected the probe"),
+        (says(b"HTTP/1.1 503 Busy\r\n\r\n"), "status 503 Busy, 3 times"),
+    ],
+)
+def test_another_answer_at_the_public_address_is_named_with_its_status(
+    spaces: SpacesConfig, keys: dict[str, str], behave: Behaviour, message: str
+) -> None:
+    with serving(behave) as server:
+        other = replace(spaces, public_url=f"http://{server.address}")
+        with pytest.raises((CheckFailed, RemoteError), match=message) as failed:
+            check_bucket(other, keys, lambda _: None)
+    assert "check spaces.public_url" in failed.value.hint
 
 
 def test_without_a_bucket_there_is_nothing_to_check(

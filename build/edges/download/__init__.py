@@ -11,6 +11,7 @@ from build.edges.download.addresses import is_loopback
 from build.edges.download.downloader import (
     CONNECTIONS,
     Downloader,
+    RefusedError,
     Request,
     SizeError,
     VanishedError,
@@ -26,6 +27,7 @@ __all__ = [
     "Downloader",
     "Limits",
     "Received",
+    "RefusedError",
     "Request",
     "SizeError",
     "VanishedError",

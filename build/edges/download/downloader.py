@@ -20,7 +20,12 @@ from build.edges.download.meter import CURRENT, FinalError, Meter, ShortError, T
 from build.edges.download.netrc import Auth, bearer, netrc_auth, secrets_in
 from build.edges.download.partial import Partial, Received, Watch, WriteError
 from build.edges.download.redirects import follow
-from build.edges.download.responses import NotThereError, check_status, reason_of
+from build.edges.download.responses import (
+    NotThereError,
+    StatusError,
+    check_status,
+    reason_of,
+)
 from build.edges.files import replacing
 from build.errors import RemoteError, SnowdropError
 from build.tables import refuse_userinfo
@@ -35,7 +40,16 @@ CONNECTIONS = 4
 CHUNK = 1 << 18
 
 
-class VanishedError(RemoteError):
+class RefusedError(RemoteError):
+    """The server gives no file, and another try would not change that."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        """Of the response; 0 without one."""
+
+
+class VanishedError(RefusedError):
     """The file is not there; perhaps it was when the index was written."""
 
 
@@ -108,9 +122,10 @@ class Downloader:
         Raises:
             ConfigError: the URL has a user name, password or token.
             VanishedError: there is no such file.
+            RefusedError: the server's status says that it gives no file.
             SizeError: it is longer than the limit, or shorter than an exact one.
-            RemoteError: it is refused, or did not arrive in three tries or in the time that
-                `Limits` allows; the message holds the URL.
+            RemoteError: it did not arrive in three tries or in the time that `Limits` allows, or
+                comes from where it may not; the message holds the URL.
         """
         partial = Partial(into, watch)
         with self._metered(request) as meter:
@@ -185,8 +200,10 @@ class Downloader:
             yield
         except (SnowdropError, TransientError):
             raise
-        except NotThereError as error:
-            raise VanishedError(f"{_address(request)}: {error}", hint=self.hint) from None
+        except StatusError as error:
+            kind = VanishedError if isinstance(error, NotThereError) else RefusedError
+            message = f"{_address(request)}: {error}"
+            raise kind(message, status=error.status, hint=self.hint) from None
         except FinalError as error:
             raise self._refused(request, str(error)) from None
         except requests.exceptions.SSLError as error:

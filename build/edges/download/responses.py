@@ -19,7 +19,15 @@ RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 """`Content-Range` (RFC 9110, 14.4)."""
 
 
-class NotThereError(FinalError):
+class StatusError(FinalError):
+    """The server gives no file and says why: `status`."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotThereError(StatusError):
     """There is no such file."""
 
 
@@ -31,7 +39,7 @@ def check_status(response: "requests.Response", partial: Partial) -> int | None:
     Raises:
         TransientError: neither, and another try may give it.
         NotThereError: there is no such file.
-        FinalError: any other status.
+        StatusError: any other status.
     """
     status = response.status_code
     if status == http.HTTPStatus.OK:
@@ -56,8 +64,8 @@ def check_status(response: "requests.Response", partial: Partial) -> int | None:
         raise TransientError(said, retry_after(response.headers))
     said += ", expected the file"
     if status in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE):
-        raise NotThereError(said)
-    raise FinalError(said)
+        raise NotThereError(said, status)
+    raise StatusError(said, status)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
