@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from build.edges.download.addresses import Zone, same_origin, zone_of_url
 from build.edges.download.limits import Limits
-from build.edges.download.meter import CURRENT, FinalError, Meter, ShortError, TransientError
+from build.edges.download.meter import (
+    CURRENT,
+    FinalError,
+    Meter,
+    ShortError,
+    TooLongError,
+    TransientError,
+)
 from build.edges.download.netrc import Auth, bearer, netrc_auth, secrets_in
 from build.edges.download.partial import Partial, Received, Watch, WriteError
 from build.edges.download.redirects import follow
@@ -204,6 +211,9 @@ class Downloader:
             kind = VanishedError if isinstance(error, NotThereError) else RefusedError
             message = f"{_address(request)}: {error}"
             raise kind(message, status=error.status, hint=self.hint) from None
+        except TooLongError as error:
+            # Which limit is met first depends on how the bytes arrive.
+            raise SizeError(f"{_address(request)}: {error}", hint=self.hint) from None
         except FinalError as error:
             raise self._refused(request, str(error)) from None
         except requests.exceptions.SSLError as error:

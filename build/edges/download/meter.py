@@ -27,6 +27,10 @@ class FinalError(Exception):
     """A failure that ends the download."""
 
 
+class TooLongError(FinalError):
+    """More bytes arrived than a file of the expected size can take."""
+
+
 class Meter:
     """What is left of the limits of one download, for all its tries and redirects."""
 
@@ -106,12 +110,14 @@ class Meter:
         """Count `size` bytes that arrived.
 
         Raises:
-            FinalError: there are more than a response of this size can have.
+            FinalError: there are more than headers can have.
+            TooLongError: there are more than a file of this size can take.
         """
         self._wire += size
         if self._wire > self._allowed:
-            what = "body" if self._in_body else "headers"
-            raise FinalError(f"{what} of more than {self._allowed} bytes")
+            if self._in_body:
+                raise TooLongError(f"body of more than {self._allowed} bytes")
+            raise FinalError(f"headers of more than {self._allowed} bytes")
 
 
 CURRENT: ContextVar[Meter] = ContextVar("CURRENT")
