@@ -95,6 +95,7 @@ test -e /usr/sbin/e2fsck && test ! -e /usr/sbin/debootstrap
 sudo apt-get update && sudo apt-get install --yes qemu-utils && qemu-img --version
 # As a compiled module and a folder of pytest's of root: only their owner can remove them.
 sudo sh -c 'mkdir -m 700 __pycache__ /tmp/root && touch __pycache__/module /tmp/root/file'
+sudo sh -c 'mkdir -p -m 700 /tmp/other/folder && chown -R 4711 /tmp/other'
 mkdir -p /tmp/closed/folder && chmod 000 /tmp/closed/folder
 touch ~/left /tmp/left && mkdir dist && echo bytes > dist/file
 echo "word=given" >> "$GITHUB_OUTPUT"
