@@ -24,7 +24,7 @@ def _configured(project: Project) -> None:
 
 
 def test_a_damaged_blob_is_moved_and_named(project: Project) -> None:
-    blobs = released(project, "v3.19.1", "1.0-r0")
+    blobs = released(project, "v3.19.20261101.1", "1.0-r0")
     assert project.ci("store", "verify").status == 0
     hello = project.lock.packages[0]
     spoil(project.store, hello.sha256)
@@ -39,12 +39,12 @@ def test_a_damaged_blob_is_moved_and_named(project: Project) -> None:
 
 
 def test_gc_keeps_the_lock_and_the_last_releases(project: Project) -> None:
-    first = released(project, "v3.19.1", "1.0-r0")
-    released(project, "v3.19.2", "1.1-r0")
-    everything = released(project, "v3.19.10", "1.2-r0")
+    first = released(project, "v3.19.20261101.1", "1.0-r0")
+    released(project, "v3.19.20261101.2", "1.1-r0")
+    everything = released(project, "v3.19.20261101.10", "1.2-r0")
     write_lock(project.folder / "release.lock", keep(project.store, "hello", version="1.3-r0"))
     dry = project.ci("store", "gc", "--keep", "2", "--dry-run", "--json").data
-    assert dry["kept_for"][1:] == ["v3.19.10", "v3.19.2"]
+    assert dry["kept_for"][1:] == ["v3.19.20261101.10", "v3.19.20261101.2"]
     assert everything.keys() <= dict(project.store.blobs()).keys()
     result = project.ci("store", "gc", "--keep", "2", "--json").data
     assert result["freed"] == dry["freed"]
@@ -57,7 +57,7 @@ def test_gc_keeps_the_lock_and_the_last_releases(project: Project) -> None:
 
 
 def test_gc_without_a_lock_frees_nothing(project: Project) -> None:
-    blobs = released(project, "v3.19.1", "1.0-r0")
+    blobs = released(project, "v3.19.20261101.1", "1.0-r0")
     (project.folder / "release.lock").unlink()
     result = project.ci("store", "gc")
     assert (result.status, "nox -s pin" in result.err) == (2, True)
@@ -65,13 +65,13 @@ def test_gc_without_a_lock_frees_nothing(project: Project) -> None:
 
 
 def test_gc_frees_nothing_while_a_release_cannot_be_read(project: Project) -> None:
-    released(project, "v3.19.1", "1.0-r0")
+    released(project, "v3.19.20261101.1", "1.0-r0")
     (project.folder / "release.lock").write_text("format = 9\n")
-    project.release("v3.19.2")
+    project.release("v3.19.20261101.2")
     write_lock(project.folder / "release.lock", keep(project.store, "hello", version="1.3-r0"))
     blobs = dict(project.store.blobs())
     result = project.ci("store", "gc")
-    assert (result.status, "v3.19.2:release.lock has an unknown format at line" in result.err) == (
+    assert (result.status, "v3.19.20261101.2:release.lock has an unknown format at line" in result.err) == (
         1,
         True,
     )
@@ -79,7 +79,7 @@ def test_gc_frees_nothing_while_a_release_cannot_be_read(project: Project) -> No
 
 
 def test_gc_refuses_a_store_in_use(project: Project) -> None:
-    released(project, "v3.19.1", "1.0-r0")
+    released(project, "v3.19.20261101.1", "1.0-r0")
     orphan = project.store.put(b"of a pin in progress")
     with project.store.in_use():
         result = project.ci("store", "gc")
@@ -91,7 +91,7 @@ def test_gc_refuses_a_store_in_use(project: Project) -> None:
     "words", [["verify", "--dry-run"], ["gc", "--keep", "-1"], ["wipe"], ["verify", "--keep", "1"]]
 )
 def test_wrong_usage_changes_nothing(project: Project, words: list[str]) -> None:
-    blobs = released(project, "v3.19.1", "1.0-r0")
+    blobs = released(project, "v3.19.20261101.1", "1.0-r0")
     assert project.ci("store", *words).status == 2
     assert dict(project.store.blobs()) == blobs
 
