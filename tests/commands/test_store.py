@@ -71,7 +71,10 @@ def test_gc_frees_nothing_while_a_release_cannot_be_read(project: Project) -> No
     write_lock(project.folder / "release.lock", keep(project.store, "hello", version="1.3-r0"))
     blobs = dict(project.store.blobs())
     result = project.ci("store", "gc")
-    assert (result.status, "v3.19.20261101.2:release.lock has an unknown format at line" in result.err) == (
+    assert (
+        result.status,
+        "v3.19.20261101.2:release.lock has an unknown format at line" in result.err,
+    ) == (
         1,
         True,
     )

@@ -41,7 +41,8 @@ def run_tests(folder: Path, content: str) -> tuple[int, str]:
             *("-c", str(ROOT / "pyproject.toml"), "--rootdir", ".", "test_some.py"),
         ],
         cwd=folder,
-        env={**os.environ, **files, "PYTHONPATH": str(ROOT)},
+        # Options of the outer run would choose among the tests of the inner one.
+        env={**os.environ, **files, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         check=False,
